@@ -1,0 +1,159 @@
+//! Every bound, each with its unit and its reason. Constants are part of the protocol or of the machine;
+//! [`Limits`] holds what an operator can set.
+
+mod bucket;
+
+use std::time::Duration;
+
+pub use bucket::{Bucket, Rate};
+
+/// A message on a control or chat stream, in bytes: four times the longest chat message, so that a message is never cut
+/// off by the transport's bound before its own bound can say what is wrong.
+pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+
+/// Header plus payload of a media datagram, in bytes: Firefox and WebKit carry 1024 at the start of a connection, and the
+/// QUIC and HTTP/3 framing around it takes up to 24.
+pub const MEDIA_BYTES_MAX: usize = 1000;
+
+/// A room name, in bytes.
+pub const ROOM_NAME_BYTES_MAX: usize = 128;
+
+/// A display name, in bytes of UTF-8: 128 Latin letters, or 32 emoji.
+pub const DISPLAY_NAME_BYTES_MAX: usize = 128;
+
+/// A codec's name, in bytes: the longest in the WebCodecs registry have about 40.
+pub const CODEC_BYTES_MAX: usize = 64;
+
+/// A decoder's description, in bytes: an AVC configuration with several parameter sets has about 200.
+pub const DESCRIPTION_BYTES_MAX: usize = 1024;
+
+/// A frame, in fragments: 2 MB, more than any encoder in a meeting makes of one picture.
+pub const FRAGMENTS_MAX: u16 = 2048;
+
+/// Least time between two keyframe requests to a publisher for one track: a keyframe costs the bandwidth of ten other
+/// frames.
+pub const KEYFRAME_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Datagrams taken from a publisher's connection before they are passed on together: one video frame or so. More would
+/// let one publisher hold up the others.
+pub const BURST_DATAGRAMS_MAX: usize = 32;
+
+/// Chat messages of a room that wait for the history to keep them.
+pub const CHAT_PENDING_MAX: usize = 1024;
+
+/// Chat messages of a room whose ids are remembered, to recognise a repetition.
+pub const CHAT_IDS_MAX: usize = 1000;
+
+/// Connections from which the first message has not come yet. One that waits costs about 50 KiB.
+pub const CONNECTIONS_PENDING_MAX: usize = 1024;
+
+/// Handshakes whose address is not validated yet, above which a Retry (RFC 9000, section 8.1.2) is asked for: accepting
+/// one costs six times as much as a Retry.
+pub const HANDSHAKES_UNVALIDATED_MAX: usize = 64;
+
+/// The HTTP/1 head of a request, in bytes.
+pub const HTTP_HEAD_BYTES_MAX: usize = 8 * 1024;
+
+/// Bidirectional streams per connection: control, chat, the WebTransport session, and some in reserve.
+pub const STREAMS_BIDIRECTIONAL_MAX: u32 = 8;
+
+/// Unidirectional streams per connection: HTTP/3 takes three, large frames will take the rest.
+pub const STREAMS_UNIDIRECTIONAL_MAX: u32 = 16;
+
+/// Flow-control window of a stream, in bytes: one whole message.
+pub const STREAM_WINDOW_BYTES: u32 = MESSAGE_BYTES_MAX as u32;
+
+/// Flow-control window of a connection, in bytes.
+pub const CONNECTION_WINDOW_BYTES: u32 = 512 * 1024;
+
+/// What a connection may have sent on streams without acknowledgement, in bytes.
+pub const SEND_WINDOW_BYTES: u64 = 256 * 1024;
+
+/// Datagrams that arrived and were not read yet, in bytes.
+pub const DATAGRAM_RECEIVE_BYTES_MAX: usize = 64 * 1024;
+
+/// Datagrams that were sent and have not left yet, in bytes: 350 ms at 3 Mbit/s. quinn's default of 1 MiB is eight seconds
+/// at 1 Mbit/s.
+pub const DATAGRAM_SEND_BYTES_MAX: usize = 128 * 1024;
+
+/// First congestion window, in bytes: a keyframe of a small picture leaves in one flight.
+pub const INITIAL_WINDOW_BYTES: u64 = 64 * 1024;
+
+/// Receive and send buffer of the UDP socket, in bytes: 100 ms of 500 Mbit/s.
+pub const UDP_SOCKET_BUFFER_BYTES: usize = 8 * 1024 * 1024;
+
+/// What may wait in the kernel of a TCP connection before it reports that it cannot take more, in bytes: what waits there
+/// can no longer be left out.
+pub const TCP_UNSENT_BYTES_MAX: u32 = 16 * 1024;
+
+/// A WebSocket connection's read buffer, in bytes. It is allocated at once.
+pub const WEBSOCKET_READ_BUFFER_BYTES: usize = 4 * 1024;
+
+/// What a WebSocket connection gathers before it writes, in bytes.
+pub const WEBSOCKET_WRITE_BUFFER_BYTES: usize = 16 * 1024;
+
+/// What a WebSocket connection may hold beyond that, in bytes.
+pub const WEBSOCKET_WRITE_BUFFER_BYTES_MAX: usize = 256 * 1024;
+
+/// Time from the first packet to the end of the handshake, from there to the session, and from there to the first message.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long the last messages of a closing session may take to arrive.
+pub const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// After this long without anything heard, a session has ended.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// After this long without anything to say, something is said to keep the session.
+pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(3);
+
+/// What an operator can set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Rooms with someone in them.
+    pub rooms: u32,
+    /// Participants in one room.
+    pub participants_per_room: u32,
+    /// Tracks that one participant publishes at a time.
+    pub tracks_per_participant: u32,
+    /// A chat message, in bytes of UTF-8. At most 32 KiB.
+    pub chat_bytes: u32,
+    /// Chat messages per second and participant, over time.
+    pub chat_per_second: u32,
+    /// Chat messages of one participant at once.
+    pub chat_burst: u32,
+    /// Chat messages that a room keeps.
+    pub history_messages: u32,
+    /// Bytes of chat that a room keeps.
+    pub history_bytes: u32,
+    /// Rooms whose chat is kept while nobody is in them.
+    pub history_rooms: u32,
+    /// Media datagrams per second that one participant may send.
+    pub media_datagrams_per_second: u32,
+    /// Media bits per second that one participant may send.
+    pub media_bits_per_second: u32,
+    /// Bytes of messages that wait for one participant on one stream, above which it is a slow consumer.
+    pub outbox_bytes: u32,
+    /// Messages that wait for one participant on one stream, above which it is a slow consumer.
+    pub outbox_messages: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            rooms: 10_000,
+            participants_per_room: 500,
+            tracks_per_participant: 8,
+            chat_bytes: 16 * 1024,
+            chat_per_second: 20,
+            chat_burst: 50,
+            history_messages: 1000,
+            history_bytes: 1024 * 1024,
+            history_rooms: 1000,
+            media_datagrams_per_second: 1500,
+            media_bits_per_second: 6_000_000,
+            outbox_bytes: 256 * 1024,
+            outbox_messages: 1000,
+        }
+    }
+}

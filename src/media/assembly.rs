@@ -1,0 +1,341 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+
+use super::Frame;
+use crate::limits::FRAGMENTS_MAX;
+use crate::now::Now;
+use crate::wire::{Datagram, MediaHeader};
+
+/// Whether frames of a track need each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decodability {
+    /// Audio: every frame stands by itself, and they are wanted in their order.
+    Independent,
+    /// Video: a frame needs the one that its header names.
+    Dependent,
+}
+
+/// Frames of one spatial layer that may be incomplete at a time. A frame this far behind the newest is late by any deadline.
+const FRAMES_MAX: usize = 64;
+
+/// What incomplete and waiting frames of one spatial layer may hold, in bytes: one of the largest frames and its fragments'
+/// places, and as much again in others.
+const BYTES_MAX: usize = 2 * (Frame::BYTES_MAX + FRAGMENTS_MAX as usize * SLOT_BYTES);
+
+/// What the place of a fragment that has not arrived takes.
+const SLOT_BYTES: usize = size_of::<Option<Bytes>>();
+
+/// How far back a header can refer.
+const REFERENCE_DISTANCE_MAX: u32 = 255;
+
+/// Puts the datagrams of one track together again: frames come out whole, in order, each once, and only if the frame
+/// that they need came out before.
+#[derive(Debug)]
+pub struct Assembly {
+    decodability: Decodability,
+    patience: Duration,
+    layers: BTreeMap<u8, Layer>,
+}
+
+/// One spatial layer: its frames are counted by themselves.
+#[derive(Debug, Default)]
+struct Layer {
+    frames: BTreeMap<u32, Partial>,
+    bytes: usize,
+    /// The frames among the last 255 that came out.
+    delivered: BTreeSet<u32>,
+    newest_delivered: Option<u32>,
+    /// Whether a frame was given up since the last one that stands by itself came out.
+    broken: bool,
+}
+
+#[derive(Debug)]
+struct Partial {
+    header: MediaHeader,
+    fragments: Vec<Option<Bytes>>,
+    missing: u16,
+    /// The fragments that are here, and the places of all.
+    bytes: usize,
+    complete_at: Option<Duration>,
+}
+
+impl Assembly {
+    /// An empty one. A frame that is complete waits at most `patience` for one that it needs or that comes before it.
+    pub fn new(decodability: Decodability, patience: Duration) -> Self {
+        Self { decodability, patience, layers: BTreeMap::new() }
+    }
+
+    /// Takes a datagram. Repeated, contradictory and late ones are passed over.
+    pub fn push(&mut self, now: Now, datagram: &Datagram) {
+        if datagram.header.parity {
+            return;
+        }
+        self.layers.entry(datagram.header.spatial_layer).or_default().push(now, datagram);
+    }
+
+    /// Takes the next frame that can come out.
+    pub fn pop(&mut self, now: Now) -> Option<Frame> {
+        let (decodability, patience) = (self.decodability, self.patience);
+        self.layers.values_mut().find_map(|layer| layer.pop(now, decodability, patience))
+    }
+
+    /// When [`Assembly::pop`] may have something although nothing arrives, as time since the start.
+    pub fn next_timeout(&self) -> Option<Duration> {
+        let waiting = self.layers.values().flat_map(|layer| layer.frames.values());
+        waiting.filter_map(|frame| frame.complete_at).min().map(|since| since + self.patience)
+    }
+
+    /// Whether frames were given up that others need: ask for a keyframe.
+    pub fn needs_keyframe(&self) -> bool {
+        self.decodability == Decodability::Dependent && self.layers.values().any(|layer| layer.broken)
+    }
+}
+
+impl Layer {
+    fn push(&mut self, now: Now, datagram: &Datagram) {
+        let header = &datagram.header;
+        if self.newest_delivered.is_some_and(|newest| header.frame <= newest) {
+            return;
+        }
+        let frame = self.frames.entry(header.frame).or_insert_with(|| {
+            let frame = Partial::new(header);
+            self.bytes += frame.bytes;
+            frame
+        });
+        self.bytes += frame.push(now, datagram);
+        while self.frames.len() > FRAMES_MAX || self.bytes > BYTES_MAX {
+            self.give_up_oldest();
+        }
+    }
+
+    fn pop(&mut self, now: Now, decodability: Decodability, patience: Duration) -> Option<Frame> {
+        loop {
+            let (&number, frame) = self.frames.iter().find(|(_, frame)| frame.complete_at.is_some())?;
+            let has_waited = frame.complete_at.is_some_and(|since| since + patience <= now.since_start);
+            let can_be_decoded = self.can_be_decoded(&frame.header);
+            let is_next = self.newest_delivered.is_none_or(|newest| newest.checked_add(1) == Some(number));
+            let is_due = match decodability {
+                Decodability::Independent => is_next,
+                Decodability::Dependent => can_be_decoded,
+            };
+            if !is_due && !has_waited {
+                return None;
+            }
+            self.give_up_before(number);
+            let frame = self.take(number)?;
+            if can_be_decoded {
+                self.note_delivered(&frame.header);
+                return Some(frame.into_frame());
+            }
+            self.broken = true;
+        }
+    }
+
+    fn can_be_decoded(&self, header: &MediaHeader) -> bool {
+        let distance = u32::from(header.depends_on_distance);
+        distance == 0 || header.frame.checked_sub(distance).is_some_and(|reference| self.delivered.contains(&reference))
+    }
+
+    fn note_delivered(&mut self, header: &MediaHeader) {
+        if header.depends_on_distance == 0 {
+            self.broken = false;
+        }
+        self.newest_delivered = Some(header.frame);
+        self.delivered.insert(header.frame);
+        let oldest_needed = header.frame.saturating_sub(REFERENCE_DISTANCE_MAX);
+        self.delivered = self.delivered.split_off(&oldest_needed);
+    }
+
+    fn take(&mut self, number: u32) -> Option<Partial> {
+        let frame = self.frames.remove(&number)?;
+        self.bytes -= frame.bytes;
+        Some(frame)
+    }
+
+    fn give_up_before(&mut self, number: u32) {
+        while self.frames.first_key_value().is_some_and(|(first, _)| *first < number) {
+            self.give_up_oldest();
+        }
+    }
+
+    fn give_up_oldest(&mut self) {
+        if let Some((number, _)) = self.frames.first_key_value() {
+            let number = *number;
+            self.take(number);
+        }
+    }
+}
+
+impl Partial {
+    fn new(header: &MediaHeader) -> Self {
+        let count = header.fragment_count;
+        Self {
+            header: *header,
+            fragments: vec![None; usize::from(count)],
+            missing: count,
+            bytes: usize::from(count) * SLOT_BYTES,
+            complete_at: None,
+        }
+    }
+
+    /// Keeps a fragment and says how many bytes that took.
+    fn push(&mut self, now: Now, datagram: &Datagram) -> usize {
+        if datagram.header.fragment_count != self.header.fragment_count {
+            return 0;
+        }
+        let fragment = &mut self.fragments[usize::from(datagram.header.fragment_index)];
+        if fragment.is_some() {
+            return 0;
+        }
+        let payload = datagram.payload();
+        let bytes = payload.len();
+        *fragment = Some(payload);
+        self.bytes += bytes;
+        self.missing -= 1;
+        if self.missing == 0 {
+            self.complete_at = Some(now.since_start);
+        }
+        bytes
+    }
+
+    fn into_frame(mut self) -> Frame {
+        let data = match &mut *self.fragments {
+            [Some(whole)] => std::mem::take(whole),
+            fragments => {
+                let mut data = BytesMut::with_capacity(self.bytes);
+                for fragment in fragments.iter().flatten() {
+                    data.extend_from_slice(fragment);
+                }
+                data.freeze()
+            }
+        };
+        Frame::from_parts(&self.header, data)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::TrackId;
+
+    const PATIENCE: Duration = Duration::from_millis(100);
+
+    fn at(ms: u64) -> Now {
+        Now::after(Duration::from_millis(ms))
+    }
+
+    fn frame(number: u32, depends_on_distance: u8) -> Frame {
+        let data = vec![number as u8; 2500].into();
+        Frame { number, depends_on_distance, keyframe: depends_on_distance == 0, data, ..Frame::default() }
+    }
+
+    fn datagrams(frame: &Frame) -> Vec<Datagram> {
+        frame.datagrams(TrackId(1)).unwrap().collect()
+    }
+
+    fn push(assembly: &mut Assembly, now: Now, frame: &Frame) {
+        for datagram in datagrams(frame) {
+            assembly.push(now, &datagram);
+        }
+    }
+
+    fn popped(assembly: &mut Assembly, now: Now) -> Vec<u32> {
+        std::iter::from_fn(|| assembly.pop(now)).map(|frame| frame.number).collect()
+    }
+
+    #[test]
+    fn a_frame_comes_out_as_it_was_cut_in_any_order_and_once() {
+        let mut assembly = Assembly::new(Decodability::Dependent, PATIENCE);
+        let whole = frame(5, 0);
+        let mut fragments = datagrams(&whole);
+        fragments.reverse();
+        for datagram in fragments.iter().chain(&fragments) {
+            assembly.push(at(0), datagram);
+        }
+        assert_eq!(assembly.pop(at(0)), Some(whole));
+        assert_eq!(assembly.pop(at(0)), None);
+    }
+
+    #[test]
+    fn a_frame_waits_for_the_one_it_needs() {
+        let mut assembly = Assembly::new(Decodability::Dependent, PATIENCE);
+        push(&mut assembly, at(0), &frame(0, 0));
+        push(&mut assembly, at(0), &frame(2, 1));
+        assert_eq!(popped(&mut assembly, at(0)), [0]);
+        assert_eq!(assembly.next_timeout(), Some(Duration::from_millis(100)));
+        push(&mut assembly, at(50), &frame(1, 1));
+        assert_eq!(popped(&mut assembly, at(50)), [1, 2]);
+    }
+
+    #[test]
+    fn a_frame_without_its_reference_never_comes_out() {
+        let mut assembly = Assembly::new(Decodability::Dependent, PATIENCE);
+        push(&mut assembly, at(0), &frame(0, 0));
+        push(&mut assembly, at(0), &frame(2, 1));
+        push(&mut assembly, at(0), &frame(3, 1));
+        assert_eq!(popped(&mut assembly, at(99)), [0]);
+        assert!(!assembly.needs_keyframe());
+        assert_eq!(popped(&mut assembly, at(100)), [0; 0]);
+        assert!(assembly.needs_keyframe());
+        push(&mut assembly, at(110), &frame(4, 0));
+        assert_eq!(popped(&mut assembly, at(110)), [4]);
+        assert!(!assembly.needs_keyframe());
+    }
+
+    #[test]
+    fn upper_layers_that_were_left_out_delay_nothing() {
+        let mut assembly = Assembly::new(Decodability::Dependent, PATIENCE);
+        for number in [0, 4, 8] {
+            push(&mut assembly, at(0), &frame(number, if number == 0 { 0 } else { 4 }));
+        }
+        assert_eq!(popped(&mut assembly, at(0)), [0, 4, 8]);
+    }
+
+    #[test]
+    fn audio_is_put_in_order_and_a_lost_frame_delays_it_only_so_long() {
+        let mut assembly = Assembly::new(Decodability::Independent, PATIENCE);
+        for number in [3, 5, 4, 7] {
+            push(&mut assembly, at(0), &frame(number, 0));
+        }
+        assert_eq!(popped(&mut assembly, at(0)), [3, 4, 5]);
+        assert_eq!(popped(&mut assembly, at(100)), [7]);
+        push(&mut assembly, at(100), &frame(6, 0));
+        assert_eq!(popped(&mut assembly, at(300)), [0; 0]);
+        assert!(!assembly.needs_keyframe());
+    }
+
+    #[test]
+    fn spatial_layers_are_counted_by_themselves() {
+        let mut assembly = Assembly::new(Decodability::Dependent, PATIENCE);
+        let upper = Frame { spatial_layer: 1, ..frame(0, 0) };
+        push(&mut assembly, at(0), &frame(0, 0));
+        push(&mut assembly, at(0), &upper);
+        assert_eq!(assembly.pop(at(0)), Some(frame(0, 0)));
+        assert_eq!(assembly.pop(at(0)), Some(upper));
+    }
+
+    #[test]
+    fn incomplete_frames_are_bounded() {
+        let mut assembly = Assembly::new(Decodability::Dependent, PATIENCE);
+        for number in 0..1000 {
+            assembly.push(at(0), &datagrams(&frame(number, 0))[0]);
+        }
+        let layer = &assembly.layers[&0];
+        assert_eq!((layer.frames.len(), layer.bytes), (FRAMES_MAX, FRAMES_MAX * (834 + 3 * SLOT_BYTES)));
+    }
+
+    #[test]
+    fn a_fragment_that_contradicts_the_first_is_passed_over() {
+        let mut assembly = Assembly::new(Decodability::Dependent, PATIENCE);
+        let whole = frame(0, 0);
+        let mut liar = datagrams(&whole).remove(1);
+        liar.header.fragment_count = 2;
+        let fragments = datagrams(&whole);
+        for datagram in [&fragments[0], &liar, &fragments[1], &fragments[2]] {
+            assembly.push(at(0), datagram);
+        }
+        assert_eq!(assembly.pop(at(0)), Some(whole));
+    }
+}

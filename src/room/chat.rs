@@ -1,0 +1,193 @@
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use super::{Audience, Output, Room};
+use crate::limits::{CHAT_IDS_MAX, CHAT_PENDING_MAX, Rate};
+use crate::now::Now;
+use crate::wire::{
+    ChatMessage, ChatPosition, ClientChat, MessageId, ParticipantId, ParticipantKind, RefuseReason, ServerChat,
+};
+
+/// The chat of a room: one count of sequence numbers, and what is on its way into the history.
+#[derive(Debug)]
+pub(super) struct Chat {
+    epoch: u64,
+    /// The last number that was given.
+    given: u64,
+    /// The last number that was delivered.
+    delivered: u64,
+    /// Given, not yet kept.
+    pending: VecDeque<Arc<ChatMessage>>,
+    /// The ids of the last messages, to recognise a repetition.
+    known: BTreeMap<MessageId, Known>,
+    known_in_order: VecDeque<MessageId>,
+}
+
+/// What the acknowledgement of a message says.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    sequence: u64,
+    sent_at_ms: u64,
+}
+
+/// Where a participant stands in the chat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Delivery {
+    /// Gets each message as it is kept.
+    Live,
+    /// Is being sent history; what comes meanwhile will be history too.
+    Replaying,
+}
+
+impl Chat {
+    pub fn new(position: ChatPosition) -> Self {
+        Self {
+            epoch: position.epoch,
+            given: position.sequence,
+            delivered: position.sequence,
+            pending: VecDeque::new(),
+            known: BTreeMap::new(),
+            known_in_order: VecDeque::new(),
+        }
+    }
+
+    pub fn position(&self) -> ChatPosition {
+        ChatPosition { epoch: self.epoch, sequence: self.delivered }
+    }
+
+    fn remember(&mut self, message: &ChatMessage) {
+        if self.known_in_order.len() == CHAT_IDS_MAX
+            && let Some(oldest) = self.known_in_order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+        self.known_in_order.push_back(message.message_id);
+        self.known.insert(message.message_id, Known { sequence: message.sequence, sent_at_ms: message.sent_at_ms });
+    }
+}
+
+impl Room {
+    pub(super) fn chat_message(&mut self, now: Now, from: ParticipantId, message: ClientChat, out: &mut Vec<Output>) {
+        match message {
+            ClientChat::Send { message_id, to, body } => {
+                if let Err(reason) = self.say(now, from, message_id, to, body, out) {
+                    out.push(Output::chat(
+                        from,
+                        ServerChat::Refused { message_id, reason, message: reason.to_string() },
+                    ));
+                }
+            }
+            ClientChat::Typing { active } => self.set_typing(from, active, out),
+        }
+    }
+
+    fn say(
+        &mut self,
+        now: Now,
+        from: ParticipantId,
+        message_id: MessageId,
+        to: Option<ParticipantId>,
+        body: String,
+        out: &mut Vec<Output>,
+    ) -> Result<(), RefuseReason> {
+        if let Some(known) = self.chat.known.get(&message_id) {
+            // One that is still on its way into the history is acknowledged when it is there.
+            if known.sequence <= self.chat.delivered {
+                out.push(Output::chat(
+                    from,
+                    ServerChat::Accepted { message_id, sequence: known.sequence, sent_at_ms: known.sent_at_ms },
+                ));
+            }
+            return Ok(());
+        }
+        let limits = self.limits;
+        if body.len() > limits.chat_bytes as usize {
+            return Err(RefuseReason::ChatTooLong);
+        }
+        if to.is_some_and(|to| !self.participants.contains_key(&to)) {
+            return Err(RefuseReason::ParticipantUnknown);
+        }
+        if self.chat.pending.len() >= CHAT_PENDING_MAX {
+            return Err(RefuseReason::ChatBusy);
+        }
+        let sender = self.participants.get_mut(&from).ok_or(RefuseReason::ParticipantUnknown)?;
+        let rate = Rate { per_second: limits.chat_per_second, burst: limits.chat_burst };
+        if !sender.chat_bucket.take(now, rate, 1) {
+            return Err(RefuseReason::ChatTooFast);
+        }
+        sender.typing = false;
+        self.chat.given += 1;
+        let message = Arc::new(ChatMessage {
+            sequence: self.chat.given,
+            message_id,
+            sent_at_ms: now.unix_ms,
+            from,
+            from_name: sender.name.clone(),
+            to,
+            body,
+        });
+        self.chat.remember(&message);
+        self.chat.pending.push_back(message.clone());
+        out.push(Output::Store(message));
+        Ok(())
+    }
+
+    pub(super) fn chat_stored(&mut self, through: u64, out: &mut Vec<Output>) {
+        while let Some(message) = self.chat.pending.pop_front_if(|message| message.sequence <= through) {
+            self.chat.delivered = message.sequence;
+            let ChatMessage { message_id, sequence, sent_at_ms, from, .. } = *message;
+            // A sender that is being sent history finds the message there, in its place: that is its acknowledgement.
+            if self.is_live(from) {
+                out.push(Output::chat(from, ServerChat::Accepted { message_id, sequence, sent_at_ms }));
+            }
+            let concerned = |id: ParticipantId| id != from && message.concerns(id);
+            let live = self
+                .participants
+                .iter()
+                .filter(|(id, participant)| concerned(**id) && participant.delivery == Delivery::Live);
+            let to = live.map(|(id, _)| *id).collect();
+            out.push(Output::Deliver { to, message });
+        }
+    }
+
+    fn is_live(&self, id: ParticipantId) -> bool {
+        self.participants.get(&id).is_some_and(|participant| participant.delivery == Delivery::Live)
+    }
+
+    pub(super) fn begin_replay(&mut self, id: ParticipantId, chat_after: Option<ChatPosition>, out: &mut Vec<Output>) {
+        let Some(chat_after) = chat_after else {
+            return;
+        };
+        // A position in another epoch says nothing about this one: everything that is kept is news.
+        let after = if chat_after.epoch == self.chat.epoch { chat_after.sequence.min(self.chat.delivered) } else { 0 };
+        let Some(participant) = self.participants.get_mut(&id) else {
+            return;
+        };
+        if participant.kind == ParticipantKind::Meeting {
+            participant.delivery = Delivery::Replaying;
+            out.push(Output::Replay { participant: id, after, through: self.chat.delivered });
+        }
+    }
+
+    pub(super) fn chat_replayed(&mut self, id: ParticipantId, through: u64, out: &mut Vec<Output>) {
+        let Some(participant) = self.participants.get_mut(&id) else {
+            return;
+        };
+        if through < self.chat.delivered {
+            out.push(Output::Replay { participant: id, after: through, through: self.chat.delivered });
+        } else {
+            participant.delivery = Delivery::Live;
+            out.push(Output::CaughtUp { participant: id, position: self.chat.position() });
+        }
+    }
+
+    fn set_typing(&mut self, from: ParticipantId, active: bool, out: &mut Vec<Output>) {
+        let Some(participant) = self.participants.get_mut(&from) else {
+            return;
+        };
+        if std::mem::replace(&mut participant.typing, active) != active {
+            let message = ServerChat::Typing { participant: from, active };
+            out.push(Output::Chat { to: Audience::EveryoneBut(from), message });
+        }
+    }
+}

@@ -1,0 +1,213 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::{Audience, Output, Room};
+use crate::limits::{CODEC_BYTES_MAX, DESCRIPTION_BYTES_MAX, KEYFRAME_INTERVAL};
+use crate::now::Now;
+use crate::wire::{
+    ParticipantId, ParticipantKind, PublishedTrack, RefuseReason, ServerMessage, TrackId, TrackInfo, TrackMedia,
+};
+
+/// A published track.
+#[derive(Debug)]
+pub(super) struct Track {
+    pub publisher: ParticipantId,
+    pub subscribers: BTreeSet<ParticipantId>,
+    info: TrackInfo,
+    muted: bool,
+    keyframe: KeyframeRequests,
+}
+
+/// Requests of many subscribers become few requests to the publisher.
+#[derive(Debug, Default)]
+struct KeyframeRequests {
+    last_sent: Option<Duration>,
+    waiting: bool,
+}
+
+impl KeyframeRequests {
+    fn due(&self) -> Option<Duration> {
+        self.waiting.then(|| self.last_sent.map_or(Duration::ZERO, |last| last + KEYFRAME_INTERVAL))
+    }
+
+    fn ask(&mut self, now: Now) -> bool {
+        self.waiting = true;
+        self.take_if_due(now)
+    }
+
+    fn take_if_due(&mut self, now: Now) -> bool {
+        if self.due().is_none_or(|due| due > now.since_start) {
+            return false;
+        }
+        *self = Self { last_sent: Some(now.since_start), waiting: false };
+        true
+    }
+}
+
+impl Track {
+    pub fn published(&self, track: TrackId) -> PublishedTrack {
+        PublishedTrack { track, info: self.info.clone(), muted: self.muted }
+    }
+
+    pub fn next_timeout(&self) -> Option<Duration> {
+        self.keyframe.due()
+    }
+
+    pub fn keyframe_is_due(&mut self, now: Now) -> bool {
+        self.keyframe.take_if_due(now)
+    }
+}
+
+impl Room {
+    pub(super) fn publish(
+        &mut self,
+        from: ParticipantId,
+        request: u32,
+        info: TrackInfo,
+        out: &mut Vec<Output>,
+    ) -> Result<(), RefuseReason> {
+        let may_publish = |participant: &super::Participant| participant.kind == ParticipantKind::Meeting;
+        if !self.participants.get(&from).is_some_and(may_publish) {
+            return Err(RefuseReason::ParticipantUnknown);
+        }
+        if !is_valid(&info) {
+            return Err(RefuseReason::TrackInvalid);
+        }
+        let own = self.tracks.values().filter(|track| track.publisher == from).count();
+        if own >= self.limits.tracks_per_participant as usize {
+            return Err(RefuseReason::TracksFull);
+        }
+        self.tracks_ever += 1;
+        let id = TrackId(self.tracks_ever);
+        let takes = |participant: &super::Participant| {
+            participant.auto_subscribe && participant.kind == ParticipantKind::Meeting
+        };
+        let subscribers = self.participants.iter().filter(|(other, participant)| **other != from && takes(participant));
+        let subscribers: BTreeSet<_> = subscribers.map(|(other, _)| *other).collect();
+
+        // The route stands before anyone is told, so that the first datagram already finds it.
+        out.push(Output::RouteOpened { track: id, publisher: from });
+        out.extend(subscribers.iter().map(|subscriber| Output::Subscribed { track: id, subscriber: *subscriber }));
+        let track = Track { publisher: from, subscribers, info, muted: false, keyframe: KeyframeRequests::default() };
+        let message = ServerMessage::TrackPublished { participant: from, track: track.published(id) };
+        out.push(Output::Tell { to: Audience::EveryoneBut(from), message });
+        out.push(Output::tell(from, ServerMessage::Published { request, track: id }));
+        self.tracks.insert(id, track);
+        Ok(())
+    }
+
+    pub(super) fn unpublish(
+        &mut self,
+        from: ParticipantId,
+        track: TrackId,
+        out: &mut Vec<Output>,
+    ) -> Result<(), RefuseReason> {
+        own_track(&mut self.tracks, from, track)?;
+        self.tracks.remove(&track);
+        out.push(Output::RouteClosed { track });
+        let message = ServerMessage::TrackUnpublished { participant: from, track };
+        out.push(Output::Tell { to: Audience::EveryoneBut(from), message });
+        Ok(())
+    }
+
+    pub(super) fn set_muted(
+        &mut self,
+        from: ParticipantId,
+        id: TrackId,
+        muted: bool,
+        out: &mut Vec<Output>,
+    ) -> Result<(), RefuseReason> {
+        let track = own_track(&mut self.tracks, from, id)?;
+        if std::mem::replace(&mut track.muted, muted) != muted {
+            let message = ServerMessage::TrackMuted { track: id, muted };
+            out.push(Output::Tell { to: Audience::EveryoneBut(from), message });
+        }
+        Ok(())
+    }
+
+    pub(super) fn subscribe(
+        &mut self,
+        now: Now,
+        from: ParticipantId,
+        id: TrackId,
+        out: &mut Vec<Output>,
+    ) -> Result<(), RefuseReason> {
+        let track = self.tracks.get_mut(&id).ok_or(RefuseReason::TrackUnknown)?;
+        if track.publisher == from {
+            return Err(RefuseReason::TrackOwn);
+        }
+        if track.subscribers.insert(from) {
+            out.push(Output::Subscribed { track: id, subscriber: from });
+            self.request_keyframe(now, from, id, out);
+        }
+        Ok(())
+    }
+
+    pub(super) fn unsubscribe(
+        &mut self,
+        from: ParticipantId,
+        id: TrackId,
+        out: &mut Vec<Output>,
+    ) -> Result<(), RefuseReason> {
+        let track = self.tracks.get_mut(&id).ok_or(RefuseReason::TrackUnknown)?;
+        if track.subscribers.remove(&from) {
+            out.push(Output::Unsubscribed { track: id, subscriber: from });
+        }
+        Ok(())
+    }
+
+    pub(super) fn set_auto_subscribe(&mut self, from: ParticipantId, enabled: bool) -> Result<(), RefuseReason> {
+        let participant = self.participants.get_mut(&from).ok_or(RefuseReason::ParticipantUnknown)?;
+        participant.auto_subscribe = enabled;
+        Ok(())
+    }
+
+    /// Asks a publisher for a keyframe on behalf of a subscriber. What is not subscribed or not video is passed over: the
+    /// request may have crossed an unsubscribe or unpublish.
+    pub(super) fn request_keyframe(&mut self, now: Now, from: ParticipantId, id: TrackId, out: &mut Vec<Output>) {
+        let Some(track) = self.tracks.get_mut(&id) else {
+            return;
+        };
+        if track.info.is_video() && track.subscribers.contains(&from) && track.keyframe.ask(now) {
+            out.push(Output::tell(track.publisher, ServerMessage::KeyframeRequested { track: id }));
+        }
+    }
+
+    /// Subscribes a newcomer to all there is.
+    pub(super) fn subscribe_to_all(&mut self, now: Now, newcomer: ParticipantId, out: &mut Vec<Output>) {
+        let ids: Vec<_> = self.tracks.keys().copied().collect();
+        for id in ids {
+            // Nothing of the newcomer's own can be among them, and they all exist.
+            let _ = self.subscribe(now, newcomer, id, out);
+        }
+    }
+}
+
+fn own_track(
+    tracks: &mut BTreeMap<TrackId, Track>,
+    from: ParticipantId,
+    track: TrackId,
+) -> Result<&mut Track, RefuseReason> {
+    let track = tracks.get_mut(&track).ok_or(RefuseReason::TrackUnknown)?;
+    if track.publisher == from { Ok(track) } else { Err(RefuseReason::TrackNotOwned) }
+}
+
+fn is_valid(info: &TrackInfo) -> bool {
+    let codec =
+        (1..=CODEC_BYTES_MAX).contains(&info.codec.len()) && info.codec.bytes().all(|byte| byte.is_ascii_graphic());
+    let media = match info.media {
+        TrackMedia::Audio { sample_rate, channels } => {
+            (8_000..=192_000).contains(&sample_rate) && (1..=2).contains(&channels)
+        }
+        TrackMedia::Video { width, height, frame_rate, temporal_layers, spatial_layers } => {
+            let layers = 1..=8;
+            width > 0
+                && height > 0
+                && frame_rate.numerator > 0
+                && frame_rate.denominator > 0
+                && layers.contains(&temporal_layers)
+                && layers.contains(&spatial_layers)
+        }
+    };
+    codec && media && info.description.len() <= DESCRIPTION_BYTES_MAX
+}

@@ -1,0 +1,35 @@
+//! What the bytes mean: control and chat messages, the media header, and how messages share a stream.
+//!
+//! Everything here is pure. `PROTOCOL.md` says the same things for those who write another client, and
+//! `tests/golden/wire.json` holds the bytes that the Rust and the JavaScript code both have to produce.
+
+mod chat;
+mod codec;
+mod control;
+mod media;
+mod names;
+mod reason;
+mod stream;
+
+pub use chat::{ChatMessage, ChatPosition, ClientChat, MessageId, ServerChat};
+pub use codec::{DecodeError, decode, decode_first_message, encode};
+pub use control::{
+    ClientMessage, Join, ParticipantInfo, ParticipantKind, PublishedTrack, Rational, ServerMessage, TrackInfo,
+    TrackMedia, TrackSource, Welcome,
+};
+pub use media::{AudioLevel, Datagram, HEADER_BYTES, HeaderError, MediaHeader};
+pub use names::{DisplayName, NameError, ParticipantId, RoomName, TrackId};
+pub use reason::{CloseReason, DropReason, RefuseReason};
+pub use stream::{MessageBuffer, OversizedMessage, StreamKind, delimit};
+
+/// The protocol version. It is the first field of [`Join`], part of the ALPN and of the WebSocket subprotocol.
+pub const VERSION: u16 = 1;
+
+/// The ALPN of native QUIC connections (RFC 7301).
+pub const ALPN_QUIC: &[u8] = b"tertulia/1";
+
+/// The ALPN of WebTransport connections: HTTP/3 (RFC 9114, section 3.1).
+pub const ALPN_WEBTRANSPORT: &[u8] = b"h3";
+
+/// The WebSocket subprotocol of meeting sessions (RFC 6455, section 1.9).
+pub const SUBPROTOCOL: &str = "tertulia.v1";

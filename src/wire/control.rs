@@ -1,0 +1,288 @@
+use bincode::{Decode, Encode};
+
+use super::chat::ChatPosition;
+use super::names::{ParticipantId, TrackId};
+use super::reason::{CloseReason, RefuseReason};
+
+/// What a client says on its control stream. The first message of a session is [`ClientMessage::Join`], and only that one.
+///
+/// A message with a `request` number is answered by exactly one [`ServerMessage::Done`], [`ServerMessage::Published`] or
+/// [`ServerMessage::Failed`] with the same number; the numbers are the client's own.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum ClientMessage {
+    /// Takes a seat in a room.
+    Join(Join),
+    /// Announces a track; the answer gives its id, and media may flow from then on.
+    Publish {
+        /// The client's number for this request.
+        request: u32,
+        /// What the track carries.
+        track: TrackInfo,
+    },
+    /// Takes a track of one's own back.
+    Unpublish {
+        /// The client's number for this request.
+        request: u32,
+        /// The track.
+        track: TrackId,
+    },
+    /// Says whether a track of one's own is silent or dark at the moment.
+    SetMuted {
+        /// The client's number for this request.
+        request: u32,
+        /// The track.
+        track: TrackId,
+        /// Its new state.
+        muted: bool,
+    },
+    /// Asks for the media of a track.
+    Subscribe {
+        /// The client's number for this request.
+        request: u32,
+        /// The track.
+        track: TrackId,
+    },
+    /// Wants the media of a track no longer.
+    Unsubscribe {
+        /// The client's number for this request.
+        request: u32,
+        /// The track.
+        track: TrackId,
+    },
+    /// Whether tracks published from now on are subscribed without asking.
+    SetAutoSubscribe {
+        /// The client's number for this request.
+        request: u32,
+        /// The new state.
+        enabled: bool,
+    },
+    /// Asks the publisher of a subscribed track for a frame that stands by itself. Requests of several subscribers are
+    /// merged; unneeded ones cost nothing.
+    RequestKeyframe {
+        /// The track.
+        track: TrackId,
+    },
+    /// Asks for a [`ServerMessage::Pong`].
+    Ping {
+        /// Given back as it is.
+        token: u64,
+    },
+    /// Leaves the room; the session ends.
+    Leave,
+}
+
+/// The first message of a session.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Join {
+    /// [`VERSION`](super::VERSION). Stands first, so that it can be read when the rest cannot.
+    pub version: u16,
+    /// The room, as in [`RoomName`](super::RoomName).
+    pub room: String,
+    /// What people see, as in [`DisplayName`](super::DisplayName).
+    pub name: String,
+    /// An access token, for relays that ask for one.
+    pub token: Option<String>,
+    /// The secret of a seat that this participant had, to come back to it.
+    pub resume: Option<[u8; 16]>,
+    /// Chat to send again: everything after this position that is still kept. `None`: nothing.
+    pub chat_after: Option<ChatPosition>,
+    /// Whether tracks are subscribed without asking.
+    pub auto_subscribe: bool,
+}
+
+/// What the relay says on the control stream. The first message is [`ServerMessage::Welcome`] or [`ServerMessage::Closing`].
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum ServerMessage {
+    /// The seat is taken.
+    Welcome(Welcome),
+    /// Someone is in the room. Those who were there before are told right after `Welcome`, as many as it says.
+    ParticipantJoined(ParticipantInfo),
+    /// Someone left the room, and their tracks with them.
+    ParticipantLeft {
+        /// Who.
+        participant: ParticipantId,
+    },
+    /// Someone else published a track.
+    TrackPublished {
+        /// Who.
+        participant: ParticipantId,
+        /// Which track.
+        track: PublishedTrack,
+    },
+    /// A track of someone else is gone.
+    TrackUnpublished {
+        /// Whose it was.
+        participant: ParticipantId,
+        /// Which track.
+        track: TrackId,
+    },
+    /// A track of someone else went silent or dark, or came back.
+    TrackMuted {
+        /// Which track.
+        track: TrackId,
+        /// Its new state.
+        muted: bool,
+    },
+    /// The answer to a `Publish` that succeeded.
+    Published {
+        /// The client's number of the request.
+        request: u32,
+        /// The id under which media may be sent now.
+        track: TrackId,
+    },
+    /// The answer to a request that succeeded.
+    Done {
+        /// The client's number of the request.
+        request: u32,
+    },
+    /// The answer to a request that did not.
+    Failed {
+        /// The client's number of the request.
+        request: u32,
+        /// Why, for programs.
+        reason: RefuseReason,
+        /// Why, for people.
+        message: String,
+    },
+    /// A subscriber cannot go on without a frame that stands by itself.
+    KeyframeRequested {
+        /// A track of one's own.
+        track: TrackId,
+    },
+    /// The answer to `Ping`.
+    Pong {
+        /// As it came.
+        token: u64,
+        /// The relay's monotonic clock in microseconds, so that two clients can compare their clocks by way of it.
+        relay_time_us: u64,
+    },
+    /// The relay ends the session; nothing follows.
+    Closing {
+        /// Why, for programs.
+        reason: CloseReason,
+        /// Why, for people, and what to do.
+        message: String,
+    },
+}
+
+/// The seat that was given.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Welcome {
+    /// The participant's own id.
+    pub participant: ParticipantId,
+    /// Brings the participant back to this seat after a broken session.
+    pub resume: [u8; 16],
+    /// How many [`ServerMessage::ParticipantJoined`] about those already in the room follow at once.
+    pub participants: u32,
+    /// Where the room's chat stands.
+    pub chat: ChatPosition,
+    /// Header plus payload of a media datagram may have at most this many bytes.
+    pub media_bytes_max: u16,
+    /// A chat message may have at most this many bytes of UTF-8.
+    pub chat_bytes_max: u32,
+    /// The relay's version, for people.
+    pub relay: String,
+}
+
+/// Someone in a room.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct ParticipantInfo {
+    /// Given by the relay.
+    pub participant: ParticipantId,
+    /// What people see.
+    pub name: String,
+    /// What they can take part in.
+    pub kind: ParticipantKind,
+    /// What they have published.
+    pub tracks: Vec<PublishedTrack>,
+}
+
+/// What a participant can take part in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub enum ParticipantKind {
+    /// Chat and media.
+    Meeting,
+    /// Chat text alone: a plain WebSocket client.
+    Plain,
+}
+
+/// A track as others see it.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct PublishedTrack {
+    /// Given by the relay.
+    pub track: TrackId,
+    /// What it carries.
+    pub info: TrackInfo,
+    /// Whether it is silent or dark at the moment.
+    pub muted: bool,
+}
+
+/// What a track carries, as its publisher describes it.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct TrackInfo {
+    /// Where it comes from.
+    pub source: TrackSource,
+    /// The codec as WebCodecs names it: `opus`, `vp8`, `vp09.00.10.08`. At most 64 bytes.
+    pub codec: String,
+    /// The rest of what a decoder has to know.
+    pub media: TrackMedia,
+    /// What WebCodecs calls the decoder's `description`: `OpusHead`, an AVC configuration; empty if there is none.
+    /// At most 1024 bytes.
+    pub description: Vec<u8>,
+}
+
+/// Where a track comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub enum TrackSource {
+    /// A person's voice.
+    Microphone,
+    /// A person's picture.
+    Camera,
+    /// What is on a screen.
+    Screen,
+    /// What a screen sounds like.
+    ScreenAudio,
+    /// Anything else: a file, a bot.
+    Other,
+}
+
+/// Whether a track is audio or video, and the properties of each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub enum TrackMedia {
+    /// Sound.
+    Audio {
+        /// In Hz.
+        sample_rate: u32,
+        /// 1 or 2.
+        channels: u8,
+    },
+    /// Pictures.
+    Video {
+        /// In pixels, of the largest rendition.
+        width: u16,
+        /// In pixels, of the largest rendition.
+        height: u16,
+        /// Frames per second.
+        frame_rate: Rational,
+        /// How many temporal layers each rendition has, at least 1.
+        temporal_layers: u8,
+        /// How many renditions there are, at least 1.
+        spatial_layers: u8,
+    },
+}
+
+impl TrackInfo {
+    /// Whether it carries pictures.
+    pub fn is_video(&self) -> bool {
+        matches!(self.media, TrackMedia::Video { .. })
+    }
+}
+
+/// A fraction, such as 30000/1001.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Rational {
+    /// Above the line.
+    pub numerator: u32,
+    /// Below it; not 0.
+    pub denominator: u32,
+}

@@ -1,0 +1,254 @@
+//! The bytes of every message, as `tests/golden/wire.json` has them for Rust and JavaScript alike.
+//!
+//! A change of the wire is made in one commit with that file and the version. `GOLDEN=write cargo test --test golden` writes
+//! the bytes that the Rust code makes now into it.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use serde_json::Value;
+use tertulia::wire::*;
+
+const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/wire.json");
+const ID: [u8; 16] = 0x0011_2233_4455_6677_8899_aabb_ccdd_eeff_u128.to_be_bytes();
+
+fn camera() -> TrackInfo {
+    TrackInfo {
+        source: TrackSource::Camera,
+        codec: "vp8".into(),
+        media: TrackMedia::Video {
+            width: 640,
+            height: 360,
+            frame_rate: Rational { numerator: 30, denominator: 1 },
+            temporal_layers: 3,
+            spatial_layers: 2,
+        },
+        description: vec![],
+    }
+}
+
+fn microphone() -> TrackInfo {
+    let media = TrackMedia::Audio { sample_rate: 48_000, channels: 2 };
+    TrackInfo { source: TrackSource::Microphone, codec: "opus".into(), media, description: b"Opus".into() }
+}
+
+fn published(track: u32, info: TrackInfo, muted: bool) -> PublishedTrack {
+    PublishedTrack { track: TrackId(track), info, muted }
+}
+
+fn client_messages() -> Vec<(&'static str, ClientMessage)> {
+    use ClientMessage::*;
+    let join = a_join();
+    let full = self::Join {
+        room: "stand-up_1".into(),
+        name: "José 👋".into(),
+        token: Some("a.b.c".into()),
+        resume: Some(ID),
+        chat_after: Some(ChatPosition { epoch: (1 << 53) - 1, sequence: 300 }),
+        auto_subscribe: false,
+        ..a_join()
+    };
+    vec![
+        ("join", Join(join)),
+        ("join with everything", Join(full)),
+        ("publish camera", Publish { request: 1, track: camera() }),
+        ("publish microphone", Publish { request: 251, track: microphone() }),
+        ("unpublish", Unpublish { request: 2, track: TrackId(7) }),
+        ("set muted", SetMuted { request: 3, track: TrackId(7), muted: true }),
+        ("subscribe", Subscribe { request: 4, track: TrackId(65_536) }),
+        ("unsubscribe", Unsubscribe { request: 5, track: TrackId(250) }),
+        ("set auto subscribe", SetAutoSubscribe { request: 6, enabled: false }),
+        ("request keyframe", RequestKeyframe { track: TrackId(7) }),
+        ("ping", Ping { token: 1 << 32 }),
+        ("leave", Leave),
+    ]
+}
+
+fn a_join() -> Join {
+    Join {
+        version: VERSION,
+        room: "lobby".into(),
+        name: "Ana".into(),
+        token: None,
+        resume: None,
+        chat_after: None,
+        auto_subscribe: true,
+    }
+}
+
+fn server_messages() -> Vec<(&'static str, ServerMessage)> {
+    use ServerMessage::*;
+    let welcome = self::Welcome {
+        participant: ParticipantId(3),
+        resume: ID,
+        participants: 2,
+        chat: ChatPosition { epoch: 77, sequence: 12 },
+        media_bytes_max: 1000,
+        chat_bytes_max: 16_384,
+        relay: "tertulia 0.1.0".into(),
+    };
+    let info = ParticipantInfo {
+        participant: ParticipantId(1),
+        name: "Bo".into(),
+        kind: ParticipantKind::Meeting,
+        tracks: vec![published(7, camera(), false), published(8, microphone(), true)],
+    };
+    let plain = ParticipantInfo {
+        participant: ParticipantId(2),
+        name: "guest 2".into(),
+        kind: ParticipantKind::Plain,
+        tracks: vec![],
+    };
+    let (participant, track) = (ParticipantId(1), TrackId(9));
+    vec![
+        ("welcome", Welcome(welcome)),
+        ("participant joined", ParticipantJoined(info)),
+        ("plain participant joined", ParticipantJoined(plain)),
+        ("participant left", ParticipantLeft { participant }),
+        ("track published", TrackPublished { participant, track: published(9, microphone(), false) }),
+        ("track unpublished", TrackUnpublished { participant, track }),
+        ("track muted", TrackMuted { track, muted: true }),
+        ("published", Published { request: 1, track: TrackId(10) }),
+        ("done", Done { request: 2 }),
+        ("failed", failed()),
+        ("keyframe requested", KeyframeRequested { track: TrackId(7) }),
+        ("pong", Pong { token: 1 << 32, relay_time_us: 123_456_789_012 }),
+        ("closing", Closing { reason: CloseReason::SlowConsumer, message: CloseReason::SlowConsumer.to_string() }),
+    ]
+}
+
+fn failed() -> ServerMessage {
+    let reason = RefuseReason::TrackUnknown;
+    ServerMessage::Failed { request: 3, reason, message: reason.to_string() }
+}
+
+fn client_chat() -> Vec<(&'static str, ClientChat)> {
+    let message_id = MessageId(ID);
+    vec![
+        ("send", ClientChat::Send { message_id, to: None, body: "hello".into() }),
+        ("send to one", ClientChat::Send { message_id, to: Some(ParticipantId(4)), body: "¡hola! 🎉\n".into() }),
+        ("typing", ClientChat::Typing { active: true }),
+    ]
+}
+
+fn server_chat() -> Vec<(&'static str, ServerChat)> {
+    let message_id = MessageId(ID);
+    let reason = RefuseReason::ChatTooLong;
+    let message = ChatMessage {
+        sequence: 70_000,
+        message_id,
+        sent_at_ms: 1_700_000_000_001,
+        from: ParticipantId(2),
+        from_name: "guest 2".into(),
+        to: None,
+        body: "hi".into(),
+    };
+    vec![
+        ("accepted", ServerChat::Accepted { message_id, sequence: 65_535, sent_at_ms: 1_700_000_000_000 }),
+        ("chat refused", ServerChat::Refused { message_id, reason, message: reason.to_string() }),
+        ("message", ServerChat::Message(message)),
+        ("caught up", ServerChat::CaughtUp { position: ChatPosition { epoch: 77, sequence: 12 }, first_kept: 5 }),
+        ("typing of another", ServerChat::Typing { participant: ParticipantId(4), active: false }),
+    ]
+}
+
+fn datagrams() -> Vec<(&'static str, Datagram)> {
+    let video = MediaHeader {
+        track: TrackId(7),
+        frame: 66_051,
+        depends_on_distance: 2,
+        keyframe: false,
+        parity: false,
+        temporal_layer: 2,
+        spatial_layer: 1,
+        audio_level: AudioLevel::SILENCE,
+        fragment_index: 1,
+        fragment_count: 3,
+        timestamp: u32::MAX,
+    };
+    let whole = MediaHeader {
+        frame: 0,
+        depends_on_distance: 0,
+        temporal_layer: 0,
+        spatial_layer: 0,
+        fragment_index: 0,
+        fragment_count: 1,
+        ..video
+    };
+    let audio =
+        MediaHeader { track: TrackId(8), keyframe: true, audio_level: AudioLevel::new(32), timestamp: 1800, ..whole };
+    vec![
+        ("video fragment", Datagram::new(video, &[0xc0, 0xff, 0xee])),
+        ("audio keyframe", Datagram::new(audio, &[0])),
+        ("parity", Datagram::new(MediaHeader { parity: true, ..video }, &[0xff])),
+        ("echo", Datagram::new(MediaHeader { track: TrackId::ECHO, frame: 5, timestamp: 0, ..whole }, &[0x2a])),
+    ]
+}
+
+/// Every message by name, with its bytes, after checking that the bytes mean the message again.
+fn vectors() -> Vec<(&'static str, &'static str, Vec<u8>)> {
+    fn each<M>(
+        kind: &'static str,
+        messages: Vec<(&'static str, M)>,
+    ) -> impl Iterator<Item = (&'static str, &'static str, Vec<u8>)>
+    where
+        M: bincode::Encode + bincode::Decode<()> + PartialEq + std::fmt::Debug,
+    {
+        messages.into_iter().map(move |(name, message)| {
+            let bytes = encode(&message);
+            assert_eq!(decode(&bytes), Ok(message), "{name}");
+            (kind, name, bytes)
+        })
+    }
+    let datagrams = datagrams().into_iter().map(|(name, datagram)| {
+        assert_eq!(Datagram::decode(datagram.bytes.clone()), Ok(datagram.clone()), "{name}");
+        ("Datagram", name, datagram.bytes.to_vec())
+    });
+    each("ClientMessage", client_messages())
+        .chain(each("ServerMessage", server_messages()))
+        .chain(each("ClientChat", client_chat()))
+        .chain(each("ServerChat", server_chat()))
+        .chain(datagrams)
+        .collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn every_message_has_the_bytes_of_the_golden_file() {
+    let mut file: Vec<Value> = serde_json::from_str(&std::fs::read_to_string(PATH).unwrap()).unwrap();
+    if std::env::var_os("GOLDEN").is_some_and(|mode| mode == "write") {
+        for (kind, name, bytes) in vectors() {
+            let entry = file.iter_mut().find(|entry| entry["name"] == name && entry["type"] == kind);
+            entry.unwrap_or_else(|| panic!("add {name:?} to the file"))["hex"] = hex(&bytes).into();
+        }
+        let lines: Vec<_> = file.iter().map(|entry| format!("  {entry}")).collect();
+        std::fs::write(PATH, format!("[\n{}\n]\n", lines.join(",\n"))).unwrap();
+    }
+    let golden = file.iter().map(|entry| {
+        let text = |key: &str| entry[key].as_str().unwrap().to_owned();
+        (text("type"), text("name"), text("hex"))
+    });
+    let made = vectors().into_iter().map(|(kind, name, bytes)| (kind.to_owned(), name.to_owned(), hex(&bytes)));
+    assert_eq!(made.collect::<BTreeSet<_>>(), golden.collect::<BTreeSet<_>>());
+}
+
+#[test]
+fn a_truncated_message_is_refused_wherever_it_is_cut() {
+    for (kind, name, bytes) in vectors() {
+        for cut in 0..bytes.len() {
+            let cut = &bytes[..cut];
+            let refused = match kind {
+                "ClientMessage" => decode::<ClientMessage>(cut).is_err(),
+                "ServerMessage" => decode::<ServerMessage>(cut).is_err(),
+                "ClientChat" => decode::<ClientChat>(cut).is_err(),
+                "ServerChat" => decode::<ServerChat>(cut).is_err(),
+                // A datagram has no length of its own: it is whole as soon as it has a payload.
+                _ => cut.len() > HEADER_BYTES + 1 || Datagram::decode(Bytes::copy_from_slice(cut)).is_err(),
+            };
+            assert!(refused, "{kind} {name:?} cut to {} bytes", cut.len());
+        }
+    }
+}
