@@ -1,4 +1,5 @@
 //! Tertulia.
+pub mod client;
 pub mod limits;
 pub mod media;
 pub mod now;
