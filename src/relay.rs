@@ -12,7 +12,7 @@ mod shard;
 mod websocket_session;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread;
 
@@ -67,7 +67,7 @@ impl Relay {
         let certificates = Arc::new(CertificateStore::open(config.certificate.clone())?);
         let sockets = Sockets::bind(&config)?;
         let address = sockets.udp.local_addr()?;
-        let http_address = sockets.plain.first().map(|listener| listener.local_addr()).transpose()?;
+        let http_address = sockets.plain.first().map(TcpListener::local_addr).transpose()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let metrics = Arc::new(Metrics::default());
         let (stop, stopping) = watch::channel(false);

@@ -96,7 +96,7 @@ impl Settings {
 
     fn from_toml(text: &str) -> anyhow::Result<Self> {
         let settings: Self = toml::from_str(text).map_err(|error| {
-            let line = error.span().map_or(1, |span| text[..span.start].lines().count().max(1));
+            let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
             anyhow::anyhow!("line {line}: {}", error.message())
         })?;
         if settings.chat_bytes.is_some_and(|bytes| !(1..=32_768).contains(&bytes)) {

@@ -129,7 +129,7 @@ impl LiveRoom {
     fn apply(&mut self, shard: &Rc<Shard>, output: Output) -> Option<Input> {
         match output {
             Output::Admitted { participant, participants, chat, .. } => {
-                self.admit(shard, participant, participants, chat)
+                self.admit(shard, participant, participants, chat);
             }
             Output::Refused { reason, .. } => self.refuse(reason),
             Output::Left { participant } => self.remove(participant),

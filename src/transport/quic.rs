@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use quinn::crypto::rustls::HandshakeData;
 use quinn::{Connection, ConnectionError, VarInt};
@@ -226,7 +227,7 @@ pub type KnownStream = (StreamKind, SendStream, MessageReader);
 /// after [`HANDSHAKE_TIMEOUT`].
 pub struct Streams {
     session: Rc<QuicSession>,
-    silent: FuturesUnordered<std::pin::Pin<Box<dyn Future<Output = Option<Result<KnownStream, StreamError>>>>>>,
+    silent: FuturesUnordered<LocalBoxFuture<'static, Option<Result<KnownStream, StreamError>>>>,
 }
 
 impl Streams {
