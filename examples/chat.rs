@@ -76,7 +76,7 @@ fn show(room: &Room, event: Event) {
         Event::ParticipantJoined(info) => println!("* {} joined", info.name),
         Event::ParticipantLeft { participant } => println!("* participant {participant} left"),
         Event::ChatCaughtUp { .. } if !room.remote_participants().is_empty() => println!("* that was the history"),
-        Event::Closed { reason, message } => println!("* the session ended ({reason}): {message}"),
+        Event::Closed { message, .. } => println!("* the session ended: {message}"),
         _ => {}
     }
 }
