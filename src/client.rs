@@ -134,7 +134,7 @@ pub enum ConnectError {
     #[error("the relay did not answer within {} s; check the address, or use wss:// where UDP is blocked", HANDSHAKE_TIMEOUT.as_secs())]
     Timeout,
     /// The relay gave no seat.
-    #[error("the relay refused the session ({reason}): {message}")]
+    #[error("the relay refused the session ({label}): {message}", label = .reason.label())]
     Refused {
         /// Why, for programs.
         reason: CloseReason,

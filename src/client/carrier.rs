@@ -83,7 +83,7 @@ pub(super) async fn connect(
 
 /// A connection on which nothing has been said yet.
 enum Raw {
-    Quic(quic::Streams),
+    Quic(Box<quic::Streams>),
     WebSocket(Box<websocket::Stream>),
 }
 
@@ -104,8 +104,10 @@ impl Raw {
 
 async fn attempt(address: &Address, remote: SocketAddr, certificates: &Certificates) -> Result<Raw, ConnectError> {
     match address.carrier {
-        Carrier::WebTransport => quic::connect_webtransport(address, remote, certificates).await.map(Raw::Quic),
-        Carrier::Quic => quic::connect(address, remote, certificates).await.map(Raw::Quic),
+        Carrier::WebTransport => {
+            quic::connect_webtransport(address, remote, certificates).await.map(|streams| Raw::Quic(Box::new(streams)))
+        }
+        Carrier::Quic => quic::connect(address, remote, certificates).await.map(|streams| Raw::Quic(Box::new(streams))),
         Carrier::WebSocket => {
             websocket::connect(address, remote, certificates).await.map(|stream| Raw::WebSocket(Box::new(stream)))
         }

@@ -93,7 +93,7 @@ pub enum RequestError {
         message: String,
     },
     /// The session has ended.
-    #[error("the session has ended ({reason}): {message}")]
+    #[error("the session has ended ({label}): {message}", label = .reason.label())]
     Closed {
         /// Why, for programs.
         reason: CloseReason,
@@ -122,7 +122,7 @@ pub enum ChatError {
         max: usize,
     },
     /// The session ended before the acknowledgement came: the message may have been said or not.
-    #[error("the session has ended ({reason}): {message}")]
+    #[error("the session has ended ({label}): {message}", label = .reason.label())]
     Closed {
         /// Why, for programs.
         reason: CloseReason,

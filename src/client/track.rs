@@ -35,7 +35,7 @@ pub enum SendFrameError {
     #[error(transparent)]
     Size(#[from] FrameTooLarge),
     /// The session has ended.
-    #[error("the session has ended ({reason}): {message}")]
+    #[error("the session has ended ({label}): {message}", label = .reason.label())]
     Closed {
         /// Why, for programs.
         reason: CloseReason,

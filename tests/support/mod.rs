@@ -1,6 +1,10 @@
 //! A relay for one test: free ports, a certificate of its own, gone with the test.
 
-#![allow(dead_code, clippy::unwrap_used, reason = "test support: each test uses a part of it, and a failure is a failed test")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "test support: each test uses a part of it, and a failure is a failed test"
+)]
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
