@@ -103,6 +103,28 @@ async fn a_newcomer_gets_what_was_said_before_and_then_what_is_said_now() {
 }
 
 #[tokio::test]
+async fn a_short_history_comes_whole_on_every_carrier() {
+    let relay = TestRelay::start(Limits::default());
+    let ana = relay.join("ws", "Ana").await;
+    for carrier in CARRIERS {
+        let said = ana.chat().send(carrier).await.unwrap();
+        let history = Some(ChatPosition { sequence: said - 1, ..ana.welcome().chat });
+        let bo = Room::connect(&relay.url(carrier), Options { history, ..relay.options("Bo") }).await.unwrap();
+        assert_eq!(next_message(&bo).await.body, carrier);
+        loop {
+            match tokio::time::timeout(DEADLINE, bo.next_event()).await.unwrap() {
+                Some(Event::ChatCaughtUp { position, first_kept }) => {
+                    assert_eq!((position.sequence, first_kept), (said, 1));
+                    break;
+                }
+                Some(Event::Closed { reason, .. }) => panic!("{carrier}: {reason}"),
+                _ => {}
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_private_message_reaches_one() {
     let relay = TestRelay::start(Limits::default());
     let ana = relay.join("https", "Ana").await;

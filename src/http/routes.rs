@@ -97,6 +97,8 @@ async fn page_or_websocket(
         Err(_) if method != Method::GET && method != Method::HEAD => StatusCode::METHOD_NOT_ALLOWED.into_response(),
         Err(_) => match uri.path() {
             "/" => page::index(),
+            // Browsers ask for it unasked.
+            "/favicon.ico" => page::file("icon.svg"),
             path if path.strip_prefix("/r/").is_some_and(|room| RoomName::parse(room).is_ok()) => page::index(),
             path => page::file(path.trim_start_matches('/')),
         },

@@ -101,10 +101,13 @@ impl Outlet {
         }
     }
 
-    /// Queues a control message that is bounded elsewhere: the roster for a newcomer, the goodbye.
+    /// Queues a message that is bounded elsewhere: the roster for a newcomer, the goodbye.
     pub fn send_uncounted(&self, encoded: &Encoded) {
         match self {
-            Self::Quic { control, .. } => control.push_uncounted(encoded.on_stream()),
+            Self::Quic { control, chat, .. } => match encoded.kind {
+                StreamKind::Control => control.push_uncounted(encoded.on_stream()),
+                StreamKind::Chat => chat.push_uncounted(encoded.on_stream()),
+            },
             Self::WebSocket { messages, .. } => messages.push_uncounted(Message::Binary(encoded.on_websocket())),
             Self::Plain { .. } => {}
         }
