@@ -1,0 +1,134 @@
+// The race between carriers, with carriers and time made up.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { prefersWebSocket } from '../../web/sdk/carrier.js';
+import { ECHO_TIMEOUT_MS, HEAD_START_MS, takeSeat } from '../../web/sdk/connection.js';
+import { decodeClientMessage, encodeServerMessage } from '../../web/sdk/wire.js';
+
+/** @typedef {import('../../web/sdk/carrier.js').Session} Session */
+
+const join = /** @type {const} */ ({ type: 'join', version: 1, room: 'lobby', name: 'Ana', token: null, resume: null, chatAfter: null, autoSubscribe: true });
+const welcome = encodeServerMessage({
+  type: 'welcome', participant: 1, resume: new Uint8Array(16), participants: 0, chat: { epoch: 1, sequence: 0 },
+  mediaBytesMax: 1000, chatBytesMax: 16384, relay: 'test',
+});
+
+/** A carrier that stands after `afterMs` (`null`: fails), and what happened on it. */
+class FakeCarrier {
+  /** @type {string[]} */
+  log = [];
+
+  /** @param {'webtransport' | 'websocket'} carrier @param {{ afterMs: number | null, echo?: boolean }} behaviour */
+  constructor(carrier, { afterMs, echo = true }) {
+    this.carrier = carrier;
+    this.open = (/** @type {AbortSignal} */ signal) => {
+      this.log.push('open');
+      return new Promise((/** @type {(session: Session) => void} */ resolve, reject) => {
+        signal.addEventListener('abort', () => this.log.push('aborted'));
+        if (afterMs === null) reject(new Error('blocked'));
+        else setTimeout(() => resolve(this.#session(echo)), afterMs);
+      });
+    };
+  }
+
+  /** @param {boolean} echo @returns {Session} */
+  #session(echo) {
+    /** @type {import('../../web/sdk/carrier.js').SessionListener | undefined} */
+    let listener;
+    return {
+      carrier: this.carrier,
+      listen: (next) => void (listener = next),
+      send: (_, message) => {
+        const { type } = decodeClientMessage(message);
+        this.log.push(type);
+        if (type === 'join') queueMicrotask(() => listener?.message('control', welcome));
+      },
+      sendDatagram: (datagram) => { if (echo) queueMicrotask(() => listener?.media(datagram.subarray(1))); },
+      close: () => void this.log.push('close'),
+    };
+  }
+}
+
+/** Lets promises and the fake clock run. @param {import('node:test').TestContext} t @param {number} ms */
+async function pass(t, ms) {
+  for (let gone = 0; gone <= ms; gone += 10) {
+    for (let turn = 0; turn < 20; turn++) await Promise.resolve();
+    if (gone < ms) t.mock.timers.tick(10);
+  }
+}
+
+/** @param {import('node:test').TestContext} t @param {FakeCarrier | null} webtransport @param {FakeCarrier | null} websocket @param {boolean} [isBlocked] */
+function start(t, webtransport, websocket, isBlocked = false) {
+  t.mock.timers.enable({ apis: ['setTimeout', 'setInterval'] });
+  const outcome = { carrier: '', code: '', remembered: 0 };
+  takeSeat({
+    webtransport: webtransport?.open ?? null, websocket: websocket?.open ?? null, join,
+    blocked: { isBlocked: () => isBlocked, remember: () => void outcome.remembered++ },
+  }).then(({ session }) => (outcome.carrier = session.carrier), (error) => (outcome.code = error.code ?? error.message));
+  return outcome;
+}
+
+test('WebTransport within its head start is alone', async (t) => {
+  const [fast, other] = [new FakeCarrier('webtransport', { afterMs: 100 }), new FakeCarrier('websocket', { afterMs: 10 })];
+  const outcome = start(t, fast, other);
+  await pass(t, HEAD_START_MS * 3);
+  assert.deepEqual(outcome, { carrier: 'webtransport', code: '', remembered: 0 });
+  assert.deepEqual([fast.log, other.log], [['open', 'join'], []]);
+});
+
+test('WebSocket starts after the head start, and the slower one is closed without joining', async (t) => {
+  const [slow, other] = [new FakeCarrier('webtransport', { afterMs: 2000 }), new FakeCarrier('websocket', { afterMs: 50 })];
+  const outcome = start(t, slow, other);
+  await pass(t, HEAD_START_MS - 10);
+  assert.deepEqual(other.log, []);
+  await pass(t, 2000);
+  assert.deepEqual(outcome, { carrier: 'websocket', code: '', remembered: 1 });
+  assert.deepEqual([slow.log, other.log], [['open', 'aborted', 'close'], ['open', 'join']]);
+});
+
+test('WebSocket starts at once when WebTransport is refused', async (t) => {
+  const [refused, other] = [new FakeCarrier('webtransport', { afterMs: null }), new FakeCarrier('websocket', { afterMs: 10 })];
+  const outcome = start(t, refused, other);
+  await pass(t, 30);
+  assert.deepEqual(outcome, { carrier: 'websocket', code: '', remembered: 1 });
+});
+
+test('WebSocket starts at once when WebTransport is absent, or known to be blocked', async (t) => {
+  const absent = start(t, null, new FakeCarrier('websocket', { afterMs: 10 }));
+  await pass(t, 30);
+  assert.deepEqual(absent, { carrier: 'websocket', code: '', remembered: 0 });
+  t.mock.timers.reset();
+  const untried = new FakeCarrier('webtransport', { afterMs: 10 });
+  const blocked = start(t, untried, new FakeCarrier('websocket', { afterMs: 10 }), true);
+  await pass(t, 30);
+  assert.deepEqual([blocked.carrier, blocked.remembered, untried.log], ['websocket', 0, []]);
+});
+
+test('a WebTransport session without datagrams is left for WebSocket', async (t) => {
+  const [mute, other] = [new FakeCarrier('webtransport', { afterMs: 10, echo: false }), new FakeCarrier('websocket', { afterMs: 10 })];
+  const outcome = start(t, mute, other);
+  await pass(t, ECHO_TIMEOUT_MS - 10);
+  assert.equal(outcome.carrier, '');
+  await pass(t, 100);
+  assert.deepEqual(outcome, { carrier: 'websocket', code: '', remembered: 1 });
+  assert.deepEqual(mute.log, ['open', 'join', 'leave', 'close']);
+});
+
+test('a forced WebTransport fails when datagrams do not pass, and nothing is left when both fail', async (t) => {
+  const forced = start(t, new FakeCarrier('webtransport', { afterMs: 10, echo: false }), null);
+  await pass(t, ECHO_TIMEOUT_MS + 100);
+  assert.equal(forced.code, 'transport_failed');
+  t.mock.timers.reset();
+  const both = start(t, new FakeCarrier('webtransport', { afterMs: null }), new FakeCarrier('websocket', { afterMs: null }));
+  await pass(t, HEAD_START_MS * 2);
+  assert.deepEqual(both, { carrier: '', code: 'blocked', remembered: 0 });
+});
+
+test('WebKit and old Firefox begin with WebSocket', () => {
+  const webkit = 'Mozilla/5.0 (iPhone; CPU iPhone OS 26_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko)';
+  assert.equal(prefersWebSocket(`${webkit} Version/26.0 Mobile/15E148 Safari/604.1`), true);
+  assert.equal(prefersWebSocket(`${webkit} CriOS/156.0 Mobile/15E148 Safari/604.1`), true);
+  assert.equal(prefersWebSocket('Mozilla/5.0 (X11; Linux x86_64; rv:152.0) Gecko/20100101 Firefox/152.0'), true);
+  assert.equal(prefersWebSocket('Mozilla/5.0 (X11; Linux x86_64; rv:153.0) Gecko/20100101 Firefox/153.0'), false);
+  assert.equal(prefersWebSocket('Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0 Safari/537.36'), false);
+});

@@ -1,0 +1,204 @@
+// The page in a real browser against a real relay.
+import assert from 'node:assert/strict';
+import { mkdir } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { after, before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { startBrowser, startRelay } from './relay.js';
+
+/** @typedef {import('playwright-core').Page} Page */
+
+const OUTPUT = fileURLToPath(new URL('../output/', import.meta.url));
+const PHONE = { width: 390, height: 844 };
+const DESKTOP = { width: 1180, height: 760 };
+
+/** @type {import('playwright-core').Browser} */
+let browser;
+/** @type {import('./relay.js').Relay} */
+let relay;
+/** What pages complained about. @type {string[]} */
+const complaints = [];
+
+before(async () => {
+  await mkdir(OUTPUT, { recursive: true });
+  [browser, relay] = await Promise.all([startBrowser(), startRelay()]);
+});
+
+after(async () => {
+  await browser?.close();
+  await relay?.stop();
+  assert.deepEqual(complaints, [], 'no console errors, no policy violations, no uncaught errors');
+});
+
+/** @param {string} url @param {import('playwright-core').BrowserContextOptions} [options] */
+async function open(url, options) {
+  const page = await (await browser.newContext({ viewport: DESKTOP, ...options })).newPage();
+  page.setDefaultTimeout(10_000);
+  page.on('pageerror', (error) => complaints.push(String(error)));
+  page.on('console', (message) => { if (message.type() === 'error') complaints.push(message.text()); });
+  await page.goto(url);
+  return page;
+}
+
+/** @param {string} room @param {string} name @param {import('playwright-core').BrowserContextOptions & { query?: string, at?: string }} [options] */
+async function join(room, name, { query = '', at = relay.url, ...options } = {}) {
+  const page = await open(new URL(`/r/${room}${query}`, at).href, options);
+  await page.locator('#name').fill(name);
+  await page.locator('#join').click();
+  await page.locator('#badge[data-state="connected"]').waitFor();
+  return page;
+}
+
+/** @param {Page} page @param {string} text */
+async function say(page, text) {
+  await page.locator('#text').fill(text);
+  await page.locator('#send').click();
+}
+
+/** @param {Page} page @param {string} text */
+const sees = (page, text) => page.locator('#messages .message:not(.pending):not(.failed) .bubble').getByText(text, { exact: true }).waitFor();
+
+/** @param {Page} page */
+const bubbles = (page) => page.locator('#messages .bubble').allTextContents();
+
+/** The code that every tutorial has. @param {Page} page @param {string} url */
+async function openPlain(page, url) {
+  await page.evaluate((url) => {
+    const seen = /** @type {string[]} */ ([]);
+    const socket = new WebSocket(url);
+    socket.onopen = () => seen.push('open');
+    socket.onmessage = (event) => seen.push(event.data);
+    socket.onclose = () => seen.push('close');
+    socket.onerror = () => seen.push('error');
+    Object.assign(window, { seen, socket });
+  }, url);
+  await plainSees(page, ['open']);
+}
+
+/** @param {Page} page @param {string[]} expected */
+const plainSees = (page, expected) =>
+  page.waitForFunction((expected) => JSON.stringify(/** @type {any} */ (window).seen) === expected, JSON.stringify(expected));
+
+/** @param {Page} page @param {string} text */
+const plainSay = (page, text) => page.evaluate((text) => /** @type {any} */ (window).socket.send(text), text);
+
+/** @param {string} url the relay's page @param {string} socketUrl */
+async function plainClientsAndAMeeting(url, socketUrl) {
+  const pages = [await open(new URL('/relay.json', url).href), await open(new URL('/relay.json', url).href)];
+  const meeting = await join('lobby', 'Ana', { at: url });
+  for (const page of pages) await openPlain(page, socketUrl);
+  const [one, two] = pages;
+  await meeting.locator('#roster .tag', { hasText: 'chat only' }).nth(1).waitFor();
+  await plainSay(one, 'from one');
+  await plainSees(two, ['open', 'from one']);
+  await plainSay(two, 'from two');
+  await plainSees(one, ['open', 'from two']);
+  await sees(meeting, 'from two');
+  await say(meeting, 'from Ana');
+  await plainSees(one, ['open', 'from two', 'from Ana']);
+  await plainSees(two, ['open', 'from one', 'from Ana']);
+  await sees(meeting, 'from Ana');
+  assert.deepEqual(await bubbles(meeting), ['from one', 'from two', 'from Ana']);
+  await Promise.all([...pages, meeting].map((page) => page.context().close()));
+}
+
+/** @param {Page} page @param {string} name */
+const shoot = (page, name) => page.screenshot({ path: `${OUTPUT}${name}.png`, animations: 'disabled' });
+
+test('two tabs chat over WebTransport, a third over WebSocket', { timeout: 60_000 }, async () => {
+  const names = ['Ana', 'Bo', 'Carmen'];
+  const pages = [await join('standup', 'Ana'), await join('standup', 'Bo'), await join('standup', 'Carmen', { query: '?transport=websocket' })];
+  for (const [page, carrier] of /** @type {[Page, string][]} */ ([[pages[0], 'WebTransport'], [pages[1], 'WebTransport'], [pages[2], 'WebSocket']])) {
+    await page.locator('#badge').filter({ hasText: new RegExp(`^${carrier} · \\d+ ms$`) }).waitFor();
+  }
+  for (const [at, page] of pages.entries()) {
+    await say(page, `hello from ${names[at]}`);
+    for (const other of pages) await sees(other, `hello from ${names[at]}`);
+  }
+  for (const page of pages) {
+    for (const name of names) await page.locator('#roster .who').getByText(name, { exact: true }).waitFor();
+    assert.deepEqual(await bubbles(page), names.map((name) => `hello from ${name}`));
+  }
+  await Promise.all(pages.map((page) => page.context().close()));
+});
+
+test('the tutorial code takes part in the chat, unmodified', { timeout: 60_000 }, async () => {
+  await plainClientsAndAMeeting(relay.url, `ws://localhost:${new URL(relay.url).port}`);
+});
+
+test('the tutorial code takes part on ws://localhost:8000', { timeout: 60_000 }, async (t) => {
+  if (!(await isFree(8000))) return t.skip('port 8000 is taken');
+  const usual = await startRelay(['--listen', '[::]:0']);
+  try {
+    await plainClientsAndAMeeting(usual.url, 'ws://localhost:8000');
+  } finally {
+    await usual.stop();
+  }
+});
+
+test('text from others is text', { timeout: 60_000 }, async () => {
+  const markup = '<img src=x onerror="document.title=\'broken\'">';
+  const [ana, bo] = [await join('text', markup), await join('text', 'Bo')];
+  await say(ana, markup);
+  await sees(bo, markup);
+  await bo.locator('#roster .who').getByText(markup, { exact: true }).waitFor();
+  assert.equal(await bo.locator('#messages img, #roster img').count(), 0);
+  assert.equal(await bo.title(), 'text · Tertulia');
+  await Promise.all([ana, bo].map((page) => page.context().close()));
+});
+
+test('a message to one participant reaches that one alone', { timeout: 60_000 }, async () => {
+  const [ana, bo, carmen] = [await join('private', 'Ana'), await join('private', 'Bo'), await join('private', 'Carmen')];
+  await ana.locator('#to').selectOption({ label: 'Bo' });
+  await say(ana, 'for Bo');
+  await sees(bo, 'for Bo');
+  await ana.locator('#to').selectOption({ label: 'Everyone' });
+  await say(ana, 'for all');
+  await sees(carmen, 'for all');
+  assert.deepEqual(await bubbles(carmen), ['for all']);
+  await Promise.all([ana, bo, carmen].map((page) => page.context().close()));
+});
+
+test('a page says why the relay is gone', { timeout: 60_000 }, async () => {
+  const brief = await startRelay();
+  const pages = [await join('brief', 'Ana', { at: brief.url }), await join('brief', 'Bo', { at: brief.url, query: '?transport=websocket' })];
+  await brief.stop();
+  for (const page of pages) {
+    await page.locator('#status[data-code="shutting_down"]').waitFor();
+    await page.locator('#again').waitFor();
+  }
+  await shoot(pages[0], 'closed');
+  await Promise.all(pages.map((page) => page.context().close()));
+});
+
+for (const [look, options] of /** @type {[string, import('playwright-core').BrowserContextOptions][]} */ ([
+  ['desktop-light', {}],
+  ['desktop-dark', { colorScheme: 'dark' }],
+  ['phone-light', { viewport: PHONE }],
+  ['phone-dark', { viewport: PHONE, colorScheme: 'dark' }],
+])) {
+  test(`screens are kept as pictures: ${look}`, { timeout: 60_000 }, async () => {
+    const landing = await open(relay.url, options);
+    await shoot(landing, `landing-${look}`);
+    const [ana, bo] = [await join(look, 'Ana Lucía', options), await join(look, 'Bo')];
+    await say(bo, 'Good morning! Is everyone here?');
+    await sees(ana, 'Good morning! Is everyone here?');
+    await say(bo, 'I have the numbers from last week ready.');
+    await sees(ana, 'I have the numbers from last week ready.');
+    await say(ana, 'Morning. Two minutes, my coffee is not ready ☕');
+    await bo.locator('#text').fill('Take your time');
+    await ana.locator('#typing', { hasText: 'Bo is writing…' }).waitFor();
+    await ana.locator('#badge', { hasText: ' ms' }).waitFor();
+    await shoot(ana, `room-${look}`);
+    await Promise.all([landing, ana, bo].map((page) => page.context().close()));
+  });
+}
+
+/** @param {number} port */
+function isFree(port) {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once('error', () => resolve(false));
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
+  });
+}

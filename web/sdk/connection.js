@@ -1,0 +1,210 @@
+/**
+ * From addresses to a seat: WebTransport with a head start, WebSocket where it does not get through.
+ *
+ * The first carrier that stands is joined on, the other is closed before it says a word, so nobody joins twice. A carrier's
+ * handshake proves little about datagrams: over WebTransport the seat counts once a datagram came back.
+ */
+import { TertuliaError } from './error.js';
+import { TRACK_ECHO, decodeMedia, decodeServerMessage, encodeClientMessage, encodeDatagram } from './wire.js';
+
+/** @typedef {import('./carrier.js').Carrier} Carrier */
+/** @typedef {import('./carrier.js').Session} Session */
+/** @typedef {import('./carrier.js').StreamName} StreamName */
+/** @typedef {import('./wire/messages.js').Join} Join */
+/** @typedef {import('./wire/messages.js').Welcome} Welcome */
+/** @typedef {(signal: AbortSignal) => Promise<Session>} Open */
+/** @typedef {{ stream: StreamName, message: Uint8Array }} Heard */
+/** @typedef {{ session: Session, welcome: Welcome, heard: Heard[] }} Seat what was heard behind the welcome waits in `heard` */
+
+/**
+ * @typedef {object} Attempt
+ * @property {Open | null} webtransport `null`: not to be tried
+ * @property {Open | null} websocket
+ * @property {Join} join
+ * @property {BlockedNetworks} [blocked]
+ * @property {AbortSignal} [signal]
+ */
+/** @typedef {{ isBlocked(): boolean, remember(): void }} BlockedNetworks */
+
+/** WebTransport's head start, in milliseconds. */
+export const HEAD_START_MS = 500;
+/** A datagram has to come back within this time, in milliseconds. */
+export const ECHO_TIMEOUT_MS = 1000;
+/** Time between two tries to get a datagram back, in milliseconds. */
+export const ECHO_INTERVAL_MS = 100;
+/** The first message of the relay has to come within this time, in milliseconds. */
+export const WELCOME_TIMEOUT_MS = 5000;
+
+/** @param {Attempt} attempt @returns {Promise<Seat>} */
+export async function takeSeat(attempt) {
+  const { webtransport, websocket, join, blocked, signal } = attempt;
+  const both = webtransport !== null && websocket !== null;
+  const skip = both && blocked?.isBlocked();
+  const session = await race(skip ? null : webtransport, websocket, signal);
+  const seat = await joinOn(session, join, signal);
+  if (session.carrier === 'webtransport' && !(await datagramsPass(session, seat))) {
+    leave(session);
+    if (!websocket) throw new TertuliaError('transport_failed', 'Datagrams do not get through over WebTransport. Use WebSocket on this network.');
+    blocked?.remember();
+    return joinOn(await race(null, websocket, signal), join, signal);
+  }
+  if (both && !skip && session.carrier === 'websocket') blocked?.remember();
+  return seat;
+}
+
+/**
+ * The first session that stands; the others are closed.
+ * @param {Open | null} webtransport
+ * @param {Open | null} websocket
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<Session>}
+ */
+export function race(webtransport, websocket, signal) {
+  return new Promise((resolve, reject) => {
+    const aborters = /** @type {AbortController[]} */ ([]);
+    let running = 0;
+    let waiting = webtransport !== null && websocket !== null;
+    let over = false;
+    const finish = () => {
+      over = true;
+      clearTimeout(headStart);
+      signal?.removeEventListener('abort', cancel);
+    };
+    const cancel = () => {
+      finish();
+      for (const aborter of aborters) aborter.abort();
+      reject(cancelled());
+    };
+    /** @param {Open} open */
+    const start = (open) => {
+      const aborter = new AbortController();
+      aborters.push(aborter);
+      running++;
+      open(aborter.signal).then(
+        (session) => {
+          if (over) return session.close();
+          finish();
+          for (const other of aborters) if (other !== aborter) other.abort();
+          resolve(session);
+        },
+        (error) => {
+          running--;
+          if (over) return;
+          if (waiting) return startWebSocket();
+          if (running > 0) return;
+          finish();
+          reject(error);
+        },
+      );
+    };
+    const startWebSocket = () => {
+      waiting = false;
+      clearTimeout(headStart);
+      if (websocket) start(websocket);
+    };
+    const headStart = setTimeout(() => { if (waiting) startWebSocket(); }, HEAD_START_MS);
+    if (signal?.aborted) return cancel();
+    signal?.addEventListener('abort', cancel);
+    if (webtransport) start(webtransport);
+    else startWebSocket();
+  });
+}
+
+function cancelled() {
+  return new TertuliaError('left', 'You left before the connection stood. Join again when you like.');
+}
+
+/** @param {Session} session @param {Join} join @param {AbortSignal} [signal] @returns {Promise<Seat>} */
+function joinOn(session, join, signal) {
+  return new Promise((resolve, reject) => {
+    const heard = /** @type {Heard[]} */ ([]);
+    let answered = false;
+    /** @param {string} code @param {string} message */
+    const refuse = (code, message) => {
+      if (answered) return;
+      settle();
+      session.close();
+      reject(new TertuliaError(code, message));
+    };
+    const cancel = () => {
+      if (answered) return;
+      settle();
+      leave(session);
+      reject(cancelled());
+    };
+    const settle = () => {
+      answered = true;
+      clearTimeout(timeout);
+      signal?.removeEventListener('abort', cancel);
+    };
+    const timeout = setTimeout(() => refuse('join_timeout', 'The relay did not answer. Join again.'), WELCOME_TIMEOUT_MS);
+    session.listen({
+      message(stream, message) {
+        if (answered || stream === 'chat') return void heard.push({ stream, message });
+        const first = decodeOrNull(message);
+        if (first?.type === 'closing') return refuse(first.reason, first.message);
+        if (first?.type !== 'welcome') return refuse('malformed', 'The relay said something unexpected. Reload the page.');
+        settle();
+        resolve({ session, welcome: first, heard });
+      },
+      media() {},
+      closed: ({ reason, message }) => refuse(reason, message),
+    });
+    signal?.addEventListener('abort', cancel);
+    if (signal?.aborted) return cancel();
+    session.send('control', encodeClientMessage(join));
+  });
+}
+
+/** @param {Uint8Array} message */
+function decodeOrNull(message) {
+  try {
+    return decodeServerMessage(message);
+  } catch {
+    return null;
+  }
+}
+
+/** Whether a datagram comes back in time. @param {Session} session @param {Seat} seat @returns {Promise<boolean>} */
+function datagramsPass(session, seat) {
+  return new Promise((resolve) => {
+    let frame = 0;
+    const finish = (/** @type {boolean} */ passed) => {
+      clearInterval(interval);
+      clearTimeout(timeout);
+      resolve(passed);
+    };
+    const probe = () => session.sendDatagram(echo(frame++));
+    const interval = setInterval(probe, ECHO_INTERVAL_MS);
+    const timeout = setTimeout(() => finish(false), ECHO_TIMEOUT_MS);
+    session.listen({
+      message: (stream, message) => void seat.heard.push({ stream, message }),
+      media: (media) => { if (isEcho(media)) finish(true); },
+      closed: () => finish(false),
+    });
+    probe();
+  });
+}
+
+/** @param {number} frame */
+function echo(frame) {
+  return encodeDatagram({
+    track: TRACK_ECHO, frame, dependsOnDistance: 0, keyframe: false, parity: false, temporalLayer: 0, spatialLayer: 0,
+    audioLevel: 127, fragmentIndex: 0, fragmentCount: 1, timestamp: 0, payload: Uint8Array.of(0),
+  });
+}
+
+/** @param {Uint8Array} media */
+function isEcho(media) {
+  try {
+    return decodeMedia(media).track === TRACK_ECHO;
+  } catch {
+    return false;
+  }
+}
+
+/** @param {Session} session */
+function leave(session) {
+  session.send('control', encodeClientMessage({ type: 'leave' }));
+  session.close();
+}

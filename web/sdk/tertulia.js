@@ -1,0 +1,18 @@
+/**
+ * Tertulia in the browser: `import { Room } from 'https://relay.example/sdk/tertulia.js'`.
+ *
+ * ```js
+ * const room = await Room.connect('https://relay.example/r/standup', { name: 'Ana' });
+ * room.on('chatMessage', ({ fromName, text }) => console.log(fromName, text));
+ * await room.chat.send('Hello');
+ * ```
+ */
+export { TertuliaError } from './error.js';
+export { newMessageId } from './chat.js';
+export { LocalParticipant, RemoteParticipant } from './participants.js';
+export { Room } from './room.js';
+
+/** @typedef {import('./chat.js').ChatMessage} ChatMessage */
+/** @typedef {import('./room.js').Closed} Closed */
+/** @typedef {import('./room.js').RoomEvents} RoomEvents */
+/** @typedef {import('./room.js').RoomOptions} RoomOptions */

@@ -1,0 +1,95 @@
+/** A session over WebTransport: one bidirectional stream for control, one for chat, datagrams for media. */
+import { Inbox, LOST } from './carrier.js';
+import { TertuliaError } from './error.js';
+import { MessageBuffer, PREFIX_BYTES, STREAM_KIND, delimit } from './wire.js';
+
+/** @typedef {import('./carrier.js').Session} Session */
+/** @typedef {import('./carrier.js').StreamName} StreamName */
+
+/** Outgoing datagrams older than this stay behind, in milliseconds. */
+const DATAGRAM_AGE_MS_MAX = 100;
+
+/**
+ * @param {string} url
+ * @param {{ certificateSha256: Uint8Array<ArrayBuffer> | null, signal: AbortSignal }} options
+ * @returns {Promise<Session>}
+ */
+export async function openWebTransport(url, { certificateSha256, signal }) {
+  if (!('WebTransport' in globalThis)) {
+    throw new TertuliaError('transport_unavailable', 'This page has no WebTransport here. Open it over https:// or on localhost, or use WebSocket.');
+  }
+  const hashes = certificateSha256 ? { serverCertificateHashes: [{ algorithm: 'sha-256', value: certificateSha256 }] } : {};
+  const transport = new WebTransport(url, hashes);
+  transport.closed.catch(() => {});
+  const abort = () => transport.close();
+  signal.addEventListener('abort', abort, { once: true });
+  try {
+    await transport.ready;
+    const [control, chat] = await Promise.all([transport.createBidirectionalStream(), transport.createBidirectionalStream()]);
+    signal.throwIfAborted();
+    return session(transport, control, chat);
+  } catch (error) {
+    transport.close();
+    throw new TertuliaError('transport_failed', 'WebTransport did not get through. UDP may be blocked; WebSocket may work.', { cause: error });
+  } finally {
+    signal.removeEventListener('abort', abort);
+  }
+}
+
+/**
+ * @param {WebTransport} transport
+ * @param {WebTransportBidirectionalStream} control
+ * @param {WebTransportBidirectionalStream} chat
+ * @returns {Session}
+ */
+function session(transport, control, chat) {
+  const inbox = new Inbox();
+  const lose = () => inbox.end('connection_lost', LOST);
+  const writers = { control: control.writable.getWriter(), chat: chat.writable.getWriter() };
+  const datagrams = datagramWriter(transport);
+  // Both kinds at once: the relay takes a stream when its first byte has come.
+  writers.control.write(Uint8Array.of(STREAM_KIND.control)).catch(lose);
+  writers.chat.write(Uint8Array.of(STREAM_KIND.chat)).catch(lose);
+  readMessages(control.readable, 'control', inbox).catch(() => transport.close());
+  readMessages(chat.readable, 'chat', inbox).catch(() => transport.close());
+  readDatagrams(transport.datagrams.readable, inbox).catch(lose);
+  transport.closed.then(lose, lose);
+  return {
+    carrier: 'webtransport',
+    send: (stream, message) => void writers[stream].write(delimit(message)).catch(lose),
+    sendDatagram: (datagram) => void datagrams.write(datagram.subarray(PREFIX_BYTES)).catch(() => {}),
+    listen: (listener) => inbox.listen(listener),
+    close: () => close(transport, writers.control, inbox),
+  };
+}
+
+/** Lets what was written leave first. @param {WebTransport} transport @param {WritableStreamDefaultWriter} control @param {Inbox} inbox */
+function close(transport, control, inbox) {
+  inbox.end('left', 'You left the room.');
+  const done = () => transport.close();
+  control.close().then(done, done);
+}
+
+/** @param {WebTransport} transport @returns {WritableStreamDefaultWriter} */
+function datagramWriter(transport) {
+  const datagrams = /** @type {any} */ (transport.datagrams);
+  datagrams.outgoingMaxAge = DATAGRAM_AGE_MS_MAX;
+  const writable = datagrams.createWritable ? datagrams.createWritable() : datagrams.writable;
+  return writable.getWriter();
+}
+
+/** @param {ReadableStream<Uint8Array>} readable @param {StreamName} stream @param {Inbox} inbox */
+async function readMessages(readable, stream, inbox) {
+  const reader = readable.getReader();
+  const buffer = new MessageBuffer();
+  for (let part = await reader.read(); !part.done; part = await reader.read()) {
+    buffer.push(part.value);
+    for (let message = buffer.pop(); message; message = buffer.pop()) inbox.message(stream, message);
+  }
+}
+
+/** @param {ReadableStream<Uint8Array>} readable @param {Inbox} inbox */
+async function readDatagrams(readable, inbox) {
+  const reader = readable.getReader();
+  for (let part = await reader.read(); !part.done; part = await reader.read()) inbox.media(part.value);
+}

@@ -1,0 +1,51 @@
+/** Why sessions end and requests are refused: labels in the order of their codes, as in `src/wire/reason.rs`. */
+import { malformed, u32 } from './codec.js';
+
+/** @typedef {import('./codec.js').Codec<string>} ReasonCodec */
+
+export const CLOSE_REASONS = Object.freeze([
+  'left', 'connection_lost', 'shutting_down', 'malformed', 'too_large', 'version_unsupported', 'join_timeout',
+  'handshake_timeout', 'idle_timeout', 'slow_consumer', 'room_full', 'rooms_full', 'room_name', 'display_name',
+  'refused_by_host', 'unexpected_stream', 'unexpected_message', 'not_text', 'internal',
+]);
+
+export const REFUSE_REASONS = Object.freeze([
+  'track_unknown', 'track_not_owned', 'track_own', 'track_invalid', 'tracks_full', 'participant_unknown',
+  'chat_too_long', 'chat_too_fast', 'chat_busy', 'refused_by_host',
+]);
+
+/** Close reasons that connecting again in the same way cannot mend. */
+const FINAL = new Set(['left', 'version_unsupported', 'room_name', 'display_name', 'refused_by_host']);
+
+/** @param {string} reason */
+export function isFinal(reason) {
+  return FINAL.has(reason);
+}
+
+const UNKNOWN = /^unknown_(\d+)$/;
+
+/** The label of `code`; a newer relay's codes are `unknown_<code>`. @param {readonly string[]} labels @param {number} code */
+function labelOf(labels, code) {
+  return labels[code] ?? `unknown_${code}`;
+}
+
+/** What a WebSocket close code (4000 and above) stands for. @param {number} code */
+export function reasonOfWebSocketCode(code) {
+  return code >= 4000 && code < 5000 ? labelOf(CLOSE_REASONS, code - 4000) : 'connection_lost';
+}
+
+/** @param {readonly string[]} labels @returns {ReasonCodec} */
+function reason(labels) {
+  return {
+    write(writer, value) {
+      const known = labels.indexOf(value);
+      const code = known >= 0 ? known : Number(UNKNOWN.exec(value)?.[1] ?? NaN);
+      if (Number.isNaN(code)) throw malformed(`there is no reason "${value}"`);
+      u32.write(writer, code);
+    },
+    read: (reader) => labelOf(labels, u32.read(reader)),
+  };
+}
+
+export const closeReason = reason(CLOSE_REASONS);
+export const refuseReason = reason(REFUSE_REASONS);
