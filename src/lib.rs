@@ -30,6 +30,8 @@
 //! # }
 //! ```
 
+#![warn(clippy::unwrap_used)]
+
 pub mod client;
 pub mod config;
 pub mod history;

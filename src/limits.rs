@@ -7,8 +7,8 @@ use std::time::Duration;
 
 pub use bucket::{Bucket, Rate};
 
-/// A message on a control or chat stream, in bytes: four times the longest chat message, so that a message is never cut
-/// off by the transport's bound before its own bound can say what is wrong.
+/// A message on a control or chat stream, in bytes: twice the longest chat message that can be set, so that the rule for
+/// its length can say what is wrong before the stream's bound ends the session. On WebSocket the kind byte counts too.
 pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 
 /// Header plus payload of a media datagram, in bytes: Firefox and WebKit carry 1024 at the start of a connection, and the
@@ -47,9 +47,9 @@ pub const CHAT_IDS_MAX: usize = 1000;
 /// Connections from which the first message has not come yet. One that waits costs about 50 KiB.
 pub const CONNECTIONS_PENDING_MAX: usize = 1024;
 
-/// Handshakes whose address is not validated yet, above which a Retry (RFC 9000, section 8.1.2) is asked for: accepting
-/// one costs six times as much as a Retry.
-pub const HANDSHAKES_UNVALIDATED_MAX: usize = 64;
+/// Connections from which the first message has not come yet, above which those without a validated address are asked for
+/// a Retry (RFC 9000, section 8.1.2): accepting one costs six times as much as a Retry.
+pub const CONNECTIONS_UNVALIDATED_MAX: usize = 64;
 
 /// TCP connections per listener: beyond that, new ones wait in the kernel. Upgraded WebSockets do not count.
 pub const TCP_CONNECTIONS_MAX: usize = 4096;
@@ -98,7 +98,8 @@ pub const WEBSOCKET_WRITE_BUFFER_BYTES: usize = 16 * 1024;
 /// What a WebSocket connection may hold beyond that, in bytes.
 pub const WEBSOCKET_WRITE_BUFFER_BYTES_MAX: usize = 256 * 1024;
 
-/// Time from the first packet to the end of the handshake, from there to the session, and from there to the first message.
+/// Time for each step into a room: from the first packet to the session, from there to the control stream, from there to
+/// the first message. On TCP: to the end of the TLS handshake, and to the end of an HTTP head.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long the last messages of a closing session may take to arrive.
@@ -135,9 +136,11 @@ pub struct Limits {
     pub media_datagrams_per_second: u32,
     /// Media bits per second that one participant may send.
     pub media_bits_per_second: u32,
-    /// Bytes of messages that wait for one participant on one stream, above which it is a slow consumer.
+    /// Bytes of messages that wait for one participant on one stream (on WebSocket: on the connection), above which it is a
+    /// slow consumer.
     pub outbox_bytes: u32,
-    /// Messages that wait for one participant on one stream, above which it is a slow consumer.
+    /// Messages that wait for one participant on one stream (on WebSocket: on the connection), above which it is a slow
+    /// consumer.
     pub outbox_messages: u32,
 }
 

@@ -1,5 +1,7 @@
 //! The `tertulia` command: `tertulia serve` runs a relay.
 
+#![warn(clippy::unwrap_used)]
+
 mod command;
 
 use std::process::ExitCode;

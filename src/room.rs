@@ -16,8 +16,8 @@ pub use event::{Audience, Input, JoinRequest, Output, SessionKey};
 use crate::limits::Limits;
 use crate::now::Now;
 use crate::wire::{
-    ChatPosition, ClientMessage, CloseReason, ParticipantId, ParticipantKind, RefuseReason, RoomName, ServerMessage,
-    TrackId,
+    ChatMessage, ChatPosition, ClientMessage, CloseReason, ParticipantId, ParticipantKind, RefuseReason, RoomName,
+    ServerMessage, TrackId,
 };
 use chat::Chat;
 use participant::Participant;
@@ -36,15 +36,29 @@ pub struct Room {
 }
 
 impl Room {
-    /// An empty room whose chat goes on at `chat`.
-    pub fn new(name: RoomName, limits: Limits, chat: ChatPosition) -> Self {
+    /// An empty room whose chat goes on at `chat`, after the messages that are `kept`.
+    ///
+    /// Repetitions of those are still recognised, and who wrote or got one keeps its id for itself: a newcomer under an old
+    /// id would be sent what was said to someone else in private.
+    pub fn new<'a>(
+        name: RoomName,
+        limits: Limits,
+        chat: ChatPosition,
+        kept: impl Iterator<Item = &'a ChatMessage>,
+    ) -> Self {
+        let mut chat = Chat::new(chat);
+        let mut participants_ever = 0;
+        for message in kept {
+            chat.remember(message);
+            participants_ever = participants_ever.max(message.from.0).max(message.to.map_or(0, |to| to.0));
+        }
         Self {
             name,
             limits,
             participants: BTreeMap::new(),
             tracks: BTreeMap::new(),
-            chat: Chat::new(chat),
-            participants_ever: 0,
+            chat,
+            participants_ever,
             tracks_ever: 0,
         }
     }

@@ -153,3 +153,24 @@ async fn what_is_refused_says_why() {
     ana.chat().send("two").await.unwrap();
     assert_eq!(refused(ana.chat().send("three").await), RefuseReason::ChatTooFast);
 }
+
+#[tokio::test]
+async fn a_room_that_was_empty_keeps_its_secrets_and_recognises_repetitions() {
+    let relay = TestRelay::start(Limits::default());
+    let ana = relay.join("ws", "Ana").await;
+    let bo = relay.join("ws", "Bo").await;
+    let said = ana.chat().send_to(bo.participant(), "for Bo alone").await.unwrap();
+    ana.chat().send("for all").await.unwrap();
+    let (ana_id, bo_id) = (ana.participant(), bo.participant());
+    ana.disconnect().await;
+    bo.disconnect().await;
+
+    let history = Some(ChatPosition::START);
+    for _ in 0..2 {
+        let newcomer = Room::connect(&relay.url("ws"), Options { history, ..relay.options("Cleo") }).await.unwrap();
+        assert!(newcomer.participant() != ana_id && newcomer.participant() != bo_id);
+        let message = next_message(&newcomer).await;
+        assert_eq!((message.sequence, &*message.body), (said + 1, "for all"));
+        newcomer.disconnect().await;
+    }
+}

@@ -16,7 +16,7 @@ impl Session {
             ServerMessage::Welcome(welcome) => self.welcomed(welcome),
             ServerMessage::ParticipantJoined(info) => self.participant_joined(info),
             ServerMessage::ParticipantLeft { participant } => self.participant_left(participant),
-            ServerMessage::TrackPublished { participant, track } => self.track_published(participant, track),
+            ServerMessage::TrackPublished { participant, track } => self.track_published(participant, &track),
             ServerMessage::TrackUnpublished { participant, track } => self.track_unpublished(participant, track),
             ServerMessage::TrackMuted { track, muted } => self.track_muted(track, muted),
             ServerMessage::Published { request, track } => self.answered(request, Ok(Some(track))),
@@ -78,12 +78,12 @@ impl Session {
         self.emit(Event::ParticipantLeft { participant });
     }
 
-    fn track_published(self: &Arc<Self>, participant: ParticipantId, track: PublishedTrack) {
+    fn track_published(self: &Arc<Self>, participant: ParticipantId, track: &PublishedTrack) {
         if let Some(info) = self.state().participants.get_mut(&participant) {
             info.tracks.push(track.clone());
         }
         self.emit(Event::TrackPublished { participant, track: track.clone() });
-        self.track_appeared(participant, &track);
+        self.track_appeared(participant, track);
     }
 
     fn track_appeared(self: &Arc<Self>, participant: ParticipantId, published: &PublishedTrack) {

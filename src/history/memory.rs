@@ -51,6 +51,11 @@ impl History {
         kept.position
     }
 
+    /// Everything that is kept of a room's chat, in order.
+    pub fn kept(&self, room: &RoomName) -> impl Iterator<Item = &ChatMessage> {
+        self.rooms.get(room).into_iter().flat_map(|kept| &kept.messages).map(AsRef::as_ref)
+    }
+
     /// Notes that nobody is in the room any more; the chats that have been idle longest make room for others.
     pub fn close(&mut self, room: &RoomName, since_start: Duration) {
         if let Some(kept) = self.rooms.get_mut(room) {

@@ -9,11 +9,11 @@ use tracing::{debug, error, warn};
 
 use super::callbacks::Callbacks;
 use super::metrics::Metrics;
-use super::shard::Shard;
+use super::shard::{Pending, Shard};
 use super::{plain_session, quic_session, websocket_session};
 use crate::config::Config;
 use crate::http;
-use crate::limits::{CONNECTIONS_PENDING_MAX, HANDSHAKE_TIMEOUT, HANDSHAKES_UNVALIDATED_MAX};
+use crate::limits::{CONNECTIONS_PENDING_MAX, CONNECTIONS_UNVALIDATED_MAX, HANDSHAKE_TIMEOUT};
 use crate::transport::{Arrival, CertificateStore, QuicSession, Sockets, WebSocketKind};
 use crate::wire::CloseReason;
 
@@ -95,29 +95,13 @@ fn accept(shard: &Rc<Shard>, sessions: &mut JoinSet<()>, incoming: quinn::Incomi
     if pending >= CONNECTIONS_PENDING_MAX {
         shard.metrics.handshakes_ignored.inc();
         incoming.ignore();
-    } else if pending >= HANDSHAKES_UNVALIDATED_MAX && !incoming.remote_address_validated() && incoming.may_retry() {
+    } else if pending >= CONNECTIONS_UNVALIDATED_MAX && !incoming.remote_address_validated() && incoming.may_retry() {
         shard.metrics.handshakes_retried.inc();
         // It fails only for attempts that cannot be retried, and those were sorted out.
         let _ = incoming.retry();
     } else {
         let pending = Pending::new(shard.clone());
         sessions.spawn_local(serve_quic(shard.clone(), incoming, pending));
-    }
-}
-
-/// Counts a connection for as long as it is not a session yet.
-struct Pending(Rc<Shard>);
-
-impl Pending {
-    fn new(shard: Rc<Shard>) -> Self {
-        shard.connections_pending.set(shard.connections_pending.get() + 1);
-        Self(shard)
-    }
-}
-
-impl Drop for Pending {
-    fn drop(&mut self) {
-        self.0.connections_pending.set(self.0.connections_pending.get() - 1);
     }
 }
 
@@ -134,8 +118,7 @@ async fn serve_quic(shard: Rc<Shard>, incoming: quinn::Incoming, pending: Pendin
     };
     match timeout(HANDSHAKE_TIMEOUT, QuicSession::establish(connecting)).await {
         Ok(Ok(session)) => {
-            drop(pending);
-            quic_session::serve(shard.clone(), session).await;
+            quic_session::serve(shard.clone(), session, pending).await;
         }
         Ok(Err(error)) => failed(CloseReason::ConnectionLost, error.to_string()),
         Err(_) => failed(CloseReason::HandshakeTimeout, "it took too long".into()),

@@ -12,16 +12,13 @@ use tracing::{debug, info};
 use super::outbox::Full;
 use super::outlet::{Encoded, EncodedChat, Ending, Outlet};
 use super::shard::Shard;
-use crate::limits::{MEDIA_BYTES_MAX, STREAM_WINDOW_BYTES};
+use crate::limits::{Limits, MEDIA_BYTES_MAX};
 use crate::media::{Forward, Publisher, Routes, Slot};
 use crate::room::{Audience, Input, JoinRequest, Output, Room, SessionKey};
 use crate::wire::{
     ChatMessage, ChatPosition, ClientChat, CloseReason, ParticipantId, RoomName, ServerChat, ServerMessage, VERSION,
     Welcome,
 };
-
-/// How much history is queued for one participant at a time, in bytes: a quarter of what an outbox takes.
-const REPLAY_PAGE_BYTES: usize = STREAM_WINDOW_BYTES as usize;
 
 /// A room with its participants' connections: it carries out what the [`Room`] decides.
 #[derive(Debug)]
@@ -260,7 +257,8 @@ impl LiveRoom {
         let member = self.members.get_mut(&participant)?;
         let replay = member.replay?;
         let history = shard.history.borrow();
-        let page = history.page(self.room.name(), participant, replay.after, replay.through, REPLAY_PAGE_BYTES);
+        let page =
+            history.page(self.room.name(), participant, replay.after, replay.through, replay_page_bytes(&shard.limits));
         for message in &page.messages {
             member.note(member.outlet.send_chat(&EncodedChat::new(message)));
         }
@@ -348,6 +346,13 @@ impl LiveRoom {
         });
         self.timer = Some(Timer { due, task });
     }
+}
+
+/// How much history is queued for one participant at a time, in bytes: a quarter of what its outbox takes, and no more
+/// messages than half of what it takes.
+fn replay_page_bytes(limits: &Limits) -> usize {
+    let messages = limits.outbox_messages as usize / 2;
+    (limits.outbox_bytes as usize / 4).min(messages * size_of::<ChatMessage>())
 }
 
 impl Member {

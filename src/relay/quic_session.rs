@@ -9,7 +9,7 @@ use tracing::debug;
 
 use super::outbox::Outbox;
 use super::outlet::{Encoded, Outlet};
-use super::shard::{Seat, SeatRequest, Shard};
+use super::shard::{Pending, Seat, SeatRequest, Shard};
 use crate::limits::{BURST_DATAGRAMS_MAX, CLOSE_TIMEOUT, HANDSHAKE_TIMEOUT};
 use crate::room::JoinRequest;
 use crate::transport::{MessageReader, QuicSession, SendStream, StreamError, Streams};
@@ -22,10 +22,12 @@ use crate::wire::{
 const WRITE_PIECES_MAX: usize = 64;
 
 /// Serves one session over QUIC or WebTransport, from its first stream to its end.
-pub(super) async fn serve(shard: Rc<Shard>, session: QuicSession) {
+pub(super) async fn serve(shard: Rc<Shard>, session: QuicSession, pending: Pending) {
     let remote = session.connection().remote_address();
     let session = Rc::new(session);
-    let reason = match join(&shard, &session, remote).await {
+    let joined = join(&shard, &session, remote).await;
+    drop(pending);
+    let reason = match joined {
         Ok(joined) => joined.run(&shard, &session).await,
         Err((reason, control)) => {
             if let Some(control) = control {
@@ -215,7 +217,7 @@ async fn read_chat(mut stream: MessageReader, seat: &Seat) -> CloseReason {
     }
 }
 
-/// The chat stream, which may come long after the control stream, or never.
+/// The chat stream, which may come long after the control stream. Until then chat waits in its outbox.
 async fn chat_stream(
     streams: &mut Streams,
     early: &mut Option<(SendStream, MessageReader)>,

@@ -31,13 +31,30 @@ pub(super) struct Shard {
     pub history: RefCell<History>,
     /// Where a run of datagrams is gathered while it is passed on.
     pub run: RefCell<Vec<Bytes>>,
-    /// Connections of which no session has come yet.
+    /// Connections whose first message has not come yet.
     pub connections_pending: Cell<usize>,
     callbacks: Callbacks,
     rooms: RefCell<BTreeMap<RoomName, Rc<RefCell<LiveRoom>>>>,
     started: Instant,
     sessions_ever: Cell<u64>,
     stopping: Cell<bool>,
+}
+
+/// Counts a connection for as long as its first message has not come.
+#[derive(Debug)]
+pub(super) struct Pending(Rc<Shard>);
+
+impl Pending {
+    pub fn new(shard: Rc<Shard>) -> Self {
+        shard.connections_pending.set(shard.connections_pending.get() + 1);
+        Self(shard)
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.0.connections_pending.set(self.0.connections_pending.get() - 1);
+    }
 }
 
 /// A request for a seat, from a session that can be reached through `outlet`.
@@ -122,8 +139,11 @@ impl Shard {
         if self.callbacks.open(|| Opened { room: name.clone(), subject: Subject::Room }) == Verdict::Refuse {
             return Err(CloseReason::RefusedByHost);
         }
-        let chat = self.history.borrow_mut().open(name, rand::random_range(1..=EPOCH_MAX));
-        let room = LiveRoom::new(Room::new(name.clone(), self.limits, chat));
+        let room = {
+            let mut history = self.history.borrow_mut();
+            let chat = history.open(name, rand::random_range(1..=EPOCH_MAX));
+            LiveRoom::new(Room::new(name.clone(), self.limits, chat, history.kept(name)))
+        };
         self.rooms.borrow_mut().insert(name.clone(), room.clone());
         self.metrics.rooms.inc();
         Ok(room)

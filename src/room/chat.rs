@@ -62,7 +62,7 @@ impl Chat {
         ChatPosition { epoch: self.epoch, sequence: self.delivered }
     }
 
-    fn remember(&mut self, message: &ChatMessage) {
+    pub fn remember(&mut self, message: &ChatMessage) {
         if self.known_in_order.len() == CHAT_IDS_MAX
             && let Some(oldest) = self.known_in_order.pop_front()
         {

@@ -35,7 +35,7 @@ const LIMITS: Limits = Limits {
 
 /// A room whose chat stands at number 40 of epoch 7.
 fn empty_room() -> Room {
-    Room::new(RoomName::parse("team").unwrap(), LIMITS, position(40))
+    Room::new(RoomName::parse("team").unwrap(), LIMITS, position(40), std::iter::empty())
 }
 
 fn position(sequence: u64) -> ChatPosition {
@@ -391,7 +391,7 @@ fn what_is_subscribed_without_asking_is_up_to_each() {
     let mut room = empty_room();
     join(&mut room, request("Ana"));
     join(&mut room, request("Ben"));
-    let mut set = |room: &mut Room, enabled| {
+    let set = |room: &mut Room, enabled| {
         message(room, BEN, ClientMessage::SetAutoSubscribe { request: 9, enabled });
     };
     set(&mut room, false);
@@ -422,7 +422,7 @@ fn a_plain_client_publishes_and_subscribes_nothing() {
 fn keyframe_requests_are_merged_and_the_last_is_not_lost() {
     let mut room = room_of_three();
     publish(&mut room, ANA, video());
-    let mut ask = |room: &mut Room, ms, from| {
+    let ask = |room: &mut Room, ms, from| {
         room.handle(after_noon(ms), Input::Message { from, message: ClientMessage::RequestKeyframe { track: FIRST } })
     };
     assert_eq!(ask(&mut room, 0, BEN), [keyframe(ANA, FIRST)], "the first one at once");
@@ -659,4 +659,26 @@ fn what_comes_after_its_participant_has_left_is_passed_over() {
     assert_eq!(stored(&mut room, 41), [Output::Deliver { to: vec![BEN, CAT], message: hi(41, None) }]);
     assert_eq!(room.handle(NOON, Input::Replayed { participant: ANA, through: 41 }), []);
     assert_eq!(room.handle(NOON, Input::Chat { from: ANA, message: ClientChat::Typing { active: true } }), []);
+}
+
+#[test]
+fn a_room_that_opens_again_keeps_the_ids_of_what_is_kept() {
+    let kept = ChatMessage {
+        sequence: 40,
+        message_id: MessageId([9; 16]),
+        sent_at_ms: 5,
+        from: ParticipantId(3),
+        from_name: "Ana".into(),
+        to: Some(ParticipantId(7)),
+        body: "hello".into(),
+    };
+    let mut room = Room::new(RoomName::parse("team").unwrap(), LIMITS, position(40), [&kept].into_iter());
+    let request = JoinRequest { name: None, kind: ParticipantKind::Meeting, auto_subscribe: true, chat_after: None };
+    let now = Now::after(Duration::ZERO);
+    let joined = room.handle(now, Input::Join { session: SessionKey(1), request });
+    assert!(matches!(joined[0], Output::Admitted { participant: ParticipantId(8), .. }), "{joined:?}");
+    let again = ClientChat::Send { message_id: kept.message_id, to: None, body: "hello".into() };
+    let repeated = room.handle(now, Input::Chat { from: ParticipantId(8), message: again });
+    let accepted = ServerChat::Accepted { message_id: kept.message_id, sequence: 40, sent_at_ms: 5 };
+    assert_eq!(repeated, [Output::chat(ParticipantId(8), accepted)]);
 }

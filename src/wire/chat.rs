@@ -41,7 +41,8 @@ pub enum ClientChat {
     },
 }
 
-/// What the relay says on the chat stream. `Message` and `Accepted` come in the order of their sequence numbers.
+/// What the relay says on the chat stream. `Message` and `Accepted` come in the order of their
+/// sequence numbers, but for the acknowledgement of a repetition, which comes at once.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum ServerChat {
     /// A message of one's own is kept and on its way to the others.
