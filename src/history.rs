@@ -2,4 +2,4 @@
 
 mod memory;
 
-pub use memory::{History, Page};
+pub use memory::History;

@@ -34,8 +34,8 @@
 
 pub mod client;
 pub mod config;
-pub mod history;
-pub mod http;
+mod history;
+mod http;
 pub mod limits;
 pub mod media;
 pub mod now;

@@ -6,7 +6,9 @@ mod tls;
 mod websocket;
 
 pub use endpoint::{BindError, Sockets};
-pub use quic::{MessageReader, QuicCarrier, QuicSession, SendStream, StreamError, Streams};
+pub use quic::{
+    EstablishError, KnownStream, MessageReader, QuicCarrier, QuicSession, SendStream, StreamError, Streams,
+};
 pub use tls::{CertificateError, CertificateStore};
 pub use websocket::{Arrival, WebSocketKind};
 

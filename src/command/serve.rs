@@ -11,11 +11,13 @@ use super::settings::Settings;
 pub fn serve(settings: &Settings) -> anyhow::Result<()> {
     start_log(settings.log())?;
     let mut relay = Relay::start(settings.config()?)?;
-    greet(&relay);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
+        // Before anything is printed: who reads that the relay runs may stop it at once.
+        let stop = stop_signal()?;
+        greet(&relay);
         tokio::select! {
-            signal = signal() => signal?,
+            () = stop => {}
             () = relay.ended() => anyhow::bail!("the relay's thread ended; its log says why"),
         }
         say("Stopping: telling everyone.");
@@ -73,17 +75,24 @@ fn say(line: &str) {
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
-/// Waits for Ctrl-C or SIGTERM.
-async fn signal() -> anyhow::Result<()> {
-    #[cfg(unix)]
-    {
-        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+/// From now on Ctrl-C and SIGTERM are waited for.
+#[cfg(unix)]
+fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(async move {
         tokio::select! {
-            interrupted = tokio::signal::ctrl_c() => interrupted?,
+            _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
-    }
-    #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await?;
-    Ok(())
+    })
+}
+
+/// From now on Ctrl-C is waited for.
+#[cfg(not(unix))]
+fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut interrupt = tokio::signal::windows::ctrl_c()?;
+    Ok(async move {
+        interrupt.recv().await;
+    })
 }

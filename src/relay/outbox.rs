@@ -59,7 +59,7 @@ impl<T> Outbox<T> {
         self.ready.notify_one();
     }
 
-    /// Lets [`Outbox::next`] end once everything is out.
+    /// Lets [`Outbox::wait`] end once everything is out.
     pub fn close(&self) {
         self.queue.borrow_mut().closed = true;
         self.ready.notify_one();
