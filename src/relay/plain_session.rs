@@ -41,7 +41,9 @@ struct Pace {
 
 impl Pace {
     async fn wait(&mut self, shard: &Shard) {
-        let rate = Rate { per_second: shard.limits.chat_per_second, burst: shard.limits.chat_burst };
+        // One less than the room takes: its clock is read a moment later, and that moment varies.
+        let burst = shard.limits.chat_burst.saturating_sub(1).max(1);
+        let rate = Rate { per_second: shard.limits.chat_per_second, burst };
         while !self.bucket.take(shard.now(), rate, 1) {
             sleep(Duration::from_secs(1) / rate.per_second.max(1)).await;
         }

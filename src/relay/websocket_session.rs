@@ -5,7 +5,7 @@ use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream, StreamExt};
 use futures_util::{FutureExt, SinkExt};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tracing::debug;
 
 use super::outlet::{Encoded, Outlet};
@@ -57,6 +57,10 @@ pub(super) async fn finish(
     };
     // What cannot be sent in that time is not worth waiting for: the other side is slow or gone.
     let _ = timeout(CLOSE_TIMEOUT, goodbye).await;
+    if reason == CloseReason::TooLarge {
+        // TCP resets a connection that is closed with something unread, and the reset overtakes the goodbye.
+        sleep(CLOSE_TIMEOUT).await;
+    }
 }
 
 async fn converse(
@@ -175,7 +179,9 @@ pub(super) async fn write(
     keep_alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
+            // A stream of media that never pauses must not keep the keep-alive from leaving.
             biased;
+            _ = keep_alive.tick() => sink.send(Message::Ping(Bytes::new())).await.ok()?,
             open = outlet.wait_for_message() => {
                 if !open {
                     return Some(sink);
@@ -188,7 +194,6 @@ pub(super) async fn write(
                 }
                 sink.flush().await.ok()?;
             }
-            _ = keep_alive.tick() => sink.send(Message::Ping(Bytes::new())).await.ok()?,
         }
     }
 }

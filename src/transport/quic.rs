@@ -170,6 +170,9 @@ pub enum StreamError {
     /// The stream or its connection ended.
     #[error("the stream ended")]
     Ended,
+    /// The stream ended within a message.
+    #[error("the stream ended within a message")]
+    Truncated,
     /// A message is larger than allowed.
     #[error(transparent)]
     Oversized(#[from] OversizedMessage),
@@ -189,6 +192,7 @@ impl StreamError {
     pub fn close_reason(&self) -> CloseReason {
         match self {
             Self::Ended => CloseReason::ConnectionLost,
+            Self::Truncated => CloseReason::Malformed,
             Self::Oversized(_) => CloseReason::TooLarge,
             Self::Kind(_) => CloseReason::UnexpectedStream,
         }
@@ -214,6 +218,7 @@ impl MessageReader {
             }
             match self.stream.quic().read_chunk(usize::MAX, true).await {
                 Ok(Some(chunk)) => self.buffer.push(&chunk.bytes),
+                Ok(None) if self.buffer.is_mid_message() => return Err(StreamError::Truncated),
                 Ok(None) | Err(_) => return Err(StreamError::Ended),
             }
         }
