@@ -51,6 +51,9 @@ pub const CONNECTIONS_PENDING_MAX: usize = 1024;
 /// one costs six times as much as a Retry.
 pub const HANDSHAKES_UNVALIDATED_MAX: usize = 64;
 
+/// TCP connections per listener: beyond that, new ones wait in the kernel. Upgraded WebSockets do not count.
+pub const TCP_CONNECTIONS_MAX: usize = 4096;
+
 /// The HTTP/1 head of a request, in bytes.
 pub const HTTP_HEAD_BYTES_MAX: usize = 8 * 1024;
 

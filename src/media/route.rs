@@ -43,6 +43,11 @@ impl Publisher {
         Self { slot, datagrams: Bucket::default(), bytes: Bucket::default() }
     }
 
+    /// Where the sender's own connection is found.
+    pub fn slot(&self) -> Slot {
+        self.slot
+    }
+
     /// Whether one more datagram is within the budget. A second's worth may come at once: a keyframe is many times as
     /// large as what follows it.
     fn may_send(&mut self, now: Now, limits: &Limits, bytes: usize) -> bool {

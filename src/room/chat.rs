@@ -30,6 +30,13 @@ struct Known {
     sent_at_ms: u64,
 }
 
+/// What a participant wants to say.
+struct Words {
+    message_id: MessageId,
+    to: Option<ParticipantId>,
+    body: String,
+}
+
 /// Where a participant stands in the chat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Delivery {
@@ -70,7 +77,7 @@ impl Room {
     pub(super) fn chat_message(&mut self, now: Now, from: ParticipantId, message: ClientChat, out: &mut Vec<Output>) {
         match message {
             ClientChat::Send { message_id, to, body } => {
-                if let Err(reason) = self.say(now, from, message_id, to, body, out) {
+                if let Err(reason) = self.say(now, from, Words { message_id, to, body }, out) {
                     out.push(Output::chat(
                         from,
                         ServerChat::Refused { message_id, reason, message: reason.to_string() },
@@ -81,15 +88,8 @@ impl Room {
         }
     }
 
-    fn say(
-        &mut self,
-        now: Now,
-        from: ParticipantId,
-        message_id: MessageId,
-        to: Option<ParticipantId>,
-        body: String,
-        out: &mut Vec<Output>,
-    ) -> Result<(), RefuseReason> {
+    fn say(&mut self, now: Now, from: ParticipantId, words: Words, out: &mut Vec<Output>) -> Result<(), RefuseReason> {
+        let Words { message_id, to, body } = words;
         if let Some(known) = self.chat.known.get(&message_id) {
             // One that is still on its way into the history is acknowledged when it is there.
             if known.sequence <= self.chat.delivered {

@@ -1,0 +1,37 @@
+# Everything that a change has to pass, and everything it needs on a fresh Debian machine.
+
+SHELL := /bin/bash
+CARGO ?= cargo
+NODE_PACKAGES := tests/browser/node_modules/.package-lock.json
+
+.PHONY: help run check test setup node-packages bench
+
+help: ## list these targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
+
+run: ## run a relay
+	$(CARGO) run --release
+
+check: node-packages ## format, lints, documentation, dependency policy, types of the browser code
+	$(CARGO) fmt --all -- --check
+	$(CARGO) clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items
+	tests/dependencies
+	cd tests/browser && npx --no-install tsc
+
+test: setup ## install what the tests need, then run every test
+	$(CARGO) test
+	$(CARGO) test --benches --profile test -- --test
+	TERTULIA_BIN=$(CURDIR)/target/debug/tertulia node --test tests/browser/
+
+setup: node-packages ## install Chromium, ffmpeg, and what the browser tests need
+	tests/setup
+
+node-packages: $(NODE_PACKAGES)
+
+$(NODE_PACKAGES): tests/browser/package-lock.json
+	@command -v npm >/dev/null || tests/setup
+	cd tests/browser && npm ci --no-audit --no-fund
+
+bench: ## measure: relay CPU per delivered datagram beside the floor and a naive relay
+	$(CARGO) bench

@@ -1,0 +1,170 @@
+//! The one place that knows by which carrier a session travels.
+
+mod quic;
+mod websocket;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::select_ok;
+use tokio::task::JoinSet;
+
+use super::ConnectError;
+use super::address::Address;
+use super::session::Session;
+use super::tls::Certificates;
+use crate::wire::{CloseReason, StreamKind};
+
+/// By what a session travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carrier {
+    /// HTTP/3 over UDP: `https://`.
+    WebTransport,
+    /// Plain QUIC over UDP: `quic://`.
+    Quic,
+    /// WebSocket over TCP, where UDP is blocked: `wss://`, `ws://`.
+    WebSocket,
+}
+
+impl fmt::Display for Carrier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::WebTransport => "WebTransport",
+            Self::Quic => "QUIC",
+            Self::WebSocket => "WebSocket",
+        })
+    }
+}
+
+/// Messages that wait for one stream before the next sender has to wait.
+const OUTBOX_MESSAGES_MAX: usize = 256;
+
+/// The next address of a host is tried when this one was silent for so long (RFC 8305, section 5).
+const ATTEMPT_INTERVAL: Duration = Duration::from_millis(250);
+
+/// The session has ended; why is known to [`Session`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Gone;
+
+/// The way to the relay.
+#[derive(Debug)]
+pub(super) enum Link {
+    Quic(quic::QuicLink),
+    WebSocket(websocket::WebSocketLink),
+}
+
+/// The way back.
+pub(super) enum Reader {
+    Quic(quic::QuicReader),
+    WebSocket(websocket::WebSocketReader),
+}
+
+/// Connects by whichever of the host's addresses answers first. What the connection needs to run is put into `tasks`.
+pub(super) async fn connect(
+    address: &Address,
+    certificates: &Certificates,
+    tasks: &mut JoinSet<()>,
+) -> Result<(Link, Reader), ConnectError> {
+    let addresses = address.resolve().await?;
+    let attempts = (0..).zip(addresses).map(|(turn, remote)| {
+        async move {
+            tokio::time::sleep(ATTEMPT_INTERVAL * turn).await;
+            attempt(address, remote, certificates).await
+        }
+        .boxed()
+    });
+    let (raw, _) = select_ok(attempts).await?;
+    Ok(raw.start(tasks))
+}
+
+/// A connection on which nothing has been said yet.
+enum Raw {
+    Quic(Box<quic::Streams>),
+    WebSocket(Box<websocket::Stream>),
+}
+
+impl Raw {
+    fn start(self, tasks: &mut JoinSet<()>) -> (Link, Reader) {
+        match self {
+            Self::Quic(streams) => {
+                let (link, reader) = streams.start(tasks);
+                (Link::Quic(link), Reader::Quic(reader))
+            }
+            Self::WebSocket(stream) => {
+                let (link, reader) = websocket::start(*stream, tasks);
+                (Link::WebSocket(link), Reader::WebSocket(reader))
+            }
+        }
+    }
+}
+
+async fn attempt(address: &Address, remote: SocketAddr, certificates: &Certificates) -> Result<Raw, ConnectError> {
+    match address.carrier {
+        Carrier::WebTransport => {
+            quic::connect_webtransport(address, remote, certificates).await.map(|streams| Raw::Quic(Box::new(streams)))
+        }
+        Carrier::Quic => quic::connect(address, remote, certificates).await.map(|streams| Raw::Quic(Box::new(streams))),
+        Carrier::WebSocket => {
+            websocket::connect(address, remote, certificates).await.map(|stream| Raw::WebSocket(Box::new(stream)))
+        }
+    }
+}
+
+impl Link {
+    /// Queues a message; waits while the queue is full.
+    pub async fn send(&self, kind: StreamKind, message: &[u8]) -> Result<(), Gone> {
+        match self {
+            Self::Quic(link) => link.send(kind, message).await,
+            Self::WebSocket(link) => link.send(kind, message).await,
+        }
+    }
+
+    /// Queues a message that can as well be left out when the queue is full.
+    pub fn try_send(&self, kind: StreamKind, message: &[u8]) {
+        match self {
+            Self::Quic(link) => link.try_send(kind, message),
+            Self::WebSocket(link) => link.try_send(kind, message),
+        }
+    }
+
+    /// Queues a datagram; waits while there is no room for it.
+    pub async fn send_datagram(&self, datagram: Bytes) -> Result<(), Gone> {
+        match self {
+            Self::Quic(link) => link.send_datagram(datagram).await,
+            Self::WebSocket(link) => link.send_datagram(datagram).await,
+        }
+    }
+
+    /// Ends the connection; what is queued is lost.
+    pub fn close(&self, reason: CloseReason) {
+        match self {
+            Self::Quic(link) => link.close(reason),
+            Self::WebSocket(link) => link.close(reason),
+        }
+    }
+
+    /// Waits until the other side can know of [`Link::close`].
+    pub async fn closed(&self) {
+        match self {
+            Self::Quic(link) => link.closed().await,
+            Self::WebSocket(link) => link.closed().await,
+        }
+    }
+}
+
+impl Reader {
+    /// Brings what arrives to `session`, until the connection ends.
+    pub fn start(self, session: &Arc<Session>, tasks: &mut JoinSet<()>) {
+        match self {
+            Self::Quic(reader) => reader.start(session, tasks),
+            Self::WebSocket(reader) => {
+                let session = session.clone();
+                tasks.spawn(async move { reader.run(&session).await });
+            }
+        }
+    }
+}

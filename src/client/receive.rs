@@ -1,0 +1,265 @@
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::queue::Queue;
+use crate::media::{Assembly, Decodability, Frame};
+use crate::now::Now;
+use crate::wire::{Datagram, TrackId};
+
+/// How long a frame that is complete waits for one that it needs or that comes before it.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// Time between two requests for a keyframe, until one comes.
+const KEYFRAME_REQUEST_INTERVAL: Duration = Duration::from_millis(300);
+
+/// After a track was unpublished, its last datagrams may take this long one after the other.
+const TAIL: Duration = Duration::from_millis(300);
+
+/// Datagrams kept for tracks that have not been announced yet: the control stream may be slower than the media.
+const EARLY_DATAGRAMS_MAX: usize = 256;
+
+/// Frames of a track that wait to be taken: 10 s of video at 25 frames per second.
+const FRAMES_MAX: usize = 256;
+
+/// The same in bytes: one of the largest frames and many ordinary ones.
+const FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Frames of one track that wait to be taken.
+pub(super) type Frames = Queue<Frame>;
+
+/// Makes frames of the datagrams of all subscribed tracks. Pure but for the queues at its end.
+#[derive(Debug, Default)]
+pub(super) struct Receive {
+    tracks: BTreeMap<TrackId, Incoming>,
+    /// Tracks of others, subscribed or not.
+    announced: BTreeSet<TrackId>,
+    early: VecDeque<Datagram>,
+}
+
+#[derive(Debug)]
+struct Incoming {
+    assembly: Assembly,
+    frames: Arc<Frames>,
+    is_video: bool,
+    /// Whether frames were dropped from the queue that the next ones need.
+    broken: bool,
+    keyframe_asked_at: Option<Duration>,
+    last_datagram_at: Duration,
+    unpublished: bool,
+}
+
+impl Receive {
+    /// A track exists: what comes for it is not early any more.
+    pub fn announce(&mut self, track: TrackId) {
+        self.announced.insert(track);
+    }
+
+    /// Begins to take frames of a track, those that came early first.
+    pub fn open(&mut self, now: Now, track: TrackId, is_video: bool) -> Arc<Frames> {
+        let frames = Arc::new(Frames::new(FRAMES_MAX, FRAME_BYTES_MAX));
+        self.announce(track);
+        if let Some(former) = self.tracks.insert(track, Incoming::new(now, frames.clone(), is_video)) {
+            former.frames.close();
+        }
+        let (its, others) = self.early.drain(..).partition(|datagram| datagram.header.track == track);
+        self.early = others;
+        let its: VecDeque<Datagram> = its;
+        for datagram in its {
+            self.push(now, datagram);
+        }
+        frames
+    }
+
+    /// Takes no more frames of a track whose frames go into `frames`.
+    pub fn close(&mut self, track: TrackId, frames: &Arc<Frames>) {
+        if self.tracks.get(&track).is_some_and(|incoming| Arc::ptr_eq(&incoming.frames, frames)) {
+            self.unsubscribe(track);
+        }
+    }
+
+    /// Takes no more frames of a track.
+    pub fn unsubscribe(&mut self, track: TrackId) {
+        if let Some(incoming) = self.tracks.remove(&track) {
+            incoming.frames.close();
+        }
+    }
+
+    /// Takes what is still on its way, then ends the track.
+    pub fn unpublish(&mut self, now: Now, track: TrackId) {
+        self.announced.remove(&track);
+        if let Some(incoming) = self.tracks.get_mut(&track) {
+            incoming.unpublished = true;
+            incoming.last_datagram_at = now.since_start;
+        }
+    }
+
+    /// Ends all tracks: what has come can still be taken.
+    pub fn end(&mut self) {
+        for incoming in std::mem::take(&mut self.tracks).into_values() {
+            incoming.frames.close();
+        }
+    }
+
+    /// Takes a datagram.
+    pub fn push(&mut self, now: Now, datagram: Datagram) {
+        let track = datagram.header.track;
+        if let Some(incoming) = self.tracks.get_mut(&track) {
+            incoming.push(now, &datagram);
+        } else if !self.announced.contains(&track) {
+            if self.early.len() == EARLY_DATAGRAMS_MAX {
+                self.early.pop_front();
+            }
+            self.early.push_back(datagram);
+        }
+    }
+
+    /// Does what is due, and says for which tracks to ask for a keyframe now.
+    pub fn timeout(&mut self, now: Now) -> Vec<TrackId> {
+        let mut keyframes = Vec::new();
+        self.tracks.retain(|track, incoming| {
+            incoming.take_frames(now);
+            if incoming.ended_at().is_some_and(|end| end <= now.since_start) {
+                incoming.frames.close();
+                return false;
+            }
+            if incoming.keyframe_due().is_some_and(|due| due <= now.since_start) {
+                incoming.keyframe_asked_at = Some(now.since_start);
+                keyframes.push(*track);
+            }
+            true
+        });
+        keyframes
+    }
+
+    /// When [`Receive::timeout`] is due, as time since the start.
+    pub fn next_timeout(&self) -> Option<Duration> {
+        let due = |incoming: &Incoming| {
+            let all = [incoming.assembly.next_timeout(), incoming.ended_at(), incoming.keyframe_due()];
+            all.into_iter().flatten().min()
+        };
+        self.tracks.values().filter_map(due).min()
+    }
+}
+
+impl Incoming {
+    fn new(now: Now, frames: Arc<Frames>, is_video: bool) -> Self {
+        let decodability = if is_video { Decodability::Dependent } else { Decodability::Independent };
+        Self {
+            assembly: Assembly::new(decodability, PATIENCE),
+            frames,
+            is_video,
+            broken: is_video,
+            keyframe_asked_at: None,
+            last_datagram_at: now.since_start,
+            unpublished: false,
+        }
+    }
+
+    fn push(&mut self, now: Now, datagram: &Datagram) {
+        self.last_datagram_at = now.since_start;
+        self.assembly.push(now, datagram);
+        self.take_frames(now);
+    }
+
+    fn take_frames(&mut self, now: Now) {
+        while let Some(frame) = self.assembly.pop(now) {
+            self.broken &= !frame.keyframe;
+            if self.broken {
+                continue;
+            }
+            let bytes = frame.data.len();
+            let overflowed = self.frames.push(frame, bytes);
+            if overflowed && self.is_video {
+                self.broken = !self.frames.drop_until(|frame| frame.keyframe);
+            }
+        }
+    }
+
+    fn ended_at(&self) -> Option<Duration> {
+        self.unpublished.then(|| self.last_datagram_at + TAIL)
+    }
+
+    fn keyframe_due(&self) -> Option<Duration> {
+        let wanted = self.is_video && !self.unpublished && (self.broken || self.assembly.needs_keyframe());
+        wanted.then(|| self.keyframe_asked_at.map_or(Duration::ZERO, |asked| asked + KEYFRAME_REQUEST_INTERVAL))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TRACK: TrackId = TrackId(3);
+
+    fn at(ms: u64) -> Now {
+        Now::after(Duration::from_millis(ms))
+    }
+
+    fn datagram(number: u32, depends_on_distance: u8) -> Datagram {
+        let frame = Frame { number, depends_on_distance, keyframe: depends_on_distance == 0, ..Frame::default() };
+        frame.datagrams(TRACK).unwrap().next().unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_came_before_the_announcement_is_not_lost() {
+        let mut receive = Receive::default();
+        receive.push(at(0), datagram(0, 0));
+        receive.push(at(0), datagram(1, 1));
+        let frames = receive.open(at(10), TRACK, true);
+        assert_eq!((frames.pop().await.unwrap().number, frames.pop().await.unwrap().number), (0, 1));
+        assert!(receive.early.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_came_early_is_bounded_and_what_nobody_wants_is_not_kept() {
+        let mut receive = Receive::default();
+        (0..1000).for_each(|number| receive.push(at(0), datagram(number, 0)));
+        assert_eq!(receive.early.len(), EARLY_DATAGRAMS_MAX);
+        receive.early.clear();
+        receive.announce(TRACK);
+        receive.push(at(0), datagram(0, 0));
+        assert!(receive.early.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_keyframe_is_asked_for_until_one_comes() {
+        let mut receive = Receive::default();
+        let frames = receive.open(at(0), TRACK, true);
+        assert_eq!(receive.timeout(at(0)), [TRACK]);
+        assert_eq!(receive.next_timeout(), Some(Duration::from_millis(300)));
+        receive.push(at(50), datagram(7, 1));
+        assert_eq!(receive.timeout(at(299)), []);
+        assert_eq!(receive.timeout(at(300)), [TRACK]);
+        receive.push(at(310), datagram(8, 0));
+        assert_eq!(receive.timeout(at(700)), []);
+        assert_eq!(frames.pop().await.unwrap().number, 8);
+    }
+
+    #[tokio::test]
+    async fn a_track_ends_when_its_tail_has_come() {
+        let mut receive = Receive::default();
+        let frames = receive.open(at(0), TRACK, false);
+        receive.push(at(0), datagram(0, 0));
+        receive.unpublish(at(100), TRACK);
+        receive.push(at(350), datagram(1, 0));
+        receive.timeout(at(649));
+        receive.push(at(649), datagram(2, 0));
+        receive.timeout(at(949));
+        let numbers = [frames.pop().await, frames.pop().await, frames.pop().await].map(|frame| frame.unwrap().number);
+        assert_eq!(numbers, [0, 1, 2]);
+        assert_eq!(frames.pop().await, None);
+        assert_eq!(receive.next_timeout(), None);
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_is_too_slow_goes_on_at_a_keyframe() {
+        let mut receive = Receive::default();
+        let frames = receive.open(at(0), TRACK, true);
+        receive.timeout(at(0));
+        (0..300).for_each(|number| receive.push(at(0), datagram(number, u8::from(number > 0))));
+        assert_eq!(receive.timeout(at(300)), [TRACK]);
+        receive.push(at(310), datagram(300, 0));
+        assert_eq!((frames.pop().await.unwrap().number, frames.dropped() > 0), (300, true));
+    }
+}

@@ -1,0 +1,89 @@
+use std::io::{IsTerminal, Write};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+
+use anyhow::Context;
+use tertulia::relay::Relay;
+use tracing_subscriber::EnvFilter;
+
+use super::settings::Settings;
+
+/// Runs a relay until it is told to stop.
+pub fn serve(settings: &Settings) -> anyhow::Result<()> {
+    start_log(settings.log())?;
+    let mut relay = Relay::start(settings.config()?)?;
+    greet(&relay);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        tokio::select! {
+            signal = signal() => signal?,
+            () = relay.ended() => anyhow::bail!("the relay's thread ended; its log says why"),
+        }
+        say("Stopping: telling everyone.");
+        relay.stop().await;
+        Ok(())
+    })
+}
+
+fn start_log(filter: &str) -> anyhow::Result<()> {
+    let parsed =
+        EnvFilter::try_new(filter).with_context(|| format!("--log {filter} is not a filter; try info or debug"))?;
+    let log = tracing_subscriber::fmt().with_env_filter(parsed).with_target(false);
+    log.with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).init();
+    Ok(())
+}
+
+/// Prints where the relay is reached. A closed standard output is no reason to stop.
+fn greet(relay: &Relay) {
+    let port = relay.address().port();
+    if let Some(http) = relay.http_address() {
+        say(&format!("Page:  http://{}:{}/", host(http), http.port()));
+        say(&format!("Chat:  ws://{}:{}/ for any WebSocket client", host(http), http.port()));
+    }
+    say(&format!(
+        "Relay: https://localhost:{port}/ (WebTransport), quic://localhost:{port}/, wss://localhost:{port}/ws"
+    ));
+    if let Some(address) = network_address().filter(|_| relay.address().ip().is_unspecified()) {
+        say(&format!("       https://{}/ for others on this network", SocketAddr::new(address, port)));
+    }
+    if let Some(sha256) = relay.certificate_sha256() {
+        let hex: String = sha256.iter().map(|byte| format!("{byte:02x}")).collect();
+        say(&format!("Development certificate, SHA-256: {hex}"));
+    }
+    say("Press Ctrl-C to stop.");
+}
+
+fn host(address: SocketAddr) -> String {
+    match address.ip() {
+        ip if ip.is_loopback() || ip.is_unspecified() => "localhost".into(),
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    }
+}
+
+/// The address that this machine has toward others: connecting a UDP socket sends nothing, it only looks up the route.
+fn network_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    // TEST-NET-1 of RFC 5737: an address of nobody.
+    socket.connect("192.0.2.1:9").ok()?;
+    Some(socket.local_addr().ok()?.ip()).filter(|address| !address.is_loopback() && !address.is_unspecified())
+}
+
+fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+/// Waits for Ctrl-C or SIGTERM.
+async fn signal() -> anyhow::Result<()> {
+    #[cfg(unix)]
+    {
+        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        tokio::select! {
+            interrupted = tokio::signal::ctrl_c() => interrupted?,
+            _ = terminate.recv() => {}
+        }
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await?;
+    Ok(())
+}

@@ -1,0 +1,212 @@
+use std::fs;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use serde::Deserialize;
+use tertulia::config::{CertificateSource, Config};
+use tertulia::limits::Limits;
+
+/// Declares every setting once: as an option of the command line, as a key of the file, and how the two combine.
+macro_rules! settings {
+    ($($(#[$meta:meta])* $name:ident: $kind:ty,)+) => {
+        /// What can be set, on the command line and in the file.
+        #[derive(Debug, Default, Args, Deserialize)]
+        #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+        pub struct Settings {
+            $($(#[$meta])* pub $name: Option<$kind>,)+
+        }
+
+        impl Settings {
+            /// What is set here, and for the rest what is set there.
+            pub fn or(self, other: Self) -> Self {
+                Self { $($name: self.$name.or(other.$name),)+ }
+            }
+        }
+    };
+}
+
+settings! {
+    /// Where QUIC and WebTransport (UDP) and HTTPS and WSS (TCP) are served [default: [::]:4433]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: String,
+    /// Where plain HTTP and WS are served: an address and port, or `none` [default: localhost:8000]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    http: String,
+    /// The certificate chain, a PEM file; needs --private-key [default: a self-signed development certificate]
+    #[arg(long, value_name = "FILE")]
+    certificate: PathBuf,
+    /// The private key of --certificate, a PEM file
+    #[arg(long, value_name = "FILE")]
+    private_key: PathBuf,
+    /// Where the development certificate is kept [default: certs]
+    #[arg(long, value_name = "DIRECTORY")]
+    certificate_dir: PathBuf,
+    /// What is logged: error, warn, info, debug, trace, or a filter like `info,tertulia::relay=debug` [default: info]
+    #[arg(long, value_name = "FILTER")]
+    log: String,
+    /// Rooms with someone in them [default: 10000]
+    #[arg(long, value_name = "COUNT", help_heading = "Limits")]
+    rooms: u32,
+    /// Participants in one room [default: 500]
+    #[arg(long, value_name = "COUNT", help_heading = "Limits")]
+    participants_per_room: u32,
+    /// Tracks that one participant publishes at a time [default: 8]
+    #[arg(long, value_name = "COUNT", help_heading = "Limits")]
+    tracks_per_participant: u32,
+    /// Bytes of a chat message, at most 32768 [default: 16384]
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1..=32768), help_heading = "Limits")]
+    chat_bytes: u32,
+    /// Chat messages per second and participant, over time [default: 20]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Limits")]
+    chat_per_second: u32,
+    /// Chat messages of one participant at once [default: 50]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Limits")]
+    chat_burst: u32,
+    /// Chat messages that a room keeps [default: 1000]
+    #[arg(long, value_name = "COUNT", help_heading = "Limits")]
+    history_messages: u32,
+    /// Bytes of chat that a room keeps [default: 1048576]
+    #[arg(long, value_name = "BYTES", help_heading = "Limits")]
+    history_bytes: u32,
+    /// Rooms whose chat is kept while nobody is in them [default: 1000]
+    #[arg(long, value_name = "COUNT", help_heading = "Limits")]
+    history_rooms: u32,
+    /// Media datagrams per second that one participant may send [default: 1500]
+    #[arg(long, value_name = "COUNT", help_heading = "Limits")]
+    media_datagrams_per_second: u32,
+    /// Media bits per second that one participant may send [default: 6000000]
+    #[arg(long, value_name = "BITS", help_heading = "Limits")]
+    media_bits_per_second: u32,
+    /// Bytes of messages that wait for one participant, above which its session ends [default: 262144]
+    #[arg(long, value_name = "BYTES", help_heading = "Limits")]
+    outbox_bytes: u32,
+    /// Messages that wait for one participant, above which its session ends [default: 1000]
+    #[arg(long, value_name = "COUNT", help_heading = "Limits")]
+    outbox_messages: u32,
+}
+
+impl Settings {
+    /// Reads the file.
+    pub fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        Self::from_toml(&text).with_context(|| format!("{} is not a valid configuration", path.display()))
+    }
+
+    fn from_toml(text: &str) -> anyhow::Result<Self> {
+        let settings: Self = toml::from_str(text).map_err(|error| {
+            let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
+            anyhow::anyhow!("line {line}: {}", error.message())
+        })?;
+        if settings.chat_bytes.is_some_and(|bytes| !(1..=32_768).contains(&bytes)) {
+            bail!("chat-bytes must be between 1 and 32768");
+        }
+        Ok(settings)
+    }
+
+    /// What is logged.
+    pub fn log(&self) -> &str {
+        self.log.as_deref().unwrap_or("info")
+    }
+
+    /// The values that a relay is started with.
+    pub fn config(&self) -> anyhow::Result<Config> {
+        let default = Config::default();
+        let http = match self.http.as_deref() {
+            None => default.http,
+            Some("none") => Vec::new(),
+            Some(address) => resolve("http", address)?,
+        };
+        let listen = match &self.listen {
+            None => default.listen,
+            Some(address) => resolve("listen", address)?[0],
+        };
+        Ok(Config { listen, http, certificate: self.certificate_source(default.certificate)?, limits: self.limits() })
+    }
+
+    fn certificate_source(&self, default: CertificateSource) -> anyhow::Result<CertificateSource> {
+        match (&self.certificate, &self.private_key, &self.certificate_dir) {
+            (Some(chain), Some(key), _) => Ok(CertificateSource::Files { chain: chain.clone(), key: key.clone() }),
+            (None, None, Some(directory)) => Ok(CertificateSource::Development { directory: directory.clone() }),
+            (None, None, None) => Ok(default),
+            (Some(_), None, _) => bail!("--certificate needs --private-key: give the PEM file with the key as well"),
+            (None, Some(_), _) => bail!("--private-key needs --certificate: give the PEM file with the chain as well"),
+        }
+    }
+
+    fn limits(&self) -> Limits {
+        let default = Limits::default();
+        Limits {
+            rooms: self.rooms.unwrap_or(default.rooms),
+            participants_per_room: self.participants_per_room.unwrap_or(default.participants_per_room),
+            tracks_per_participant: self.tracks_per_participant.unwrap_or(default.tracks_per_participant),
+            chat_bytes: self.chat_bytes.unwrap_or(default.chat_bytes),
+            chat_per_second: self.chat_per_second.unwrap_or(default.chat_per_second),
+            chat_burst: self.chat_burst.unwrap_or(default.chat_burst),
+            history_messages: self.history_messages.unwrap_or(default.history_messages),
+            history_bytes: self.history_bytes.unwrap_or(default.history_bytes),
+            history_rooms: self.history_rooms.unwrap_or(default.history_rooms),
+            media_datagrams_per_second: self.media_datagrams_per_second.unwrap_or(default.media_datagrams_per_second),
+            media_bits_per_second: self.media_bits_per_second.unwrap_or(default.media_bits_per_second),
+            outbox_bytes: self.outbox_bytes.unwrap_or(default.outbox_bytes),
+            outbox_messages: self.outbox_messages.unwrap_or(default.outbox_messages),
+        }
+    }
+}
+
+fn resolve(setting: &str, address: &str) -> anyhow::Result<Vec<SocketAddr>> {
+    if let Some(port) = address.strip_prefix("localhost:").and_then(|port| port.parse().ok()) {
+        return Ok(Config::localhost(port));
+    }
+    let addresses: Vec<_> = address
+        .to_socket_addrs()
+        .with_context(|| {
+            format!("--{setting} {address} is not an address and a port, like 127.0.0.1:8000 or [::]:4433")
+        })?
+        .collect();
+    if addresses.is_empty() {
+        bail!("--{setting} {address} has no address");
+    }
+    Ok(addresses)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_comes_before_the_file_and_the_file_before_the_default() {
+        let file = Settings::from_toml("listen = '127.0.0.1:1'\nrooms = 5\nchat-burst = 7").unwrap();
+        let line = Settings { rooms: Some(6), ..Settings::default() };
+        let config = line.or(file).config().unwrap();
+        assert_eq!(config.listen, "127.0.0.1:1".parse().unwrap());
+        assert_eq!((config.limits.rooms, config.limits.chat_burst), (6, 7));
+        assert_eq!(config.limits.history_messages, Limits::default().history_messages);
+    }
+
+    #[test]
+    fn a_mistake_in_the_file_is_named_with_its_line() {
+        for (text, expected) in [
+            ("\nlistne = 'x'", "line 2: unknown field `listne`"),
+            ("rooms = 1\nrooms = 2", "line 2: duplicate key"),
+            ("rooms = 'many'", "line 1: invalid type"),
+            ("chat-bytes = 99999999", "chat-bytes must be between"),
+        ] {
+            let error = Settings::from_toml(text).unwrap_err().to_string();
+            assert!(error.starts_with(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn half_a_certificate_is_refused() {
+        let settings = Settings { certificate: Some("a.pem".into()), ..Settings::default() };
+        assert!(settings.config().unwrap_err().to_string().contains("--private-key"));
+    }
+
+    #[test]
+    fn plain_http_can_be_switched_off() {
+        let settings = Settings { http: Some("none".into()), ..Settings::default() };
+        assert!(settings.config().unwrap().http.is_empty());
+    }
+}

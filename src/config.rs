@@ -1,0 +1,62 @@
+//! Every setting of a relay, as values. [`crate::limits::Limits`] holds the bounds among them.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+
+use crate::limits::Limits;
+
+/// What a relay is started with.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where QUIC and WebTransport (UDP) and HTTPS and WSS (TCP) are served. Port 0: any free one.
+    pub listen: SocketAddr,
+    /// Where plain HTTP and WS are served: several addresses share the first one's port. Empty: nowhere.
+    pub http: Vec<SocketAddr>,
+    /// What the relay proves its name with.
+    pub certificate: CertificateSource,
+    /// The bounds.
+    pub limits: Limits,
+}
+
+/// Where the certificate comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CertificateSource {
+    /// A self-signed one, made when there is none in this directory or it nears its end.
+    Development {
+        /// Where it is kept.
+        directory: PathBuf,
+    },
+    /// PEM files.
+    Files {
+        /// The chain, the relay's own certificate first.
+        chain: PathBuf,
+        /// The private key.
+        key: PathBuf,
+    },
+}
+
+impl Config {
+    /// The port of [`Config::listen`], unless it is set.
+    pub const PORT: u16 = 4433;
+
+    /// The port of [`Config::http`], unless it is set.
+    pub const HTTP_PORT: u16 = 8000;
+
+    /// Plain HTTP for this machine alone, on both address families: browsers differ in which one `localhost` is.
+    pub fn localhost(port: u16) -> Vec<SocketAddr> {
+        [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)]
+            .map(|address| (address, port).into())
+            .to_vec()
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: (Ipv6Addr::UNSPECIFIED, Self::PORT).into(),
+            http: Self::localhost(Self::HTTP_PORT),
+            certificate: CertificateSource::Development { directory: "certs".into() },
+            limits: Limits::default(),
+        }
+    }
+}

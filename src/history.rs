@@ -1,0 +1,5 @@
+//! Where chat is kept.
+
+mod memory;
+
+pub use memory::{History, Page};

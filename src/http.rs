@@ -1,0 +1,8 @@
+//! HTTP: the page, the SDK, health, metrics, the certificate's hash, and the way into WebSocket.
+
+mod page;
+mod routes;
+mod server;
+
+pub use routes::Site;
+pub use server::{serve_plain, serve_tls};

@@ -1,0 +1,129 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::ws::{WebSocket, WebSocketUpgrade};
+use axum::extract::{Extension, State};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tokio::sync::mpsc;
+
+use super::page;
+use crate::limits::{
+    MESSAGE_BYTES_MAX, WEBSOCKET_READ_BUFFER_BYTES, WEBSOCKET_WRITE_BUFFER_BYTES, WEBSOCKET_WRITE_BUFFER_BYTES_MAX,
+};
+use crate::relay::Metrics;
+use crate::transport::{Arrival, CertificateStore, WebSocketKind};
+use crate::wire::{RoomName, SUBPROTOCOL, VERSION};
+
+/// What the HTTP side serves from, shared by all its connections.
+#[derive(Debug, Clone)]
+pub struct Site {
+    metrics: Arc<Metrics>,
+    certificates: Arc<CertificateStore>,
+    port: u16,
+    arrivals: mpsc::Sender<Arrival>,
+}
+
+/// Where a request comes from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Remote(pub SocketAddr);
+
+impl Site {
+    /// A site that hands upgraded WebSockets to `arrivals` and says that WebTransport is served on `port`.
+    pub fn new(
+        metrics: Arc<Metrics>,
+        certificates: Arc<CertificateStore>,
+        port: u16,
+        arrivals: mpsc::Sender<Arrival>,
+    ) -> Self {
+        Self { metrics, certificates, port, arrivals }
+    }
+
+    pub(super) fn router(self) -> Router {
+        Router::new()
+            .route("/health", get(|| async { "ok\n" }))
+            .route("/metrics", get(metrics))
+            .route("/certificate.sha256", get(certificate))
+            .route("/relay.json", get(relay))
+            .fallback(page_or_websocket)
+            .with_state(self)
+    }
+}
+
+async fn metrics(State(site): State<Site>) -> Response {
+    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, content_type)], site.metrics.text()).into_response()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+async fn certificate(State(site): State<Site>) -> Response {
+    match site.certificates.sha256() {
+        Some(sha256) => ([(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*")], hex(&sha256) + "\n").into_response(),
+        None => {
+            (StatusCode::NOT_FOUND, "this relay's certificate is taken by its name, not by its hash\n").into_response()
+        }
+    }
+}
+
+/// What a page needs to know to connect.
+async fn relay(State(site): State<Site>) -> Response {
+    let sha256 = site.certificates.sha256().map_or("null".to_owned(), |sha256| format!("\"{}\"", hex(&sha256)));
+    let version = env!("CARGO_PKG_VERSION");
+    let port = site.port;
+    let body = format!(
+        "{{\"name\":\"tertulia\",\"version\":\"{version}\",\"protocol\":{VERSION},\"webtransport\":{port},\"certificateSha256\":{sha256}}}\n"
+    );
+    let headers = [(header::CONTENT_TYPE, "application/json"), (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*")];
+    (headers, body).into_response()
+}
+
+/// Every other path: an upgrade becomes a session, a request gets the page or a file.
+async fn page_or_websocket(
+    State(site): State<Site>,
+    Extension(Remote(remote)): Extension<Remote>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
+) -> Response {
+    match upgrade {
+        Ok(upgrade) => accept_websocket(site, remote, uri.path(), upgrade),
+        Err(rejection) if headers.contains_key(header::UPGRADE) => rejection.into_response(),
+        Err(_) if method != Method::GET && method != Method::HEAD => StatusCode::METHOD_NOT_ALLOWED.into_response(),
+        Err(_) => match uri.path() {
+            "/" => page::index(),
+            path if path.strip_prefix("/r/").is_some_and(|room| RoomName::parse(room).is_ok()) => page::index(),
+            path => page::file(path.trim_start_matches('/')),
+        },
+    }
+}
+
+fn accept_websocket(site: Site, remote: SocketAddr, path: &str, upgrade: WebSocketUpgrade) -> Response {
+    let upgrade = upgrade
+        .protocols([SUBPROTOCOL])
+        .read_buffer_size(WEBSOCKET_READ_BUFFER_BYTES)
+        .write_buffer_size(WEBSOCKET_WRITE_BUFFER_BYTES)
+        .max_write_buffer_size(WEBSOCKET_WRITE_BUFFER_BYTES + WEBSOCKET_WRITE_BUFFER_BYTES_MAX)
+        .max_message_size(MESSAGE_BYTES_MAX)
+        .max_frame_size(MESSAGE_BYTES_MAX);
+    let kind = if upgrade.selected_protocol().is_some() {
+        WebSocketKind::Meeting
+    } else {
+        match RoomName::from_path(path) {
+            Ok(room) => WebSocketKind::Plain(room),
+            Err(error) => {
+                let problem = format!("the path does not name a room: {error}\n");
+                return (StatusCode::NOT_FOUND, problem).into_response();
+            }
+        }
+    };
+    upgrade.on_upgrade(move |socket: WebSocket| async move {
+        // The relay is stopping if nobody takes it; dropping the socket closes it.
+        let _ = site.arrivals.send(Arrival { socket, remote, kind }).await;
+    })
+}

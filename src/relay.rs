@@ -1,0 +1,125 @@
+//! The relay itself: it starts the shard, seats sessions in rooms, and carries out what the rooms decide.
+
+mod callbacks;
+mod listen;
+mod live_room;
+mod metrics;
+mod outbox;
+mod outlet;
+mod plain_session;
+mod quic_session;
+mod shard;
+mod websocket_session;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread;
+
+use thiserror::Error;
+use tokio::sync::{oneshot, watch};
+
+pub use callbacks::{Callbacks, Closed, Failed, Opened, Said, Subject, Verdict};
+pub use metrics::Metrics;
+
+use crate::config::Config;
+use crate::transport::{BindError, CertificateError, CertificateStore, Sockets};
+
+/// Why a relay could not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// A port could not be had.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// There is no certificate.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// The operating system refused a thread or a runtime.
+    #[error("the relay's thread could not start: {0}")]
+    Thread(#[from] io::Error),
+}
+
+/// A running relay. Dropping it stops it without a word to its participants; [`Relay::stop`] says goodbye.
+#[derive(Debug)]
+pub struct Relay {
+    address: SocketAddr,
+    http_address: Option<SocketAddr>,
+    certificates: Arc<CertificateStore>,
+    metrics: Arc<Metrics>,
+    stop: watch::Sender<bool>,
+    stopped: oneshot::Receiver<()>,
+}
+
+impl Relay {
+    /// Starts a relay on a thread of its own; it serves as soon as this returns.
+    ///
+    /// # Errors
+    /// [`StartError`] says what is in the way and what to do.
+    pub fn start(config: Config) -> Result<Self, StartError> {
+        Self::start_with(config, Callbacks::default())
+    }
+
+    /// Starts a relay that tells `callbacks` what happens, and asks them what may happen.
+    ///
+    /// # Errors
+    /// [`StartError`] says what is in the way and what to do.
+    pub fn start_with(config: Config, callbacks: Callbacks) -> Result<Self, StartError> {
+        let certificates = Arc::new(CertificateStore::open(config.certificate.clone())?);
+        let sockets = Sockets::bind(&config)?;
+        let address = sockets.udp.local_addr()?;
+        let http_address = sockets.plain.first().map(TcpListener::local_addr).transpose()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let metrics = Arc::new(Metrics::default());
+        let (stop, stopping) = watch::channel(false);
+        let (ended, stopped) = oneshot::channel();
+
+        let part = listen::Part {
+            config,
+            callbacks,
+            certificates: certificates.clone(),
+            metrics: metrics.clone(),
+            port: address.port(),
+            stopping,
+        };
+        thread::Builder::new().name("tertulia-0".into()).spawn(move || {
+            let local = tokio::task::LocalSet::new();
+            local.block_on(&runtime, listen::serve(part, sockets));
+            // Whoever waited may be gone: then nobody needs to know.
+            let _ = ended.send(());
+        })?;
+        Ok(Self { address, http_address, certificates, metrics, stop, stopped })
+    }
+
+    /// Where QUIC, WebTransport, HTTPS and WSS are served.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where plain HTTP and WS are served, if anywhere.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http_address
+    }
+
+    /// The SHA-256 of the development certificate, for clients that take it by its hash.
+    pub fn certificate_sha256(&self) -> Option<[u8; 32]> {
+        self.certificates.sha256()
+    }
+
+    /// What has been counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Tells every session that the relay is shutting down and waits until they have heard it, at most a few seconds.
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        // An error means that the thread has ended already.
+        let _ = self.stopped.await;
+    }
+
+    /// Waits until the relay has ended by itself, which it does only if its thread fails.
+    pub async fn ended(&mut self) {
+        // Either way it has ended.
+        let _ = (&mut self.stopped).await;
+    }
+}

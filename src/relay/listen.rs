@@ -1,0 +1,151 @@
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{interval, timeout};
+use tracing::{debug, error, warn};
+
+use super::callbacks::Callbacks;
+use super::metrics::Metrics;
+use super::shard::Shard;
+use super::{plain_session, quic_session, websocket_session};
+use crate::config::Config;
+use crate::http;
+use crate::limits::{CONNECTIONS_PENDING_MAX, HANDSHAKE_TIMEOUT, HANDSHAKES_UNVALIDATED_MAX};
+use crate::transport::{Arrival, CertificateStore, QuicSession, Sockets, WebSocketKind};
+use crate::wire::CloseReason;
+
+/// How often the development certificate is looked at.
+const CERTIFICATE_CHECK_INTERVAL: Duration = Duration::from_hours(6);
+
+/// How long sessions may take to say goodbye when the relay stops.
+const STOP_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// WebSockets that were upgraded and wait for their session.
+const ARRIVALS_MAX: usize = 64;
+
+/// What the relay's thread is given.
+pub(super) struct Part {
+    pub config: Config,
+    pub callbacks: Callbacks,
+    pub certificates: Arc<CertificateStore>,
+    pub metrics: Arc<Metrics>,
+    pub port: u16,
+    pub stopping: watch::Receiver<bool>,
+}
+
+/// Serves all sockets until the relay stops.
+pub(super) async fn serve(part: Part, sockets: Sockets) {
+    let Part { config, callbacks, certificates, metrics, port, mut stopping } = part;
+    let shard = Shard::new(config.limits, metrics.clone(), callbacks);
+    let endpoint = match Sockets::endpoint(sockets.udp, &certificates) {
+        Ok(endpoint) => endpoint,
+        Err(error) => {
+            error!(%error, "the QUIC endpoint could not start");
+            return;
+        }
+    };
+    let (arrivals, mut arrived) = mpsc::channel(ARRIVALS_MAX);
+    let site = http::Site::new(metrics, certificates.clone(), port, arrivals);
+    let mut http = JoinSet::new();
+    http.spawn(http::serve_tls(sockets.tls, site.clone(), certificates.server_config(&[b"http/1.1"])));
+    for listener in sockets.plain {
+        http.spawn(http::serve_plain(listener, site.clone()));
+    }
+
+    let mut sessions = JoinSet::new();
+    let mut check = interval(CERTIFICATE_CHECK_INTERVAL);
+    loop {
+        tokio::select! {
+            Some(incoming) = endpoint.accept() => accept(&shard, &mut sessions, incoming),
+            Some(arrival) = arrived.recv() => {
+                sessions.spawn_local(serve_websocket(shard.clone(), arrival));
+            }
+            Some(ended) = sessions.join_next(), if !sessions.is_empty() => note_panic(&shard, ended),
+            _ = check.tick() => {
+                if let Err(error) = certificates.renew_if_due() {
+                    warn!(%error, "the development certificate could not be renewed");
+                }
+            }
+            _ = stopping.wait_for(|stop| *stop) => break,
+        }
+    }
+    shard.stop();
+    let goodbye = async { while sessions.join_next().await.is_some() {} };
+    if timeout(STOP_TIMEOUT, goodbye).await.is_err() {
+        warn!("some sessions did not end in time");
+    }
+    endpoint.close(u32::from(CloseReason::ShuttingDown.code()).into(), CloseReason::ShuttingDown.label().as_bytes());
+    // Lets the last packets leave; a remote that does not answer is not waited for.
+    let _ = timeout(Duration::from_millis(500), endpoint.wait_idle()).await;
+}
+
+fn note_panic(shard: &Shard, ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        error!(%error, "a session failed");
+        shard.metrics.session_closed(CloseReason::Internal);
+    }
+}
+
+/// Takes a connection attempt, asks it to prove its address, or passes it over, by how many are under way.
+fn accept(shard: &Rc<Shard>, sessions: &mut JoinSet<()>, incoming: quinn::Incoming) {
+    let pending = shard.connections_pending.get();
+    if pending >= CONNECTIONS_PENDING_MAX {
+        shard.metrics.handshakes_ignored.inc();
+        incoming.ignore();
+    } else if pending >= HANDSHAKES_UNVALIDATED_MAX && !incoming.remote_address_validated() && incoming.may_retry() {
+        shard.metrics.handshakes_retried.inc();
+        // It fails only for attempts that cannot be retried, and those were sorted out.
+        let _ = incoming.retry();
+    } else {
+        let pending = Pending::new(shard.clone());
+        sessions.spawn_local(serve_quic(shard.clone(), incoming, pending));
+    }
+}
+
+/// Counts a connection for as long as it is not a session yet.
+struct Pending(Rc<Shard>);
+
+impl Pending {
+    fn new(shard: Rc<Shard>) -> Self {
+        shard.connections_pending.set(shard.connections_pending.get() + 1);
+        Self(shard)
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.0.connections_pending.set(self.0.connections_pending.get() - 1);
+    }
+}
+
+async fn serve_quic(shard: Rc<Shard>, incoming: quinn::Incoming, pending: Pending) {
+    let remote = incoming.remote_address();
+    let failed = |reason: CloseReason, problem: String| {
+        debug!(%remote, problem, "no session came of a connection");
+        shard.metrics.sessions_failed.inc();
+        shard.note_failure(remote, reason);
+    };
+    let connecting = match incoming.accept() {
+        Ok(connecting) => connecting,
+        Err(error) => return failed(CloseReason::ConnectionLost, error.to_string()),
+    };
+    match timeout(HANDSHAKE_TIMEOUT, QuicSession::establish(connecting)).await {
+        Ok(Ok(session)) => {
+            drop(pending);
+            quic_session::serve(shard.clone(), session).await;
+        }
+        Ok(Err(error)) => failed(CloseReason::ConnectionLost, error.to_string()),
+        Err(_) => failed(CloseReason::HandshakeTimeout, "it took too long".into()),
+    }
+}
+
+async fn serve_websocket(shard: Rc<Shard>, arrival: Arrival) {
+    let Arrival { socket, remote, kind } = arrival;
+    match kind {
+        WebSocketKind::Meeting => websocket_session::serve(shard, socket, remote).await,
+        WebSocketKind::Plain(room) => plain_session::serve(shard, socket, remote, room).await,
+    }
+}

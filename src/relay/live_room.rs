@@ -1,0 +1,368 @@
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::task::JoinHandle;
+use tracing::{debug, info};
+
+use super::outbox::Full;
+use super::outlet::{Encoded, EncodedChat, Ending, Outlet};
+use super::shard::Shard;
+use crate::limits::{MEDIA_BYTES_MAX, STREAM_WINDOW_BYTES};
+use crate::media::{Forward, Publisher, Routes, Slot};
+use crate::room::{Audience, Input, JoinRequest, Output, Room, SessionKey};
+use crate::wire::{
+    ChatMessage, ChatPosition, ClientChat, CloseReason, ParticipantId, RoomName, ServerChat, ServerMessage, VERSION,
+    Welcome,
+};
+
+/// How much history is queued for one participant at a time, in bytes: a quarter of what an outbox takes.
+const REPLAY_PAGE_BYTES: usize = STREAM_WINDOW_BYTES as usize;
+
+/// A room with its participants' connections: it carries out what the [`Room`] decides.
+#[derive(Debug)]
+pub(super) struct LiveRoom {
+    room: Room,
+    routes: Routes,
+    members: BTreeMap<ParticipantId, Member>,
+    /// The members' outlets by slot, for the media path.
+    slots: Vec<Option<Rc<Outlet>>>,
+    joining: Option<Joining>,
+    timer: Option<Timer>,
+    this: Weak<RefCell<Self>>,
+}
+
+/// A session that asks for a seat.
+#[derive(Debug)]
+pub(super) struct Joining {
+    pub outlet: Rc<Outlet>,
+    pub ending: Rc<Ending>,
+    pub remote: SocketAddr,
+    /// What came of it.
+    pub seat: Option<Result<(ParticipantId, Slot), CloseReason>>,
+}
+
+#[derive(Debug)]
+struct Member {
+    slot: Slot,
+    outlet: Rc<Outlet>,
+    ending: Rc<Ending>,
+    replay: Option<Replay>,
+}
+
+/// History that a member is still to be sent.
+#[derive(Debug, Clone, Copy)]
+struct Replay {
+    after: u64,
+    through: u64,
+}
+
+/// The task that waits for the room's next timeout; ends with it.
+#[derive(Debug)]
+struct Timer {
+    due: Duration,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl LiveRoom {
+    pub fn new(room: Room) -> Rc<RefCell<Self>> {
+        Rc::new_cyclic(|this| {
+            RefCell::new(Self {
+                room,
+                routes: Routes::default(),
+                members: BTreeMap::new(),
+                slots: Vec::new(),
+                joining: None,
+                timer: None,
+                this: this.clone(),
+            })
+        })
+    }
+
+    pub fn name(&self) -> &RoomName {
+        self.room.name()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.room.is_empty()
+    }
+
+    pub fn participant_name(&self, participant: ParticipantId) -> &str {
+        self.room.participant_name(participant).unwrap_or_default()
+    }
+
+    /// Gives a session a seat.
+    pub fn join(
+        &mut self,
+        shard: &Rc<Shard>,
+        session: SessionKey,
+        joining: Joining,
+        request: JoinRequest,
+    ) -> Result<(ParticipantId, Slot), CloseReason> {
+        self.joining = Some(joining);
+        self.handle(shard, Input::Join { session, request });
+        let joined = self.joining.take().and_then(|joining| joining.seat);
+        joined.unwrap_or(Err(CloseReason::Internal))
+    }
+
+    /// Tells the room what happened and carries out what it decides, and what follows from that.
+    pub fn handle(&mut self, shard: &Rc<Shard>, input: Input) {
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            for output in self.room.handle(shard.now(), input) {
+                inputs.extend(self.apply(shard, output));
+            }
+        }
+        self.arm_timer(shard);
+    }
+
+    fn apply(&mut self, shard: &Rc<Shard>, output: Output) -> Option<Input> {
+        match output {
+            Output::Admitted { participant, participants, chat, .. } => {
+                self.admit(shard, participant, participants, chat);
+            }
+            Output::Refused { reason, .. } => self.refuse(reason),
+            Output::Left { participant } => self.remove(participant),
+            Output::Tell { to, message } => self.send(to, &Encoded::control(&message)),
+            Output::Chat { to, message } => self.send(to, &Encoded::chat(&message)),
+            Output::Deliver { to, message } => self.deliver(&to, &message),
+            Output::Store(message) => return Some(self.store(shard, message)),
+            Output::Replay { participant, after, through } => return self.replay(shard, participant, after, through),
+            Output::CaughtUp { participant, position } => self.caught_up(shard, participant, position),
+            Output::RouteOpened { track, publisher } => {
+                if let Some(member) = self.members.get(&publisher) {
+                    self.routes.open(track, member.slot);
+                }
+            }
+            Output::RouteClosed { track } => self.routes.close(track),
+            Output::Subscribed { track, subscriber } => {
+                if let Some(member) = self.members.get(&subscriber) {
+                    self.routes.subscribe(track, member.slot);
+                }
+            }
+            Output::Unsubscribed { track, subscriber } => {
+                if let Some(member) = self.members.get(&subscriber) {
+                    self.routes.unsubscribe(track, member.slot);
+                }
+            }
+            Output::Close { participant, reason } => self.end(participant, reason),
+        }
+        None
+    }
+
+    fn admit(&mut self, shard: &Shard, participant: ParticipantId, participants: u32, chat: ChatPosition) {
+        let Some(joining) = &mut self.joining else {
+            return;
+        };
+        let slot = free_slot(&mut self.slots, joining.outlet.clone());
+        joining.seat = Some(Ok((participant, slot)));
+        let welcome = Welcome {
+            participant,
+            resume: [0; 16],
+            participants,
+            chat,
+            media_bytes_max: MEDIA_BYTES_MAX as u16,
+            chat_bytes_max: shard.limits.chat_bytes,
+            relay: concat!("tertulia ", env!("CARGO_PKG_VERSION")).into(),
+        };
+        joining.outlet.send_uncounted(&Encoded::control(&ServerMessage::Welcome(welcome)));
+        let carrier = joining.outlet.carrier();
+        info!(room = %self.room.name(), %participant, %carrier, remote = %joining.remote, protocol = VERSION, "joined");
+        let member = Member { slot, outlet: joining.outlet.clone(), ending: joining.ending.clone(), replay: None };
+        self.members.insert(participant, member);
+    }
+
+    fn refuse(&mut self, reason: CloseReason) {
+        if let Some(joining) = &mut self.joining {
+            joining.seat = Some(Err(reason));
+        }
+    }
+
+    fn remove(&mut self, participant: ParticipantId) {
+        if let Some(member) = self.members.remove(&participant) {
+            self.slots[member.slot.0 as usize] = None;
+        }
+    }
+
+    fn end(&self, participant: ParticipantId, reason: CloseReason) {
+        if let Some(member) = self.members.get(&participant) {
+            debug!(room = %self.room.name(), %participant, reason = reason.label(), "closing");
+            member.ending.request(reason);
+        }
+    }
+
+    /// Ends every session.
+    pub fn end_all(&self, reason: CloseReason) {
+        for member in self.members.values() {
+            member.ending.request(reason);
+        }
+    }
+
+    fn send(&self, to: Audience, encoded: &Encoded) {
+        match to {
+            Audience::One(participant) => {
+                let Some(member) = self.members.get(&participant) else {
+                    return;
+                };
+                // What a newcomer is told about those who are there is bounded by the room.
+                if self
+                    .joining
+                    .as_ref()
+                    .is_some_and(|joining| matches!(joining.seat, Some(Ok((newcomer, _))) if newcomer == participant))
+                {
+                    member.outlet.send_uncounted(encoded);
+                } else {
+                    member.note(member.outlet.send(encoded));
+                }
+            }
+            Audience::Everyone => self.members.values().for_each(|member| member.note(member.outlet.send(encoded))),
+            Audience::EveryoneBut(one) => {
+                let others = self.members.iter().filter(|(participant, _)| **participant != one);
+                others.for_each(|(_, member)| member.note(member.outlet.send(encoded)));
+            }
+        }
+    }
+
+    fn deliver(&self, to: &[ParticipantId], message: &ChatMessage) {
+        if to.is_empty() {
+            return;
+        }
+        let encoded = EncodedChat::new(message);
+        for member in to.iter().filter_map(|participant| self.members.get(participant)) {
+            member.note(member.outlet.send_chat(&encoded));
+        }
+    }
+
+    fn store(&self, shard: &Shard, message: Arc<ChatMessage>) -> Input {
+        let through = message.sequence;
+        shard.history.borrow_mut().append(self.room.name(), message);
+        shard.metrics.chat_messages.inc();
+        Input::Stored { through }
+    }
+
+    fn replay(&mut self, shard: &Shard, participant: ParticipantId, after: u64, through: u64) -> Option<Input> {
+        self.members.get_mut(&participant)?.replay = Some(Replay { after, through });
+        self.replay_page(shard, participant)
+    }
+
+    /// Queues the next page of history for a member that is behind, once it has taken the one before.
+    fn replay_page(&mut self, shard: &Shard, participant: ParticipantId) -> Option<Input> {
+        let member = self.members.get_mut(&participant)?;
+        let replay = member.replay?;
+        let history = shard.history.borrow();
+        let page = history.page(self.room.name(), participant, replay.after, replay.through, REPLAY_PAGE_BYTES);
+        for message in &page.messages {
+            member.note(member.outlet.send_chat(&EncodedChat::new(message)));
+        }
+        if page.through < replay.through {
+            member.replay = Some(Replay { after: page.through, ..replay });
+            return None;
+        }
+        member.replay = None;
+        Some(Input::Replayed { participant, through: replay.through })
+    }
+
+    /// A member's chat outbox is empty: there is room for more history.
+    pub fn chat_drained(&mut self, shard: &Rc<Shard>, participant: ParticipantId) {
+        let idle = self.members.get(&participant).is_none_or(|member| member.replay.is_none());
+        if !idle && let Some(input) = self.replay_page(shard, participant) {
+            self.handle(shard, input);
+        }
+    }
+
+    fn caught_up(&self, shard: &Shard, participant: ParticipantId, position: ChatPosition) {
+        let history = shard.history.borrow();
+        let page = history.page(self.room.name(), participant, position.sequence, position.sequence, 0);
+        let message = ServerChat::CaughtUp { position, first_kept: page.first_kept };
+        self.send(Audience::One(participant), &Encoded::chat(&message));
+    }
+
+    pub fn refuse_chat(&self, from: ParticipantId, message: &ClientChat) {
+        if let ClientChat::Send { message_id, .. } = message {
+            let reason = crate::wire::RefuseReason::RefusedByHost;
+            let message = ServerChat::Refused { message_id: *message_id, reason, message: reason.to_string() };
+            self.send(Audience::One(from), &Encoded::chat(&message));
+        }
+    }
+
+    /// Passes on the datagrams that arrived from one publisher, run by run: a run is what goes to the same subscribers.
+    pub fn forward(&self, shard: &Shard, publisher: &mut Publisher, burst: &mut Vec<Bytes>) {
+        let now = shard.now();
+        shard.metrics.datagrams_received.inc_by(burst.len() as u64);
+        let mut run = shard.run.borrow_mut();
+        let mut run_to: &[Slot] = &[];
+        for datagram in burst.drain(..) {
+            match self.routes.forward(now, &shard.limits, publisher, &datagram) {
+                Ok(Forward::To(subscribers)) => {
+                    if !std::ptr::eq(subscribers, run_to) {
+                        self.send_run(shard, run_to, &mut run);
+                        run_to = subscribers;
+                    }
+                    run.push(datagram);
+                }
+                Ok(Forward::Echo) => self.send_datagrams(shard, publisher.slot(), &[datagram]),
+                Err(reason) => shard.metrics.drop_datagrams(reason, 1),
+            }
+        }
+        self.send_run(shard, run_to, &mut run);
+    }
+
+    fn send_run(&self, shard: &Shard, to: &[Slot], run: &mut Vec<Bytes>) {
+        for slot in to {
+            self.send_datagrams(shard, *slot, run);
+        }
+        run.clear();
+    }
+
+    fn send_datagrams(&self, shard: &Shard, to: Slot, datagrams: &[Bytes]) {
+        if let Some(Some(outlet)) = self.slots.get(to.0 as usize) {
+            outlet.send_datagrams(datagrams, &shard.metrics);
+        }
+    }
+
+    fn arm_timer(&mut self, shard: &Rc<Shard>) {
+        let Some(due) = self.room.next_timeout() else {
+            self.timer = None;
+            return;
+        };
+        if self.timer.as_ref().is_some_and(|timer| timer.due == due && !timer.task.is_finished()) {
+            return;
+        }
+        let (this, shard) = (self.this.clone(), shard.clone());
+        let task = tokio::task::spawn_local(async move {
+            tokio::time::sleep_until(shard.instant(due)).await;
+            if let Some(room) = this.upgrade() {
+                let mut room = room.borrow_mut();
+                room.handle(&shard, Input::Timeout);
+            }
+        });
+        self.timer = Some(Timer { due, task });
+    }
+}
+
+impl Member {
+    fn note(&self, sent: Result<(), Full>) {
+        if sent == Err(Full) {
+            self.ending.request(CloseReason::SlowConsumer);
+        }
+    }
+}
+
+fn free_slot(slots: &mut Vec<Option<Rc<Outlet>>>, outlet: Rc<Outlet>) -> Slot {
+    let free = slots.iter().position(Option::is_none).unwrap_or_else(|| {
+        slots.push(None);
+        slots.len() - 1
+    });
+    slots[free] = Some(outlet);
+    Slot(u32::try_from(free).expect("a room has far fewer than 2^32 participants"))
+}

@@ -1,0 +1,124 @@
+use std::fmt::Write;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use crate::transport::Carrier;
+use crate::wire::{CloseReason, DropReason};
+
+type Labels = [(&'static str, &'static str); 1];
+
+/// What the relay counts. Every label has a fixed set of values, so the number of series is fixed.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// Rooms with someone in them.
+    pub(super) rooms: Gauge,
+    /// Participants by carrier, in the order of [`Carrier::ALL`].
+    participants: Vec<Gauge>,
+    /// Sessions that ended, in the order of [`CloseReason::ALL`].
+    closed: Vec<Counter>,
+    /// Datagrams not forwarded, in the order of [`DropReason::ALL`].
+    dropped: Vec<Counter>,
+    /// Media datagrams that arrived.
+    pub(super) datagrams_received: Counter,
+    /// Media datagrams that were passed to a subscriber's connection.
+    pub(super) datagrams_sent: Counter,
+    /// Chat messages that were kept.
+    pub(super) chat_messages: Counter,
+    /// Handshakes that were asked to prove their address.
+    pub(super) handshakes_retried: Counter,
+    /// Handshakes that were passed over.
+    pub(super) handshakes_ignored: Counter,
+    /// Connections of which no session came.
+    pub(super) sessions_failed: Counter,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("tertulia");
+        let participants = Family::<Labels, Gauge>::default();
+        let closed = Family::<Labels, Counter>::default();
+        let dropped = Family::<Labels, Counter>::default();
+        registry.register("participants", "Participants by carrier", participants.clone());
+        registry.register("sessions_closed", "Sessions that ended, by reason", closed.clone());
+        registry.register("datagrams_dropped", "Media datagrams not forwarded, by reason", dropped.clone());
+        let mut counter = |name: &str, help: &str| {
+            let counter = Counter::default();
+            registry.register(name, help, counter.clone());
+            counter
+        };
+        let datagrams_received = counter("datagrams_received", "Media datagrams that arrived");
+        let datagrams_sent = counter("datagrams_sent", "Media datagrams passed to a subscriber's connection");
+        let chat_messages = counter("chat_messages", "Chat messages that were kept");
+        let handshakes_retried = counter("handshakes_retried", "Handshakes that were asked to prove their address");
+        let handshakes_ignored = counter("handshakes_ignored", "Handshakes that were passed over");
+        let sessions_failed = counter("sessions_failed", "Connections of which no session came");
+        let rooms = Gauge::default();
+        registry.register("rooms", "Rooms with someone in them", rooms.clone());
+        let of = |labels: &[&'static str], key| -> Vec<Labels> { labels.iter().map(|label| [(key, *label)]).collect() };
+        let carriers = of(&Carrier::ALL.map(Carrier::label), "carrier");
+        let closes = of(&CloseReason::ALL.iter().map(|reason| reason.label()).collect::<Vec<_>>(), "reason");
+        let drops = of(&DropReason::ALL.iter().map(|reason| reason.label()).collect::<Vec<_>>(), "reason");
+        Self {
+            participants: carriers.iter().map(|labels| participants.get_or_create_owned(labels)).collect(),
+            closed: closes.iter().map(|labels| closed.get_or_create_owned(labels)).collect(),
+            dropped: drops.iter().map(|labels| dropped.get_or_create_owned(labels)).collect(),
+            registry,
+            rooms,
+            datagrams_received,
+            datagrams_sent,
+            chat_messages,
+            handshakes_retried,
+            handshakes_ignored,
+            sessions_failed,
+        }
+    }
+}
+
+impl Metrics {
+    /// All of it, as Prometheus reads it.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        if encode(&mut text, &self.registry).is_err() {
+            // Writing into a string fails only if a value cannot be written, and ours are numbers.
+            text.clear();
+            let _ = writeln!(text, "# the metrics could not be written");
+        }
+        text
+    }
+
+    /// How many datagrams were not forwarded for this reason.
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.dropped[usize::from(reason.code())].get()
+    }
+
+    /// How many sessions ended for this reason.
+    pub fn closed(&self, reason: CloseReason) -> u64 {
+        self.closed[usize::from(reason.code())].get()
+    }
+
+    /// How many participants there are on this carrier.
+    pub fn participants(&self, carrier: Carrier) -> i64 {
+        self.participants[carrier as usize].get()
+    }
+
+    pub(super) fn drop_datagrams(&self, reason: DropReason, count: u64) {
+        self.dropped[usize::from(reason.code())].inc_by(count);
+    }
+
+    pub(super) fn session_closed(&self, reason: CloseReason) {
+        self.closed[usize::from(reason.code())].inc();
+    }
+
+    pub(super) fn participant_joined(&self, carrier: Carrier) {
+        self.participants[carrier as usize].inc();
+    }
+
+    pub(super) fn participant_left(&self, carrier: Carrier) {
+        self.participants[carrier as usize].dec();
+    }
+}

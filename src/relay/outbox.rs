@@ -1,0 +1,123 @@
+use std::cell::RefCell;
+use std::collections::VecDeque;
+
+use tokio::sync::Notify;
+
+/// What waits to be sent on one stream, bounded in bytes and count.
+///
+/// It belongs to one participant: when it is full, that participant is too slow, and nobody else waits.
+#[derive(Debug)]
+pub(super) struct Outbox<T> {
+    queue: RefCell<Queue<T>>,
+    ready: Notify,
+    emptied: Notify,
+    bytes_max: usize,
+    items_max: usize,
+}
+
+#[derive(Debug)]
+struct Queue<T> {
+    items: VecDeque<Item<T>>,
+    /// Bytes and count of the items that are bounded.
+    bytes: usize,
+    count: usize,
+    closed: bool,
+}
+
+#[derive(Debug)]
+struct Item<T> {
+    value: T,
+    /// What it counts against the bound; `None`: nothing.
+    bytes: Option<usize>,
+}
+
+/// The outbox took no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Full;
+
+impl<T> Outbox<T> {
+    pub fn new(bytes_max: usize, items_max: usize) -> Self {
+        let queue = Queue { items: VecDeque::new(), bytes: 0, count: 0, closed: false };
+        Self { queue: RefCell::new(queue), ready: Notify::new(), emptied: Notify::new(), bytes_max, items_max }
+    }
+
+    pub fn push(&self, value: T, bytes: usize) -> Result<(), Full> {
+        let mut queue = self.queue.borrow_mut();
+        if queue.bytes + bytes > self.bytes_max || queue.count >= self.items_max {
+            return Err(Full);
+        }
+        queue.bytes += bytes;
+        queue.count += 1;
+        queue.items.push_back(Item { value, bytes: Some(bytes) });
+        self.ready.notify_one();
+        Ok(())
+    }
+
+    /// Adds what is bounded elsewhere, such as the roster: it must not make a newcomer a slow consumer.
+    pub fn push_uncounted(&self, value: T) {
+        self.queue.borrow_mut().items.push_back(Item { value, bytes: None });
+        self.ready.notify_one();
+    }
+
+    /// Lets [`Outbox::next`] end once everything is out.
+    pub fn close(&self) {
+        self.queue.borrow_mut().closed = true;
+        self.ready.notify_one();
+    }
+
+    /// Takes the next one, if there is any.
+    pub fn take(&self) -> Option<T> {
+        let mut queue = self.queue.borrow_mut();
+        let item = queue.items.pop_front()?;
+        if let Some(bytes) = item.bytes {
+            queue.bytes -= bytes;
+            queue.count -= 1;
+        }
+        if queue.items.is_empty() {
+            self.emptied.notify_one();
+        }
+        Some(item.value)
+    }
+
+    /// Waits until the last item has been taken out.
+    pub async fn drained(&self) {
+        self.emptied.notified().await;
+    }
+
+    /// Waits for something to send. `false`: nothing will come any more.
+    pub async fn wait(&self) -> bool {
+        loop {
+            {
+                let queue = self.queue.borrow();
+                if !queue.items.is_empty() {
+                    return true;
+                }
+                if queue.closed {
+                    return false;
+                }
+            }
+            self.ready.notified().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_and_count_are_bounded_and_what_leaves_makes_room() {
+        let outbox = Outbox::new(10, 3);
+        assert_eq!([outbox.push('a', 6), outbox.push('b', 5), outbox.push('c', 4)], [Ok(()), Err(Full), Ok(())]);
+        assert_eq!(outbox.take(), Some('a'));
+        assert_eq!([outbox.push('d', 1), outbox.push('e', 1), outbox.push('f', 1)], [Ok(()), Ok(()), Err(Full)]);
+    }
+
+    #[test]
+    fn what_is_not_counted_takes_no_room() {
+        let outbox = Outbox::new(1, 1);
+        outbox.push_uncounted('a');
+        assert_eq!(outbox.push('b', 1), Ok(()));
+        assert_eq!([outbox.take(), outbox.take(), outbox.take()], [Some('a'), Some('b'), None]);
+    }
+}

@@ -1,0 +1,73 @@
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use axum::extract::ws::{Message, WebSocket};
+use futures_util::stream::{SplitStream, StreamExt};
+use tokio::time::{sleep, timeout};
+
+use super::outlet::Outlet;
+use super::shard::{Seat, SeatRequest, Shard};
+use super::websocket_session::{failure, finish, write};
+use crate::limits::{Bucket, IDLE_TIMEOUT, Rate};
+use crate::room::JoinRequest;
+use crate::wire::{ClientChat, CloseReason, MessageId, ParticipantKind, RoomName};
+
+/// Serves a plain WebSocket client: one text message is one chat message, both ways.
+pub(super) async fn serve(shard: Rc<Shard>, socket: WebSocket, remote: SocketAddr, room: RoomName) {
+    let (sink, mut stream) = socket.split();
+    let outlet = Rc::new(Outlet::plain(&shard.limits));
+    let mut writer = std::pin::pin!(write(sink, &outlet));
+    let request = JoinRequest { name: None, kind: ParticipantKind::Plain, auto_subscribe: false, chat_after: None };
+    let reason = match shard.join(SeatRequest { room, request, outlet: outlet.clone(), remote }) {
+        Err(reason) => reason,
+        Ok(seat) => {
+            let reason = tokio::select! {
+                reason = read(&shard, &seat, &mut stream) => reason,
+                reason = seat.ending.requested() => reason,
+                _ = &mut writer => CloseReason::ConnectionLost,
+            };
+            seat.note_reason(reason);
+            reason
+        }
+    };
+    finish(&shard, remote, &outlet, reason, writer).await;
+}
+
+/// Reads no faster than the room takes chat: a plain client understands no refusal, so it waits instead.
+struct Pace {
+    bucket: Bucket,
+}
+
+impl Pace {
+    async fn wait(&mut self, shard: &Shard) {
+        let rate = Rate { per_second: shard.limits.chat_per_second, burst: shard.limits.chat_burst };
+        while !self.bucket.take(shard.now(), rate, 1) {
+            sleep(Duration::from_secs(1) / rate.per_second.max(1)).await;
+        }
+    }
+}
+
+async fn read(shard: &Shard, seat: &Seat, stream: &mut SplitStream<WebSocket>) -> CloseReason {
+    let mut pace = Pace { bucket: Bucket::default() };
+    loop {
+        let Ok(next) = timeout(IDLE_TIMEOUT, stream.next()).await else {
+            return CloseReason::IdleTimeout;
+        };
+        match next {
+            Some(Ok(Message::Text(text))) if text.len() > shard.limits.chat_bytes as usize => {
+                return CloseReason::TooLarge;
+            }
+            Some(Ok(Message::Text(text))) => {
+                pace.wait(shard).await;
+                let message_id = MessageId(rand::random());
+                seat.chat(ClientChat::Send { message_id, to: None, body: text.as_str().to_owned() });
+            }
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+            Some(Ok(Message::Binary(_))) => return CloseReason::NotText,
+            Some(Ok(Message::Close(_))) => return CloseReason::Left,
+            Some(Err(error)) => return failure(&error),
+            None => return CloseReason::ConnectionLost,
+        }
+    }
+}

@@ -1,0 +1,257 @@
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use futures_util::future::maybe_done;
+use quinn::{ConnectionError, VarInt};
+use tokio::time::timeout;
+use tracing::debug;
+
+use super::outbox::Outbox;
+use super::outlet::{Encoded, Outlet};
+use super::shard::{Seat, SeatRequest, Shard};
+use crate::limits::{BURST_DATAGRAMS_MAX, CLOSE_TIMEOUT, HANDSHAKE_TIMEOUT};
+use crate::room::JoinRequest;
+use crate::transport::{MessageReader, QuicSession, SendStream, StreamError, Streams};
+use crate::wire::{
+    ClientChat, ClientMessage, CloseReason, DecodeError, DisplayName, Join, ParticipantKind, RoomName, ServerMessage,
+    StreamKind, decode, decode_first_message, delimit, encode,
+};
+
+/// How many pieces of an outbox leave in one call.
+const WRITE_PIECES_MAX: usize = 64;
+
+/// Serves one session over QUIC or WebTransport, from its first stream to its end.
+pub(super) async fn serve(shard: Rc<Shard>, session: QuicSession) {
+    let remote = session.connection().remote_address();
+    let session = Rc::new(session);
+    let reason = match join(&shard, &session, remote).await {
+        Ok(joined) => joined.run(&shard, &session).await,
+        Err((reason, control)) => {
+            if let Some(control) = control {
+                say_goodbye(control, reason).await;
+            }
+            reason
+        }
+    };
+    debug!(%remote, reason = reason.label(), "session ended");
+    if reason != CloseReason::Left {
+        shard.note_failure(remote, reason);
+    }
+    shard.metrics.session_closed(reason);
+    session.close(reason);
+}
+
+/// A session with a seat, and its streams as far as they are there.
+struct Joined {
+    seat: Seat,
+    streams: Streams,
+    control: (SendStream, MessageReader),
+    chat: Option<(SendStream, MessageReader)>,
+}
+
+type NotJoined = (CloseReason, Option<SendStream>);
+
+async fn join(shard: &Rc<Shard>, session: &Rc<QuicSession>, remote: SocketAddr) -> Result<Joined, NotJoined> {
+    let mut streams = Streams::new(session.clone());
+    let mut chat = None;
+    let first = async {
+        loop {
+            match streams.next().await {
+                Ok((StreamKind::Control, send, receive)) => return Ok((send, receive)),
+                Ok((StreamKind::Chat, send, receive)) if chat.is_none() => chat = Some((send, receive)),
+                Ok(_) => return Err(CloseReason::UnexpectedStream),
+                Err(error) => return Err(error.close_reason()),
+            }
+        }
+    };
+    let control = timeout(HANDSHAKE_TIMEOUT, first).await.unwrap_or(Err(CloseReason::JoinTimeout));
+    let (send, mut receive) = control.map_err(|reason| (reason, None))?;
+
+    let first_message = timeout(HANDSHAKE_TIMEOUT, receive.next()).await;
+    let first_message =
+        first_message.map_err(|_| CloseReason::JoinTimeout).and_then(|read| read.map_err(|error| error.close_reason()));
+    let outlet = Rc::new(Outlet::quic(session.carrier(), session.connection().clone(), &shard.limits));
+    let seat = first_message.and_then(|message| {
+        let (room, request) = seat_request(&message)?;
+        shard.join(SeatRequest { room, request, outlet, remote })
+    });
+    match seat {
+        Ok(seat) => Ok(Joined { seat, streams, control: (send, receive), chat }),
+        Err(reason) => Err((reason, Some(send))),
+    }
+}
+
+/// What the first message of a session asks for.
+pub(super) fn seat_request(message: &[u8]) -> Result<(RoomName, JoinRequest), CloseReason> {
+    let join = match decode_first_message(message) {
+        Ok(ClientMessage::Join(join)) => join,
+        Ok(_) => return Err(CloseReason::UnexpectedMessage),
+        Err(DecodeError::Version { .. }) => return Err(CloseReason::VersionUnsupported),
+        Err(DecodeError::Malformed(_) | DecodeError::TrailingBytes { .. }) => return Err(CloseReason::Malformed),
+    };
+    let Join { room, name, chat_after, auto_subscribe, .. } = join;
+    let room = RoomName::parse(&room).map_err(|_| CloseReason::RoomName)?;
+    let name = DisplayName::parse(&name).map_err(|_| CloseReason::DisplayName)?;
+    let request = JoinRequest { name: Some(name), kind: ParticipantKind::Meeting, auto_subscribe, chat_after };
+    Ok((room, request))
+}
+
+impl Joined {
+    /// Runs all parts of the session as one task: whichever ends first ends it.
+    async fn run(self, shard: &Shard, session: &Rc<QuicSession>) -> CloseReason {
+        let Self { seat, mut streams, control: (control_send, mut control_receive), mut chat } = self;
+        let outlet = seat.outlet.clone();
+        let Outlet::Quic { control: control_outbox, chat: chat_outbox, .. } = &*outlet else {
+            return CloseReason::Internal;
+        };
+        let mut control_out = std::pin::pin!(write(control_outbox, control_send));
+        // It may end first and is awaited again while the session closes.
+        let mut chat = std::pin::pin!(maybe_done(async {
+            let (send, receive) = match chat_stream(&mut streams, &mut chat).await {
+                Ok(stream) => stream,
+                Err(reason) => return reason,
+            };
+            tokio::select! {
+                reason = read_chat(receive, &seat) => reason,
+                reason = extra_stream(&mut streams) => reason,
+                () = write(chat_outbox, send) => CloseReason::ConnectionLost,
+            }
+        }));
+        let reason = tokio::select! {
+            // Media that arrived before an unpublish or a goodbye still belongs to the track.
+            biased;
+            reason = read_datagrams(session, &seat) => reason,
+            reason = read_control(&mut control_receive, &seat, shard) => reason,
+            () = &mut chat => chat.as_mut().output_mut().map_or(CloseReason::Internal, |reason| *reason),
+            reason = seat.feed_history() => reason,
+            reason = seat.ending.requested() => reason,
+            () = &mut control_out => CloseReason::ConnectionLost,
+        };
+        seat.note_reason(reason);
+        if reason != CloseReason::ConnectionLost {
+            outlet.send_uncounted(&Encoded::control(&closing(reason)));
+            outlet.close();
+            // What cannot be sent in that time is not worth waiting for: the other side is slow or gone.
+            let _ = timeout(CLOSE_TIMEOUT, async { tokio::join!(control_out, chat) }).await;
+        }
+        reason
+    }
+}
+
+pub(super) fn closing(reason: CloseReason) -> ServerMessage {
+    ServerMessage::Closing { reason, message: reason.to_string() }
+}
+
+async fn say_goodbye(control: SendStream, reason: CloseReason) {
+    let outbox = Outbox::new(0, 0);
+    outbox.push_uncounted(delimit(&encode(&closing(reason))));
+    outbox.close();
+    // What cannot be sent in that time is not worth waiting for.
+    let _ = timeout(CLOSE_TIMEOUT, write(&outbox, control)).await;
+}
+
+/// Writes what is put into an outbox until it is closed and empty and the other side has it, or the stream breaks.
+async fn write(outbox: &Outbox<Bytes>, mut stream: SendStream) {
+    let stream = stream.quic();
+    let mut pieces = Vec::new();
+    while outbox.wait().await {
+        pieces.extend(std::iter::from_fn(|| outbox.take()).take(WRITE_PIECES_MAX));
+        if stream.write_all_chunks(&mut pieces).await.is_err() {
+            return;
+        }
+        pieces.clear();
+    }
+    // A stream that is reset already has nothing left to finish.
+    if stream.finish().is_ok() {
+        let _ = stream.stopped().await;
+    }
+}
+
+async fn read_control(stream: &mut MessageReader, seat: &Seat, shard: &Shard) -> CloseReason {
+    loop {
+        let message = match stream.next().await {
+            Ok(message) => message,
+            Err(error) => return error.close_reason(),
+        };
+        if let Err(reason) = control_message(&message, seat, shard) {
+            return reason;
+        }
+    }
+}
+
+/// Takes one message of a control stream, on whichever carrier. An error ends the session.
+pub(super) fn control_message(message: &[u8], seat: &Seat, shard: &Shard) -> Result<(), CloseReason> {
+    match decode(message).map_err(|_| CloseReason::Malformed)? {
+        ClientMessage::Leave => Err(CloseReason::Left),
+        ClientMessage::Ping { token } => {
+            let relay_time_us = shard.now().since_start.as_micros() as u64;
+            let pong = Encoded::control(&ServerMessage::Pong { token, relay_time_us });
+            seat.outlet.send(&pong).map_err(|_| CloseReason::SlowConsumer)
+        }
+        message => {
+            seat.message(message);
+            Ok(())
+        }
+    }
+}
+
+/// Takes one message of a chat stream, on whichever carrier. An error ends the session.
+pub(super) fn chat_message(message: &[u8], seat: &Seat) -> Result<(), CloseReason> {
+    let message: ClientChat = decode(message).map_err(|_| CloseReason::Malformed)?;
+    seat.chat(message);
+    Ok(())
+}
+
+async fn read_chat(mut stream: MessageReader, seat: &Seat) -> CloseReason {
+    loop {
+        let message = match stream.next().await {
+            Ok(message) => message,
+            Err(error) => return error.close_reason(),
+        };
+        if let Err(reason) = chat_message(&message, seat) {
+            return reason;
+        }
+    }
+}
+
+/// The chat stream, which may come long after the control stream, or never.
+async fn chat_stream(
+    streams: &mut Streams,
+    early: &mut Option<(SendStream, MessageReader)>,
+) -> Result<(SendStream, MessageReader), CloseReason> {
+    if let Some(chat) = early.take() {
+        return Ok(chat);
+    }
+    match streams.next().await {
+        Ok((StreamKind::Chat, send, receive)) => Ok((send, receive)),
+        Ok((StreamKind::Control, ..)) => Err(CloseReason::UnexpectedStream),
+        Err(error) => Err(error.close_reason()),
+    }
+}
+
+async fn extra_stream(streams: &mut Streams) -> CloseReason {
+    match streams.next().await {
+        Ok(_) => CloseReason::UnexpectedStream,
+        Err(error) => StreamError::close_reason(&error),
+    }
+}
+
+async fn read_datagrams(session: &QuicSession, seat: &Seat) -> CloseReason {
+    let mut burst = Vec::with_capacity(BURST_DATAGRAMS_MAX);
+    loop {
+        match session.read_burst(&mut burst).await {
+            Ok(()) => seat.forward(&mut burst),
+            Err(error) => return ended(&error),
+        }
+    }
+}
+
+/// Why a connection ended, as far as it says.
+fn ended(error: &ConnectionError) -> CloseReason {
+    match error {
+        ConnectionError::ApplicationClosed(close) if close.error_code == VarInt::from_u32(0) => CloseReason::Left,
+        ConnectionError::TimedOut => CloseReason::IdleTimeout,
+        _ => CloseReason::ConnectionLost,
+    }
+}

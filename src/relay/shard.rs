@@ -1,0 +1,222 @@
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use tracing::info;
+
+use super::callbacks::{Callbacks, Closed, Failed, Opened, Said, Subject, Verdict};
+use super::live_room::{Joining, LiveRoom};
+use super::metrics::Metrics;
+use super::outlet::{Ending, Outlet};
+use crate::history::History;
+use crate::limits::Limits;
+use crate::media::Publisher;
+use crate::now::Now;
+use crate::room::{Input, JoinRequest, Room, SessionKey};
+use crate::wire::{ClientChat, ClientMessage, CloseReason, ParticipantId, RoomName};
+
+/// The largest number that JavaScript holds exactly; epochs are read there too.
+const EPOCH_MAX: u64 = (1 << 53) - 1;
+
+/// A whole small relay on one thread: its rooms, its history, its counters. Nothing in it is locked, and nothing in it
+/// waits.
+#[derive(Debug)]
+pub(super) struct Shard {
+    pub limits: Limits,
+    pub metrics: Arc<Metrics>,
+    pub history: RefCell<History>,
+    /// Where a run of datagrams is gathered while it is passed on.
+    pub run: RefCell<Vec<Bytes>>,
+    /// Connections of which no session has come yet.
+    pub connections_pending: Cell<usize>,
+    callbacks: Callbacks,
+    rooms: RefCell<BTreeMap<RoomName, Rc<RefCell<LiveRoom>>>>,
+    started: Instant,
+    sessions_ever: Cell<u64>,
+    stopping: Cell<bool>,
+}
+
+/// A request for a seat, from a session that can be reached through `outlet`.
+#[derive(Debug)]
+pub(super) struct SeatRequest {
+    pub room: RoomName,
+    pub request: JoinRequest,
+    pub outlet: Rc<Outlet>,
+    pub remote: SocketAddr,
+}
+
+impl Shard {
+    pub fn new(limits: Limits, metrics: Arc<Metrics>, callbacks: Callbacks) -> Rc<Self> {
+        Rc::new(Self {
+            limits,
+            metrics,
+            history: RefCell::new(History::new(limits)),
+            run: RefCell::default(),
+            connections_pending: Cell::new(0),
+            callbacks,
+            rooms: RefCell::default(),
+            started: Instant::now(),
+            sessions_ever: Cell::new(0),
+            stopping: Cell::new(false),
+        })
+    }
+
+    pub fn now(&self) -> Now {
+        let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Now { since_start: self.started.elapsed(), unix_ms: unix.as_millis() as u64 }
+    }
+
+    /// A moment of the shard's own clock, for timers.
+    pub fn instant(&self, since_start: Duration) -> tokio::time::Instant {
+        (self.started + since_start).into()
+    }
+
+    /// Seats a session in a room, which opens if nobody is in it yet.
+    pub fn join(self: &Rc<Self>, wanted: SeatRequest) -> Result<Seat, CloseReason> {
+        if self.stopping.get() {
+            return Err(CloseReason::ShuttingDown);
+        }
+        let room = self.open_room(&wanted.room)?;
+        let seat = self.seat(&room, wanted);
+        if seat.is_err() {
+            self.close_if_empty(&room);
+        }
+        seat
+    }
+
+    fn seat(self: &Rc<Self>, room: &Rc<RefCell<LiveRoom>>, wanted: SeatRequest) -> Result<Seat, CloseReason> {
+        let SeatRequest { room: name, request, outlet, remote } = wanted;
+        let shown = request.name.as_ref().map_or("", |name| name.as_str()).to_owned();
+        let subject = Subject::Participant { participant: None, name: shown, carrier: outlet.carrier(), remote };
+        if self.callbacks.open(|| Opened { room: name, subject }) == Verdict::Refuse {
+            return Err(CloseReason::RefusedByHost);
+        }
+        let session = SessionKey(self.sessions_ever.replace(self.sessions_ever.get() + 1));
+        let ending = Rc::new(Ending::default());
+        let joining = Joining { outlet: outlet.clone(), ending: ending.clone(), remote, seat: None };
+        let (participant, slot) = room.borrow_mut().join(self, session, joining, request)?;
+        self.metrics.participant_joined(outlet.carrier());
+        Ok(Seat {
+            shard: self.clone(),
+            room: room.clone(),
+            participant,
+            publisher: RefCell::new(Publisher::new(slot)),
+            outlet,
+            ending,
+            remote,
+            reason: Cell::new(CloseReason::ConnectionLost),
+        })
+    }
+
+    fn open_room(self: &Rc<Self>, name: &RoomName) -> Result<Rc<RefCell<LiveRoom>>, CloseReason> {
+        if let Some(room) = self.rooms.borrow().get(name) {
+            return Ok(room.clone());
+        }
+        if self.rooms.borrow().len() >= self.limits.rooms as usize {
+            return Err(CloseReason::RoomsFull);
+        }
+        if self.callbacks.open(|| Opened { room: name.clone(), subject: Subject::Room }) == Verdict::Refuse {
+            return Err(CloseReason::RefusedByHost);
+        }
+        let chat = self.history.borrow_mut().open(name, rand::random_range(1..=EPOCH_MAX));
+        let room = LiveRoom::new(Room::new(name.clone(), self.limits, chat));
+        self.rooms.borrow_mut().insert(name.clone(), room.clone());
+        self.metrics.rooms.inc();
+        Ok(room)
+    }
+
+    fn close_if_empty(&self, room: &Rc<RefCell<LiveRoom>>) {
+        let name = room.borrow().name().clone();
+        if !room.borrow().is_empty() || self.rooms.borrow_mut().remove(&name).is_none() {
+            return;
+        }
+        self.history.borrow_mut().close(&name, self.now().since_start);
+        self.metrics.rooms.dec();
+        self.callbacks.close(|| Closed { room: name, subject: Subject::Room, reason: None });
+    }
+
+    /// Notes that a connection never became a session, or that a session failed.
+    pub fn note_failure(&self, remote: SocketAddr, reason: CloseReason) {
+        self.callbacks.error(Failed { remote, reason });
+    }
+
+    /// Ends every session and refuses new ones.
+    pub fn stop(&self) {
+        self.stopping.set(true);
+        for room in self.rooms.borrow().values() {
+            room.borrow().end_all(CloseReason::ShuttingDown);
+        }
+    }
+}
+
+/// A participant's place in its room, for as long as its session lives: dropping it leaves the room.
+#[derive(Debug)]
+pub(super) struct Seat {
+    shard: Rc<Shard>,
+    room: Rc<RefCell<LiveRoom>>,
+    participant: ParticipantId,
+    publisher: RefCell<Publisher>,
+    pub outlet: Rc<Outlet>,
+    pub ending: Rc<Ending>,
+    remote: SocketAddr,
+    reason: Cell<CloseReason>,
+}
+
+impl Seat {
+    pub fn message(&self, message: ClientMessage) {
+        self.room.borrow_mut().handle(&self.shard, Input::Message { from: self.participant, message });
+    }
+
+    pub fn chat(&self, message: ClientChat) {
+        let mut room = self.room.borrow_mut();
+        if let ClientChat::Send { to, body, .. } = &message {
+            let from_name = room.participant_name(self.participant);
+            let said = Said { room: room.name(), from: self.participant, from_name, to: *to, body };
+            if self.shard.callbacks.message(said) == Verdict::Refuse {
+                room.refuse_chat(self.participant, &message);
+                return;
+            }
+        }
+        room.handle(&self.shard, Input::Chat { from: self.participant, message });
+    }
+
+    /// Passes on what arrived, and empties `burst`.
+    pub fn forward(&self, burst: &mut Vec<Bytes>) {
+        self.room.borrow().forward(&self.shard, &mut self.publisher.borrow_mut(), burst);
+    }
+
+    /// Sends history, page by page, as fast as the other side takes it. Ends with the session.
+    pub async fn feed_history(&self) -> CloseReason {
+        loop {
+            self.outlet.chat_drained().await;
+            self.room.borrow_mut().chat_drained(&self.shard, self.participant);
+        }
+    }
+
+    /// Notes why the session ends, before the seat is dropped.
+    pub fn note_reason(&self, reason: CloseReason) {
+        self.reason.set(reason);
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let (participant, carrier, reason) = (self.participant, self.outlet.carrier(), self.reason.get());
+        let (name, shown) = {
+            let mut room = self.room.borrow_mut();
+            let shown = room.participant_name(participant).to_owned();
+            room.handle(&self.shard, Input::Leave { participant });
+            (room.name().clone(), shown)
+        };
+        info!(room = %name, %participant, reason = reason.label(), "left");
+        self.shard.metrics.participant_left(carrier);
+        let subject =
+            Subject::Participant { participant: Some(participant), name: shown, carrier, remote: self.remote };
+        self.shard.callbacks.close(|| Closed { room: name, subject, reason: Some(reason) });
+        self.shard.close_if_empty(&self.room);
+    }
+}

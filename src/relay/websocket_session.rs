@@ -1,0 +1,194 @@
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use axum::extract::ws::{CloseFrame, Message, WebSocket};
+use bytes::Bytes;
+use futures_util::stream::{SplitSink, SplitStream, StreamExt};
+use futures_util::{FutureExt, SinkExt};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tracing::debug;
+
+use super::outlet::{Encoded, Outlet};
+use super::quic_session::{chat_message, closing, control_message, seat_request};
+use super::shard::{Seat, SeatRequest, Shard};
+use crate::limits::{BURST_DATAGRAMS_MAX, CLOSE_TIMEOUT, HANDSHAKE_TIMEOUT, IDLE_TIMEOUT, KEEP_ALIVE_INTERVAL};
+use crate::wire::{CloseReason, DropReason, StreamKind};
+
+/// How many messages leave in one system call, at most.
+const WRITE_MESSAGES_MAX: usize = 64;
+
+/// Serves one meeting session over WebSocket, from its first message to its end.
+pub(super) async fn serve(shard: Rc<Shard>, socket: WebSocket, remote: SocketAddr) {
+    let (sink, mut stream) = socket.split();
+    let outlet = Rc::new(Outlet::websocket(&shard.limits));
+    let mut writer = std::pin::pin!(write(sink, &outlet));
+    let reason = tokio::select! {
+        reason = converse(&shard, &outlet, &mut stream, remote) => reason,
+        _ = &mut writer => CloseReason::ConnectionLost,
+    };
+    finish(&shard, remote, &outlet, reason, writer).await;
+}
+
+/// Says why the session ends, on the control channel and in the close frame, as far as the other side still listens.
+pub(super) async fn finish(
+    shard: &Shard,
+    remote: SocketAddr,
+    outlet: &Outlet,
+    reason: CloseReason,
+    writer: impl Future<Output = Option<SplitSink<WebSocket, Message>>>,
+) {
+    debug!(%remote, reason = reason.label(), "session ended");
+    shard.metrics.session_closed(reason);
+    if reason != CloseReason::Left {
+        shard.note_failure(remote, reason);
+    }
+    if matches!(reason, CloseReason::ConnectionLost | CloseReason::IdleTimeout) {
+        return;
+    }
+    outlet.send_uncounted(&Encoded::control(&closing(reason)));
+    outlet.close();
+    let goodbye = async {
+        if let Some(mut sink) = writer.await {
+            let frame = CloseFrame { code: reason.websocket_code(), reason: reason.to_string().into() };
+            // The other side may have closed first; then it needs no goodbye.
+            let _ = sink.send(Message::Close(Some(frame))).await;
+            let _ = sink.close().await;
+        }
+    };
+    // What cannot be sent in that time is not worth waiting for: the other side is slow or gone.
+    let _ = timeout(CLOSE_TIMEOUT, goodbye).await;
+}
+
+async fn converse(
+    shard: &Rc<Shard>,
+    outlet: &Rc<Outlet>,
+    stream: &mut SplitStream<WebSocket>,
+    remote: SocketAddr,
+) -> CloseReason {
+    let first = timeout(HANDSHAKE_TIMEOUT, first_control_message(shard, stream)).await;
+    let seat = first.unwrap_or(Err(CloseReason::JoinTimeout)).and_then(|message| {
+        let (room, request) = seat_request(&message)?;
+        shard.join(SeatRequest { room, request, outlet: outlet.clone(), remote })
+    });
+    let seat = match seat {
+        Ok(seat) => seat,
+        Err(reason) => return reason,
+    };
+    let reason = tokio::select! {
+        reason = read(shard, &seat, stream) => reason,
+        reason = seat.ending.requested() => reason,
+        reason = seat.feed_history() => reason,
+    };
+    seat.note_reason(reason);
+    reason
+}
+
+async fn first_control_message(shard: &Shard, stream: &mut SplitStream<WebSocket>) -> Result<Bytes, CloseReason> {
+    loop {
+        let message = next_binary(stream).await?;
+        match message.first() {
+            Some(0) => shard.metrics.drop_datagrams(DropReason::NotJoined, 1),
+            Some(&kind) if kind == StreamKind::Control.byte() => return Ok(message.slice(1..)),
+            _ => return Err(CloseReason::UnexpectedMessage),
+        }
+    }
+}
+
+async fn next_binary(stream: &mut SplitStream<WebSocket>) -> Result<Bytes, CloseReason> {
+    loop {
+        let Ok(next) = timeout(IDLE_TIMEOUT, stream.next()).await else {
+            return Err(CloseReason::IdleTimeout);
+        };
+        match next {
+            Some(Ok(Message::Binary(bytes))) => return Ok(bytes),
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+            Some(Ok(Message::Text(_))) => return Err(CloseReason::UnexpectedMessage),
+            Some(Ok(Message::Close(_))) => return Err(CloseReason::Left),
+            Some(Err(error)) => return Err(failure(&error)),
+            None => return Err(CloseReason::ConnectionLost),
+        }
+    }
+}
+
+/// Why a WebSocket failed, as far as tungstenite says.
+pub(super) fn failure(error: &axum::Error) -> CloseReason {
+    use tokio_tungstenite::tungstenite::Error;
+    let source = std::error::Error::source(error);
+    match source.and_then(|source| source.downcast_ref::<Error>()) {
+        Some(Error::Capacity(_)) => CloseReason::TooLarge,
+        Some(Error::Utf8(_)) => CloseReason::Malformed,
+        _ => CloseReason::ConnectionLost,
+    }
+}
+
+async fn read(shard: &Shard, seat: &Seat, stream: &mut SplitStream<WebSocket>) -> CloseReason {
+    let mut burst = Vec::with_capacity(BURST_DATAGRAMS_MAX);
+    loop {
+        let taken = take_burst(shard, seat, stream, &mut burst).await;
+        seat.forward(&mut burst);
+        if let Err(reason) = taken {
+            return reason;
+        }
+    }
+}
+
+/// Waits for messages and takes all that have arrived: what has arrived together is passed on together.
+async fn take_burst(
+    shard: &Shard,
+    seat: &Seat,
+    stream: &mut SplitStream<WebSocket>,
+    burst: &mut Vec<Bytes>,
+) -> Result<(), CloseReason> {
+    take(shard, seat, next_binary(stream).await?, burst)?;
+    while burst.len() < BURST_DATAGRAMS_MAX
+        && let Some(message) = next_binary(stream).now_or_never()
+    {
+        take(shard, seat, message?, burst)?;
+    }
+    Ok(())
+}
+
+fn take(shard: &Shard, seat: &Seat, message: Bytes, burst: &mut Vec<Bytes>) -> Result<(), CloseReason> {
+    let Some(&kind) = message.first() else {
+        return Err(CloseReason::Malformed);
+    };
+    if kind == 0 {
+        burst.push(message);
+        return Ok(());
+    }
+    // What came before must not be overtaken: an unpublish would make a stray of it.
+    seat.forward(burst);
+    match StreamKind::from_byte(kind) {
+        Some(StreamKind::Control) => control_message(&message[1..], seat, shard),
+        Some(StreamKind::Chat) => chat_message(&message[1..], seat),
+        None => Err(CloseReason::UnexpectedStream),
+    }
+}
+
+/// Writes what is put into the outlet, messages before media, and keeps the connection alive. Gives the connection back
+/// once the outlet is closed and empty; `None` if it broke.
+pub(super) async fn write(
+    mut sink: SplitSink<WebSocket, Message>,
+    outlet: &Outlet,
+) -> Option<SplitSink<WebSocket, Message>> {
+    let mut keep_alive = interval(KEEP_ALIVE_INTERVAL);
+    keep_alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            open = outlet.wait_for_message() => {
+                if !open {
+                    return Some(sink);
+                }
+                for _ in 0..WRITE_MESSAGES_MAX {
+                    let Some(message) = outlet.take_message() else {
+                        break;
+                    };
+                    sink.feed(message).await.ok()?;
+                }
+                sink.flush().await.ok()?;
+            }
+            _ = keep_alive.tick() => sink.send(Message::Ping(Bytes::new())).await.ok()?,
+        }
+    }
+}

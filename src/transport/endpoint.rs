@@ -1,0 +1,175 @@
+use std::io;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::crypto::rustls::QuicServerConfig;
+use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig, TokioRuntime, TransportConfig, VarInt};
+use socket2::{Domain, Protocol, Socket, Type};
+use thiserror::Error;
+
+use super::CertificateStore;
+use crate::config::Config;
+use crate::limits::{
+    CONNECTION_WINDOW_BYTES, CONNECTIONS_PENDING_MAX, DATAGRAM_RECEIVE_BYTES_MAX, DATAGRAM_SEND_BYTES_MAX,
+    IDLE_TIMEOUT, INITIAL_WINDOW_BYTES, KEEP_ALIVE_INTERVAL, SEND_WINDOW_BYTES, STREAM_WINDOW_BYTES,
+    STREAMS_BIDIRECTIONAL_MAX, STREAMS_UNIDIRECTIONAL_MAX, UDP_SOCKET_BUFFER_BYTES,
+};
+use crate::wire::{ALPN_QUIC, ALPN_WEBTRANSPORT};
+
+/// Round-trip time that is assumed before there is a measurement. RFC 9002 suggests 333 ms; a meeting's first keyframe
+/// should not wait for a third of a second if a packet of the handshake is lost.
+const INITIAL_RTT: Duration = Duration::from_millis(100);
+
+/// How often another port is tried when the TCP port with the number of the UDP port is taken and any would do.
+const PORT_ATTEMPTS: usize = 16;
+
+/// Why a port could not be had.
+#[derive(Debug, Error)]
+#[error("cannot listen on {protocol} {address}: {error}{}", advice(error, address))]
+pub struct BindError {
+    /// `UDP` or `TCP`.
+    pub protocol: &'static str,
+    /// Where.
+    pub address: SocketAddr,
+    /// Why.
+    pub error: io::Error,
+}
+
+fn advice(error: &io::Error, address: &SocketAddr) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!(
+                "; another program uses port {0}: stop it, or choose another port with --listen or --http",
+                address.port()
+            )
+        }
+        io::ErrorKind::PermissionDenied => "; ports below 1024 need a privilege: choose a higher one".into(),
+        _ => String::new(),
+    }
+}
+
+/// The sockets of a relay, bound and not yet served.
+#[derive(Debug)]
+pub struct Sockets {
+    /// QUIC and WebTransport.
+    pub udp: UdpSocket,
+    /// HTTPS and WSS, on the same port.
+    pub tls: TcpListener,
+    /// HTTP and WS.
+    pub plain: Vec<TcpListener>,
+}
+
+impl Sockets {
+    /// Binds all of them.
+    ///
+    /// # Errors
+    /// [`BindError`] names the address and what to do.
+    pub fn bind(config: &Config) -> Result<Self, BindError> {
+        let (udp, tls) = bind_pair(config.listen)?;
+        let mut plain = Vec::new();
+        let mut port = None;
+        for address in &config.http {
+            let address = SocketAddr::new(address.ip(), port.unwrap_or(address.port()));
+            match bind_tcp(address) {
+                Ok(listener) => {
+                    port = listener.local_addr().ok().map(|address| address.port());
+                    plain.push(listener);
+                }
+                // Some machines have no IPv6, and the first address is there already.
+                Err(error) if !plain.is_empty() && error.error.kind() != io::ErrorKind::AddrInUse => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Self { udp, tls, plain })
+    }
+
+    /// Starts the QUIC endpoint on the UDP socket; it runs on the current tokio runtime.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn endpoint(udp: UdpSocket, certificates: &Arc<CertificateStore>) -> io::Result<quinn::Endpoint> {
+        let config = server_config(certificates);
+        quinn::Endpoint::new(EndpointConfig::default(), Some(config), udp, Arc::new(TokioRuntime))
+    }
+}
+
+fn bind_pair(address: SocketAddr) -> Result<(UdpSocket, TcpListener), BindError> {
+    let mut attempts = if address.port() == 0 { PORT_ATTEMPTS } else { 1 };
+    loop {
+        attempts -= 1;
+        let udp = bind_udp(address).map_err(|error| BindError { protocol: "UDP", address, error })?;
+        let port = udp.local_addr().map_err(|error| BindError { protocol: "UDP", address, error })?.port();
+        match bind_tcp(SocketAddr::new(address.ip(), port)) {
+            Ok(tls) => return Ok((udp, tls)),
+            Err(_) if attempts > 0 => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Both address families where the address is IPv6: Chromium resolves `localhost` to `::1` only, others prefer `127.0.0.1`.
+fn socket(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    Ok(socket)
+}
+
+fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = socket(address, Type::DGRAM, Protocol::UDP)?;
+    // The kernel may grant less than is asked for; what it grants is good enough to go on.
+    let _ = socket.set_recv_buffer_size(UDP_SOCKET_BUFFER_BYTES);
+    let _ = socket.set_send_buffer_size(UDP_SOCKET_BUFFER_BYTES);
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+fn bind_tcp(address: SocketAddr) -> Result<TcpListener, BindError> {
+    let bind = || {
+        let socket = socket(address, Type::STREAM, Protocol::TCP)?;
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(1024)?;
+        socket.set_nonblocking(true)?;
+        Ok(socket.into())
+    };
+    bind().map_err(|error| BindError { protocol: "TCP", address, error })
+}
+
+fn server_config(certificates: &Arc<CertificateStore>) -> ServerConfig {
+    let tls = certificates.server_config(&[ALPN_WEBTRANSPORT, ALPN_QUIC]);
+    let tls = QuicServerConfig::try_from(tls).expect("ring has the cipher suite that QUIC begins with");
+    let mut config = ServerConfig::with_crypto(Arc::new(tls));
+    config.transport_config(Arc::new(transport_config()));
+    config.max_incoming(CONNECTIONS_PENDING_MAX);
+    config.incoming_buffer_size(64 * 1024);
+    config.incoming_buffer_size_total(16 * 1024 * 1024);
+    config
+}
+
+fn transport_config() -> TransportConfig {
+    let mut congestion = quinn::congestion::CubicConfig::default();
+    congestion.initial_window(INITIAL_WINDOW_BYTES);
+    let mut config = TransportConfig::default();
+    config
+        .max_concurrent_bidi_streams(STREAMS_BIDIRECTIONAL_MAX.into())
+        .max_concurrent_uni_streams(STREAMS_UNIDIRECTIONAL_MAX.into())
+        .stream_receive_window(STREAM_WINDOW_BYTES.into())
+        .receive_window(CONNECTION_WINDOW_BYTES.into())
+        .send_window(SEND_WINDOW_BYTES)
+        .datagram_receive_buffer_size(Some(DATAGRAM_RECEIVE_BYTES_MAX))
+        .datagram_send_buffer_size(DATAGRAM_SEND_BYTES_MAX)
+        .max_idle_timeout(Some(idle_timeout()))
+        .keep_alive_interval(Some(KEEP_ALIVE_INTERVAL))
+        .initial_rtt(INITIAL_RTT)
+        .mtu_discovery_config(Some(MtuDiscoveryConfig::default()))
+        .congestion_controller_factory(Arc::new(congestion));
+    config
+}
+
+fn idle_timeout() -> IdleTimeout {
+    let milliseconds = u32::try_from(IDLE_TIMEOUT.as_millis()).expect("the idle timeout is seconds");
+    VarInt::from_u32(milliseconds).into()
+}

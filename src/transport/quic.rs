@@ -1,0 +1,277 @@
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use quinn::crypto::rustls::HandshakeData;
+use quinn::{Connection, ConnectionError, VarInt};
+use thiserror::Error;
+
+use super::Carrier;
+use crate::limits::{BURST_DATAGRAMS_MAX, HANDSHAKE_TIMEOUT};
+use crate::wire::{ALPN_QUIC, ALPN_WEBTRANSPORT, CloseReason, MessageBuffer, OversizedMessage, StreamKind};
+
+/// The two carriers over QUIC.
+#[derive(Debug)]
+pub enum QuicCarrier {
+    /// HTTP/3 and WebTransport.
+    WebTransport(wtransport::Connection),
+    /// QUIC alone.
+    Quic,
+}
+
+/// A session over QUIC or WebTransport: streams and datagrams, the same for both.
+///
+/// Datagrams always go by way of the QUIC connection: wtransport's own functions copy once per subscriber and break up
+/// bursts.
+#[derive(Debug)]
+pub struct QuicSession {
+    connection: Connection,
+    carrier: QuicCarrier,
+}
+
+/// Why no session came of a connection.
+#[derive(Debug, Error)]
+pub enum EstablishError {
+    /// The connection broke, or the remote gave up.
+    #[error("the connection failed: {0}")]
+    Connection(#[from] ConnectionError),
+    /// The WebTransport session failed.
+    #[error("the WebTransport session failed: {0}")]
+    WebTransport(#[from] wtransport::error::ConnectionError),
+    /// The remote wants another protocol.
+    #[error("the application protocol is not spoken here")]
+    Protocol,
+    /// The URL's path is not served.
+    #[error("no WebTransport session is served at {0}")]
+    Path(String),
+    /// The session is not the connection's first.
+    #[error("the session is not the first of its connection")]
+    NotFirst,
+}
+
+impl QuicSession {
+    /// Makes a session of a connection whose handshake is under way.
+    ///
+    /// # Errors
+    /// [`EstablishError`]. There is no deadline in here: the caller sets one.
+    pub async fn establish(mut connecting: quinn::Connecting) -> Result<Self, EstablishError> {
+        let handshake = connecting.handshake_data().await?;
+        let protocol = handshake.downcast::<HandshakeData>().ok().and_then(|handshake| handshake.protocol);
+        match protocol.as_deref() {
+            Some(ALPN_QUIC) => Ok(Self { connection: connecting.await?, carrier: QuicCarrier::Quic }),
+            Some(ALPN_WEBTRANSPORT) => Self::establish_webtransport(connecting).await,
+            _ => Err(EstablishError::Protocol),
+        }
+    }
+
+    async fn establish_webtransport(connecting: quinn::Connecting) -> Result<Self, EstablishError> {
+        let request = wtransport::endpoint::IncomingSessionFuture::with_quic_connecting(connecting).await?;
+        let path = request.path().split('?').next().unwrap_or_default();
+        if path != "/" {
+            let path = path.to_owned();
+            request.not_found().await;
+            return Err(EstablishError::Path(path));
+        }
+        let session = request.accept().await?;
+        // Media datagrams carry the session's number as their first byte; it is 0 for the first session alone.
+        if session.session_id().into_u64() != 0 {
+            return Err(EstablishError::NotFirst);
+        }
+        Ok(Self { connection: session.quic_connection().clone(), carrier: QuicCarrier::WebTransport(session) })
+    }
+
+    /// Which of the two carriers it is.
+    pub fn carrier(&self) -> Carrier {
+        match self.carrier {
+            QuicCarrier::WebTransport(_) => Carrier::WebTransport,
+            QuicCarrier::Quic => Carrier::Quic,
+        }
+    }
+
+    /// The QUIC connection, for datagrams and figures.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Waits for datagrams and takes all that have arrived, up to [`BURST_DATAGRAMS_MAX`], into `burst`.
+    ///
+    /// # Errors
+    /// The end of the connection.
+    pub async fn read_burst(&self, burst: &mut Vec<Bytes>) -> Result<(), ConnectionError> {
+        burst.push(self.connection.read_datagram().await?);
+        while burst.len() < BURST_DATAGRAMS_MAX
+            && let Some(datagram) = self.connection.read_datagram().now_or_never()
+        {
+            burst.push(datagram?);
+        }
+        Ok(())
+    }
+
+    /// Ends the connection. Scripts in browsers do not see the code: what they should know was sent before.
+    pub fn close(&self, reason: CloseReason) {
+        self.connection.close(VarInt::from_u32(reason.code().into()), reason.label().as_bytes());
+    }
+
+    async fn accept_stream(&self) -> Result<(SendStream, RecvStream), StreamError> {
+        match &self.carrier {
+            QuicCarrier::Quic => {
+                let (send, receive) = self.connection.accept_bi().await?;
+                Ok((SendStream::Quic(send), RecvStream::Quic(receive)))
+            }
+            QuicCarrier::WebTransport(session) => {
+                let (send, receive) = session.accept_bi().await.map_err(|_| StreamError::Ended)?;
+                Ok((SendStream::WebTransport(send), RecvStream::WebTransport(receive)))
+            }
+        }
+    }
+}
+
+/// The sending half of a stream.
+#[derive(Debug)]
+pub enum SendStream {
+    /// Of a QUIC session.
+    Quic(quinn::SendStream),
+    /// Of a WebTransport session.
+    WebTransport(wtransport::SendStream),
+}
+
+impl SendStream {
+    /// The QUIC stream underneath.
+    pub fn quic(&mut self) -> &mut quinn::SendStream {
+        match self {
+            Self::Quic(stream) => stream,
+            Self::WebTransport(stream) => stream.quic_stream_mut(),
+        }
+    }
+}
+
+/// The receiving half of a stream.
+#[derive(Debug)]
+enum RecvStream {
+    Quic(quinn::RecvStream),
+    WebTransport(wtransport::RecvStream),
+}
+
+impl RecvStream {
+    fn quic(&mut self) -> &mut quinn::RecvStream {
+        match self {
+            Self::Quic(stream) => stream,
+            Self::WebTransport(stream) => stream.quic_stream_mut(),
+        }
+    }
+}
+
+/// Why a stream yields no more messages.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum StreamError {
+    /// The stream or its connection ended.
+    #[error("the stream ended")]
+    Ended,
+    /// A message is larger than allowed.
+    #[error(transparent)]
+    Oversized(#[from] OversizedMessage),
+    /// The stream's first byte is none that is known.
+    #[error("the stream's first byte is {0:#04x}, which is not known")]
+    Kind(u8),
+}
+
+impl From<ConnectionError> for StreamError {
+    fn from(_: ConnectionError) -> Self {
+        Self::Ended
+    }
+}
+
+impl StreamError {
+    /// What a session ends with because of it.
+    pub fn close_reason(&self) -> CloseReason {
+        match self {
+            Self::Ended => CloseReason::ConnectionLost,
+            Self::Oversized(_) => CloseReason::TooLarge,
+            Self::Kind(_) => CloseReason::UnexpectedStream,
+        }
+    }
+}
+
+/// Messages of one stream, in order.
+#[derive(Debug)]
+pub struct MessageReader {
+    stream: RecvStream,
+    buffer: MessageBuffer,
+}
+
+impl MessageReader {
+    /// Waits for the next message. Nothing is lost if the future is dropped.
+    ///
+    /// # Errors
+    /// [`StreamError`]; there is no next message after it.
+    pub async fn next(&mut self) -> Result<Bytes, StreamError> {
+        loop {
+            if let Some(message) = self.buffer.pop()? {
+                return Ok(message);
+            }
+            match self.stream.quic().read_chunk(usize::MAX, true).await {
+                Ok(Some(chunk)) => self.buffer.push(&chunk.bytes),
+                Ok(None) | Err(_) => return Err(StreamError::Ended),
+            }
+        }
+    }
+}
+
+/// A stream whose kind is known.
+pub type KnownStream = (StreamKind, SendStream, MessageReader);
+
+/// The streams that the remote opens, as their kinds become known: one that stays silent holds up no other, and is reset
+/// after [`HANDSHAKE_TIMEOUT`].
+pub struct Streams {
+    session: Rc<QuicSession>,
+    silent: FuturesUnordered<LocalBoxFuture<'static, Option<Result<KnownStream, StreamError>>>>,
+}
+
+impl Streams {
+    /// The streams of a session.
+    pub fn new(session: Rc<QuicSession>) -> Self {
+        Self { session, silent: FuturesUnordered::new() }
+    }
+
+    /// Waits for the next stream that says what it is.
+    ///
+    /// # Errors
+    /// [`StreamError`], also of a stream of an unknown kind.
+    pub async fn next(&mut self) -> Result<KnownStream, StreamError> {
+        loop {
+            tokio::select! {
+                accepted = self.session.accept_stream() => {
+                    let (send, receive) = accepted?;
+                    self.silent.push(Box::pin(learn_kind(send, receive)));
+                }
+                Some(known) = self.silent.next(), if !self.silent.is_empty() => {
+                    if let Some(known) = known {
+                        return known;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Reads the first byte of a stream. `None`: it never came, and the stream is reset.
+async fn learn_kind(mut send: SendStream, mut receive: RecvStream) -> Option<Result<KnownStream, StreamError>> {
+    let mut first = [0];
+    let deadline: Duration = HANDSHAKE_TIMEOUT;
+    match tokio::time::timeout(deadline, receive.quic().read_exact(&mut first)).await {
+        Ok(Ok(())) => Some(match StreamKind::from_byte(first[0]) {
+            Some(kind) => Ok((kind, send, MessageReader { stream: receive, buffer: MessageBuffer::default() })),
+            None => Err(StreamError::Kind(first[0])),
+        }),
+        Ok(Err(_)) | Err(_) => {
+            let code = VarInt::from_u32(CloseReason::JoinTimeout.code().into());
+            // Both halves may be gone already; then there is nothing to reset.
+            let _ = send.quic().reset(code);
+            let _ = receive.quic().stop(code);
+            None
+        }
+    }
+}

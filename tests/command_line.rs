@@ -1,0 +1,124 @@
+//! The `tertulia` command, as a person uses it.
+
+mod support;
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use support::Directory;
+
+fn tertulia(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tertulia"));
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    tertulia(arguments).output().unwrap()
+}
+
+/// A relay that has printed where it is reached.
+fn serve(directory: &Directory) -> (Child, String) {
+    let certificates = directory.path().to_str().unwrap();
+    let mut child =
+        tertulia(&["serve", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--certificate-dir", certificates])
+            .spawn()
+            .unwrap();
+    let mut printed = String::new();
+    let mut lines = BufReader::new(child.stdout.take().unwrap());
+    while !printed.contains("Ctrl-C") {
+        assert!(lines.read_line(&mut printed).unwrap() > 0, "it ended early: {printed}");
+    }
+    child.stdout = Some(lines.into_inner());
+    (child, printed)
+}
+
+fn stop(mut child: Child, signal: &str) {
+    let begin = Instant::now();
+    assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+    assert!(child.wait().unwrap().success());
+    assert!(begin.elapsed() < Duration::from_secs(5), "it took {:?}", begin.elapsed());
+}
+
+#[test]
+fn it_serves_until_it_is_told_to_stop_and_keeps_its_certificate() {
+    let directory = Directory::new();
+    let (first, printed) = serve(&directory);
+    stop(first, "-INT");
+    let (second, again) = serve(&directory);
+    stop(second, "-TERM");
+    let hash = |text: &str| text.lines().find(|line| line.contains("SHA-256")).map(str::to_owned);
+    assert!(hash(&printed).is_some_and(|hash| hash.len() > 64));
+    assert_eq!(hash(&printed), hash(&again));
+}
+
+#[cfg(unix)]
+#[test]
+fn the_private_key_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = Directory::new();
+    stop(serve(&directory).0, "-TERM");
+    let key = std::fs::metadata(directory.path().join("development.key")).unwrap();
+    assert_eq!(key.permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn a_damaged_or_old_certificate_is_replaced() {
+    let directory = Directory::new();
+    std::fs::write(directory.path().join("development.pem"), "nonsense").unwrap();
+    let (child, printed) = serve(&directory);
+    assert!(printed.contains("SHA-256"));
+    stop(child, "-TERM");
+}
+
+#[test]
+fn mistakes_are_explained_in_one_line() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let directory = Directory::new();
+    let file = directory.path().join("tertulia.toml");
+    std::fs::write(&file, "listen = '127.0.0.1:0'\nlitsen = 'x'\n").unwrap();
+    let file = file.to_str().unwrap();
+    let certificates = directory.path().to_str().unwrap();
+    let free = ["--listen", "127.0.0.1:0", "--certificate-dir", certificates, "--http"];
+    for (arguments, code, expected) in [
+        (vec!["--no-such-option"], 2, "unexpected argument '--no-such-option'"),
+        (vec!["--rooms", "many"], 2, "invalid value 'many'"),
+        ([&free[..], &[&*taken]].concat(), 78, "another program uses port"),
+        (vec!["--http", "nonsense"], 78, "is not an address and a port"),
+        (vec!["--certificate", "missing.pem"], 78, "--certificate needs --private-key"),
+        (vec!["--certificate", "missing.pem", "--private-key", "missing.key"], 78, "cannot read missing.pem"),
+        (vec!["--config", "missing.toml"], 78, "cannot read missing.toml"),
+        (vec!["--config", file], 78, "line 2: unknown field `litsen`"),
+        (vec!["--log", "x=y=z"], 78, "is not a filter"),
+    ] {
+        let output = run(&arguments);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {error}");
+        assert!(error.contains(expected), "{arguments:?}: {error}");
+        assert!(code == 2 || error.trim_end().lines().count() == 1, "{arguments:?}: {error}");
+    }
+}
+
+#[test]
+fn help_names_every_default() {
+    let output = run(&["serve", "--help"]);
+    let help = String::from_utf8(output.stdout).unwrap();
+    for part in ["--listen", "[default: [::]:4433]", "--http", "localhost:8000", "--certificate", "--config", "--log"] {
+        assert!(help.contains(part), "{part} is missing in {help}");
+    }
+}
+
+#[test]
+fn a_closed_standard_output_does_not_end_it() {
+    let directory = Directory::new();
+    let (mut child, _) = serve(&directory);
+    drop(child.stdout.take());
+    let mut log = child.stderr.take().unwrap();
+    stop(child, "-TERM");
+    let mut text = String::new();
+    log.read_to_string(&mut text).unwrap();
+    assert!(!text.contains("panicked"), "{text}");
+}

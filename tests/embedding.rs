@@ -1,0 +1,80 @@
+//! A program that hosts a relay watches and refuses what happens.
+
+mod support;
+
+use std::sync::{Arc, Mutex};
+
+use support::TestRelay;
+use tertulia::client::{ChatError, ConnectError, Room};
+use tertulia::limits::Limits;
+use tertulia::relay::{Callbacks, Subject, Verdict};
+use tertulia::wire::{CloseReason, RefuseReason};
+
+fn who(subject: &Subject) -> String {
+    match subject {
+        Subject::Room => "room".into(),
+        Subject::Participant { name, carrier, .. } => format!("{name} over {carrier}"),
+    }
+}
+
+#[tokio::test]
+async fn the_four_events_tell_the_life_of_a_meeting() {
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let note = |log: &Arc<Mutex<Vec<String>>>| {
+        let log = log.clone();
+        move |line: String| log.lock().unwrap().push(line)
+    };
+    let (open, message, close) = (note(&log), note(&log), note(&log));
+    let callbacks = Callbacks::default()
+        .on_open(move |opened| {
+            open(format!("open {}: {}", opened.room, who(&opened.subject)));
+            Verdict::Accept
+        })
+        .on_message(move |said| {
+            message(format!("message {}: {} said {}", said.room, said.from_name, said.body));
+            Verdict::Accept
+        })
+        .on_close(move |closed| {
+            let why = closed.reason.map_or(String::new(), |reason| format!(", {}", reason.label()));
+            close(format!("close {}: {}{why}", closed.room, who(&closed.subject)));
+        });
+    let relay = TestRelay::start_with(Limits::default(), callbacks);
+    let ana = relay.join("https", "Ana").await;
+    ana.chat().send("hello").await.unwrap();
+    ana.disconnect().await;
+    relay.relay.stop().await;
+    assert_eq!(
+        *log.lock().unwrap(),
+        [
+            "open lobby: room",
+            "open lobby: Ana over webtransport",
+            "message lobby: Ana said hello",
+            "close lobby: Ana over webtransport, left",
+            "close lobby: room",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn what_the_host_refuses_does_not_happen() {
+    let failures = Arc::new(Mutex::new(Vec::new()));
+    let noted = failures.clone();
+    let callbacks = Callbacks::default()
+        .on_open(|opened| match opened.subject {
+            Subject::Participant { name, .. } if name == "Mallory" => Verdict::Refuse,
+            _ => Verdict::Accept,
+        })
+        .on_message(|said| if said.body.contains("spam") { Verdict::Refuse } else { Verdict::Accept })
+        .on_error(move |failed| noted.lock().unwrap().push(failed.reason));
+    let relay = TestRelay::start_with(Limits::default(), callbacks);
+    for scheme in ["https", "quic", "ws", "wss"] {
+        let refused = Room::connect(&relay.url(scheme), relay.options("Mallory")).await.unwrap_err();
+        let ConnectError::Refused { reason, .. } = refused else { panic!("{scheme}: {refused}") };
+        assert_eq!(reason, CloseReason::RefusedByHost, "{scheme}");
+    }
+    let ana = relay.join("https", "Ana").await;
+    let refused = ana.chat().send("buy spam").await.unwrap_err();
+    assert!(matches!(refused, ChatError::Refused { reason: RefuseReason::RefusedByHost, .. }), "{refused}");
+    assert_eq!(ana.chat().send("hello").await.unwrap(), 1, "what was refused takes no number");
+    assert_eq!(*failures.lock().unwrap(), [CloseReason::RefusedByHost; 4]);
+}

@@ -1,0 +1,80 @@
+//! A relay for one test: free ports, a certificate of its own, gone with the test.
+
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "test support: each test uses a part of it, and a failure is a failed test"
+)]
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use tertulia::client::{Certificates, Options, Room};
+use tertulia::config::{CertificateSource, Config};
+use tertulia::limits::Limits;
+use tertulia::relay::{Callbacks, Relay};
+
+/// A directory that is removed with the value.
+pub struct Directory(PathBuf);
+
+impl Directory {
+    pub fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("tertulia-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A relay and where it is reached.
+pub struct TestRelay {
+    pub relay: Relay,
+    _certificates: Directory,
+}
+
+impl TestRelay {
+    pub fn start(limits: Limits) -> Self {
+        Self::start_with(limits, Callbacks::default())
+    }
+
+    pub fn start_with(limits: Limits, callbacks: Callbacks) -> Self {
+        let certificates = Directory::new();
+        let config = Config {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            http: vec!["127.0.0.1:0".parse().unwrap()],
+            certificate: CertificateSource::Development { directory: certificates.path().into() },
+            limits,
+        };
+        Self { relay: Relay::start_with(config, callbacks).unwrap(), _certificates: certificates }
+    }
+
+    /// The relay's URL by scheme.
+    pub fn url(&self, scheme: &str) -> String {
+        let address = match scheme {
+            "ws" | "http" => self.relay.http_address().unwrap(),
+            _ => self.relay.address(),
+        };
+        format!("{scheme}://{address}/")
+    }
+
+    /// Options for someone who takes the relay by its certificate.
+    pub fn options(&self, name: &str) -> Options {
+        let sha256 = self.relay.certificate_sha256().unwrap();
+        Options { name: name.into(), certificates: Certificates::Sha256(vec![sha256]), ..Options::default() }
+    }
+
+    pub async fn join(&self, scheme: &str, name: &str) -> Room {
+        Room::connect(&self.url(scheme), self.options(name)).await.unwrap()
+    }
+}
