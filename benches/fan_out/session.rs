@@ -7,8 +7,8 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use quinn::crypto::rustls::QuicClientConfig;
 use tertulia::wire::{
-    ALPN_QUIC, ALPN_WEBTRANSPORT, ClientMessage, Join, MessageBuffer, SUBPROTOCOL, ServerMessage, StreamKind,
-    TrackId, TrackInfo, TrackMedia, TrackSource, VERSION, decode, delimit, encode,
+    ALPN_QUIC, ALPN_WEBTRANSPORT, ClientMessage, Join, MessageBuffer, SUBPROTOCOL, ServerMessage, StreamKind, TrackId,
+    TrackInfo, TrackMedia, TrackSource, VERSION, decode, delimit, encode,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -36,7 +36,11 @@ pub struct Session {
 }
 
 enum Control {
-    Stream { send: Pin<Box<dyn AsyncWrite>>, receive: Pin<Box<dyn AsyncRead>>, buffer: MessageBuffer },
+    Stream {
+        send: Pin<Box<dyn AsyncWrite>>,
+        receive: Pin<Box<dyn AsyncRead>>,
+        buffer: MessageBuffer,
+    },
     WebSocket,
     /// The naive relay has none.
     None,
@@ -169,7 +173,9 @@ impl Session {
             },
             (_, Media::WebSocket { receive, .. }) => loop {
                 let message = receive.next().await.expect("the connection is open").expect("the relay frames well");
-                if let Message::Binary(bytes) = message && bytes.first() == Some(&StreamKind::Control.byte()) {
+                if let Message::Binary(bytes) = message
+                    && bytes.first() == Some(&StreamKind::Control.byte())
+                {
                     break bytes.slice(1..);
                 }
             },
@@ -234,7 +240,9 @@ async fn receive_datagrams(connection: quinn::Connection, mut receiver: Receiver
 
 async fn receive_messages(mut stream: SplitStream<WebSocketStream<TcpStream>>, mut receiver: Receiver) {
     while let Some(Ok(message)) = stream.next().await {
-        if let Message::Binary(bytes) = message && bytes.first() == Some(&MEDIA) {
+        if let Message::Binary(bytes) = message
+            && bytes.first() == Some(&MEDIA)
+        {
             receiver.receive(&bytes);
         }
     }
