@@ -49,8 +49,23 @@ pub struct Cell {
 
 enum Server {
     Floor { _floor: Floor },
-    Relay { _relay: Relay },
+    Relay { relay: Option<Relay> },
     Naive { _naive: Naive },
+}
+
+impl Drop for Server {
+    /// Waits for the relay's thread, so that the next cell does not count it.
+    fn drop(&mut self) {
+        if let Self::Relay { relay } = self
+            && let Some(relay) = relay.take()
+        {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.expect("a runtime can be made").block_on(relay.stop());
+            while cpu::is_running(System::Quic.threads()) {
+                thread::sleep(Duration::from_millis(10));
+            }
+        }
+    }
 }
 
 impl System {
@@ -143,7 +158,7 @@ fn start_relay(system: System, parts: Parts) -> (Server, Load) {
     };
     pin_server(system);
     let load = start_load(parts.clone(), async move || load::room(parts, endpoint).await);
-    (Server::Relay { _relay: relay }, load)
+    (Server::Relay { relay: Some(relay) }, load)
 }
 
 fn start_naive(parts: Parts) -> (Server, Load) {

@@ -13,6 +13,11 @@ fn threads(prefix: &str) -> Vec<libc::pid_t> {
         .collect()
 }
 
+/// Whether there still are such threads.
+pub fn is_running(prefix: &str) -> bool {
+    !threads(prefix).is_empty()
+}
+
 /// The CPU time that these threads have used, as the scheduler counts it.
 pub fn time(prefix: &str) -> Duration {
     let nanoseconds = |thread| {
