@@ -1,0 +1,180 @@
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use tertulia::config::{CertificateSource, Config};
+use tertulia::relay::Relay;
+
+use super::cpu;
+use super::floor::{self, Floor};
+use super::load::{self, Load, Parts};
+use super::naive::{self, Naive};
+use super::profile::Profile;
+use super::session::Endpoint;
+use super::socket::{self, SUBSCRIBERS_PER_SOCKET};
+use super::table::Row;
+use super::tally::Tally;
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum System {
+    Floor,
+    Quic,
+    WebTransport,
+    WebSocket,
+    Naive,
+}
+
+/// How long media flows before it counts: subscriptions take effect, round-trip times are learnt.
+const SETTLE: Duration = Duration::from_millis(500);
+
+/// How long the last frames may take to arrive.
+const LINGER: Duration = Duration::from_millis(300);
+
+/// One system under one load, running.
+pub struct Cell {
+    profile: Profile,
+    system: System,
+    subscribers: usize,
+    tally: Arc<Tally>,
+    began: Option<Duration>,
+    cpu: Duration,
+    delivered: u64,
+    // The load goes first.
+    _load: Load,
+    _server: Server,
+}
+
+enum Server {
+    Floor { _floor: Floor },
+    Relay { relay: Option<Relay> },
+    Naive { _naive: Naive },
+}
+
+impl Drop for Server {
+    /// Waits for the relay's thread, so that the next cell does not count it.
+    fn drop(&mut self) {
+        if let Self::Relay { relay } = self
+            && let Some(relay) = relay.take()
+        {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.expect("a runtime can be made").block_on(relay.stop());
+            while cpu::is_running(System::Quic.threads()) {
+                thread::sleep(Duration::from_millis(10));
+            }
+        }
+    }
+}
+
+impl System {
+    pub const ALL: [Self; 5] = [Self::Floor, Self::Quic, Self::WebTransport, Self::WebSocket, Self::Naive];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Floor => "floor",
+            Self::Quic => "quic",
+            Self::WebTransport => "webtransport",
+            Self::WebSocket => "websocket",
+            Self::Naive => "naive",
+        }
+    }
+
+    /// How the names of the threads begin that do the forwarding.
+    fn threads(self) -> &'static str {
+        match self {
+            Self::Floor => floor::THREAD,
+            Self::Quic | Self::WebTransport | Self::WebSocket => "tertulia",
+            Self::Naive => naive::THREAD,
+        }
+    }
+}
+
+impl Cell {
+    pub fn start(profile: Profile, system: System, subscribers: usize) -> Self {
+        let tally = Tally::new(profile);
+        let parts = Parts { profile, subscribers, tally: tally.clone() };
+        let (server, load) = match system {
+            System::Floor => start_floor(parts),
+            System::Quic | System::WebTransport | System::WebSocket => start_relay(system, parts),
+            System::Naive => start_naive(parts),
+        };
+        thread::sleep(SETTLE);
+        let (cpu, delivered) = (Duration::ZERO, 0);
+        Self { profile, system, subscribers, tally, began: None, cpu, delivered, _load: load, _server: server }
+    }
+
+    /// CPU time per delivered datagram while the load runs for `length`.
+    pub fn window(&mut self, length: Duration) -> Duration {
+        self.began.get_or_insert_with(|| self.tally.now());
+        let (cpu, delivered) = (cpu::time(self.system.threads()), self.tally.delivered());
+        thread::sleep(length);
+        let cpu = cpu::time(self.system.threads()) - cpu;
+        let delivered = self.tally.delivered() - delivered;
+        self.cpu += cpu;
+        self.delivered += delivered;
+        cpu.div_f64(delivered.max(1) as f64)
+    }
+
+    /// What all windows together say.
+    pub fn finish(self) -> Row {
+        let (began, ended) = (self.began.unwrap_or_default(), self.tally.now());
+        thread::sleep(LINGER);
+        Row {
+            profile: self.profile,
+            system: self.system,
+            subscribers: self.subscribers,
+            delivery: self.tally.delivery(began, ended, self.subscribers),
+            cpu: self.cpu,
+            delivered: self.delivered,
+        }
+    }
+}
+
+fn start_floor(parts: Parts) -> (Server, Load) {
+    let receivers = parts.profile.receivers(parts.subscribers);
+    let sinks: Vec<_> = (0..receivers.div_ceil(SUBSCRIBERS_PER_SOCKET)).map(|_| socket::udp()).collect();
+    let address = |receiver: usize| sinks[receiver / SUBSCRIBERS_PER_SOCKET].local_addr().expect("the socket is bound");
+    let floor = Floor::start((0..receivers).map(address).collect());
+    let server = floor.address;
+    pin_server(System::Floor);
+    let load = start_load(parts.clone(), async move || load::udp(parts, sinks, server).await);
+    (Server::Floor { _floor: floor }, load)
+}
+
+fn start_relay(system: System, parts: Parts) -> (Server, Load) {
+    let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("fan_out");
+    let certificate = CertificateSource::Development { directory };
+    let config = Config { listen: loopback, http: vec![loopback], certificate, ..Config::default() };
+    let relay = Relay::start(config).expect("the relay starts");
+    let quic = relay.address();
+    let http = relay.http_address().expect("HTTP is on");
+    let endpoint = move || match system {
+        System::Quic => Endpoint::quic(quic),
+        System::WebSocket => Endpoint::WebSocket { server: http },
+        _ => Endpoint::webtransport(quic),
+    };
+    pin_server(system);
+    let load = start_load(parts.clone(), async move || load::room(parts, endpoint).await);
+    (Server::Relay { relay: Some(relay) }, load)
+}
+
+fn start_naive(parts: Parts) -> (Server, Load) {
+    let naive = Naive::start();
+    let server = naive.address;
+    let load = start_load(parts.clone(), async move || load::naive(parts, server).await);
+    (Server::Naive { _naive: naive }, load)
+}
+
+/// The naive relay has two threads and stays unpinned: it may use both CPUs.
+fn pin_server(system: System) {
+    cpu::pin(system.threads(), 0);
+}
+
+fn start_load(parts: Parts, make: impl AsyncFnOnce() -> Vec<load::Publisher> + Send + 'static) -> Load {
+    let load = Load::start(make, parts);
+    cpu::pin(load::THREAD, 1);
+    load
+}

@@ -1,0 +1,63 @@
+//! A real relay under load over loopback: what a delivered datagram costs, how late it is, and whether it comes.
+//!
+//! One criterion iteration is one window of load; its value is the relay's CPU time per delivered datagram.
+//! `FAN_OUT_SECONDS` is how long each cell is measured, 3 unless it is set.
+
+mod cell;
+mod cpu;
+mod floor;
+mod load;
+mod naive;
+mod profile;
+mod session;
+mod socket;
+mod table;
+mod tally;
+mod tls;
+
+use std::env;
+use std::time::Duration;
+
+use criterion::{BenchmarkId, Criterion, SamplingMode};
+
+use cell::{Cell, System};
+use profile::Profile;
+use table::Row;
+
+const SUBSCRIBERS: [usize; 3] = [10, 50, 100];
+const SAMPLES: u32 = 10;
+
+fn main() {
+    let mut criterion =
+        Criterion::default().sample_size(SAMPLES as usize).nresamples(1000).without_plots().configure_from_args();
+    let rows = fan_out(&mut criterion);
+    criterion.final_summary();
+    let table = table::render(&rows);
+    println!("\n{table}");
+    let tested = env::args().any(|argument| argument == "--test");
+    if rows.len() == Profile::ALL.len() * SUBSCRIBERS.len() * System::ALL.len() && !tested {
+        table::write(&table);
+    }
+}
+
+fn fan_out(criterion: &mut Criterion) -> Vec<Row> {
+    let seconds = env::var("FAN_OUT_SECONDS").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(3.0);
+    let measured = Duration::from_secs_f64(seconds);
+    let window = measured / SAMPLES;
+    let mut rows = Vec::new();
+    for profile in Profile::ALL {
+        let mut group = criterion.benchmark_group(format!("fan_out/{}", profile.name()));
+        group.sampling_mode(SamplingMode::Flat).warm_up_time(window / 2).measurement_time(measured);
+        for subscribers in SUBSCRIBERS {
+            for system in System::ALL {
+                let mut cell = None;
+                group.bench_function(BenchmarkId::new(system.name(), subscribers), |bencher| {
+                    let cell = cell.get_or_insert_with(|| Cell::start(profile, system, subscribers));
+                    bencher.iter_custom(|iterations| (0..iterations).map(|_| cell.window(window)).sum());
+                });
+                rows.extend(cell.map(Cell::finish));
+            }
+        }
+    }
+    rows
+}
