@@ -54,6 +54,9 @@ pub const CONNECTIONS_UNVALIDATED_MAX: usize = 64;
 /// TCP connections per listener: beyond that, new ones wait in the kernel. Upgraded WebSockets do not count.
 pub const TCP_CONNECTIONS_MAX: usize = 4096;
 
+/// A whole HTTP connection, from its first byte to its end or its upgrade: whoever reads slowly holds a place.
+pub const HTTP_CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// The HTTP/1 head of a request, in bytes.
 pub const HTTP_HEAD_BYTES_MAX: usize = 8 * 1024;
 
@@ -80,7 +83,7 @@ pub const DATAGRAM_RECEIVE_BYTES_MAX: usize = 64 * 1024;
 pub const DATAGRAM_SEND_BYTES_MAX: usize = 128 * 1024;
 
 /// First congestion window, in bytes: a keyframe of a small picture leaves in one flight.
-pub const INITIAL_WINDOW_BYTES: u64 = 64 * 1024;
+pub const INITIAL_WINDOW_BYTES: u64 = 256 * 1024;
 
 /// Receive and send buffer of the UDP socket, in bytes: 100 ms of 500 Mbit/s.
 pub const UDP_SOCKET_BUFFER_BYTES: usize = 8 * 1024 * 1024;
@@ -126,6 +129,11 @@ pub struct Limits {
     pub chat_per_second: u32,
     /// Chat messages of one participant at once.
     pub chat_burst: u32,
+    /// Requests on the control stream and typing changes per second and participant, over time.
+    pub requests_per_second: u32,
+    /// Requests on the control stream and typing changes of one participant at once: what everyone else is told of them
+    /// has to fit their outboxes.
+    pub requests_burst: u32,
     /// Chat messages that a room keeps.
     pub history_messages: u32,
     /// Bytes of chat that a room keeps.
@@ -153,6 +161,8 @@ impl Default for Limits {
             chat_bytes: 16 * 1024,
             chat_per_second: 20,
             chat_burst: 50,
+            requests_per_second: 50,
+            requests_burst: 200,
             history_messages: 1000,
             history_bytes: 1024 * 1024,
             history_rooms: 1000,

@@ -34,12 +34,12 @@ pub enum StartError {
     /// There is no certificate.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
-    /// The operating system refused a thread or a runtime.
-    #[error("the relay's thread could not start: {0}")]
+    /// The operating system refused a thread, a runtime or the QUIC endpoint.
+    #[error("the relay could not start: {0}")]
     Thread(#[from] io::Error),
 }
 
-/// A running relay. Dropping it stops it without a word to its participants; [`Relay::stop`] says goodbye.
+/// A running relay. Dropping it stops it as [`Relay::stop`] does, but does not wait for it.
 #[derive(Debug)]
 pub struct Relay {
     address: SocketAddr,
@@ -69,6 +69,11 @@ impl Relay {
         let address = sockets.udp.local_addr()?;
         let http_address = sockets.plain.first().map(TcpListener::local_addr).transpose()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let Sockets { udp, tls, plain } = sockets;
+        let endpoint = {
+            let _entered = runtime.enter();
+            Sockets::endpoint(udp, &certificates)?
+        };
         let metrics = Arc::new(Metrics::default());
         let (stop, stopping) = watch::channel(false);
         let (ended, stopped) = oneshot::channel();
@@ -83,7 +88,7 @@ impl Relay {
         };
         thread::Builder::new().name("tertulia-0".into()).spawn(move || {
             let local = tokio::task::LocalSet::new();
-            local.block_on(&runtime, listen::serve(part, sockets));
+            local.block_on(&runtime, listen::serve(part, endpoint, tls, plain));
             // Whoever waited may be gone: then nobody needs to know.
             let _ = ended.send(());
         })?;

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 pub use event::{Audience, Input, JoinRequest, Output, SessionKey};
 
-use crate::limits::Limits;
+use crate::limits::{Limits, Rate};
 use crate::now::Now;
 use crate::wire::{
     ChatMessage, ChatPosition, ClientMessage, CloseReason, ParticipantId, ParticipantKind, RefuseReason, RoomName,
@@ -104,7 +104,20 @@ impl Room {
         outputs
     }
 
+    /// Whether a participant may ask for one more thing now. Without that, one could fill everyone's outbox.
+    fn may_request(&mut self, now: Now, from: ParticipantId) -> bool {
+        let rate = Rate { per_second: self.limits.requests_per_second, burst: self.limits.requests_burst };
+        self.participants.get_mut(&from).is_some_and(|participant| participant.request_bucket.take(now, rate, 1))
+    }
+
     fn message(&mut self, now: Now, from: ParticipantId, message: ClientMessage, out: &mut Vec<Output>) {
+        if !self.may_request(now, from) {
+            if let Some(request) = message.request() {
+                let reason = RefuseReason::TooFast;
+                out.push(Output::tell(from, ServerMessage::Failed { request, reason, message: reason.to_string() }));
+            }
+            return;
+        }
         let result = match message {
             ClientMessage::Publish { request, track } => {
                 self.publish(from, request, track, out).map_err(|why| (request, why))

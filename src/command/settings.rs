@@ -56,14 +56,20 @@ settings! {
     #[arg(long, value_name = "COUNT", help_heading = "Limits")]
     tracks_per_participant: u32,
     /// Bytes of a chat message, at most 32768 [default: 16384]
-    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1..=32768), help_heading = "Limits")]
+    #[arg(long, value_name = "BYTES", help_heading = "Limits")]
     chat_bytes: u32,
     /// Chat messages per second and participant, over time [default: 20]
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Limits")]
+    #[arg(long, value_name = "COUNT", help_heading = "Limits")]
     chat_per_second: u32,
     /// Chat messages of one participant at once [default: 50]
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Limits")]
+    #[arg(long, value_name = "COUNT", help_heading = "Limits")]
     chat_burst: u32,
+    /// Requests and typing changes per second and participant, over time [default: 50]
+    #[arg(long, value_name = "COUNT", help_heading = "Limits")]
+    requests_per_second: u32,
+    /// Requests and typing changes of one participant at once [default: 200]
+    #[arg(long, value_name = "COUNT", help_heading = "Limits")]
+    requests_burst: u32,
     /// Chat messages that a room keeps [default: 1000]
     #[arg(long, value_name = "COUNT", help_heading = "Limits")]
     history_messages: u32,
@@ -99,9 +105,6 @@ impl Settings {
             let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
             anyhow::anyhow!("line {line}: {}", error.message())
         })?;
-        if settings.chat_bytes.is_some_and(|bytes| !(1..=32_768).contains(&bytes)) {
-            bail!("chat-bytes must be between 1 and 32768");
-        }
         Ok(settings)
     }
 
@@ -122,7 +125,8 @@ impl Settings {
             None => default.listen,
             Some(address) => resolve("listen", address)?[0],
         };
-        Ok(Config { listen, http, certificate: self.certificate_source(default.certificate)?, limits: self.limits() })
+        let certificate = self.certificate_source(default.certificate)?;
+        Ok(Config { listen, http, certificate, limits: self.limits()? })
     }
 
     fn certificate_source(&self, default: CertificateSource) -> anyhow::Result<CertificateSource> {
@@ -135,15 +139,17 @@ impl Settings {
         }
     }
 
-    fn limits(&self) -> Limits {
+    fn limits(&self) -> anyhow::Result<Limits> {
         let default = Limits::default();
-        Limits {
+        let limits = Limits {
             rooms: self.rooms.unwrap_or(default.rooms),
             participants_per_room: self.participants_per_room.unwrap_or(default.participants_per_room),
             tracks_per_participant: self.tracks_per_participant.unwrap_or(default.tracks_per_participant),
             chat_bytes: self.chat_bytes.unwrap_or(default.chat_bytes),
             chat_per_second: self.chat_per_second.unwrap_or(default.chat_per_second),
             chat_burst: self.chat_burst.unwrap_or(default.chat_burst),
+            requests_per_second: self.requests_per_second.unwrap_or(default.requests_per_second),
+            requests_burst: self.requests_burst.unwrap_or(default.requests_burst),
             history_messages: self.history_messages.unwrap_or(default.history_messages),
             history_bytes: self.history_bytes.unwrap_or(default.history_bytes),
             history_rooms: self.history_rooms.unwrap_or(default.history_rooms),
@@ -151,7 +157,23 @@ impl Settings {
             media_bits_per_second: self.media_bits_per_second.unwrap_or(default.media_bits_per_second),
             outbox_bytes: self.outbox_bytes.unwrap_or(default.outbox_bytes),
             outbox_messages: self.outbox_messages.unwrap_or(default.outbox_messages),
+        };
+        for (name, value, max) in [
+            ("rooms", limits.rooms, u32::MAX),
+            ("participants-per-room", limits.participants_per_room, u32::MAX),
+            ("chat-bytes", limits.chat_bytes, 32_768),
+            ("chat-per-second", limits.chat_per_second, u32::MAX),
+            ("chat-burst", limits.chat_burst, u32::MAX),
+            ("requests-per-second", limits.requests_per_second, u32::MAX),
+            ("requests-burst", limits.requests_burst, u32::MAX),
+            ("outbox-bytes", limits.outbox_bytes, u32::MAX),
+            ("outbox-messages", limits.outbox_messages, u32::MAX),
+        ] {
+            if !(1..=max).contains(&value) {
+                bail!("{name} is {value}; it must be between 1 and {max}");
+            }
         }
+        Ok(limits)
     }
 }
 
@@ -191,10 +213,17 @@ mod tests {
             ("\nlistne = 'x'", "line 2: unknown field `listne`"),
             ("rooms = 1\nrooms = 2", "line 2: duplicate key"),
             ("rooms = 'many'", "line 1: invalid type"),
-            ("chat-bytes = 99999999", "chat-bytes must be between"),
         ] {
             let error = Settings::from_toml(text).unwrap_err().to_string();
             assert!(error.starts_with(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_limit_that_would_stop_everything_is_refused() {
+        for text in ["chat-bytes = 99999999", "chat-bytes = 0", "chat-burst = 0", "outbox-messages = 0"] {
+            let error = Settings::from_toml(text).unwrap().config().unwrap_err().to_string();
+            assert!(error.contains("must be between 1 and"), "{error}");
         }
     }
 

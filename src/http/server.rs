@@ -17,7 +17,9 @@ use tracing::{debug, warn};
 
 use super::Site;
 use super::routes::Remote;
-use crate::limits::{HANDSHAKE_TIMEOUT, HTTP_HEAD_BYTES_MAX, TCP_CONNECTIONS_MAX, TCP_UNSENT_BYTES_MAX};
+use crate::limits::{
+    HANDSHAKE_TIMEOUT, HTTP_CONNECTION_TIMEOUT, HTTP_HEAD_BYTES_MAX, TCP_CONNECTIONS_MAX, TCP_UNSENT_BYTES_MAX,
+};
 
 /// How long accepting pauses when the process has no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -93,7 +95,9 @@ where
         .max_buf_size(HTTP_HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
-    if let Err(error) = connection.await {
-        debug!(%remote, %error, "an HTTP connection failed");
+    match timeout(HTTP_CONNECTION_TIMEOUT, connection).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => debug!(%remote, %error, "an HTTP connection failed"),
+        Err(_) => debug!(%remote, "an HTTP connection took too long"),
     }
 }

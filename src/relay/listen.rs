@@ -1,3 +1,4 @@
+use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use super::{plain_session, quic_session, websocket_session};
 use crate::config::Config;
 use crate::http;
 use crate::limits::{CONNECTIONS_PENDING_MAX, CONNECTIONS_UNVALIDATED_MAX, HANDSHAKE_TIMEOUT};
-use crate::transport::{Arrival, CertificateStore, QuicSession, Sockets, WebSocketKind};
+use crate::transport::{Arrival, CertificateStore, QuicSession, WebSocketKind};
 use crate::wire::CloseReason;
 
 /// How often the development certificate is looked at.
@@ -37,21 +38,14 @@ pub(super) struct Part {
 }
 
 /// Serves all sockets until the relay stops.
-pub(super) async fn serve(part: Part, sockets: Sockets) {
+pub(super) async fn serve(part: Part, endpoint: quinn::Endpoint, tls: TcpListener, plain: Vec<TcpListener>) {
     let Part { config, callbacks, certificates, metrics, port, mut stopping } = part;
     let shard = Shard::new(config.limits, metrics.clone(), callbacks);
-    let endpoint = match Sockets::endpoint(sockets.udp, &certificates) {
-        Ok(endpoint) => endpoint,
-        Err(error) => {
-            error!(%error, "the QUIC endpoint could not start");
-            return;
-        }
-    };
     let (arrivals, mut arrived) = mpsc::channel(ARRIVALS_MAX);
     let site = http::Site::new(metrics, certificates.clone(), port, arrivals);
     let mut http = JoinSet::new();
-    http.spawn(http::serve_tls(sockets.tls, site.clone(), certificates.server_config(&[b"http/1.1"])));
-    for listener in sockets.plain {
+    http.spawn(http::serve_tls(tls, site.clone(), certificates.server_config(&[b"http/1.1"])));
+    for listener in plain {
         http.spawn(http::serve_plain(listener, site.clone()));
     }
 
@@ -116,7 +110,11 @@ async fn serve_quic(shard: Rc<Shard>, incoming: quinn::Incoming, pending: Pendin
         Ok(connecting) => connecting,
         Err(error) => return failed(CloseReason::ConnectionLost, error.to_string()),
     };
-    match timeout(HANDSHAKE_TIMEOUT, QuicSession::establish(connecting)).await {
+    let established = tokio::select! {
+        established = timeout(HANDSHAKE_TIMEOUT, QuicSession::establish(connecting)) => established,
+        () = shard.stop_requested() => return,
+    };
+    match established {
         Ok(Ok(session)) => {
             quic_session::serve(shard.clone(), session, pending).await;
         }

@@ -298,6 +298,8 @@ impl LiveRoom {
         let now = shard.now();
         shard.metrics.datagrams_received.inc_by(burst.len() as u64);
         let mut run = shard.run.borrow_mut();
+        // A panic in the middle of an earlier run may have left something.
+        run.clear();
         let mut run_to: &[Slot] = &[];
         for datagram in burst.drain(..) {
             match self.routes.forward(now, &shard.limits, publisher, &datagram) {

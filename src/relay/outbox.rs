@@ -43,6 +43,10 @@ impl<T> Outbox<T> {
 
     pub fn push(&self, value: T, bytes: usize) -> Result<(), Full> {
         let mut queue = self.queue.borrow_mut();
+        // The session has said goodbye.
+        if queue.closed {
+            return Ok(());
+        }
         if queue.bytes + bytes > self.bytes_max || queue.count >= self.items_max {
             return Err(Full);
         }

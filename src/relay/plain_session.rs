@@ -3,13 +3,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use axum::extract::ws::{Message, WebSocket};
+use futures_util::future::maybe_done;
 use futures_util::stream::{SplitStream, StreamExt};
 use tokio::time::{sleep, timeout};
 
 use super::outlet::Outlet;
 use super::shard::{Seat, SeatRequest, Shard};
-use super::websocket_session::{failure, finish, write};
-use crate::limits::{Bucket, IDLE_TIMEOUT, Rate};
+use super::websocket_session::{failure, note_end, say_goodbye, write};
+use crate::limits::{Bucket, CLOSE_TIMEOUT, IDLE_TIMEOUT, Rate};
 use crate::room::JoinRequest;
 use crate::wire::{ClientChat, CloseReason, MessageId, ParticipantKind, RoomName};
 
@@ -17,7 +18,7 @@ use crate::wire::{ClientChat, CloseReason, MessageId, ParticipantKind, RoomName}
 pub(super) async fn serve(shard: Rc<Shard>, socket: WebSocket, remote: SocketAddr, room: RoomName) {
     let (sink, mut stream) = socket.split();
     let outlet = Rc::new(Outlet::plain(&shard.limits));
-    let mut writer = std::pin::pin!(write(sink, &outlet));
+    let mut writer = std::pin::pin!(maybe_done(write(sink, &outlet)));
     let request = JoinRequest { name: None, kind: ParticipantKind::Plain, auto_subscribe: false, chat_after: None };
     let reason = match shard.join(SeatRequest { room, request, outlet: outlet.clone(), remote }) {
         Err(reason) => reason,
@@ -25,13 +26,22 @@ pub(super) async fn serve(shard: Rc<Shard>, socket: WebSocket, remote: SocketAdd
             let reason = tokio::select! {
                 reason = read(&shard, &seat, &mut stream) => reason,
                 reason = seat.ending.requested() => reason,
-                _ = &mut writer => CloseReason::ConnectionLost,
+                () = &mut writer => CloseReason::ConnectionLost,
             };
             seat.note_reason(reason);
             reason
         }
     };
-    finish(&shard, remote, &outlet, reason, writer).await;
+    note_end(&shard, remote, reason);
+    outlet.close();
+    let goodbye = async {
+        writer.as_mut().await;
+        if let Some(sink) = writer.as_mut().take_output() {
+            say_goodbye(sink, stream, reason).await;
+        }
+    };
+    // What cannot be sent in that time is not worth waiting for: the other side is slow or gone.
+    let _ = timeout(CLOSE_TIMEOUT, goodbye).await;
 }
 
 /// Reads no faster than the room takes chat: a plain client understands no refusal, so it waits instead.
@@ -41,9 +51,7 @@ struct Pace {
 
 impl Pace {
     async fn wait(&mut self, shard: &Shard) {
-        // One less than the room takes: its clock is read a moment later, and that moment varies.
-        let burst = shard.limits.chat_burst.saturating_sub(1).max(1);
-        let rate = Rate { per_second: shard.limits.chat_per_second, burst };
+        let rate = Rate { per_second: shard.limits.chat_per_second, burst: shard.limits.chat_burst };
         while !self.bucket.take(shard.now(), rate, 1) {
             sleep(Duration::from_secs(1) / rate.per_second.max(1)).await;
         }

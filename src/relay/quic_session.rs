@@ -3,7 +3,9 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use futures_util::future::maybe_done;
-use quinn::{ConnectionError, VarInt};
+use quinn::ConnectionError;
+use tokio::sync::oneshot;
+use tokio::task::coop::consume_budget;
 use tokio::time::timeout;
 use tracing::debug;
 
@@ -18,6 +20,9 @@ use crate::wire::{
     StreamKind, decode, decode_first_message, delimit, encode,
 };
 
+/// How an HTTP/3 connection ends that has nothing to complain about (RFC 9114, section 8.1).
+const H3_NO_ERROR: u64 = 0x100;
+
 /// How many pieces of an outbox leave in one call.
 const WRITE_PIECES_MAX: usize = 64;
 
@@ -25,7 +30,10 @@ const WRITE_PIECES_MAX: usize = 64;
 pub(super) async fn serve(shard: Rc<Shard>, session: QuicSession, pending: Pending) {
     let remote = session.connection().remote_address();
     let session = Rc::new(session);
-    let joined = join(&shard, &session, remote).await;
+    let joined = tokio::select! {
+        joined = join(&shard, &session, remote) => joined,
+        () = shard.stop_requested() => Err((CloseReason::ShuttingDown, None)),
+    };
     drop(pending);
     let reason = match joined {
         Ok(joined) => joined.run(&shard, &session).await,
@@ -102,22 +110,20 @@ pub(super) fn seat_request(message: &[u8]) -> Result<(RoomName, JoinRequest), Cl
 impl Joined {
     /// Runs all parts of the session as one task: whichever ends first ends it.
     async fn run(self, shard: &Shard, session: &Rc<QuicSession>) -> CloseReason {
-        let Self { seat, mut streams, control: (control_send, mut control_receive), mut chat } = self;
+        let Self { seat, mut streams, control: (control_send, mut control_receive), chat } = self;
+        // Dropping the receiving half of a stream tells the other side to stop sending, which would overtake the goodbye.
+        let (early_send, chat_receive) = chat.unzip();
+        let mut chat = ChatStream { early_send, receive: chat_receive };
         let outlet = seat.outlet.clone();
         let Outlet::Quic { control: control_outbox, chat: chat_outbox, .. } = &*outlet else {
             return CloseReason::Internal;
         };
+        let (chat_opened, chat_send) = oneshot::channel();
         let mut control_out = std::pin::pin!(write(control_outbox, control_send));
-        // It may end first and is awaited again while the session closes.
-        let mut chat = std::pin::pin!(maybe_done(async {
-            let (send, receive) = match chat_stream(&mut streams, &mut chat).await {
-                Ok(stream) => stream,
-                Err(reason) => return reason,
-            };
-            tokio::select! {
-                reason = read_chat(receive, &seat) => reason,
-                reason = extra_stream(&mut streams) => reason,
-                () = write(chat_outbox, send) => CloseReason::ConnectionLost,
+        let mut chat_out = std::pin::pin!(maybe_done(async {
+            // An error means that the session ends before the chat stream came: nothing is lost that was asked for.
+            if let Ok(send) = chat_send.await {
+                write(chat_outbox, send).await;
             }
         }));
         let reason = tokio::select! {
@@ -125,17 +131,20 @@ impl Joined {
             biased;
             reason = read_datagrams(session, &seat) => reason,
             reason = read_control(&mut control_receive, &seat, shard) => reason,
-            () = &mut chat => chat.as_mut().output_mut().map_or(CloseReason::Internal, |reason| *reason),
+            reason = read_chat(&mut streams, &mut chat, chat_opened, &seat) => reason,
             reason = seat.feed_history() => reason,
             reason = seat.ending.requested() => reason,
-            () = &mut control_out => CloseReason::ConnectionLost,
+            () = &mut control_out => return CloseReason::ConnectionLost,
+            () = &mut chat_out => CloseReason::ConnectionLost,
         };
         seat.note_reason(reason);
+        // The others need not wait for the goodbye.
+        drop(seat);
         if reason != CloseReason::ConnectionLost {
             outlet.send_uncounted(&Encoded::control(&closing(reason)));
             outlet.close();
             // What cannot be sent in that time is not worth waiting for: the other side is slow or gone.
-            let _ = timeout(CLOSE_TIMEOUT, async { tokio::join!(control_out, chat) }).await;
+            let _ = timeout(CLOSE_TIMEOUT, async { tokio::join!(control_out, chat_out) }).await;
         }
         reason
     }
@@ -179,6 +188,8 @@ async fn read_control(stream: &mut MessageReader, seat: &Seat, shard: &Shard) ->
         if let Err(reason) = control_message(&message, seat, shard) {
             return reason;
         }
+        // Many messages may have arrived at once; others have a turn in between.
+        consume_budget().await;
     }
 }
 
@@ -205,7 +216,26 @@ pub(super) fn chat_message(message: &[u8], seat: &Seat) -> Result<(), CloseReaso
     Ok(())
 }
 
-async fn read_chat(mut stream: MessageReader, seat: &Seat) -> CloseReason {
+/// Reads the chat stream once it is there, and hands its other half to the writer. Any further stream ends the session.
+async fn read_chat(
+    streams: &mut Streams,
+    chat: &mut ChatStream,
+    opened: oneshot::Sender<SendStream>,
+    seat: &Seat,
+) -> CloseReason {
+    let (send, receive) = match chat.open(streams).await {
+        Ok(halves) => halves,
+        Err(reason) => return reason,
+    };
+    // The writer waits for it for as long as the session lives.
+    let _ = opened.send(send);
+    tokio::select! {
+        reason = read_chat_messages(receive, seat) => reason,
+        reason = extra_stream(streams) => reason,
+    }
+}
+
+async fn read_chat_messages(stream: &mut MessageReader, seat: &Seat) -> CloseReason {
     loop {
         let message = match stream.next().await {
             Ok(message) => message,
@@ -214,21 +244,31 @@ async fn read_chat(mut stream: MessageReader, seat: &Seat) -> CloseReason {
         if let Err(reason) = chat_message(&message, seat) {
             return reason;
         }
+        consume_budget().await;
     }
 }
 
-/// The chat stream, which may come long after the control stream. Until then chat waits in its outbox.
-async fn chat_stream(
-    streams: &mut Streams,
-    early: &mut Option<(SendStream, MessageReader)>,
-) -> Result<(SendStream, MessageReader), CloseReason> {
-    if let Some(chat) = early.take() {
-        return Ok(chat);
-    }
-    match streams.next().await {
-        Ok((StreamKind::Chat, send, receive)) => Ok((send, receive)),
-        Ok((StreamKind::Control, ..)) => Err(CloseReason::UnexpectedStream),
-        Err(error) => Err(error.close_reason()),
+/// The chat stream, which may come before the control stream or long after it. Until then chat waits in its outbox.
+struct ChatStream {
+    early_send: Option<SendStream>,
+    receive: Option<MessageReader>,
+}
+
+impl ChatStream {
+    async fn open(&mut self, streams: &mut Streams) -> Result<(SendStream, &mut MessageReader), CloseReason> {
+        let send = match self.early_send.take() {
+            Some(send) => send,
+            None => match streams.next().await {
+                Ok((StreamKind::Chat, send, receive)) => {
+                    self.receive = Some(receive);
+                    send
+                }
+                Ok((StreamKind::Control, ..)) => return Err(CloseReason::UnexpectedStream),
+                Err(error) => return Err(error.close_reason()),
+            },
+        };
+        let receive = self.receive.as_mut().ok_or(CloseReason::Internal)?;
+        Ok((send, receive))
     }
 }
 
@@ -252,7 +292,11 @@ async fn read_datagrams(session: &QuicSession, seat: &Seat) -> CloseReason {
 /// Why a connection ended, as far as it says.
 fn ended(error: &ConnectionError) -> CloseReason {
     match error {
-        ConnectionError::ApplicationClosed(close) if close.error_code == VarInt::from_u32(0) => CloseReason::Left,
+        ConnectionError::ApplicationClosed(close) if [0, H3_NO_ERROR].contains(&close.error_code.into_inner()) => {
+            CloseReason::Left
+        }
+        // wtransport closes the connection when the other side has closed the session, as a page does that is left.
+        ConnectionError::LocallyClosed => CloseReason::Left,
         ConnectionError::TimedOut => CloseReason::IdleTimeout,
         _ => CloseReason::ConnectionLost,
     }

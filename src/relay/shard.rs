@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
+use tokio::sync::watch;
 use tracing::info;
 
 use super::callbacks::{Callbacks, Closed, Failed, Opened, Said, Subject, Verdict};
@@ -37,7 +38,7 @@ pub(super) struct Shard {
     rooms: RefCell<BTreeMap<RoomName, Rc<RefCell<LiveRoom>>>>,
     started: Instant,
     sessions_ever: Cell<u64>,
-    stopping: Cell<bool>,
+    stopping: watch::Sender<bool>,
 }
 
 /// Counts a connection for as long as its first message has not come.
@@ -78,7 +79,7 @@ impl Shard {
             rooms: RefCell::default(),
             started: Instant::now(),
             sessions_ever: Cell::new(0),
-            stopping: Cell::new(false),
+            stopping: watch::Sender::new(false),
         })
     }
 
@@ -94,7 +95,7 @@ impl Shard {
 
     /// Seats a session in a room, which opens if nobody is in it yet.
     pub fn join(self: &Rc<Self>, wanted: SeatRequest) -> Result<Seat, CloseReason> {
-        if self.stopping.get() {
+        if *self.stopping.borrow() {
             return Err(CloseReason::ShuttingDown);
         }
         let room = self.open_room(&wanted.room)?;
@@ -164,9 +165,15 @@ impl Shard {
         self.callbacks.error(Failed { remote, reason });
     }
 
+    /// Waits until the relay stops, for sessions that have no seat yet.
+    pub async fn stop_requested(&self) {
+        // It is part of the shard, so it cannot be gone.
+        let _ = self.stopping.subscribe().wait_for(|stopping| *stopping).await;
+    }
+
     /// Ends every session and refuses new ones.
     pub fn stop(&self) {
-        self.stopping.set(true);
+        self.stopping.send_replace(true);
         for room in self.rooms.borrow().values() {
             room.borrow().end_all(CloseReason::ShuttingDown);
         }

@@ -3,9 +3,10 @@ use std::rc::Rc;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use bytes::Bytes;
+use futures_util::future::{maybe_done, pending};
 use futures_util::stream::{SplitSink, SplitStream, StreamExt};
 use futures_util::{FutureExt, SinkExt};
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::debug;
 
 use super::outlet::{Encoded, Outlet};
@@ -21,45 +22,49 @@ const WRITE_MESSAGES_MAX: usize = 64;
 pub(super) async fn serve(shard: Rc<Shard>, socket: WebSocket, remote: SocketAddr) {
     let (sink, mut stream) = socket.split();
     let outlet = Rc::new(Outlet::websocket(&shard.limits));
-    let mut writer = std::pin::pin!(write(sink, &outlet));
+    // It may end first and is awaited again for the goodbye.
+    let mut writer = std::pin::pin!(maybe_done(write(sink, &outlet)));
     let reason = tokio::select! {
         reason = converse(&shard, &outlet, &mut stream, remote) => reason,
-        _ = &mut writer => CloseReason::ConnectionLost,
+        () = &mut writer => CloseReason::ConnectionLost,
     };
-    finish(&shard, remote, &outlet, reason, writer).await;
+    note_end(&shard, remote, reason);
+    outlet.send_uncounted(&Encoded::control(&closing(reason)));
+    outlet.close();
+    let goodbye = async {
+        writer.as_mut().await;
+        if let Some(sink) = writer.as_mut().take_output() {
+            say_goodbye(sink, stream, reason).await;
+        }
+    };
+    // What cannot be sent in that time is not worth waiting for: the other side is slow or gone.
+    let _ = timeout(CLOSE_TIMEOUT, goodbye).await;
 }
 
-/// Says why the session ends, on the control channel and in the close frame, as far as the other side still listens.
-pub(super) async fn finish(
-    shard: &Shard,
-    remote: SocketAddr,
-    outlet: &Outlet,
-    reason: CloseReason,
-    writer: impl Future<Output = Option<SplitSink<WebSocket, Message>>>,
-) {
+/// Counts the end of a session.
+pub(super) fn note_end(shard: &Shard, remote: SocketAddr, reason: CloseReason) {
     debug!(%remote, reason = reason.label(), "session ended");
     shard.metrics.session_closed(reason);
     if reason != CloseReason::Left {
         shard.note_failure(remote, reason);
     }
-    if matches!(reason, CloseReason::ConnectionLost | CloseReason::IdleTimeout) {
-        return;
-    }
-    outlet.send_uncounted(&Encoded::control(&closing(reason)));
-    outlet.close();
-    let goodbye = async {
-        if let Some(mut sink) = writer.await {
-            let frame = CloseFrame { code: reason.websocket_code(), reason: reason.to_string().into() };
-            // The other side may have closed first; then it needs no goodbye.
-            let _ = sink.send(Message::Close(Some(frame))).await;
-            let _ = sink.close().await;
-        }
-    };
-    // What cannot be sent in that time is not worth waiting for: the other side is slow or gone.
-    let _ = timeout(CLOSE_TIMEOUT, goodbye).await;
+}
+
+/// Sends the close frame and reads on until the other side has closed too: TCP resets a connection that is closed with
+/// something unread, and the reset would overtake the close frame.
+pub(super) async fn say_goodbye(
+    mut sink: SplitSink<WebSocket, Message>,
+    mut stream: SplitStream<WebSocket>,
+    reason: CloseReason,
+) {
+    let frame = CloseFrame { code: reason.websocket_code(), reason: reason.to_string().into() };
+    // If the other side closed first, the first of these fails and the second sends the reply to its close frame.
+    let _ = sink.send(Message::Close(Some(frame))).await;
+    let _ = sink.close().await;
+    while let Some(Ok(_)) = stream.next().await {}
     if reason == CloseReason::TooLarge {
-        // TCP resets a connection that is closed with something unread, and the reset overtakes the goodbye.
-        sleep(CLOSE_TIMEOUT).await;
+        // What follows a message that was refused by its length cannot be read any more, so time has to do.
+        pending::<()>().await;
     }
 }
 
@@ -69,7 +74,10 @@ async fn converse(
     stream: &mut SplitStream<WebSocket>,
     remote: SocketAddr,
 ) -> CloseReason {
-    let first = timeout(HANDSHAKE_TIMEOUT, first_control_message(shard, stream)).await;
+    let first = tokio::select! {
+        first = timeout(HANDSHAKE_TIMEOUT, first_control_message(shard, stream)) => first,
+        () = shard.stop_requested() => Ok(Err(CloseReason::ShuttingDown)),
+    };
     let seat = first.unwrap_or(Err(CloseReason::JoinTimeout)).and_then(|message| {
         let (room, request) = seat_request(&message)?;
         shard.join(SeatRequest { room, request, outlet: outlet.clone(), remote })
@@ -117,10 +125,12 @@ async fn next_binary(stream: &mut SplitStream<WebSocket>) -> Result<Bytes, Close
 /// Why a WebSocket failed, as far as tungstenite says.
 pub(super) fn failure(error: &axum::Error) -> CloseReason {
     use tokio_tungstenite::tungstenite::Error;
+    use tokio_tungstenite::tungstenite::error::ProtocolError;
     let source = std::error::Error::source(error);
     match source.and_then(|source| source.downcast_ref::<Error>()) {
         Some(Error::Capacity(_)) => CloseReason::TooLarge,
-        Some(Error::Utf8(_)) => CloseReason::Malformed,
+        Some(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => CloseReason::ConnectionLost,
+        Some(Error::Utf8(_) | Error::Protocol(_)) => CloseReason::Malformed,
         _ => CloseReason::ConnectionLost,
     }
 }
@@ -170,30 +180,34 @@ fn take(shard: &Shard, seat: &Seat, message: Bytes, burst: &mut Vec<Bytes>) -> R
 }
 
 /// Writes what is put into the outlet, messages before media, and keeps the connection alive. Gives the connection back
-/// once the outlet is closed and empty; `None` if it broke.
-pub(super) async fn write(
-    mut sink: SplitSink<WebSocket, Message>,
-    outlet: &Outlet,
-) -> Option<SplitSink<WebSocket, Message>> {
+/// once the outlet is closed and empty, or when nothing can be written any more.
+pub(super) async fn write(mut sink: SplitSink<WebSocket, Message>, outlet: &Outlet) -> SplitSink<WebSocket, Message> {
     let mut keep_alive = interval(KEEP_ALIVE_INTERVAL);
     keep_alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        tokio::select! {
+        let written = tokio::select! {
             // A stream of media that never pauses must not keep the keep-alive from leaving.
             biased;
-            _ = keep_alive.tick() => sink.send(Message::Ping(Bytes::new())).await.ok()?,
+            _ = keep_alive.tick() => sink.send(Message::Ping(Bytes::new())).await,
             open = outlet.wait_for_message() => {
                 if !open {
-                    return Some(sink);
+                    return sink;
                 }
-                for _ in 0..WRITE_MESSAGES_MAX {
-                    let Some(message) = outlet.take_message() else {
-                        break;
-                    };
-                    sink.feed(message).await.ok()?;
-                }
-                sink.flush().await.ok()?;
+                write_messages(&mut sink, outlet).await
             }
+        };
+        if written.is_err() {
+            return sink;
         }
     }
+}
+
+async fn write_messages(sink: &mut SplitSink<WebSocket, Message>, outlet: &Outlet) -> Result<(), axum::Error> {
+    for _ in 0..WRITE_MESSAGES_MAX {
+        let Some(message) = outlet.take_message() else {
+            break;
+        };
+        sink.feed(message).await?;
+    }
+    sink.flush().await
 }

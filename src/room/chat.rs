@@ -84,7 +84,7 @@ impl Room {
                     ));
                 }
             }
-            ClientChat::Typing { active } => self.set_typing(from, active, out),
+            ClientChat::Typing { active } => self.set_typing(now, from, active, out),
         }
     }
 
@@ -112,10 +112,10 @@ impl Room {
         }
         let sender = self.participants.get_mut(&from).ok_or(RefuseReason::ParticipantUnknown)?;
         let rate = Rate { per_second: limits.chat_per_second, burst: limits.chat_burst };
-        if !sender.chat_bucket.take(now, rate, 1) {
+        // A plain client understands no refusal: its session waits instead.
+        if sender.kind == ParticipantKind::Meeting && !sender.chat_bucket.take(now, rate, 1) {
             return Err(RefuseReason::ChatTooFast);
         }
-        sender.typing = false;
         self.chat.given += 1;
         let message = Arc::new(ChatMessage {
             sequence: self.chat.given,
@@ -181,11 +181,13 @@ impl Room {
         }
     }
 
-    fn set_typing(&mut self, from: ParticipantId, active: bool, out: &mut Vec<Output>) {
-        let Some(participant) = self.participants.get_mut(&from) else {
+    fn set_typing(&mut self, now: Now, from: ParticipantId, active: bool, out: &mut Vec<Output>) {
+        let Some(participant) = self.participants.get(&from) else {
             return;
         };
-        if std::mem::replace(&mut participant.typing, active) != active {
+        let changes = participant.typing != active;
+        if changes && self.may_request(now, from) {
+            self.participants.entry(from).and_modify(|participant| participant.typing = active);
             let message = ServerChat::Typing { participant: from, active };
             out.push(Output::Chat { to: Audience::EveryoneBut(from), message });
         }

@@ -13,12 +13,22 @@ pub(super) struct Participant {
     pub auto_subscribe: bool,
     pub delivery: Delivery,
     pub chat_bucket: Bucket,
+    /// For requests and typing changes, which everyone else is told of.
+    pub request_bucket: Bucket,
     pub typing: bool,
 }
 
 impl Participant {
     pub fn new(name: String, kind: ParticipantKind, auto_subscribe: bool) -> Self {
-        Self { name, kind, auto_subscribe, delivery: Delivery::Live, chat_bucket: Bucket::default(), typing: false }
+        Self {
+            name,
+            kind,
+            auto_subscribe,
+            delivery: Delivery::Live,
+            chat_bucket: Bucket::default(),
+            request_bucket: Bucket::default(),
+            typing: false,
+        }
     }
 
     pub fn info(&self, participant: ParticipantId, tracks: &BTreeMap<TrackId, Track>) -> ParticipantInfo {

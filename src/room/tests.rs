@@ -18,6 +18,8 @@ const NO_TRACK: TrackId = TrackId(99);
 
 const NOON: Now = Now::after(Duration::from_secs(60));
 const LIMITS: Limits = Limits {
+    requests_per_second: 50,
+    requests_burst: 200,
     rooms: 1,
     participants_per_room: 3,
     tracks_per_participant: 2,
@@ -681,4 +683,34 @@ fn a_room_that_opens_again_keeps_the_ids_of_what_is_kept() {
     let repeated = room.handle(now, Input::Chat { from: ParticipantId(8), message: again });
     let accepted = ServerChat::Accepted { message_id: kept.message_id, sequence: 40, sent_at_ms: 5 };
     assert_eq!(repeated, [Output::chat(ParticipantId(8), accepted)]);
+}
+
+#[test]
+fn requests_beyond_the_rate_are_refused_and_reach_nobody_else() {
+    let mut room = Room::new(RoomName::parse("team").unwrap(), LIMITS, position(0), std::iter::empty());
+    let now = Now::after(Duration::ZERO);
+    for session in 1..=2 {
+        let request =
+            JoinRequest { name: None, kind: ParticipantKind::Meeting, auto_subscribe: true, chat_after: None };
+        room.handle(now, Input::Join { session: SessionKey(session), request });
+    }
+    let from = ParticipantId(1);
+    let mut refused = 0;
+    let mut told = 0;
+    for number in 0..5000 {
+        let message = ClientMessage::Unpublish { request: number, track: TrackId(1) };
+        for output in room.handle(now, Input::Message { from, message }) {
+            match output {
+                Output::Tell { message: ServerMessage::Failed { reason: RefuseReason::TooFast, .. }, .. } => {
+                    refused += 1;
+                }
+                Output::Tell { to: Audience::One(to), .. } if to == from => {}
+                _ => told += 1,
+            }
+        }
+        let typing = ClientChat::Typing { active: number % 2 == 0 };
+        told += room.handle(now, Input::Chat { from, message: typing }).len();
+    }
+    assert!(refused > 4800, "{refused}");
+    assert!(told <= LIMITS.requests_burst as usize, "{told}");
 }

@@ -1,5 +1,5 @@
 use std::io;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +36,17 @@ pub struct BindError {
     pub error: io::Error,
 }
 
+impl BindError {
+    /// Whether the machine does not have this kind of address at all.
+    fn is_family_missing(&self) -> bool {
+        matches!(self.error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::AddrNotAvailable)
+            || self.error.raw_os_error() == Some(EAFNOSUPPORT)
+    }
+}
+
+/// "Address family not supported", on Linux.
+const EAFNOSUPPORT: i32 = 97;
+
 fn advice(error: &io::Error, address: &SocketAddr) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
@@ -66,7 +77,13 @@ impl Sockets {
     /// # Errors
     /// [`BindError`] names the address and what to do.
     pub fn bind(config: &Config) -> Result<Self, BindError> {
-        let (udp, tls) = bind_pair(config.listen)?;
+        let (udp, tls) = match bind_pair(config.listen) {
+            // A machine without IPv6 has no `[::]`, but may well have 0.0.0.0.
+            Err(error) if config.listen.ip() == Ipv6Addr::UNSPECIFIED && error.is_family_missing() => {
+                bind_pair((Ipv4Addr::UNSPECIFIED, config.listen.port()).into())?
+            }
+            pair => pair?,
+        };
         let mut plain = Vec::new();
         let mut port = None;
         for address in &config.http {

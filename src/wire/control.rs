@@ -71,6 +71,21 @@ pub enum ClientMessage {
     Leave,
 }
 
+impl ClientMessage {
+    /// The client's number for it, if it is a request.
+    pub fn request(&self) -> Option<u32> {
+        match self {
+            Self::Publish { request, .. }
+            | Self::Unpublish { request, .. }
+            | Self::SetMuted { request, .. }
+            | Self::Subscribe { request, .. }
+            | Self::Unsubscribe { request, .. }
+            | Self::SetAutoSubscribe { request, .. } => Some(*request),
+            Self::Join(_) | Self::RequestKeyframe { .. } | Self::Ping { .. } | Self::Leave => None,
+        }
+    }
+}
+
 /// The first message of a session.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Join {

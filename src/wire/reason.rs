@@ -92,6 +92,7 @@ reasons! {
         ChatTooFast = "chat_too_fast", "Too many messages in a short time; wait a moment";
         ChatBusy = "chat_busy", "The room has more messages waiting to be kept than it can hold; try again";
         RefusedByHost = "refused_by_host", "The program that hosts the relay refused it";
+        TooFast = "too_fast", "Too many requests in a short time; wait a moment";
     }
 }
 
