@@ -22,7 +22,7 @@ check: node-packages ## format, lints, documentation, dependency policy, types o
 test: setup ## install what the tests need, then run every test
 	$(CARGO) test
 	$(CARGO) test --benches --profile test -- --test
-	TERTULIA_BIN=$(CURDIR)/target/debug/tertulia node --test tests/browser/
+	TERTULIA_BIN=$(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/debug/tertulia node --test tests/browser/
 
 setup: node-packages ## install Chromium, ffmpeg, and what the browser tests need
 	tests/setup
