@@ -14,8 +14,27 @@ pub struct Config {
     pub http: Vec<SocketAddr>,
     /// What the relay proves its name with.
     pub certificate: CertificateSource,
+    /// The keys that access tokens are checked with. None: the relay is open, and everyone may come in.
+    pub keys: KeySources,
     /// The bounds.
     pub limits: Limits,
+}
+
+/// Where the keys that access tokens are checked with come from. The files are read again when they change.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KeySources {
+    /// A TOML file: a table `[secrets]` of API keys and their secrets, and `[[public]]` entries with `kid`, `algorithm`
+    /// and `file`, a PEM file beside it.
+    pub keys: Option<PathBuf>,
+    /// A set of public keys in JSON (RFC 7517, section 5).
+    pub jwks: Option<PathBuf>,
+}
+
+impl KeySources {
+    /// Whether no keys are configured: the relay is open.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_none() && self.jwks.is_none()
+    }
 }
 
 /// Where the certificate comes from.
@@ -56,6 +75,7 @@ impl Default for Config {
             listen: (Ipv6Addr::UNSPECIFIED, Self::PORT).into(),
             http: Self::localhost(Self::HTTP_PORT),
             certificate: CertificateSource::Development { directory: "certs".into() },
+            keys: KeySources::default(),
             limits: Limits::default(),
         }
     }

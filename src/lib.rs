@@ -6,12 +6,13 @@
 //!     relay -> transport -> (the network)        relay -> http, history         client -> (the network)
 //!  ------------------------------------------------------------------------------------------------------
 //!  PURE   bytes, values and `now` go in; values come out; same input, same output
-//!     relay -> room -> wire <- media <- relay    leaves: limits, now            client -> wire, media
+//!     relay -> room -> wire <- media <- relay    leaves: auth, limits, now      client -> wire, media
 //! ```
 //!
 //! - To host a relay in a program of your own: [`relay::Relay`], with [`relay::Callbacks`] to watch and refuse what happens.
 //! - To take part in a meeting from a program: [`client::Room`].
 //! - To understand what is on the wire: [`wire`], and `PROTOCOL.md` beside the source.
+//! - To say who may come in, and to make access tokens: [`auth`].
 //! - To understand the rules of a meeting: [`room::Room`], and for media [`media::Routes`].
 //!
 //! ```no_run
@@ -32,6 +33,7 @@
 
 #![warn(clippy::unwrap_used)]
 
+pub mod auth;
 pub mod client;
 pub mod config;
 mod history;

@@ -18,8 +18,32 @@ pub const MEDIA_BYTES_MAX: usize = 1000;
 /// A room name, in bytes.
 pub const ROOM_NAME_BYTES_MAX: usize = 128;
 
+/// An identity, in bytes.
+pub const IDENTITY_BYTES_MAX: usize = 128;
+
 /// A display name, in bytes of UTF-8: 128 Latin letters, or 32 emoji.
 pub const DISPLAY_NAME_BYTES_MAX: usize = 128;
+
+/// What a token says about its participant for other programs, in bytes of UTF-8: everyone in the room is told.
+pub const METADATA_BYTES_MAX: usize = 1024;
+
+/// An access token, in bytes: with the longest names and metadata in it, it has about 3 KiB.
+pub const TOKEN_BYTES_MAX: usize = 4096;
+
+/// How far the clock of whoever made a token and the relay's may be apart, in either direction.
+pub const TOKEN_LEEWAY: Duration = Duration::from_secs(60);
+
+/// A secret that tokens are signed with, in bytes, at least: as many as HMAC-SHA256 puts out (RFC 7518, section 3.2).
+pub const SECRET_BYTES_MIN: usize = 32;
+
+/// A file with keys, in bytes: a thousand of them fit.
+pub const KEY_FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// How often the files with keys are looked at: a key that was taken out opens no session a second later.
+pub const KEY_POLL_INTERVAL: Duration = Duration::from_millis(500);
+
+/// The ticket that brings a participant back to its seat, in bytes: the longest there is has 172.
+pub const TICKET_BYTES_MAX: usize = 256;
 
 /// A codec's name, in bytes: the longest in the WebCodecs registry have about 40.
 pub const CODEC_BYTES_MAX: usize = 64;

@@ -18,7 +18,7 @@ pub use control::{
     TrackMedia, TrackSource, Welcome,
 };
 pub use media::{AudioLevel, Datagram, HEADER_BYTES, HeaderError, MediaHeader};
-pub use names::{DisplayName, NameError, ParticipantId, RoomName, TrackId};
+pub use names::{DisplayName, Identity, NameError, ParticipantId, RoomName, TrackId};
 pub use reason::{CloseReason, DropReason, RefuseReason};
 pub use stream::{MessageBuffer, OversizedMessage, StreamKind, delimit};
 

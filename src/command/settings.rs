@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::Args;
 use serde::Deserialize;
-use tertulia::config::{CertificateSource, Config};
+use tertulia::config::{CertificateSource, Config, KeySources};
 use tertulia::limits::Limits;
 
 /// Declares every setting once: as an option of the command line, as a key of the file, and how the two combine.
@@ -43,6 +43,13 @@ settings! {
     /// Where the development certificate is kept [default: certs]
     #[arg(long, value_name = "DIRECTORY")]
     certificate_dir: PathBuf,
+    /// The keys that access tokens are checked with, a TOML file: `tertulia token --help` says how to make one [default: none,
+    /// everyone may come in]
+    #[arg(long, value_name = "FILE")]
+    keys: PathBuf,
+    /// More such keys, public ones: a JSON Web Key Set (RFC 7517)
+    #[arg(long, value_name = "FILE")]
+    jwks: PathBuf,
     /// What is logged: error, warn, info, debug, trace, or a filter like `info,tertulia::relay=debug` [default: info]
     #[arg(long, value_name = "FILTER")]
     log: String,
@@ -126,7 +133,8 @@ impl Settings {
             Some(address) => resolve("listen", address)?[0],
         };
         let certificate = self.certificate_source(default.certificate)?;
-        Ok(Config { listen, http, certificate, limits: self.limits()? })
+        let keys = KeySources { keys: self.keys.clone(), jwks: self.jwks.clone() };
+        Ok(Config { listen, http, certificate, keys, limits: self.limits()? })
     }
 
     fn certificate_source(&self, default: CertificateSource) -> anyhow::Result<CertificateSource> {

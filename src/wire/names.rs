@@ -3,7 +3,7 @@ use std::fmt;
 use bincode::{Decode, Encode};
 use thiserror::Error;
 
-use crate::limits::{DISPLAY_NAME_BYTES_MAX, ROOM_NAME_BYTES_MAX};
+use crate::limits::{DISPLAY_NAME_BYTES_MAX, IDENTITY_BYTES_MAX, ROOM_NAME_BYTES_MAX};
 
 /// A participant's number in its room: given by the relay, never reused while the room lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
@@ -61,12 +61,8 @@ impl RoomName {
     /// # Errors
     /// [`NameError`] says what is wrong with it.
     pub fn parse(name: &str) -> Result<Self, NameError> {
-        check_length(name, ROOM_NAME_BYTES_MAX)?;
-        let allowed = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
-        match name.chars().find(|c| !allowed(c)) {
-            Some(c) => Err(NameError::Forbidden(c)),
-            None => Ok(Self(name.to_owned())),
-        }
+        check_plain(name, ROOM_NAME_BYTES_MAX)?;
+        Ok(Self(name.to_owned()))
     }
 
     /// The room that a URL path names: `/`, `/ws` and the empty path are the lobby, `/standup` and `/r/standup` are `standup`.
@@ -88,6 +84,33 @@ impl RoomName {
 }
 
 impl fmt::Display for RoomName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Who somebody is, as a token says it (`sub`): 1 to 128 of the same characters as in a [`RoomName`]. Two sessions with one
+/// identity are the same person.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Identity(String);
+
+impl Identity {
+    /// Checks an identity that a remote gave.
+    ///
+    /// # Errors
+    /// [`NameError`] says what is wrong with it.
+    pub fn parse(identity: &str) -> Result<Self, NameError> {
+        check_plain(identity, IDENTITY_BYTES_MAX)?;
+        Ok(Self(identity.to_owned()))
+    }
+
+    /// The identity as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -124,6 +147,12 @@ impl fmt::Display for DisplayName {
     }
 }
 
+fn check_plain(name: &str, max: usize) -> Result<(), NameError> {
+    check_length(name, max)?;
+    let allowed = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    name.chars().find(|c| !allowed(c)).map_or(Ok(()), |c| Err(NameError::Forbidden(c)))
+}
+
 fn check_length(name: &str, max: usize) -> Result<(), NameError> {
     match name.len() {
         0 => Err(NameError::Empty),
@@ -143,9 +172,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn room_names() {
+    fn room_names_and_identities() {
         for good in ["lobby", "a", "Stand-up_2026", &"x".repeat(128)] {
             assert_eq!(RoomName::parse(good).unwrap().as_str(), good);
+            assert_eq!(Identity::parse(good).unwrap().as_str(), good);
         }
         for (bad, why) in [
             ("", NameError::Empty),
@@ -157,6 +187,7 @@ mod tests {
             ("a\0", NameError::Forbidden('\0')),
         ] {
             assert_eq!(RoomName::parse(bad), Err(why), "{bad:?}");
+            assert_eq!(Identity::parse(bad), Err(why), "{bad:?}");
         }
     }
 

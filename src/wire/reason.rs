@@ -76,6 +76,10 @@ reasons! {
         UnexpectedMessage = "unexpected_message", "The message is not allowed at this point";
         NotText = "not_text", "A plain WebSocket client can send text messages only";
         Internal = "internal", "The relay made a mistake; connect again";
+        TokenMissing = "token_missing", "This relay wants an access token; get one where you got the link to the meeting";
+        TokenInvalid = "token_invalid", "The access token is not valid for this room; get a new one";
+        TokenExpired = "token_expired", "The access token has expired; get a new one";
+        TokenClock = "token_clock", "The access token is not valid yet; check the clocks of the relay and of whoever made the token";
     }
 }
 
@@ -104,7 +108,17 @@ impl CloseReason {
 
     /// Whether connecting again can help.
     pub const fn is_final(self) -> bool {
-        matches!(self, Self::Left | Self::VersionUnsupported | Self::RoomName | Self::DisplayName | Self::RefusedByHost)
+        matches!(
+            self,
+            Self::Left
+                | Self::VersionUnsupported
+                | Self::RoomName
+                | Self::DisplayName
+                | Self::RefusedByHost
+                | Self::TokenMissing
+                | Self::TokenInvalid
+                | Self::TokenExpired
+        )
     }
 }
 

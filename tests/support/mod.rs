@@ -55,6 +55,7 @@ impl TestRelay {
             http: vec!["127.0.0.1:0".parse().unwrap()],
             certificate: CertificateSource::Development { directory: certificates.path().into() },
             limits,
+            ..Config::default()
         };
         Self { relay: Relay::start_with(config, callbacks).unwrap(), _certificates: certificates }
     }

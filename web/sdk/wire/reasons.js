@@ -7,6 +7,7 @@ export const CLOSE_REASONS = Object.freeze([
   'left', 'connection_lost', 'shutting_down', 'malformed', 'too_large', 'version_unsupported', 'join_timeout',
   'handshake_timeout', 'idle_timeout', 'slow_consumer', 'room_full', 'rooms_full', 'room_name', 'display_name',
   'refused_by_host', 'unexpected_stream', 'unexpected_message', 'not_text', 'internal',
+  'token_missing', 'token_invalid', 'token_expired', 'token_clock',
 ]);
 
 export const REFUSE_REASONS = Object.freeze([
@@ -15,7 +16,10 @@ export const REFUSE_REASONS = Object.freeze([
 ]);
 
 /** Close reasons that connecting again in the same way cannot mend. */
-const FINAL = new Set(['left', 'version_unsupported', 'room_name', 'display_name', 'refused_by_host']);
+const FINAL = new Set([
+  'left', 'version_unsupported', 'room_name', 'display_name', 'refused_by_host', 'token_missing', 'token_invalid',
+  'token_expired',
+]);
 
 /** @param {string} reason */
 export function isFinal(reason) {

@@ -1,0 +1,73 @@
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::keys::KeyProblem;
+use super::public_key::{Algorithm, PublicKey};
+
+#[derive(Deserialize)]
+struct KeySet {
+    keys: Vec<Value>,
+}
+
+/// One key (RFC 7517, section 4; RFC 7518, section 6; RFC 8037, section 2).
+#[derive(Deserialize)]
+struct Key {
+    kid: String,
+    kty: String,
+    #[serde(default)]
+    crv: String,
+    alg: Option<String>,
+    r#use: Option<String>,
+    #[serde(default)]
+    n: String,
+    #[serde(default)]
+    e: String,
+    #[serde(default)]
+    x: String,
+    #[serde(default)]
+    y: String,
+}
+
+/// The keys of a set that can check a token, by `kid`. The others are passed over (RFC 7517, section 5).
+pub(super) fn read(json: &str) -> Result<Vec<(String, PublicKey)>, KeyProblem> {
+    let set: KeySet = serde_json::from_str(json).map_err(|_| KeyProblem::Jwks)?;
+    let keys = set.keys.into_iter().filter_map(|value| Key::deserialize(value).ok());
+    let keys: Vec<_> = keys.filter_map(|key| Some((key.algorithm()?, key))).collect();
+    if keys.is_empty() {
+        return Err(KeyProblem::Jwks);
+    }
+    let read = |(algorithm, key): (Algorithm, Key)| match key.read(algorithm) {
+        Ok(public) => Ok((key.kid, public)),
+        Err(problem) => Err(KeyProblem::Key { kid: key.kid, problem }),
+    };
+    keys.into_iter().map(read).collect()
+}
+
+impl Key {
+    /// What it checks, if it is one of ours and meant for signatures.
+    fn algorithm(&self) -> Option<Algorithm> {
+        let algorithm = match (&*self.kty, &*self.crv) {
+            ("EC", "P-256") => Algorithm::Es256,
+            ("RSA", _) => Algorithm::Rs256,
+            ("OKP", "Ed25519") => Algorithm::EdDsa,
+            _ => return None,
+        };
+        let is_named = self.alg.as_deref().is_none_or(|name| name == algorithm.name());
+        let is_for_signatures = self.r#use.as_deref().is_none_or(|purpose| purpose == "sig");
+        (is_named && is_for_signatures).then_some(algorithm)
+    }
+
+    fn read(&self, algorithm: Algorithm) -> Result<PublicKey, &'static str> {
+        let decode = |text: &str| URL_SAFE_NO_PAD.decode(text).map_err(|_| "a member is not base64url");
+        match algorithm {
+            Algorithm::Es256 => {
+                let (x, y) = (decode(&self.x)?, decode(&self.y)?);
+                PublicKey::p256(&[&[4], &*x, &*y].concat())
+            }
+            Algorithm::Rs256 => PublicKey::rsa(&decode(&self.n)?, &decode(&self.e)?),
+            Algorithm::EdDsa => PublicKey::ed25519(&decode(&self.x)?),
+        }
+    }
+}
