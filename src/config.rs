@@ -14,8 +14,19 @@ pub struct Config {
     pub http: Vec<SocketAddr>,
     /// What the relay proves its name with.
     pub certificate: CertificateSource,
+    /// Where chat is kept.
+    pub history: HistoryPlace,
     /// The bounds.
     pub limits: Limits,
+}
+
+/// Where chat is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HistoryPlace {
+    /// In memory, as long as the relay runs.
+    Memory,
+    /// In a file in this directory, which is made if there is none. One relay at a time can use it.
+    Directory(PathBuf),
 }
 
 /// Where the certificate comes from.
@@ -56,6 +67,7 @@ impl Default for Config {
             listen: (Ipv6Addr::UNSPECIFIED, Self::PORT).into(),
             http: Self::localhost(Self::HTTP_PORT),
             certificate: CertificateSource::Development { directory: "certs".into() },
+            history: HistoryPlace::Directory("data".into()),
             limits: Limits::default(),
         }
     }

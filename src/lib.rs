@@ -34,7 +34,7 @@
 
 pub mod client;
 pub mod config;
-mod history;
+pub mod history;
 mod http;
 pub mod limits;
 pub mod media;
