@@ -16,6 +16,8 @@ pub struct Config {
     pub certificate: CertificateSource,
     /// The keys that access tokens are checked with. None: the relay is open, and everyone may come in.
     pub keys: KeySources,
+    /// Where chat is kept.
+    pub history: HistoryPlace,
     /// The bounds.
     pub limits: Limits,
 }
@@ -35,6 +37,15 @@ impl KeySources {
     pub fn is_empty(&self) -> bool {
         self.keys.is_none() && self.jwks.is_none()
     }
+}
+
+/// Where chat is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HistoryPlace {
+    /// In memory, as long as the relay runs.
+    Memory,
+    /// In a file in this directory, which is made if there is none. One relay at a time can use it.
+    Directory(PathBuf),
 }
 
 /// Where the certificate comes from.
@@ -76,6 +87,7 @@ impl Default for Config {
             http: Self::localhost(Self::HTTP_PORT),
             certificate: CertificateSource::Development { directory: "certs".into() },
             keys: KeySources::default(),
+            history: HistoryPlace::Directory("data".into()),
             limits: Limits::default(),
         }
     }

@@ -36,7 +36,7 @@
 pub mod auth;
 pub mod client;
 pub mod config;
-mod history;
+pub mod history;
 mod http;
 pub mod limits;
 pub mod media;

@@ -68,6 +68,28 @@ pub const CHAT_PENDING_MAX: usize = 1024;
 /// Chat messages of a room whose ids are remembered, to recognise a repetition.
 pub const CHAT_IDS_MAX: usize = 1000;
 
+/// Chat messages, and other changes of what is kept, that share one transaction of the history and so one sync: a sync takes
+/// as long as encoding about a thousand messages.
+pub const HISTORY_BATCH_MESSAGES_MAX: usize = 1024;
+
+/// Chat that shares one transaction of the history, in bytes: it is in memory twice until it is written.
+pub const HISTORY_BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Messages that one transaction of the history takes out of a room, beside one for each that it puts in.
+pub const HISTORY_REMOVALS_MAX: usize = 1024;
+
+/// Idle rooms that one transaction of the history forgets.
+pub const HISTORY_FORGOTTEN_MAX: usize = 4;
+
+/// What the history's database keeps of its file in memory, in bytes: the inner nodes of some gigabytes of chat.
+pub const HISTORY_CACHE_BYTES: usize = 16 * 1024 * 1024;
+
+/// How often the history looks for chat that is too old, while nothing else happens.
+pub const HISTORY_TIDY_INTERVAL: Duration = Duration::from_hours(1);
+
+/// How long after a failure the history tries again to keep what it was told to note, while nothing else happens.
+pub const HISTORY_RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Connections from which the first message has not come yet. One that waits costs about 50 KiB.
 pub const CONNECTIONS_PENDING_MAX: usize = 1024;
 
@@ -164,6 +186,8 @@ pub struct Limits {
     pub history_bytes: u32,
     /// Rooms whose chat is kept while nobody is in them.
     pub history_rooms: u32,
+    /// Days for which a chat message is kept; 0: no bound by age.
+    pub history_days: u32,
     /// Media datagrams per second that one participant may send.
     pub media_datagrams_per_second: u32,
     /// Media bits per second that one participant may send.
@@ -190,6 +214,7 @@ impl Default for Limits {
             history_messages: 1000,
             history_bytes: 1024 * 1024,
             history_rooms: 1000,
+            history_days: 30,
             media_datagrams_per_second: 1500,
             media_bits_per_second: 6_000_000,
             outbox_bytes: 256 * 1024,

@@ -34,6 +34,9 @@ pub enum StartError {
     /// There is no certificate.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
+    /// Chat cannot be kept.
+    #[error(transparent)]
+    History(#[from] crate::history::HistoryError),
     /// The operating system refused a thread, a runtime or the QUIC endpoint.
     #[error("the relay could not start: {0}")]
     Thread(#[from] io::Error),
@@ -75,11 +78,14 @@ impl Relay {
             Sockets::endpoint(udp, &certificates)?
         };
         let metrics = Arc::new(Metrics::default());
+        let (history, outcomes) = crate::history::History::start(config.history.clone(), config.limits)?;
         let (stop, stopping) = watch::channel(false);
         let (ended, stopped) = oneshot::channel();
 
         let part = listen::Part {
             config,
+            history,
+            outcomes,
             callbacks,
             certificates: certificates.clone(),
             metrics: metrics.clone(),

@@ -5,6 +5,7 @@
 
 mod chat;
 mod event;
+mod notes;
 mod participant;
 mod track;
 
@@ -12,11 +13,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub use event::{Audience, Input, JoinRequest, Output, SessionKey};
+pub use notes::{Ids, RemovedIdentity, RoomNotes};
 
 use crate::limits::{Limits, Rate};
 use crate::now::Now;
 use crate::wire::{
-    ChatMessage, ChatPosition, ClientMessage, CloseReason, ParticipantId, ParticipantKind, RefuseReason, RoomName,
+    ChatPosition, ClientMessage, CloseReason, MessageId, ParticipantId, ParticipantKind, RefuseReason, RoomName,
     ServerMessage, TrackId,
 };
 use chat::Chat;
@@ -36,31 +38,28 @@ pub struct Room {
 }
 
 impl Room {
-    /// An empty room whose chat goes on at `chat`, after the messages that are `kept`.
-    ///
-    /// Repetitions of those are still recognised, and who wrote or got one keeps its id for itself: a newcomer under an old
-    /// id would be sent what was said to someone else in private.
-    pub fn new<'a>(
-        name: RoomName,
-        limits: Limits,
-        chat: ChatPosition,
-        kept: impl Iterator<Item = &'a ChatMessage>,
-    ) -> Self {
-        let mut chat = Chat::new(chat);
-        let mut participants_ever = 0;
-        for message in kept {
-            chat.remember(message);
-            participants_ever = participants_ever.max(message.from.0).max(message.to.map_or(0, |to| to.0));
-        }
+    /// An empty room that goes on where the history says.
+    pub fn new(name: RoomName, limits: Limits, chat: ChatPosition, notes: &RoomNotes) -> Self {
         Self {
             name,
             limits,
             participants: BTreeMap::new(),
             tracks: BTreeMap::new(),
-            chat,
-            participants_ever,
-            tracks_ever: 0,
+            chat: Chat::new(chat),
+            participants_ever: notes.ids.participants,
+            tracks_ever: notes.ids.tracks,
         }
+    }
+
+    /// Recognises a repetition of a message that is kept.
+    pub fn remember(&mut self, message_id: MessageId, sequence: u64, sent_at_ms: u64) {
+        self.chat.remember(message_id, sequence, sent_at_ms);
+    }
+
+    /// What has to be known after a restart.
+    pub fn notes(&self) -> RoomNotes {
+        let ids = Ids { participants: self.participants_ever, tracks: self.tracks_ever };
+        RoomNotes { ids, ..RoomNotes::default() }
     }
 
     /// Its name.

@@ -14,7 +14,7 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, SignatureScheme};
 use tertulia::client::{Event, Options, Room};
-use tertulia::config::{CertificateSource, Config};
+use tertulia::config::{CertificateSource, Config, HistoryPlace};
 use tertulia::limits::{FRAGMENTS_MAX, Limits, MESSAGE_BYTES_MAX};
 use tertulia::relay::Relay;
 use tertulia::wire::*;
@@ -55,9 +55,15 @@ impl House {
         let directory = std::env::temp_dir().join(format!("tertulia-bad-input-{}-{house}", std::process::id()));
         let any_port = "127.0.0.1:0".parse().unwrap();
         let certificate = CertificateSource::Development { directory: directory.clone() };
-        let relay =
-            Relay::start(Config { listen: any_port, http: vec![any_port], certificate, limits, ..Config::default() })
-                .unwrap();
+        let relay = Relay::start(Config {
+            listen: any_port,
+            http: vec![any_port],
+            certificate,
+            history: HistoryPlace::Memory,
+            limits,
+            ..Config::default()
+        })
+        .unwrap();
         let url = format!("ws://{}/r/house", relay.http_address().unwrap());
         let [ana, ben] = ["Ana", "Ben"].map(|name| {
             let options = Options { name: name.into(), ..Options::default() };

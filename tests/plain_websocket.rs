@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use tertulia::client::{Event, Options, Room};
-use tertulia::config::{CertificateSource, Config};
+use tertulia::config::{CertificateSource, Config, HistoryPlace};
 use tertulia::limits::Limits;
 use tertulia::relay::Relay;
 use tertulia::transport::Carrier;
@@ -40,9 +40,15 @@ impl House {
         let directory = std::env::temp_dir().join(format!("tertulia-plain-{}-{house}", std::process::id()));
         let any_port = "127.0.0.1:0".parse().unwrap();
         let certificate = CertificateSource::Development { directory: directory.clone() };
-        let relay =
-            Relay::start(Config { listen: any_port, http: vec![any_port], certificate, limits, ..Config::default() })
-                .unwrap();
+        let relay = Relay::start(Config {
+            listen: any_port,
+            http: vec![any_port],
+            certificate,
+            history: HistoryPlace::Memory,
+            limits,
+            ..Config::default()
+        })
+        .unwrap();
         Self { relay, directory }
     }
 

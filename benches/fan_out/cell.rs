@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use tertulia::config::{CertificateSource, Config};
+use tertulia::config::{CertificateSource, Config, HistoryPlace};
 use tertulia::relay::Relay;
 
 use super::cpu;
@@ -147,7 +147,13 @@ fn start_relay(system: System, parts: Parts) -> (Server, Load) {
     let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
     let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("fan_out");
     let certificate = CertificateSource::Development { directory };
-    let config = Config { listen: loopback, http: vec![loopback], certificate, ..Config::default() };
+    let config = Config {
+        listen: loopback,
+        http: vec![loopback],
+        certificate,
+        history: HistoryPlace::Memory,
+        ..Config::default()
+    };
     let relay = Relay::start(config).expect("the relay starts");
     let quic = relay.address();
     let http = relay.http_address().expect("HTTP is on");

@@ -3,9 +3,9 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde::Deserialize;
-use tertulia::config::{CertificateSource, Config, KeySources};
+use tertulia::config::{CertificateSource, Config, HistoryPlace, KeySources};
 use tertulia::limits::Limits;
 
 /// Declares every setting once: as an option of the command line, as a key of the file, and how the two combine.
@@ -50,6 +50,12 @@ settings! {
     /// More such keys, public ones: a JSON Web Key Set (RFC 7517)
     #[arg(long, value_name = "FILE")]
     jwks: PathBuf,
+    /// Where the relay keeps what has to survive a restart [default: data]
+    #[arg(long, value_name = "DIRECTORY")]
+    data_dir: PathBuf,
+    /// Where chat is kept: on `disk`, in --data-dir, or in `memory`, until the relay ends [default: disk]
+    #[arg(long, value_name = "PLACE")]
+    history: HistoryChoice,
     /// What is logged: error, warn, info, debug, trace, or a filter like `info,tertulia::relay=debug` [default: info]
     #[arg(long, value_name = "FILTER")]
     log: String,
@@ -86,6 +92,9 @@ settings! {
     /// Rooms whose chat is kept while nobody is in them [default: 1000]
     #[arg(long, value_name = "COUNT", help_heading = "Limits")]
     history_rooms: u32,
+    /// Days for which a chat message is kept; 0: no bound by age [default: 30]
+    #[arg(long, value_name = "DAYS", help_heading = "Limits")]
+    history_days: u32,
     /// Media datagrams per second that one participant may send [default: 1500]
     #[arg(long, value_name = "COUNT", help_heading = "Limits")]
     media_datagrams_per_second: u32,
@@ -98,6 +107,16 @@ settings! {
     /// Messages that wait for one participant, above which its session ends [default: 1000]
     #[arg(long, value_name = "COUNT", help_heading = "Limits")]
     outbox_messages: u32,
+}
+
+/// Where chat can be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HistoryChoice {
+    /// In the data directory.
+    Disk,
+    /// In memory, until the relay ends.
+    Memory,
 }
 
 impl Settings {
@@ -134,7 +153,16 @@ impl Settings {
         };
         let certificate = self.certificate_source(default.certificate)?;
         let keys = KeySources { keys: self.keys.clone(), jwks: self.jwks.clone() };
-        Ok(Config { listen, http, certificate, keys, limits: self.limits()? })
+        Ok(Config { listen, http, certificate, keys, history: self.history_place(), limits: self.limits()? })
+    }
+
+    fn history_place(&self) -> HistoryPlace {
+        match self.history {
+            Some(HistoryChoice::Memory) => HistoryPlace::Memory,
+            Some(HistoryChoice::Disk) | None => {
+                HistoryPlace::Directory(self.data_dir.clone().unwrap_or_else(|| "data".into()))
+            }
+        }
     }
 
     fn certificate_source(&self, default: CertificateSource) -> anyhow::Result<CertificateSource> {
@@ -161,6 +189,7 @@ impl Settings {
             history_messages: self.history_messages.unwrap_or(default.history_messages),
             history_bytes: self.history_bytes.unwrap_or(default.history_bytes),
             history_rooms: self.history_rooms.unwrap_or(default.history_rooms),
+            history_days: self.history_days.unwrap_or(default.history_days),
             media_datagrams_per_second: self.media_datagrams_per_second.unwrap_or(default.media_datagrams_per_second),
             media_bits_per_second: self.media_bits_per_second.unwrap_or(default.media_bits_per_second),
             outbox_bytes: self.outbox_bytes.unwrap_or(default.outbox_bytes),
@@ -239,6 +268,19 @@ mod tests {
     fn half_a_certificate_is_refused() {
         let settings = Settings { certificate: Some("a.pem".into()), ..Settings::default() };
         assert!(settings.config().unwrap_err().to_string().contains("--private-key"));
+    }
+
+    #[test]
+    fn chat_is_kept_on_disk_unless_memory_is_asked_for() {
+        for (text, place) in [
+            ("", HistoryPlace::Directory("data".into())),
+            ("data-dir = '/var/lib/tertulia'", HistoryPlace::Directory("/var/lib/tertulia".into())),
+            ("history = 'disk'", HistoryPlace::Directory("data".into())),
+            ("history = 'memory'\ndata-dir = 'elsewhere'", HistoryPlace::Memory),
+        ] {
+            assert_eq!(Settings::from_toml(text).unwrap().config().unwrap().history, place, "{text}");
+        }
+        assert!(Settings::from_toml("history = 'cloud'").is_err());
     }
 
     #[test]

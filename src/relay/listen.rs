@@ -30,6 +30,8 @@ const ARRIVALS_MAX: usize = 64;
 /// What the relay's thread is given.
 pub(super) struct Part {
     pub config: Config,
+    pub history: crate::history::History,
+    pub outcomes: mpsc::UnboundedReceiver<crate::history::Outcome>,
     pub callbacks: Callbacks,
     pub certificates: Arc<CertificateStore>,
     pub metrics: Arc<Metrics>,
@@ -39,8 +41,14 @@ pub(super) struct Part {
 
 /// Serves all sockets until the relay stops.
 pub(super) async fn serve(part: Part, endpoint: quinn::Endpoint, tls: TcpListener, plain: Vec<TcpListener>) {
-    let Part { config, callbacks, certificates, metrics, port, mut stopping } = part;
-    let shard = Shard::new(config.limits, metrics.clone(), callbacks);
+    let Part { config, history, mut outcomes, callbacks, certificates, metrics, port, mut stopping } = part;
+    let shard = Shard::new(config.limits, history, metrics.clone(), callbacks);
+    let told = shard.clone();
+    let telling = tokio::task::spawn_local(async move {
+        while let Some(outcome) = outcomes.recv().await {
+            told.stored(outcome);
+        }
+    });
     let (arrivals, mut arrived) = mpsc::channel(ARRIVALS_MAX);
     let site = http::Site::new(metrics, certificates.clone(), port, arrivals);
     let mut http = JoinSet::new();
@@ -74,6 +82,8 @@ pub(super) async fn serve(part: Part, endpoint: quinn::Endpoint, tls: TcpListene
     endpoint.close(u32::from(CloseReason::ShuttingDown.code()).into(), CloseReason::ShuttingDown.label().as_bytes());
     // Lets the last packets leave; a remote that does not answer is not waited for.
     let _ = timeout(Duration::from_millis(500), endpoint.wait_idle()).await;
+    shard.history.stop().await;
+    telling.abort();
 }
 
 fn note_panic(shard: &Shard, ended: Result<(), tokio::task::JoinError>) {

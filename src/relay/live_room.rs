@@ -1,5 +1,5 @@
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -49,6 +49,7 @@ struct Member {
     outlet: Rc<Outlet>,
     ending: Rc<Ending>,
     replay: Option<Replay>,
+    first_kept: u64,
 }
 
 /// History that a member is still to be sent.
@@ -56,6 +57,7 @@ struct Member {
 struct Replay {
     after: u64,
     through: u64,
+    fetching: bool,
 }
 
 /// The task that waits for the room's next timeout; ends with it.
@@ -114,16 +116,13 @@ impl LiveRoom {
 
     /// Tells the room what happened and carries out what it decides, and what follows from that.
     pub fn handle(&mut self, shard: &Rc<Shard>, input: Input) {
-        let mut inputs = VecDeque::from([input]);
-        while let Some(input) = inputs.pop_front() {
-            for output in self.room.handle(shard.now(), input) {
-                inputs.extend(self.apply(shard, output));
-            }
+        for output in self.room.handle(shard.now(), input) {
+            self.apply(shard, output);
         }
         self.arm_timer(shard);
     }
 
-    fn apply(&mut self, shard: &Rc<Shard>, output: Output) -> Option<Input> {
+    fn apply(&mut self, shard: &Rc<Shard>, output: Output) {
         match output {
             Output::Admitted { participant, participants, chat, .. } => {
                 self.admit(shard, participant, participants, chat);
@@ -133,9 +132,19 @@ impl LiveRoom {
             Output::Tell { to, message } => self.send(to, &Encoded::control(&message)),
             Output::Chat { to, message } => self.send(to, &Encoded::chat(&message)),
             Output::Deliver { to, message } => self.deliver(&to, &message),
-            Output::Store(message) => return Some(self.store(shard, message)),
-            Output::Replay { participant, after, through } => return self.replay(shard, participant, after, through),
-            Output::CaughtUp { participant, position } => self.caught_up(shard, participant, position),
+            Output::Store(message) => self.store(shard, message),
+            Output::Replay { participant, after, through } => {
+                if let Some(member) = self.members.get_mut(&participant) {
+                    member.replay = Some(Replay { after, through, fetching: false });
+                }
+                let (this, shard) = (self.this.clone(), shard.clone());
+                tokio::task::spawn_local(async move {
+                    if let Some(room) = this.upgrade() {
+                        Self::chat_drained(&room, &shard, participant).await;
+                    }
+                });
+            }
+            Output::CaughtUp { participant, position } => self.caught_up(participant, position),
             Output::RouteOpened { track, publisher } => {
                 if let Some(member) = self.members.get(&publisher) {
                     self.routes.open(track, member.slot);
@@ -154,7 +163,6 @@ impl LiveRoom {
             }
             Output::Close { participant, reason } => self.end(participant, reason),
         }
-        None
     }
 
     fn admit(&mut self, shard: &Shard, participant: ParticipantId, participants: u32, chat: ChatPosition) {
@@ -175,7 +183,13 @@ impl LiveRoom {
         joining.outlet.send_uncounted(&Encoded::control(&ServerMessage::Welcome(welcome)));
         let carrier = joining.outlet.carrier();
         info!(room = %self.room.name(), %participant, %carrier, remote = %joining.remote, protocol = VERSION, "joined");
-        let member = Member { slot, outlet: joining.outlet.clone(), ending: joining.ending.clone(), replay: None };
+        let member = Member {
+            slot,
+            outlet: joining.outlet.clone(),
+            ending: joining.ending.clone(),
+            replay: None,
+            first_kept: 0,
+        };
         self.members.insert(participant, member);
     }
 
@@ -240,49 +254,53 @@ impl LiveRoom {
         }
     }
 
-    fn store(&self, shard: &Shard, message: Arc<ChatMessage>) -> Input {
-        let through = message.sequence;
-        shard.history.borrow_mut().append(self.room.name(), message);
+    fn store(&self, shard: &Shard, message: Arc<ChatMessage>) {
+        shard.history.append(self.room.name(), message);
         shard.metrics.chat_messages.inc();
-        Input::Stored { through }
     }
 
-    fn replay(&mut self, shard: &Shard, participant: ParticipantId, after: u64, through: u64) -> Option<Input> {
-        self.members.get_mut(&participant)?.replay = Some(Replay { after, through });
-        self.replay_page(shard, participant)
-    }
-
-    /// Queues the next page of history for a member that is behind, once it has taken the one before.
-    fn replay_page(&mut self, shard: &Shard, participant: ParticipantId) -> Option<Input> {
-        let member = self.members.get_mut(&participant)?;
-        let replay = member.replay?;
-        let history = shard.history.borrow();
-        let page =
-            history.page(self.room.name(), participant, replay.after, replay.through, replay_page_bytes(&shard.limits));
-        for message in &page.messages {
-            member.note(member.outlet.send_chat(&EncodedChat::new(message)));
-        }
-        if page.through < replay.through {
-            member.replay = Some(Replay { after: page.through, ..replay });
-            return None;
-        }
-        member.replay = None;
-        Some(Input::Replayed { participant, through: replay.through })
+    pub fn notes(&self) -> crate::room::RoomNotes {
+        self.room.notes()
     }
 
     /// A member's chat outbox is empty: there is room for more history.
-    pub fn chat_drained(&mut self, shard: &Rc<Shard>, participant: ParticipantId) {
-        let idle = self.members.get(&participant).is_none_or(|member| member.replay.is_none());
-        if !idle && let Some(input) = self.replay_page(shard, participant) {
-            self.handle(shard, input);
+    pub async fn chat_drained(this: &Rc<RefCell<Self>>, shard: &Rc<Shard>, participant: ParticipantId) {
+        let (name, replay) = {
+            let mut room = this.borrow_mut();
+            let name = room.name().clone();
+            let Some(replay) = room.members.get_mut(&participant).and_then(|member| member.replay.as_mut()) else {
+                return;
+            };
+            if std::mem::replace(&mut replay.fetching, true) {
+                return;
+            }
+            (name, *replay)
+        };
+        let bytes_max = replay_page_bytes(&shard.limits);
+        let page = shard.history.page(name, participant, replay.after, replay.through, bytes_max).await;
+        let mut room = this.borrow_mut();
+        let Some(member) = room.members.get_mut(&participant) else {
+            return;
+        };
+        let Ok(page) = page else {
+            member.ending.request(CloseReason::Internal);
+            return;
+        };
+        for message in &page.messages {
+            member.note(member.outlet.send_chat(&EncodedChat::new(message)));
         }
+        member.first_kept = page.first_kept;
+        if page.through < replay.through {
+            member.replay = Some(Replay { after: page.through, fetching: false, ..replay });
+            return;
+        }
+        member.replay = None;
+        room.handle(shard, Input::Replayed { participant, through: replay.through });
     }
 
-    fn caught_up(&self, shard: &Shard, participant: ParticipantId, position: ChatPosition) {
-        let history = shard.history.borrow();
-        let page = history.page(self.room.name(), participant, position.sequence, position.sequence, 0);
-        let message = ServerChat::CaughtUp { position, first_kept: page.first_kept };
-        self.send(Audience::One(participant), &Encoded::chat(&message));
+    fn caught_up(&self, participant: ParticipantId, position: ChatPosition) {
+        let first_kept = self.members.get(&participant).map_or(0, |member| member.first_kept);
+        self.send(Audience::One(participant), &Encoded::chat(&ServerChat::CaughtUp { position, first_kept }));
     }
 
     pub fn refuse_chat(&self, from: ParticipantId, message: &ClientChat) {

@@ -20,7 +20,7 @@ pub(super) async fn serve(shard: Rc<Shard>, socket: WebSocket, remote: SocketAdd
     let outlet = Rc::new(Outlet::plain(&shard.limits));
     let mut writer = std::pin::pin!(maybe_done(write(sink, &outlet)));
     let request = JoinRequest { name: None, kind: ParticipantKind::Plain, auto_subscribe: false, chat_after: None };
-    let reason = match shard.join(SeatRequest { room, request, outlet: outlet.clone(), remote }) {
+    let reason = match shard.join(SeatRequest { room, request, outlet: outlet.clone(), remote }).await {
         Err(reason) => reason,
         Ok(seat) => {
             let reason = tokio::select! {

@@ -82,10 +82,11 @@ async fn join(shard: &Rc<Shard>, session: &Rc<QuicSession>, remote: SocketAddr) 
     let first_message =
         first_message.map_err(|_| CloseReason::JoinTimeout).and_then(|read| read.map_err(|error| error.close_reason()));
     let outlet = Rc::new(Outlet::quic(session.carrier(), session.connection().clone(), &shard.limits));
-    let seat = first_message.and_then(|message| {
-        let (room, request) = seat_request(&message)?;
-        shard.join(SeatRequest { room, request, outlet, remote })
-    });
+    let wanted = first_message.and_then(|message| seat_request(&message));
+    let seat = match wanted {
+        Ok((room, request)) => shard.join(SeatRequest { room, request, outlet, remote }).await,
+        Err(reason) => Err(reason),
+    };
     match seat {
         Ok(seat) => Ok(Joined { seat, streams, control: (send, receive), chat }),
         Err(reason) => Err((reason, Some(send))),

@@ -13,7 +13,7 @@ use super::callbacks::{Callbacks, Closed, Failed, Opened, Said, Subject, Verdict
 use super::live_room::{Joining, LiveRoom};
 use super::metrics::Metrics;
 use super::outlet::{Ending, Outlet};
-use crate::history::History;
+use crate::history::{History, Outcome};
 use crate::limits::Limits;
 use crate::media::Publisher;
 use crate::now::Now;
@@ -29,7 +29,7 @@ const EPOCH_MAX: u64 = (1 << 53) - 1;
 pub(super) struct Shard {
     pub limits: Limits,
     pub metrics: Arc<Metrics>,
-    pub history: RefCell<History>,
+    pub history: History,
     /// Where a run of datagrams is gathered while it is passed on.
     pub run: RefCell<Vec<Bytes>>,
     /// Connections whose first message has not come yet.
@@ -68,11 +68,11 @@ pub(super) struct SeatRequest {
 }
 
 impl Shard {
-    pub fn new(limits: Limits, metrics: Arc<Metrics>, callbacks: Callbacks) -> Rc<Self> {
+    pub fn new(limits: Limits, history: History, metrics: Arc<Metrics>, callbacks: Callbacks) -> Rc<Self> {
         Rc::new(Self {
             limits,
             metrics,
-            history: RefCell::new(History::new(limits)),
+            history,
             run: RefCell::default(),
             connections_pending: Cell::new(0),
             callbacks,
@@ -94,11 +94,11 @@ impl Shard {
     }
 
     /// Seats a session in a room, which opens if nobody is in it yet.
-    pub fn join(self: &Rc<Self>, wanted: SeatRequest) -> Result<Seat, CloseReason> {
+    pub async fn join(self: &Rc<Self>, wanted: SeatRequest) -> Result<Seat, CloseReason> {
         if *self.stopping.borrow() {
             return Err(CloseReason::ShuttingDown);
         }
-        let room = self.open_room(&wanted.room)?;
+        let room = self.open_room(&wanted.room).await?;
         let seat = self.seat(&room, wanted);
         if seat.is_err() {
             self.close_if_empty(&room);
@@ -130,7 +130,7 @@ impl Shard {
         })
     }
 
-    fn open_room(self: &Rc<Self>, name: &RoomName) -> Result<Rc<RefCell<LiveRoom>>, CloseReason> {
+    async fn open_room(self: &Rc<Self>, name: &RoomName) -> Result<Rc<RefCell<LiveRoom>>, CloseReason> {
         if let Some(room) = self.rooms.borrow().get(name) {
             return Ok(room.clone());
         }
@@ -140,11 +140,17 @@ impl Shard {
         if self.callbacks.open(|| Opened { room: name.clone(), subject: Subject::Room }) == Verdict::Refuse {
             return Err(CloseReason::RefusedByHost);
         }
-        let room = {
-            let mut history = self.history.borrow_mut();
-            let chat = history.open(name, rand::random_range(1..=EPOCH_MAX));
-            LiveRoom::new(Room::new(name.clone(), self.limits, chat, history.kept(name)))
-        };
+        let epoch = rand::random_range(1..=EPOCH_MAX);
+        let opened = self.history.open(name.clone(), epoch, self.now().unix_ms).await;
+        let opened = opened.map_err(|_| CloseReason::Internal)?;
+        if let Some(room) = self.rooms.borrow().get(name) {
+            return Ok(room.clone());
+        }
+        let mut room = Room::new(name.clone(), self.limits, opened.position, &opened.notes);
+        for recent in &opened.recent {
+            room.remember(recent.message_id, recent.sequence, recent.sent_at_ms);
+        }
+        let room = LiveRoom::new(room);
         self.rooms.borrow_mut().insert(name.clone(), room.clone());
         self.metrics.rooms.inc();
         Ok(room)
@@ -155,9 +161,21 @@ impl Shard {
         if !room.borrow().is_empty() || self.rooms.borrow_mut().remove(&name).is_none() {
             return;
         }
-        self.history.borrow_mut().close(&name, self.now().since_start);
+        let notes = room.borrow().notes();
+        self.history.close(&name, notes, self.now().unix_ms);
         self.metrics.rooms.dec();
         self.callbacks.close(|| Closed { room: name, subject: Subject::Room, reason: None });
+    }
+
+    /// Tells a room what came of its messages.
+    pub fn stored(self: &Rc<Self>, outcome: Outcome) {
+        let Outcome::Stored { room, through } = outcome else {
+            return;
+        };
+        let room = self.rooms.borrow().get(&room).cloned();
+        if let Some(room) = room {
+            room.borrow_mut().handle(self, Input::Stored { through });
+        }
     }
 
     /// Notes that a connection never became a session, or that a session failed.
@@ -220,7 +238,7 @@ impl Seat {
     pub async fn feed_history(&self) -> CloseReason {
         loop {
             self.outlet.chat_drained().await;
-            self.room.borrow_mut().chat_drained(&self.shard, self.participant);
+            LiveRoom::chat_drained(&self.room, &self.shard, self.participant).await;
         }
     }
 

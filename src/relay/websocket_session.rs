@@ -78,10 +78,11 @@ async fn converse(
         first = timeout(HANDSHAKE_TIMEOUT, first_control_message(shard, stream)) => first,
         () = shard.stop_requested() => Ok(Err(CloseReason::ShuttingDown)),
     };
-    let seat = first.unwrap_or(Err(CloseReason::JoinTimeout)).and_then(|message| {
-        let (room, request) = seat_request(&message)?;
-        shard.join(SeatRequest { room, request, outlet: outlet.clone(), remote })
-    });
+    let wanted = first.unwrap_or(Err(CloseReason::JoinTimeout)).and_then(|message| seat_request(&message));
+    let seat = match wanted {
+        Ok((room, request)) => shard.join(SeatRequest { room, request, outlet: outlet.clone(), remote }).await,
+        Err(reason) => Err(reason),
+    };
     let seat = match seat {
         Ok(seat) => seat,
         Err(reason) => return reason,

@@ -62,14 +62,14 @@ impl Chat {
         ChatPosition { epoch: self.epoch, sequence: self.delivered }
     }
 
-    pub fn remember(&mut self, message: &ChatMessage) {
+    pub fn remember(&mut self, message_id: MessageId, sequence: u64, sent_at_ms: u64) {
         if self.known_in_order.len() == CHAT_IDS_MAX
             && let Some(oldest) = self.known_in_order.pop_front()
         {
             self.known.remove(&oldest);
         }
-        self.known_in_order.push_back(message.message_id);
-        self.known.insert(message.message_id, Known { sequence: message.sequence, sent_at_ms: message.sent_at_ms });
+        self.known_in_order.push_back(message_id);
+        self.known.insert(message_id, Known { sequence, sent_at_ms });
     }
 }
 
@@ -126,7 +126,7 @@ impl Room {
             to,
             body,
         });
-        self.chat.remember(&message);
+        self.chat.remember(message_id, message.sequence, message.sent_at_ms);
         self.chat.pending.push_back(message.clone());
         out.push(Output::Store(message));
         Ok(())

@@ -29,6 +29,7 @@ const LIMITS: Limits = Limits {
     history_messages: 1000,
     history_bytes: 1 << 20,
     history_rooms: 1,
+    history_days: 0,
     media_datagrams_per_second: 1500,
     media_bits_per_second: 6_000_000,
     outbox_bytes: 1 << 18,
@@ -37,7 +38,7 @@ const LIMITS: Limits = Limits {
 
 /// A room whose chat stands at number 40 of epoch 7.
 fn empty_room() -> Room {
-    Room::new(RoomName::parse("team").unwrap(), LIMITS, position(40), std::iter::empty())
+    Room::new(RoomName::parse("team").unwrap(), LIMITS, position(40), &RoomNotes::default())
 }
 
 fn position(sequence: u64) -> ChatPosition {
@@ -665,29 +666,23 @@ fn what_comes_after_its_participant_has_left_is_passed_over() {
 
 #[test]
 fn a_room_that_opens_again_keeps_the_ids_of_what_is_kept() {
-    let kept = ChatMessage {
-        sequence: 40,
-        message_id: MessageId([9; 16]),
-        sent_at_ms: 5,
-        from: ParticipantId(3),
-        from_name: "Ana".into(),
-        to: Some(ParticipantId(7)),
-        body: "hello".into(),
-    };
-    let mut room = Room::new(RoomName::parse("team").unwrap(), LIMITS, position(40), [&kept].into_iter());
+    let notes = RoomNotes { ids: Ids { participants: 7, tracks: 0 }, ..RoomNotes::default() };
+    let mut room = Room::new(RoomName::parse("team").unwrap(), LIMITS, position(40), &notes);
+    let message_id = MessageId([9; 16]);
+    room.remember(message_id, 40, 5);
     let request = JoinRequest { name: None, kind: ParticipantKind::Meeting, auto_subscribe: true, chat_after: None };
     let now = Now::after(Duration::ZERO);
     let joined = room.handle(now, Input::Join { session: SessionKey(1), request });
     assert!(matches!(joined[0], Output::Admitted { participant: ParticipantId(8), .. }), "{joined:?}");
-    let again = ClientChat::Send { message_id: kept.message_id, to: None, body: "hello".into() };
+    let again = ClientChat::Send { message_id, to: None, body: "hello".into() };
     let repeated = room.handle(now, Input::Chat { from: ParticipantId(8), message: again });
-    let accepted = ServerChat::Accepted { message_id: kept.message_id, sequence: 40, sent_at_ms: 5 };
+    let accepted = ServerChat::Accepted { message_id, sequence: 40, sent_at_ms: 5 };
     assert_eq!(repeated, [Output::chat(ParticipantId(8), accepted)]);
 }
 
 #[test]
 fn requests_beyond_the_rate_are_refused_and_reach_nobody_else() {
-    let mut room = Room::new(RoomName::parse("team").unwrap(), LIMITS, position(0), std::iter::empty());
+    let mut room = Room::new(RoomName::parse("team").unwrap(), LIMITS, position(0), &RoomNotes::default());
     let now = Now::after(Duration::ZERO);
     for session in 1..=2 {
         let request =

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use tertulia::client::{Certificates, Options, Room};
-use tertulia::config::{CertificateSource, Config};
+use tertulia::config::{CertificateSource, Config, HistoryPlace};
 use tertulia::limits::Limits;
 use tertulia::relay::{Callbacks, Relay};
 
@@ -54,6 +54,7 @@ impl TestRelay {
             listen: "127.0.0.1:0".parse().unwrap(),
             http: vec!["127.0.0.1:0".parse().unwrap()],
             certificate: CertificateSource::Development { directory: certificates.path().into() },
+            history: HistoryPlace::Memory,
             limits,
             ..Config::default()
         };

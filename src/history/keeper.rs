@@ -1,0 +1,390 @@
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+use tracing::{debug, info, warn};
+
+use super::head::{Head, Retention};
+use super::store::{Batch, Problem, Store};
+use super::{HistoryError, OpenedRoom, Outcome, Page, PageQuery, Recent};
+use crate::limits::{
+    CHAT_IDS_MAX, HISTORY_BATCH_BYTES_MAX, HISTORY_BATCH_MESSAGES_MAX, HISTORY_FORGOTTEN_MAX, HISTORY_RETRY_INTERVAL,
+    HISTORY_TIDY_INTERVAL, Limits,
+};
+use crate::room::RoomNotes;
+use crate::wire::{ChatMessage, ChatPosition, RoomName};
+
+/// What is asked of the history.
+#[derive(Debug)]
+pub enum Request {
+    Open { room: RoomName, new_epoch: u64, unix_ms: u64, answer: oneshot::Sender<Result<OpenedRoom, HistoryError>> },
+    Append { room: RoomName, message: Arc<ChatMessage> },
+    Page { query: PageQuery, answer: oneshot::Sender<Result<Page, HistoryError>> },
+    Note { room: RoomName, notes: RoomNotes },
+    Close { room: RoomName, notes: RoomNotes, unix_ms: u64 },
+    Flush { answer: oneshot::Sender<()> },
+    Stop { answer: oneshot::Sender<()> },
+}
+
+/// The history's thread: it decides what is kept, and groups it into transactions.
+#[derive(Debug)]
+pub struct Keeper {
+    store: Store,
+    limits: Limits,
+    outcomes: mpsc::UnboundedSender<Outcome>,
+    /// What waits for a transaction, in order.
+    queue: VecDeque<Request>,
+    /// The rooms that are open, and those that were closed while nothing could be written.
+    rooms: BTreeMap<RoomName, Live>,
+    /// The other rooms, by when they were used last.
+    idle: BTreeSet<(u64, RoomName)>,
+    /// Rooms whose head has to be written.
+    changed: BTreeSet<RoomName>,
+    /// Rooms whose last transaction failed.
+    unsure: BTreeSet<RoomName>,
+    failing: bool,
+}
+
+#[derive(Debug)]
+struct Live {
+    /// The messages as they are stored, the notes as they should be.
+    head: Head,
+    is_open: bool,
+}
+
+/// Who waits for the end of a transaction.
+#[derive(Debug, Default)]
+struct Waiting {
+    flushed: Vec<oneshot::Sender<()>>,
+    stopped: Option<oneshot::Sender<()>>,
+}
+
+impl Keeper {
+    pub fn new(
+        mut store: Store,
+        limits: Limits,
+        outcomes: mpsc::UnboundedSender<Outcome>,
+    ) -> Result<Self, HistoryError> {
+        let idle = store.rooms().map_err(HistoryError::Unreadable)?;
+        let idle = idle.into_iter().map(|(room, used)| (used, room)).collect();
+        Ok(Self {
+            store,
+            limits,
+            outcomes,
+            queue: VecDeque::new(),
+            rooms: BTreeMap::new(),
+            idle,
+            changed: BTreeSet::new(),
+            unsure: BTreeSet::new(),
+            failing: false,
+        })
+    }
+
+    /// Serves until it is stopped or nobody is left to ask.
+    pub async fn run(mut self, mut requests: mpsc::UnboundedReceiver<Request>) {
+        self.tidy();
+        loop {
+            if self.queue.is_empty() {
+                match timeout(self.patience(), requests.recv()).await {
+                    Ok(Some(request)) => self.take(request),
+                    Ok(None) => return,
+                    Err(_) => self.tidy(),
+                }
+            }
+            // Whatever came meanwhile shares the transaction, and pages do not wait for it.
+            while let Ok(request) = requests.try_recv() {
+                self.take(request);
+            }
+            let Waiting { flushed, stopped } = self.work();
+            for answer in flushed {
+                // Whoever waited may be gone.
+                let _ = answer.send(());
+            }
+            if let Some(answer) = stopped {
+                drop(self);
+                let _ = answer.send(());
+                return;
+            }
+        }
+    }
+
+    fn patience(&self) -> Duration {
+        if self.failing && !self.changed.is_empty() { HISTORY_RETRY_INTERVAL } else { HISTORY_TIDY_INTERVAL }
+    }
+
+    fn take(&mut self, request: Request) {
+        match request {
+            Request::Page { query, answer } => {
+                // Whoever asked may be gone.
+                let _ = answer.send(self.page(&query).map_err(HistoryError::Unreadable));
+            }
+            request => self.queue.push_back(request),
+        }
+    }
+
+    /// Takes as much as one transaction holds, and carries it out.
+    fn work(&mut self) -> Waiting {
+        let (mut batch, mut waiting) = (Batch::default(), Waiting::default());
+        let mut bytes = 0;
+        for _ in 0..HISTORY_BATCH_MESSAGES_MAX {
+            if bytes >= HISTORY_BATCH_BYTES_MAX || waiting.stopped.is_some() {
+                break;
+            }
+            let Some(request) = self.queue.pop_front() else {
+                break;
+            };
+            match request {
+                // It has to see what the transaction does.
+                Request::Open { .. } if !batch.is_empty() || !self.changed.is_empty() && !self.failing => {
+                    self.queue.push_front(request);
+                    break;
+                }
+                Request::Open { room, new_epoch, unix_ms, answer } => {
+                    // Whoever asked may be gone; the room is closed then.
+                    let _ = answer.send(self.open(room, new_epoch, unix_ms).map_err(HistoryError::Unreadable));
+                }
+                Request::Append { room, message } => {
+                    bytes += message.cost_bytes();
+                    self.append(&mut batch, room, message);
+                }
+                Request::Note { room, notes } => self.note(&mut batch, &room, notes),
+                Request::Close { room, notes, unix_ms } => self.close(&mut batch, &room, notes, unix_ms),
+                Request::Flush { answer } => waiting.flushed.push(answer),
+                Request::Stop { answer } => waiting.stopped = Some(answer),
+                Request::Page { .. } => unreachable!("pages are answered as they come"),
+            }
+        }
+        self.commit(batch);
+        waiting
+    }
+
+    fn open(&mut self, room: RoomName, new_epoch: u64, unix_ms: u64) -> Result<OpenedRoom, Problem> {
+        if !self.rooms.contains_key(&room) {
+            let stored = self.store.head(&room)?;
+            if let Some(head) = &stored {
+                self.idle.remove(&(head.used_unix_ms, room.clone()));
+            }
+            let head = stored.unwrap_or_else(|| Head::new(new_epoch, unix_ms));
+            self.rooms.insert(room.clone(), Live { head, is_open: true });
+        }
+        self.tidy_room(&room, unix_ms)?;
+        let recent = self.recent(&room)?;
+        let live = self.rooms.get_mut(&room).expect("it was put there");
+        live.is_open = true;
+        live.head.notes.removed.retain(|removed| removed.until_unix_ms > unix_ms);
+        let position = ChatPosition { epoch: live.head.epoch, sequence: live.head.last };
+        Ok(OpenedRoom { position, recent, notes: live.head.notes.clone() })
+    }
+
+    fn recent(&mut self, room: &RoomName) -> Result<Vec<Recent>, Problem> {
+        let last = self.rooms.get(room).map_or(0, |live| live.head.last);
+        let mut recent = Vec::new();
+        self.store.read(room, last.saturating_sub(CHAT_IDS_MAX as u64), last, &mut |message| {
+            let ChatMessage { message_id, sequence, sent_at_ms, from, .. } = *message;
+            recent.push(Recent { message_id, sequence, sent_at_ms, from });
+            ControlFlow::Continue(())
+        })?;
+        Ok(recent)
+    }
+
+    fn append(&self, batch: &mut Batch, room: RoomName, message: Arc<ChatMessage>) {
+        let Some(live) = self.rooms.get(&room) else {
+            let problem = "the room is not open".into();
+            self.tell(Outcome::NotStored { room, from: message.sequence, problem });
+            return;
+        };
+        let head = batch.heads.entry(room.clone()).or_insert_with(|| live.head.clone());
+        // What was appended behind a message that was not stored, before the room heard of it. The room's next attempt comes
+        // after all of these, so that none of them can take its place.
+        if message.sequence != head.last + 1 {
+            debug!(%room, sequence = message.sequence, expected = head.last + 1, "passed over");
+            return;
+        }
+        head.add(&message);
+        batch.messages.push((room, message));
+    }
+
+    fn note(&mut self, batch: &mut Batch, room: &RoomName, notes: RoomNotes) {
+        let Some(live) = self.rooms.get_mut(room) else {
+            return;
+        };
+        live.head.note(notes);
+        self.changed.insert(room.clone());
+        if let Some(head) = batch.heads.get_mut(room) {
+            head.note(live.head.notes.clone());
+        }
+    }
+
+    fn close(&mut self, batch: &mut Batch, room: &RoomName, notes: RoomNotes, unix_ms: u64) {
+        self.note(batch, room, notes);
+        if let Some(live) = self.rooms.get_mut(room) {
+            live.is_open = false;
+            live.head.used_unix_ms = live.head.used_unix_ms.max(unix_ms);
+            if let Some(head) = batch.heads.get_mut(room) {
+                head.used_unix_ms = head.used_unix_ms.max(unix_ms);
+            }
+        }
+    }
+
+    fn commit(&mut self, mut batch: Batch) {
+        self.complete(&mut batch);
+        if batch.is_empty() {
+            return;
+        }
+        let written = self.store.commit(&mut batch, &Retention::new(&self.limits, unix_ms()));
+        match written {
+            Ok(()) => self.committed(batch),
+            Err(problem) => self.not_committed(batch, &problem),
+        }
+    }
+
+    /// Adds what else is due: heads that changed, rooms that nobody misses, and the rooms that were idle for longest.
+    fn complete(&mut self, batch: &mut Batch) {
+        for room in &self.changed {
+            if let Some(live) = self.rooms.get(room) {
+                batch.heads.entry(room.clone()).or_insert_with(|| live.head.clone());
+            }
+        }
+        let is_closed = |room: &RoomName| self.rooms.get(room).is_some_and(|live| !live.is_open);
+        let void = batch.heads.extract_if(.., |room, head| head.is_void() && is_closed(room));
+        batch.forgotten = void.map(|(room, _)| room).collect();
+        let idle = self.idle.len() + batch.heads.keys().filter(|room| is_closed(room)).count();
+        let too_many = idle.saturating_sub(self.limits.history_rooms as usize).min(HISTORY_FORGOTTEN_MAX);
+        batch.forgotten.extend(self.idle.iter().take(too_many).map(|(_, room)| room.clone()));
+        batch.unsure = batch.heads.keys().filter(|room| self.unsure.contains(room)).cloned().collect();
+    }
+
+    fn committed(&mut self, batch: Batch) {
+        if std::mem::take(&mut self.failing) {
+            info!("chat is kept again");
+        }
+        let stored: BTreeSet<_> = batch.messages.into_iter().map(|(room, _)| room).collect();
+        for (room, head) in batch.heads {
+            self.changed.remove(&room);
+            self.unsure.remove(&room);
+            if stored.contains(&room) {
+                self.tell(Outcome::Stored { room: room.clone(), through: head.last });
+            }
+            let Some(live) = self.rooms.get_mut(&room) else {
+                continue;
+            };
+            if live.is_open {
+                live.head = head;
+            } else {
+                self.rooms.remove(&room);
+                self.idle.insert((head.used_unix_ms, room));
+            }
+        }
+        for room in batch.forgotten {
+            self.changed.remove(&room);
+            self.unsure.remove(&room);
+            self.rooms.remove(&room);
+            self.idle.retain(|(_, idle)| *idle != room);
+        }
+    }
+
+    fn not_committed(&mut self, batch: Batch, problem: &Problem) {
+        if !std::mem::replace(&mut self.failing, true) {
+            warn!(%problem, "chat cannot be kept");
+        }
+        let lost: BTreeSet<_> = batch.messages.into_iter().map(|(room, _)| room).collect();
+        self.unsure.extend(batch.heads.into_keys());
+        for room in lost {
+            if let Some(live) = self.rooms.get(&room) {
+                let from = live.head.last + 1;
+                self.tell(Outcome::NotStored { room, from, problem: problem.clone() });
+            }
+        }
+        self.give_up_closed();
+    }
+
+    /// While nothing can be written, rooms that were closed wait here, but not any number of them.
+    fn give_up_closed(&mut self) {
+        let closed = self.rooms.iter().filter(|(_, live)| !live.is_open);
+        let mut closed: Vec<_> = closed.map(|(room, live)| (live.head.used_unix_ms, room.clone())).collect();
+        let too_many = closed.len().saturating_sub(self.limits.history_rooms as usize);
+        closed.sort_unstable();
+        for (_, room) in closed.into_iter().take(too_many) {
+            self.rooms.remove(&room);
+            self.changed.remove(&room);
+            self.unsure.remove(&room);
+        }
+    }
+
+    fn page(&mut self, query: &PageQuery) -> Result<Page, Problem> {
+        let PageQuery { room, reader, after, through, bytes_max } = query;
+        let head = match self.rooms.get(room) {
+            Some(live) => Some(live.head.clone()),
+            None => self.store.head(room)?,
+        };
+        let Some(head) = head else {
+            return Ok(Page { messages: Vec::new(), through: *through, first_kept: through + 1 });
+        };
+        let mut page = Page { messages: Vec::new(), through: *through, first_kept: head.first };
+        let mut bytes = 0;
+        self.store.read(room, *after, (*through).min(head.last), &mut |message| {
+            if !message.concerns(*reader) {
+                return ControlFlow::Continue(());
+            }
+            if bytes > 0 && bytes + message.cost_bytes() > *bytes_max {
+                page.through = message.sequence - 1;
+                return ControlFlow::Break(());
+            }
+            bytes += message.cost_bytes();
+            page.messages.push(message);
+            ControlFlow::Continue(())
+        })?;
+        Ok(page)
+    }
+
+    /// Takes away what is too old, and tries again to write what could not be written.
+    fn tidy(&mut self) {
+        let now = unix_ms();
+        self.commit(Batch::default());
+        let rooms: Vec<_> = self.idle.iter().map(|(_, room)| room).chain(self.rooms.keys()).cloned().collect();
+        for room in rooms {
+            if let Err(problem) = self.tidy_room(&room, now) {
+                debug!(%room, %problem, "not tidied");
+            }
+        }
+    }
+
+    /// Takes away what is too old in one room.
+    fn tidy_room(&mut self, room: &RoomName, unix_ms: u64) -> Result<(), Problem> {
+        let retention = Retention::new(&self.limits, unix_ms);
+        while self.store.oldest(room)?.is_some_and(|oldest| retention.is_over(oldest.sent_at_ms)) {
+            let stored = match self.rooms.get(room) {
+                Some(live) => Some(live.head.clone()),
+                None => self.store.head(room)?,
+            };
+            let mut batch = Batch::default();
+            batch.heads.extend(stored.map(|head| (room.clone(), head)));
+            let kept = batch.heads.values().map(|head| head.messages).sum::<u32>();
+            if self.store.commit(&mut batch, &retention).is_err() {
+                // What is too old stays until something can be written again.
+                break;
+            }
+            if batch.heads.values().map(|head| head.messages).sum::<u32>() == kept {
+                break;
+            }
+            for (room, head) in batch.heads {
+                if let Some(live) = self.rooms.get_mut(&room) {
+                    live.head = head;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn tell(&self, outcome: Outcome) {
+        // Nobody listens any more when the relay has ended.
+        let _ = self.outcomes.send(outcome);
+    }
+}
+
+fn unix_ms() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis() as u64
+}
