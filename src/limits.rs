@@ -90,6 +90,12 @@ pub const HISTORY_TIDY_INTERVAL: Duration = Duration::from_hours(1);
 /// How long after a failure the history tries again to keep what it was told to note, while nothing else happens.
 pub const HISTORY_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Identities that were removed from a room and have to stay out: when there are more, the first ones may come back.
+pub const REMOVED_IDENTITIES_MAX: usize = 1000;
+
+/// Ids that are noted as given before they are, so that none is given twice after a crash.
+pub const IDS_RESERVED: u32 = 1024;
+
 /// Connections from which the first message has not come yet. One that waits costs about 50 KiB.
 pub const CONNECTIONS_PENDING_MAX: usize = 1024;
 
@@ -160,6 +166,15 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// After this long without anything to say, something is said to keep the session.
 pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(3);
 
+/// What happens when an identity joins a room that it is in already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SameIdentity {
+    /// The one who was there leaves.
+    Replace,
+    /// The one who comes is refused.
+    Refuse,
+}
+
 /// What an operator can set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -192,6 +207,12 @@ pub struct Limits {
     pub media_datagrams_per_second: u32,
     /// Media bits per second that one participant may send.
     pub media_bits_per_second: u32,
+    /// Seconds for which a participant whose session broke keeps its seat; 0: not at all.
+    pub seat_seconds: u32,
+    /// Minutes for which an identity that was removed from a room has to stay out.
+    pub removed_minutes: u32,
+    /// What becomes of someone who is in the room already, when the same identity joins again without its ticket.
+    pub same_identity: SameIdentity,
     /// Bytes of messages that wait for one participant on one stream (on WebSocket: on the connection), above which it is a
     /// slow consumer.
     pub outbox_bytes: u32,
@@ -217,6 +238,9 @@ impl Default for Limits {
             history_days: 30,
             media_datagrams_per_second: 1500,
             media_bits_per_second: 6_000_000,
+            seat_seconds: 30,
+            removed_minutes: 60,
+            same_identity: SameIdentity::Replace,
             outbox_bytes: 256 * 1024,
             outbox_messages: 1000,
         }

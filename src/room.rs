@@ -5,21 +5,22 @@
 
 mod chat;
 mod event;
+mod moderation;
 mod notes;
 mod participant;
+mod seat;
 mod track;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-pub use event::{Audience, Input, JoinRequest, Output, SessionKey};
+pub use event::{Admitted, Audience, Input, JoinRequest, Output, SessionKey};
 pub use notes::{Ids, RemovedIdentity, RoomNotes};
 
 use crate::limits::{Limits, Rate};
 use crate::now::Now;
 use crate::wire::{
-    ChatPosition, ClientMessage, CloseReason, MessageId, ParticipantId, ParticipantKind, RefuseReason, RoomName,
-    ServerMessage, TrackId,
+    ChatPosition, ClientMessage, CloseReason, MessageId, ParticipantId, RefuseReason, RoomName, ServerMessage, TrackId,
 };
 use chat::Chat;
 use participant::Participant;
@@ -33,21 +34,23 @@ pub struct Room {
     participants: BTreeMap<ParticipantId, Participant>,
     tracks: BTreeMap<TrackId, Track>,
     chat: Chat,
-    participants_ever: u32,
-    tracks_ever: u32,
+    /// The last ids that were given.
+    ids: Ids,
+    /// What was noted last: its ids are ahead of those that were given.
+    notes: RoomNotes,
 }
 
 impl Room {
-    /// An empty room that goes on where the history says.
-    pub fn new(name: RoomName, limits: Limits, chat: ChatPosition, notes: &RoomNotes) -> Self {
+    /// An empty room that goes on where the history says: no id up to those in `notes` is given again.
+    pub fn new(name: RoomName, limits: Limits, chat: ChatPosition, notes: RoomNotes) -> Self {
         Self {
             name,
             limits,
             participants: BTreeMap::new(),
             tracks: BTreeMap::new(),
             chat: Chat::new(chat),
-            participants_ever: notes.ids.participants,
-            tracks_ever: notes.ids.tracks,
+            ids: notes.ids,
+            notes,
         }
     }
 
@@ -56,10 +59,17 @@ impl Room {
         self.chat.remember(message_id, sequence, sent_at_ms);
     }
 
-    /// What has to be known after a restart.
-    pub fn notes(&self) -> RoomNotes {
-        let ids = Ids { participants: self.participants_ever, tracks: self.tracks_ever };
-        RoomNotes { ids, ..RoomNotes::default() }
+    /// What has to be known after a restart before anyone gets an id: the ids that this room may give are reserved, so that
+    /// none is given twice after a crash.
+    pub fn reserve_ids(&mut self) -> RoomNotes {
+        self.notes.ids = self.ids.ahead();
+        self.notes.clone()
+    }
+
+    /// What has to be known when the room opens again after everyone has left.
+    pub fn closing_notes(&self, now: Now) -> RoomNotes {
+        let removed = self.notes.removed.iter().filter(|removed| removed.until_unix_ms > now.unix_ms);
+        RoomNotes { ids: self.ids, locked: false, removed: removed.cloned().collect() }
     }
 
     /// Its name.
@@ -67,12 +77,12 @@ impl Room {
         &self.name
     }
 
-    /// Whether nobody is in it.
+    /// Whether nobody has a seat in it and nothing is on its way into the history.
     pub fn is_empty(&self) -> bool {
-        self.participants.is_empty()
+        self.participants.is_empty() && self.chat.is_settled()
     }
 
-    /// How many are in it.
+    /// How many have a seat in it.
     pub fn participant_count(&self) -> usize {
         self.participants.len()
     }
@@ -82,9 +92,15 @@ impl Room {
         self.participants.get(&participant).map(|participant| participant.name.as_str())
     }
 
+    /// Where the chat stands.
+    pub fn chat_position(&self) -> ChatPosition {
+        self.chat.position()
+    }
+
     /// When [`Input::Timeout`] is due, if nothing else happens, as time since the relay started.
     pub fn next_timeout(&self) -> Option<Duration> {
-        self.tracks.values().filter_map(Track::next_timeout).min()
+        let tracks = self.tracks.values().filter_map(Track::next_timeout);
+        tracks.chain(self.participants.values().filter_map(Participant::next_timeout)).min()
     }
 
     /// Takes what happened and says what should happen, in order.
@@ -93,10 +109,11 @@ impl Room {
         let out = &mut outputs;
         match input {
             Input::Join { session, request } => self.join(now, session, request, out),
-            Input::Leave { participant } => self.leave(participant, out),
+            Input::Ended { participant, session, reason } => self.session_ended(now, participant, session, reason, out),
             Input::Message { from, message } => self.message(now, from, message, out),
             Input::Chat { from, message } => self.chat_message(now, from, message, out),
             Input::Stored { through } => self.chat_stored(through, out),
+            Input::NotStored { from } => self.chat_not_stored(from, out),
             Input::Replayed { participant, through } => self.chat_replayed(participant, through, out),
             Input::Timeout => self.timeout(now, out),
         }
@@ -110,113 +127,78 @@ impl Room {
     }
 
     fn message(&mut self, now: Now, from: ParticipantId, message: ClientMessage, out: &mut Vec<Output>) {
-        if !self.may_request(now, from) {
-            if let Some(request) = message.request() {
-                let reason = RefuseReason::TooFast;
+        // It may have crossed the end of its sender's seat.
+        if !self.participants.contains_key(&from) {
+            return;
+        }
+        let request = message.request();
+        let result = match self.may_request(now, from) {
+            true => self.request(now, from, message, out),
+            false => Err(RefuseReason::TooFast),
+        };
+        match (request, result) {
+            (Some(request), Ok(Answer::Done)) => out.push(Output::tell(from, ServerMessage::Done { request })),
+            (Some(request), Err(reason)) => {
                 out.push(Output::tell(from, ServerMessage::Failed { request, reason, message: reason.to_string() }));
             }
-            return;
+            (None, _) | (_, Ok(Answer::Given)) => {}
         }
-        let result = match message {
+    }
+
+    fn request(
+        &mut self,
+        now: Now,
+        from: ParticipantId,
+        message: ClientMessage,
+        out: &mut Vec<Output>,
+    ) -> Result<Answer, RefuseReason> {
+        match message {
             ClientMessage::Publish { request, track } => {
-                self.publish(from, request, track, out).map_err(|why| (request, why))
+                self.publish(from, request, track, out)?;
+                return Ok(Answer::Given);
             }
-            ClientMessage::Unpublish { request, track } => {
-                self.answer(from, request, out, |room, out| room.unpublish(from, track, out))
+            ClientMessage::EndMeeting { request } => {
+                self.end_meeting(from, request, out)?;
+                return Ok(Answer::Given);
             }
-            ClientMessage::SetMuted { request, track, muted } => {
-                self.answer(from, request, out, |room, out| room.set_muted(from, track, muted, out))
+            ClientMessage::Unpublish { track, .. } => self.unpublish(from, track, out)?,
+            ClientMessage::SetMuted { track, muted, .. } => self.set_muted(from, track, muted, out)?,
+            ClientMessage::Subscribe { track, .. } => self.subscribe(now, from, track, out)?,
+            ClientMessage::Unsubscribe { track, .. } => self.unsubscribe(from, track, out)?,
+            ClientMessage::SetAutoSubscribe { enabled, .. } => self.set_auto_subscribe(from, enabled)?,
+            ClientMessage::RemoveParticipant { participant, .. } => {
+                self.remove_participant(now, from, participant, out)?;
             }
-            ClientMessage::Subscribe { request, track } => {
-                self.answer(from, request, out, |room, out| room.subscribe(now, from, track, out))
-            }
-            ClientMessage::Unsubscribe { request, track } => {
-                self.answer(from, request, out, |room, out| room.unsubscribe(from, track, out))
-            }
-            ClientMessage::SetAutoSubscribe { request, enabled } => {
-                self.answer(from, request, out, |room, _| room.set_auto_subscribe(from, enabled))
-            }
-            ClientMessage::RequestKeyframe { track } => {
-                self.request_keyframe(now, from, track, out);
-                Ok(())
-            }
+            ClientMessage::MuteTrack { track, .. } => self.mute_track(from, track, out)?,
+            ClientMessage::SetLocked { locked, .. } => self.set_locked(from, locked, out)?,
+            ClientMessage::RequestKeyframe { track } => self.request_keyframe(now, from, track, out),
             // The session answers these two itself.
-            ClientMessage::Ping { .. } | ClientMessage::Leave => Ok(()),
+            ClientMessage::Ping { .. } | ClientMessage::Leave => {}
             ClientMessage::Join(_) => {
                 out.push(Output::Close { participant: from, reason: CloseReason::UnexpectedMessage });
-                Ok(())
-            }
-        };
-        if let Err((request, reason)) = result {
-            out.push(Output::tell(from, ServerMessage::Failed { request, reason, message: reason.to_string() }));
-        }
-    }
-
-    fn answer(
-        &mut self,
-        from: ParticipantId,
-        request: u32,
-        out: &mut Vec<Output>,
-        act: impl FnOnce(&mut Self, &mut Vec<Output>) -> Result<(), RefuseReason>,
-    ) -> Result<(), (u32, RefuseReason)> {
-        act(self, out).map_err(|reason| (request, reason))?;
-        out.push(Output::tell(from, ServerMessage::Done { request }));
-        Ok(())
-    }
-
-    fn join(&mut self, now: Now, session: SessionKey, request: JoinRequest, out: &mut Vec<Output>) {
-        if self.participants.len() >= self.limits.participants_per_room as usize {
-            out.push(Output::Refused { session, reason: CloseReason::RoomFull });
-            return;
-        }
-        self.participants_ever += 1;
-        let id = ParticipantId(self.participants_ever);
-        let name = match request.name {
-            Some(name) => name.as_str().to_owned(),
-            None => format!("guest {id}"),
-        };
-        let newcomer = Participant::new(name, request.kind, request.auto_subscribe);
-        let participants = self.participants.len() as u32;
-        out.push(Output::Admitted { session, participant: id, participants, chat: self.chat.position() });
-        self.introduce(id, &newcomer, out);
-        self.participants.insert(id, newcomer);
-        if request.auto_subscribe && request.kind == ParticipantKind::Meeting {
-            self.subscribe_to_all(now, id, out);
-        }
-        self.begin_replay(id, request.chat_after, out);
-    }
-
-    /// Tells the newcomer who is there, and those who are there about the newcomer.
-    fn introduce(&self, id: ParticipantId, newcomer: &Participant, out: &mut Vec<Output>) {
-        for (other, participant) in &self.participants {
-            out.push(Output::tell(id, ServerMessage::ParticipantJoined(participant.info(*other, &self.tracks))));
-        }
-        let info = newcomer.info(id, &self.tracks);
-        out.push(Output::Tell { to: Audience::EveryoneBut(id), message: ServerMessage::ParticipantJoined(info) });
-    }
-
-    fn leave(&mut self, participant: ParticipantId, out: &mut Vec<Output>) {
-        if self.participants.remove(&participant).is_none() {
-            return;
-        }
-        let own = self.tracks.extract_if(.., |_, track| track.publisher == participant);
-        out.extend(own.map(|(track, _)| Output::RouteClosed { track }));
-        for (track, subscribed) in &mut self.tracks {
-            if subscribed.subscribers.remove(&participant) {
-                out.push(Output::Unsubscribed { track: *track, subscriber: participant });
             }
         }
-        out.push(Output::Left { participant });
-        out.push(Output::Tell { to: Audience::Everyone, message: ServerMessage::ParticipantLeft { participant } });
+        Ok(Answer::Done)
     }
 
     fn timeout(&mut self, now: Now, out: &mut Vec<Output>) {
         for (id, track) in &mut self.tracks {
-            if track.keyframe_is_due(now) {
+            // Nobody is there to be asked while the publisher is away; it is asked when it comes back.
+            let is_here = self.participants.get(&track.publisher).is_some_and(Participant::is_here);
+            if track.keyframe_is_due(now) && is_here {
                 out.push(Output::tell(track.publisher, ServerMessage::KeyframeRequested { track: *id }));
             }
         }
+        self.end_seats(now, out);
     }
+}
+
+/// What is still to be said about a request that succeeded.
+enum Answer {
+    /// That it is done.
+    Done,
+    /// Nothing: it was answered already.
+    Given,
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ mod stream;
 pub use chat::{ChatMessage, ChatPosition, ClientChat, MessageId, ServerChat};
 pub use codec::{DecodeError, decode, decode_first_message, encode};
 pub use control::{
-    ClientMessage, Join, ParticipantInfo, ParticipantKind, PublishedTrack, Rational, ServerMessage, TrackInfo,
+    ClientMessage, Join, ParticipantInfo, ParticipantKind, Permissions, PublishedTrack, Rational, ServerMessage, TrackInfo,
     TrackMedia, TrackSource, Welcome,
 };
 pub use media::{AudioLevel, Datagram, HEADER_BYTES, HeaderError, MediaHeader};

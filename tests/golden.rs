@@ -43,7 +43,7 @@ fn client_messages() -> Vec<(&'static str, ClientMessage)> {
         room: "stand-up_1".into(),
         name: "José 👋".into(),
         token: Some("a.b.c".into()),
-        resume: Some(ID),
+        ticket: Some(ID.to_vec()),
         chat_after: Some(ChatPosition { epoch: (1 << 53) - 1, sequence: 300 }),
         auto_subscribe: false,
         ..a_join()
@@ -61,6 +61,10 @@ fn client_messages() -> Vec<(&'static str, ClientMessage)> {
         ("request keyframe", RequestKeyframe { track: TrackId(7) }),
         ("ping", Ping { token: 1 << 32 }),
         ("leave", Leave),
+        ("remove participant", RemoveParticipant { request: 7, participant: ParticipantId(3) }),
+        ("mute track", MuteTrack { request: 8, track: TrackId(7) }),
+        ("set locked", SetLocked { request: 9, locked: true }),
+        ("end meeting", EndMeeting { request: 10 }),
     ]
 }
 
@@ -70,7 +74,7 @@ fn a_join() -> Join {
         room: "lobby".into(),
         name: "Ana".into(),
         token: None,
-        resume: None,
+        ticket: None,
         chat_after: None,
         auto_subscribe: true,
     }
@@ -80,9 +84,21 @@ fn server_messages() -> Vec<(&'static str, ServerMessage)> {
     use ServerMessage::*;
     let welcome = self::Welcome {
         participant: ParticipantId(3),
-        resume: ID,
+        ticket: ID.to_vec(),
+        seat_ms: 30_000,
+        resumed: true,
+        tracks: vec![published(6, camera(), false)],
         participants: 2,
         chat: ChatPosition { epoch: 77, sequence: 12 },
+        locked: false,
+        name: "Ana".into(),
+        permissions: Permissions {
+            publish: vec![TrackSource::Microphone, TrackSource::Screen],
+            subscribe: true,
+            chat: true,
+            admin: true,
+            hidden: false,
+        },
         media_bytes_max: 1000,
         chat_bytes_max: 16_384,
         relay: "tertulia 0.1.0".into(),
@@ -90,12 +106,16 @@ fn server_messages() -> Vec<(&'static str, ServerMessage)> {
     let info = ParticipantInfo {
         participant: ParticipantId(1),
         name: "Bo".into(),
+        identity: Some("bo-1".into()),
+        metadata: "{}".into(),
         kind: ParticipantKind::Meeting,
         tracks: vec![published(7, camera(), false), published(8, microphone(), true)],
     };
     let plain = ParticipantInfo {
         participant: ParticipantId(2),
         name: "guest 2".into(),
+        identity: None,
+        metadata: String::new(),
         kind: ParticipantKind::Plain,
         tracks: vec![],
     };
@@ -104,7 +124,7 @@ fn server_messages() -> Vec<(&'static str, ServerMessage)> {
         ("welcome", Welcome(welcome)),
         ("participant joined", ParticipantJoined(info)),
         ("plain participant joined", ParticipantJoined(plain)),
-        ("participant left", ParticipantLeft { participant }),
+        ("participant left", ParticipantLeft { participant, reason: CloseReason::Removed }),
         ("track published", TrackPublished { participant, track: published(9, microphone(), false) }),
         ("track unpublished", TrackUnpublished { participant, track }),
         ("track muted", TrackMuted { track, muted: true }),
@@ -114,6 +134,7 @@ fn server_messages() -> Vec<(&'static str, ServerMessage)> {
         ("keyframe requested", KeyframeRequested { track: TrackId(7) }),
         ("pong", Pong { token: 1 << 32, relay_time_us: 123_456_789_012 }),
         ("closing", Closing { reason: CloseReason::SlowConsumer, message: CloseReason::SlowConsumer.to_string() }),
+        ("room locked", RoomLocked { locked: true }),
     ]
 }
 
@@ -149,6 +170,7 @@ fn server_chat() -> Vec<(&'static str, ServerChat)> {
         ("message", ServerChat::Message(message)),
         ("caught up", ServerChat::CaughtUp { position: ChatPosition { epoch: 77, sequence: 12 }, first_kept: 5 }),
         ("typing of another", ServerChat::Typing { participant: ParticipantId(4), active: false }),
+        ("not kept", ServerChat::NotKept { message_id, sent_at_ms: 1_700_000_000_000 }),
     ]
 }
 

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use super::{Audience, Output, Room};
+use super::{Audience, Output, Participant, Room};
 use crate::limits::{CHAT_IDS_MAX, CHAT_PENDING_MAX, Rate};
 use crate::now::Now;
 use crate::wire::{
@@ -28,6 +28,19 @@ pub(super) struct Chat {
 struct Known {
     sequence: u64,
     sent_at_ms: u64,
+}
+
+/// The sequence number of a message that could not be kept.
+const NOT_KEPT: u64 = 0;
+
+impl Known {
+    fn acknowledgement(self, message_id: MessageId) -> ServerChat {
+        let Self { sequence, sent_at_ms } = self;
+        match sequence {
+            NOT_KEPT => ServerChat::NotKept { message_id, sent_at_ms },
+            sequence => ServerChat::Accepted { message_id, sequence, sent_at_ms },
+        }
+    }
 }
 
 /// What a participant wants to say.
@@ -62,6 +75,11 @@ impl Chat {
         ChatPosition { epoch: self.epoch, sequence: self.delivered }
     }
 
+    /// Whether nothing is on its way into the history.
+    pub fn is_settled(&self) -> bool {
+        self.pending.is_empty()
+    }
+
     pub fn remember(&mut self, message_id: MessageId, sequence: u64, sent_at_ms: u64) {
         if self.known_in_order.len() == CHAT_IDS_MAX
             && let Some(oldest) = self.known_in_order.pop_front()
@@ -93,14 +111,15 @@ impl Room {
         if let Some(known) = self.chat.known.get(&message_id) {
             // One that is still on its way into the history is acknowledged when it is there.
             if known.sequence <= self.chat.delivered {
-                out.push(Output::chat(
-                    from,
-                    ServerChat::Accepted { message_id, sequence: known.sequence, sent_at_ms: known.sent_at_ms },
-                ));
+                out.push(Output::chat(from, known.acknowledgement(message_id)));
             }
             return Ok(());
         }
         let limits = self.limits;
+        let speaks = |participant: &Participant| participant.grant.chat && !participant.grant.hidden;
+        if !self.participants.get(&from).is_some_and(speaks) {
+            return Err(RefuseReason::NotAllowed);
+        }
         if body.len() > limits.chat_bytes as usize {
             return Err(RefuseReason::ChatTooLong);
         }
@@ -140,18 +159,45 @@ impl Room {
             if self.is_live(from) {
                 out.push(Output::chat(from, ServerChat::Accepted { message_id, sequence, sent_at_ms }));
             }
-            let concerned = |id: ParticipantId| id != from && message.concerns(id);
-            let live = self
-                .participants
-                .iter()
-                .filter(|(id, participant)| concerned(**id) && participant.delivery == Delivery::Live);
-            let to = live.map(|(id, _)| *id).collect();
-            out.push(Output::Deliver { to, message });
+            out.push(Output::Deliver { to: self.listeners(&message), message });
         }
     }
 
+    /// The messages from `from` on could not be kept: those who are here get them all the same, without a number, and the
+    /// numbers are given again.
+    pub(super) fn chat_not_stored(&mut self, from: u64, out: &mut Vec<Output>) {
+        let kept = self.chat.pending.partition_point(|message| message.sequence < from);
+        for message in self.chat.pending.split_off(kept) {
+            let ChatMessage { message_id, sent_at_ms, from, .. } = *message;
+            let known = Known { sequence: NOT_KEPT, sent_at_ms };
+            self.chat.known.entry(message_id).and_modify(|entry| *entry = known);
+            if self.is_live(from) {
+                out.push(Output::chat(from, known.acknowledgement(message_id)));
+            }
+            let message = Arc::new(ChatMessage { sequence: NOT_KEPT, ..Arc::unwrap_or_clone(message) });
+            out.push(Output::Deliver { to: self.listeners(&message), message });
+        }
+        self.chat.given = self.chat.pending.back().map_or(self.chat.delivered, |message| message.sequence);
+    }
+
+    /// Who gets a message at once.
+    fn listeners(&self, message: &ChatMessage) -> Vec<ParticipantId> {
+        let concerned = self.participants.keys().filter(|id| **id != message.from && message.concerns(**id));
+        concerned.copied().filter(|id| self.is_live(*id)).collect()
+    }
+
     fn is_live(&self, id: ParticipantId) -> bool {
-        self.participants.get(&id).is_some_and(|participant| participant.delivery == Delivery::Live)
+        let live = |participant: &Participant| participant.is_here() && participant.delivery == Delivery::Live;
+        self.participants.get(&id).is_some_and(live)
+    }
+
+    /// Someone whose session broke writes no longer.
+    pub(super) fn stop_typing(&mut self, id: ParticipantId, out: &mut Vec<Output>) {
+        let typing = self.participants.get_mut(&id).is_some_and(|participant| std::mem::take(&mut participant.typing));
+        if typing {
+            let message = ServerChat::Typing { participant: id, active: false };
+            out.push(Output::Chat { to: Audience::EveryoneBut(id), message });
+        }
     }
 
     pub(super) fn begin_replay(&mut self, id: ParticipantId, chat_after: Option<ChatPosition>, out: &mut Vec<Output>) {
@@ -185,7 +231,7 @@ impl Room {
         let Some(participant) = self.participants.get(&from) else {
             return;
         };
-        let changes = participant.typing != active;
+        let changes = participant.typing != active && participant.grant.chat && !participant.grant.hidden;
         if changes && self.may_request(now, from) {
             self.participants.entry(from).and_modify(|participant| participant.typing = active);
             let message = ServerChat::Typing { participant: from, active };

@@ -1,8 +1,10 @@
 use std::sync::Arc;
 
+use super::RoomNotes;
+use crate::auth::{Grant, SeatClaim};
 use crate::wire::{
     ChatMessage, ChatPosition, ClientChat, ClientMessage, CloseReason, DisplayName, ParticipantId, ParticipantKind,
-    ServerChat, ServerMessage, TrackId,
+    Permissions, PublishedTrack, ServerChat, ServerMessage, TrackId,
 };
 
 /// The shell's own number for a session that asks for a seat. The room only gives it back.
@@ -19,10 +21,14 @@ pub enum Input {
         /// What it asks for.
         request: JoinRequest,
     },
-    /// A participant left, or its session ended.
-    Leave {
-        /// Who.
+    /// A session that had a seat has ended.
+    Ended {
+        /// Whose seat it was.
         participant: ParticipantId,
+        /// Which session: another one may have taken the seat meanwhile.
+        session: SessionKey,
+        /// Why; it decides whether the seat is kept.
+        reason: CloseReason,
     },
     /// A participant said something on its control stream.
     Message {
@@ -43,6 +49,11 @@ pub enum Input {
         /// The last sequence number that is kept.
         through: u64,
     },
+    /// The history does not keep this message, nor those that were given to it after this one.
+    NotStored {
+        /// The first sequence number that is not kept.
+        from: u64,
+    },
     /// A participant has been sent the history that [`Output::Replay`] asked for.
     Replayed {
         /// Who.
@@ -54,13 +65,17 @@ pub enum Input {
     Timeout,
 }
 
-/// A request for a seat, its names already checked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A request for a seat: its names were checked, its token was verified, its ticket was opened.
+#[derive(Debug, Clone, PartialEq)]
 pub struct JoinRequest {
-    /// What people should see; `None`: the room finds a name.
+    /// What people should see; `None`: the room finds a name. A name in the grant goes first.
     pub name: Option<DisplayName>,
     /// What the participant can take part in.
     pub kind: ParticipantKind,
+    /// What the participant may do.
+    pub grant: Grant,
+    /// The seat that the participant had.
+    pub seat: Option<SeatClaim>,
     /// Whether tracks are subscribed without asking.
     pub auto_subscribe: bool,
     /// Chat to send again.
@@ -71,22 +86,18 @@ pub struct JoinRequest {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
     /// The session has a seat.
-    Admitted {
-        /// Which session.
-        session: SessionKey,
-        /// The seat.
-        participant: ParticipantId,
-        /// How many were there before; they are told next.
-        participants: u32,
-        /// Where the chat stands.
-        chat: ChatPosition,
-    },
+    Admitted(Admitted),
     /// The session gets no seat.
     Refused {
         /// Which session.
         session: SessionKey,
         /// Why.
         reason: CloseReason,
+    },
+    /// The participant's session has ended and its seat is kept: nothing can be sent to it until it is admitted again.
+    Away {
+        /// Whose.
+        participant: ParticipantId,
     },
     /// The seat is given up.
     Left {
@@ -145,6 +156,13 @@ pub enum Output {
         /// Which track.
         track: TrackId,
     },
+    /// Media of a track is left out from now on, or passed on again.
+    RouteMuted {
+        /// Which track.
+        track: TrackId,
+        /// The new state.
+        muted: bool,
+    },
     /// A participant gets a track.
     Subscribed {
         /// Which track.
@@ -159,13 +177,38 @@ pub enum Output {
         /// Who.
         subscriber: ParticipantId,
     },
-    /// End a participant's session; [`Input::Leave`] follows.
+    /// End a participant's present session; [`Input::Ended`] follows.
     Close {
         /// Whose.
         participant: ParticipantId,
         /// Why.
         reason: CloseReason,
     },
+    /// Keep this over a restart.
+    Note(RoomNotes),
+}
+
+/// A seat that was given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admitted {
+    /// To which session.
+    pub session: SessionKey,
+    /// Which seat.
+    pub participant: ParticipantId,
+    /// Whether it is the seat of an earlier session, as it was left.
+    pub resumed: bool,
+    /// The participant's tracks, if so.
+    pub tracks: Vec<PublishedTrack>,
+    /// How many others there are; they are told next.
+    pub participants: u32,
+    /// Where the chat stands.
+    pub chat: ChatPosition,
+    /// Whether newcomers are kept out.
+    pub locked: bool,
+    /// What people see.
+    pub name: String,
+    /// What the participant may do.
+    pub permissions: Permissions,
 }
 
 impl Output {

@@ -1,3 +1,5 @@
+use crate::limits::IDS_RESERVED;
+
 /// What has to be known of a room after a restart, beside its chat. The default is nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RoomNotes {
@@ -28,6 +30,14 @@ pub struct RemovedIdentity {
 }
 
 impl Ids {
+    /// The ids that are reserved when these were given.
+    pub(super) fn ahead(self) -> Self {
+        Self {
+            participants: self.participants.saturating_add(IDS_RESERVED),
+            tracks: self.tracks.saturating_add(IDS_RESERVED),
+        }
+    }
+
     /// The later of both, for each kind.
     pub fn or_later(self, other: Self) -> Self {
         Self { participants: self.participants.max(other.participants), tracks: self.tracks.max(other.tracks) }

@@ -1,15 +1,25 @@
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use super::SessionKey;
 use super::chat::Delivery;
 use super::track::Track;
+use crate::auth::Grant;
 use crate::limits::Bucket;
-use crate::wire::{ParticipantId, ParticipantInfo, ParticipantKind, TrackId};
+use crate::now::Now;
+use crate::wire::{
+    Identity, ParticipantId, ParticipantInfo, ParticipantKind, Permissions, PublishedTrack, TrackId, TrackSource,
+};
 
 /// Someone in the room.
 #[derive(Debug)]
 pub(super) struct Participant {
     pub name: String,
     pub kind: ParticipantKind,
+    pub grant: Grant,
+    pub presence: Presence,
+    /// When its token ends, as time since the relay started.
+    pub expires_at: Option<Duration>,
     pub auto_subscribe: bool,
     pub delivery: Delivery,
     pub chat_bucket: Bucket,
@@ -18,12 +28,26 @@ pub(super) struct Participant {
     pub typing: bool,
 }
 
+/// Whether a participant can be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Presence {
+    /// By this session.
+    Here(SessionKey),
+    /// Not now: its session broke, and its seat is kept until then.
+    Away { until: Duration },
+}
+
 impl Participant {
-    pub fn new(name: String, kind: ParticipantKind, auto_subscribe: bool) -> Self {
+    pub fn new(session: SessionKey, name: String, kind: ParticipantKind, grant: Grant, now: Now) -> Self {
+        // The end of a token is a moment of the clock on the wall; from here on it is an interval, whatever that clock does.
+        let remaining = |end_ms: u64| now.since_start + Duration::from_millis(end_ms.saturating_sub(now.unix_ms));
         Self {
             name,
             kind,
-            auto_subscribe,
+            expires_at: grant.expires_at_ms.map(remaining),
+            grant,
+            presence: Presence::Here(session),
+            auto_subscribe: false,
             delivery: Delivery::Live,
             chat_bucket: Bucket::default(),
             request_bucket: Bucket::default(),
@@ -31,13 +55,48 @@ impl Participant {
         }
     }
 
+    pub fn identity(&self) -> Option<&Identity> {
+        self.grant.identity.as_ref()
+    }
+
+    pub fn is_here(&self) -> bool {
+        matches!(self.presence, Presence::Here(_))
+    }
+
+    /// Whether it can take tracks.
+    pub fn takes_media(&self) -> bool {
+        self.kind == ParticipantKind::Meeting && self.grant.subscribe
+    }
+
+    /// When something has to happen to it, if nothing happens before.
+    pub fn next_timeout(&self) -> Option<Duration> {
+        let seat = match self.presence {
+            Presence::Here(_) => None,
+            Presence::Away { until } => Some(until),
+        };
+        seat.into_iter().chain(self.expires_at).min()
+    }
+
+    pub fn permissions(&self) -> Permissions {
+        let Grant { publish, subscribe, chat, admin, hidden, .. } = self.grant;
+        let publish = TrackSource::ALL.into_iter().filter(|source| !hidden && publish.allows(*source)).collect();
+        Permissions { publish, subscribe, chat: chat && !hidden, admin, hidden }
+    }
+
     pub fn info(&self, participant: ParticipantId, tracks: &BTreeMap<TrackId, Track>) -> ParticipantInfo {
-        let own = tracks.iter().filter(|(_, track)| track.publisher == participant);
         ParticipantInfo {
             participant,
             name: self.name.clone(),
+            identity: self.identity().map(|identity| identity.as_str().to_owned()),
+            metadata: self.grant.metadata.clone(),
             kind: self.kind,
-            tracks: own.map(|(id, track)| track.published(*id)).collect(),
+            tracks: own_tracks(participant, tracks),
         }
     }
+}
+
+/// The tracks that a participant has published.
+pub(super) fn own_tracks(participant: ParticipantId, tracks: &BTreeMap<TrackId, Track>) -> Vec<PublishedTrack> {
+    let own = tracks.iter().filter(|(_, track)| track.publisher == participant);
+    own.map(|(id, track)| track.published(*id)).collect()
 }

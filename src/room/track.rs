@@ -1,11 +1,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{Audience, Output, Room};
+use super::{Audience, Output, Participant, Room};
 use crate::limits::{CODEC_BYTES_MAX, DESCRIPTION_BYTES_MAX, KEYFRAME_INTERVAL};
 use crate::now::Now;
 use crate::wire::{
     ParticipantId, ParticipantKind, PublishedTrack, RefuseReason, ServerMessage, TrackId, TrackInfo, TrackMedia,
+    TrackSource,
 };
 
 /// A published track.
@@ -15,6 +16,8 @@ pub(super) struct Track {
     pub subscribers: BTreeSet<ParticipantId>,
     info: TrackInfo,
     muted: bool,
+    /// Muted by an admin: media is left out until the publisher unmutes it.
+    silenced: bool,
     keyframe: KeyframeRequests,
 }
 
@@ -49,6 +52,20 @@ impl Track {
         PublishedTrack { track, info: self.info.clone(), muted: self.muted }
     }
 
+    pub fn source(&self) -> TrackSource {
+        self.info.source
+    }
+
+    pub fn is_silenced(&self) -> bool {
+        self.silenced
+    }
+
+    /// Mutes it by an admin's word, and says whether that changes anything.
+    pub fn silence(&mut self) -> bool {
+        self.muted = true;
+        !std::mem::replace(&mut self.silenced, true)
+    }
+
     pub fn next_timeout(&self) -> Option<Duration> {
         self.keyframe.due()
     }
@@ -66,9 +83,10 @@ impl Room {
         info: TrackInfo,
         out: &mut Vec<Output>,
     ) -> Result<(), RefuseReason> {
-        let may_publish = |participant: &super::Participant| participant.kind == ParticipantKind::Meeting;
-        if !self.participants.get(&from).is_some_and(may_publish) {
-            return Err(RefuseReason::ParticipantUnknown);
+        let publisher = self.participants.get(&from).ok_or(RefuseReason::ParticipantUnknown)?;
+        let may_publish = publisher.kind == ParticipantKind::Meeting && !publisher.grant.hidden;
+        if !may_publish || !publisher.grant.publish.allows(info.source) {
+            return Err(RefuseReason::NotAllowed);
         }
         if !is_valid(&info) {
             return Err(RefuseReason::TrackInvalid);
@@ -77,22 +95,20 @@ impl Room {
         if own >= self.limits.tracks_per_participant as usize {
             return Err(RefuseReason::TracksFull);
         }
-        self.tracks_ever += 1;
-        let id = TrackId(self.tracks_ever);
-        let takes = |participant: &super::Participant| {
-            participant.auto_subscribe && participant.kind == ParticipantKind::Meeting
-        };
-        let subscribers = self.participants.iter().filter(|(other, participant)| **other != from && takes(participant));
+        self.ids.tracks += 1;
+        let id = TrackId(self.ids.tracks);
+        let takes = |other: ParticipantId, participant: &Participant| other != from && participant.auto_subscribe;
+        let subscribers = self.participants.iter().filter(|(other, participant)| takes(**other, participant));
         let subscribers: BTreeSet<_> = subscribers.map(|(other, _)| *other).collect();
-
-        // The route stands before anyone is told, so that the first datagram already finds it.
-        out.push(Output::RouteOpened { track: id, publisher: from });
-        out.extend(subscribers.iter().map(|subscriber| Output::Subscribed { track: id, subscriber: *subscriber }));
-        let track = Track { publisher: from, subscribers, info, muted: false, keyframe: KeyframeRequests::default() };
+        let keyframe = KeyframeRequests::default();
+        let track = Track { publisher: from, subscribers, info, muted: false, silenced: false, keyframe };
         let message = ServerMessage::TrackPublished { participant: from, track: track.published(id) };
+        self.tracks.insert(id, track);
+        // The route stands before anyone is told, so that the first datagram already finds it.
+        self.open_route(id, out);
         out.push(Output::Tell { to: Audience::EveryoneBut(from), message });
         out.push(Output::tell(from, ServerMessage::Published { request, track: id }));
-        self.tracks.insert(id, track);
+        self.note_ids(out);
         Ok(())
     }
 
@@ -118,6 +134,9 @@ impl Room {
         out: &mut Vec<Output>,
     ) -> Result<(), RefuseReason> {
         let track = own_track(&mut self.tracks, from, id)?;
+        if !muted && std::mem::take(&mut track.silenced) {
+            out.push(Output::RouteMuted { track: id, muted: false });
+        }
         if std::mem::replace(&mut track.muted, muted) != muted {
             let message = ServerMessage::TrackMuted { track: id, muted };
             out.push(Output::Tell { to: Audience::EveryoneBut(from), message });
@@ -132,9 +151,14 @@ impl Room {
         id: TrackId,
         out: &mut Vec<Output>,
     ) -> Result<(), RefuseReason> {
+        let subscriber = self.participants.get(&from).ok_or(RefuseReason::ParticipantUnknown)?;
+        let takes_media = subscriber.takes_media();
         let track = self.tracks.get_mut(&id).ok_or(RefuseReason::TrackUnknown)?;
         if track.publisher == from {
             return Err(RefuseReason::TrackOwn);
+        }
+        if !takes_media {
+            return Err(RefuseReason::NotAllowed);
         }
         if track.subscribers.insert(from) {
             out.push(Output::Subscribed { track: id, subscriber: from });
@@ -158,6 +182,9 @@ impl Room {
 
     pub(super) fn set_auto_subscribe(&mut self, from: ParticipantId, enabled: bool) -> Result<(), RefuseReason> {
         let participant = self.participants.get_mut(&from).ok_or(RefuseReason::ParticipantUnknown)?;
+        if enabled && !participant.takes_media() {
+            return Err(RefuseReason::NotAllowed);
+        }
         participant.auto_subscribe = enabled;
         Ok(())
     }
@@ -168,7 +195,8 @@ impl Room {
         let Some(track) = self.tracks.get_mut(&id) else {
             return;
         };
-        if track.info.is_video() && track.subscribers.contains(&from) && track.keyframe.ask(now) {
+        let is_here = self.participants.get(&track.publisher).is_some_and(Participant::is_here);
+        if track.info.is_video() && track.subscribers.contains(&from) && track.keyframe.ask(now) && is_here {
             out.push(Output::tell(track.publisher, ServerMessage::KeyframeRequested { track: id }));
         }
     }

@@ -79,12 +79,21 @@ pub enum ServerChat {
         /// The new state.
         active: bool,
     },
+    /// A message of one's own went to those who are there, but the relay cannot keep it: it has no number, and whoever comes
+    /// later does not get it.
+    NotKept {
+        /// The sender's own id.
+        message_id: MessageId,
+        /// When the relay took it, in milliseconds since 1970.
+        sent_at_ms: u64,
+    },
 }
 
 /// A message as it is kept and delivered.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct ChatMessage {
-    /// Its number in the room, from 1 on. Numbers of messages to someone else are missing.
+    /// Its number in the room, from 1 on. Numbers of messages to someone else are missing. 0: the relay could not keep it, and
+    /// only those who were there got it.
     pub sequence: u64,
     /// The sender's own id.
     pub message_id: MessageId,

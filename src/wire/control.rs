@@ -69,6 +69,32 @@ pub enum ClientMessage {
     },
     /// Leaves the room; the session ends.
     Leave,
+    /// Sends a participant away, and keeps its identity out for a while. For admins.
+    RemoveParticipant {
+        /// The client's number for this request.
+        request: u32,
+        /// Whom.
+        participant: ParticipantId,
+    },
+    /// Silences a track of someone else until its publisher says [`ClientMessage::SetMuted`] again. For admins.
+    MuteTrack {
+        /// The client's number for this request.
+        request: u32,
+        /// The track.
+        track: TrackId,
+    },
+    /// Keeps newcomers out, or lets them in again. For admins.
+    SetLocked {
+        /// The client's number for this request.
+        request: u32,
+        /// The new state.
+        locked: bool,
+    },
+    /// Sends everyone away. For admins.
+    EndMeeting {
+        /// The client's number for this request.
+        request: u32,
+    },
 }
 
 impl ClientMessage {
@@ -80,7 +106,11 @@ impl ClientMessage {
             | Self::SetMuted { request, .. }
             | Self::Subscribe { request, .. }
             | Self::Unsubscribe { request, .. }
-            | Self::SetAutoSubscribe { request, .. } => Some(*request),
+            | Self::SetAutoSubscribe { request, .. }
+            | Self::RemoveParticipant { request, .. }
+            | Self::MuteTrack { request, .. }
+            | Self::SetLocked { request, .. }
+            | Self::EndMeeting { request } => Some(*request),
             Self::Join(_) | Self::RequestKeyframe { .. } | Self::Ping { .. } | Self::Leave => None,
         }
     }
@@ -97,8 +127,8 @@ pub struct Join {
     pub name: String,
     /// An access token, for relays that ask for one.
     pub token: Option<String>,
-    /// The secret of a seat that this participant had, to come back to it.
-    pub resume: Option<[u8; 16]>,
+    /// The ticket of a seat that this participant had, to come back to it: [`Welcome::ticket`].
+    pub ticket: Option<Vec<u8>>,
     /// Chat to send again: everything after this position that is still kept. `None`: nothing.
     pub chat_after: Option<ChatPosition>,
     /// Whether tracks are subscribed without asking.
@@ -116,6 +146,8 @@ pub enum ServerMessage {
     ParticipantLeft {
         /// Who.
         participant: ParticipantId,
+        /// Why.
+        reason: CloseReason,
     },
     /// Someone else published a track.
     TrackPublished {
@@ -131,7 +163,7 @@ pub enum ServerMessage {
         /// Which track.
         track: TrackId,
     },
-    /// A track of someone else went silent or dark, or came back.
+    /// A track of someone else went silent or dark, or came back; or one of one's own was muted by an admin.
     TrackMuted {
         /// Which track.
         track: TrackId,
@@ -178,25 +210,58 @@ pub enum ServerMessage {
         /// Why, for people, and what to do.
         message: String,
     },
+    /// Newcomers are kept out from now on, or let in again.
+    RoomLocked {
+        /// The new state.
+        locked: bool,
+    },
 }
 
 /// The seat that was given.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Welcome {
-    /// The participant's own id.
+    /// One's own id.
     pub participant: ParticipantId,
-    /// Brings the participant back to this seat after a broken session.
-    pub resume: [u8; 16],
+    /// What brings a later session back to this seat, on any carrier: opaque, at most 256 bytes. Whoever has it can take the
+    /// seat.
+    pub ticket: Vec<u8>,
+    /// How long the seat is kept after the session broke, in milliseconds.
+    pub seat_ms: u32,
+    /// Whether this is the seat of an earlier session, as it was left: the others saw nobody come or go.
+    pub resumed: bool,
+    /// One's own tracks that are still announced, if the seat was resumed.
+    pub tracks: Vec<PublishedTrack>,
     /// How many [`ServerMessage::ParticipantJoined`] about those already in the room follow at once.
     pub participants: u32,
     /// Where the room's chat stands.
     pub chat: ChatPosition,
+    /// Whether newcomers are kept out.
+    pub locked: bool,
+    /// The name that people see: the token's, if it has one.
+    pub name: String,
+    /// What one may do.
+    pub permissions: Permissions,
     /// Header plus payload of a media datagram may have at most this many bytes.
     pub media_bytes_max: u16,
     /// A chat message may have at most this many bytes of UTF-8.
     pub chat_bytes_max: u32,
     /// The relay's version, for people.
     pub relay: String,
+}
+
+/// What a participant may do, as its token says. In an open relay, everything but moderation.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Permissions {
+    /// From which sources tracks may be published.
+    pub publish: Vec<TrackSource>,
+    /// Whether tracks may be subscribed to.
+    pub subscribe: bool,
+    /// Whether chat may be sent.
+    pub chat: bool,
+    /// Whether participants may be removed, tracks muted, the room locked and the meeting ended.
+    pub admin: bool,
+    /// Whether the others are not told of this participant.
+    pub hidden: bool,
 }
 
 /// Someone in a room.
@@ -206,6 +271,10 @@ pub struct ParticipantInfo {
     pub participant: ParticipantId,
     /// What people see.
     pub name: String,
+    /// Who they are, as their token says; `None` in an open relay.
+    pub identity: Option<String>,
+    /// What their token says for other programs; empty if nothing.
+    pub metadata: String,
     /// What they can take part in.
     pub kind: ParticipantKind,
     /// What they have published.
@@ -259,6 +328,11 @@ pub enum TrackSource {
     ScreenAudio,
     /// Anything else: a file, a bot.
     Other,
+}
+
+impl TrackSource {
+    /// All there are.
+    pub const ALL: [Self; 5] = [Self::Microphone, Self::Camera, Self::Screen, Self::ScreenAudio, Self::Other];
 }
 
 /// Whether a track is audio or video, and the properties of each.

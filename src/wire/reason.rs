@@ -49,6 +49,7 @@ reasons! {
         SubscriberSlow = "subscriber_slow", "The subscriber's path does not take any more at the moment";
         PathTooSmall = "path_too_small", "The subscriber's path does not carry datagrams of this size";
         SubscriberGone = "subscriber_gone", "The subscriber's connection has ended";
+        TrackMuted = "track_muted", "Its track was muted by an admin of the room";
     }
 }
 
@@ -80,6 +81,12 @@ reasons! {
         TokenInvalid = "token_invalid", "The access token is not valid for this room; get a new one";
         TokenExpired = "token_expired", "The access token has expired; get a new one";
         TokenClock = "token_clock", "The access token is not valid yet; check the clocks of the relay and of whoever made the token";
+        Removed = "removed", "The participant was removed from the room";
+        MeetingEnded = "meeting_ended", "The meeting was ended for everyone";
+        RoomLocked = "room_locked", "The room is locked; ask someone in it to unlock it";
+        Replaced = "replaced", "The participant joined again from somewhere else";
+        IdentityInUse = "identity_in_use", "Someone with this identity is in the room already; leave there first";
+        HistoryUnavailable = "history_unavailable", "The relay cannot read the room's chat at the moment; try again later";
     }
 }
 
@@ -97,6 +104,7 @@ reasons! {
         ChatBusy = "chat_busy", "The room has more messages waiting to be kept than it can hold; try again";
         RefusedByHost = "refused_by_host", "The program that hosts the relay refused it";
         TooFast = "too_fast", "Too many requests in a short time; wait a moment";
+        NotAllowed = "not_allowed", "The access token does not allow it";
     }
 }
 
@@ -118,6 +126,20 @@ impl CloseReason {
                 | Self::TokenMissing
                 | Self::TokenInvalid
                 | Self::TokenExpired
+                | Self::Removed
+                | Self::MeetingEnded
+                | Self::RoomLocked
+                | Self::Replaced
+                | Self::IdentityInUse
+        )
+    }
+
+    /// Whether a participant whose session ends like this keeps its seat for a while: it did not want to go, nobody sent it
+    /// away, and it did nothing that a session must not do.
+    pub const fn keeps_seat(self) -> bool {
+        matches!(
+            self,
+            Self::ConnectionLost | Self::IdleTimeout | Self::SlowConsumer | Self::ShuttingDown | Self::Internal
         )
     }
 }

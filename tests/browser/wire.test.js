@@ -16,7 +16,7 @@ const codecs = {
   Datagram: { encode: wire.encodeDatagram, decode: wire.decodeDatagram },
 };
 
-const BYTE_FIELDS = new Set(['resume', 'messageId', 'description', 'payload']);
+const BYTE_FIELDS = new Set(['ticket', 'messageId', 'description', 'payload']);
 /** @param {string} hex */
 const bytesOf = (hex) => Uint8Array.from(Buffer.from(hex, 'hex'));
 /** The value with byte arrays in place of their hexadecimal text. @param {any} json @returns {any} */

@@ -9,8 +9,10 @@ const id16 = byteArray(16);
 const chatPosition = struct({ epoch: u64, sequence: u64 });
 const rational = struct({ numerator: u32, denominator: u32 });
 
+const trackSource = label(/** @type {const} */ (['microphone', 'camera', 'screen', 'screenAudio', 'other']));
+
 const trackInfo = struct({
-  source: label(/** @type {const} */ (['microphone', 'camera', 'screen', 'screenAudio', 'other'])),
+  source: trackSource,
   codec: string,
   media: variant({
     audio: { sampleRate: u32, channels: u8 },
@@ -21,9 +23,11 @@ const trackInfo = struct({
 
 const publishedTrack = struct({ track: u32, info: trackInfo, muted: bool });
 
+const permissions = struct({ publish: list(trackSource), subscribe: bool, chat: bool, admin: bool, hidden: bool });
+
 const clientMessage = variant({
   join: {
-    version: u16, room: string, name: string, token: option(string), resume: option(id16),
+    version: u16, room: string, name: string, token: option(string), ticket: option(byteList),
     chatAfter: option(chatPosition), autoSubscribe: bool,
   },
   publish: { request: u32, track: trackInfo },
@@ -35,17 +39,22 @@ const clientMessage = variant({
   requestKeyframe: { track: u32 },
   ping: { token: u64 },
   leave: {},
+  removeParticipant: { request: u32, participant: u32 },
+  muteTrack: { request: u32, track: u32 },
+  setLocked: { request: u32, locked: bool },
+  endMeeting: { request: u32 },
 });
 
 const serverMessage = variant({
   welcome: {
-    participant: u32, resume: id16, participants: u32, chat: chatPosition, mediaBytesMax: u16, chatBytesMax: u32,
-    relay: string,
+    participant: u32, ticket: byteList, seatMs: u32, resumed: bool, tracks: list(publishedTrack), participants: u32,
+    chat: chatPosition, locked: bool, name: string, permissions, mediaBytesMax: u16, chatBytesMax: u32, relay: string,
   },
   participantJoined: {
-    participant: u32, name: string, kind: label(/** @type {const} */ (['meeting', 'plain'])), tracks: list(publishedTrack),
+    participant: u32, name: string, identity: option(string), metadata: string,
+    kind: label(/** @type {const} */ (['meeting', 'plain'])), tracks: list(publishedTrack),
   },
-  participantLeft: { participant: u32 },
+  participantLeft: { participant: u32, reason: closeReason },
   trackPublished: { participant: u32, track: publishedTrack },
   trackUnpublished: { participant: u32, track: u32 },
   trackMuted: { track: u32, muted: bool },
@@ -55,6 +64,7 @@ const serverMessage = variant({
   keyframeRequested: { track: u32 },
   pong: { token: u64, relayTimeUs: u64 },
   closing: { reason: closeReason, message: string },
+  roomLocked: { locked: bool },
 });
 
 const clientChat = variant({
@@ -68,6 +78,7 @@ const serverChat = variant({
   message: { sequence: u64, messageId: id16, sentAtMs: u64, from: u32, fromName: string, to: option(u32), body: string },
   caughtUp: { position: chatPosition, firstKept: u64 },
   typing: { participant: u32, active: bool },
+  notKept: { messageId: id16, sentAtMs: u64 },
 });
 
 /** @typedef {import('./codec.js').ValueOf<typeof chatPosition>} ChatPosition */

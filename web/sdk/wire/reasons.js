@@ -7,18 +7,19 @@ export const CLOSE_REASONS = Object.freeze([
   'left', 'connection_lost', 'shutting_down', 'malformed', 'too_large', 'version_unsupported', 'join_timeout',
   'handshake_timeout', 'idle_timeout', 'slow_consumer', 'room_full', 'rooms_full', 'room_name', 'display_name',
   'refused_by_host', 'unexpected_stream', 'unexpected_message', 'not_text', 'internal',
-  'token_missing', 'token_invalid', 'token_expired', 'token_clock',
+  'token_missing', 'token_invalid', 'token_expired', 'token_clock', 'removed', 'meeting_ended', 'room_locked', 'replaced',
+  'identity_in_use', 'history_unavailable',
 ]);
 
 export const REFUSE_REASONS = Object.freeze([
   'track_unknown', 'track_not_owned', 'track_own', 'track_invalid', 'tracks_full', 'participant_unknown',
-  'chat_too_long', 'chat_too_fast', 'chat_busy', 'refused_by_host', 'too_fast',
+  'chat_too_long', 'chat_too_fast', 'chat_busy', 'refused_by_host', 'too_fast', 'not_allowed',
 ]);
 
 /** Close reasons that connecting again in the same way cannot mend. */
 const FINAL = new Set([
   'left', 'version_unsupported', 'room_name', 'display_name', 'refused_by_host', 'token_missing', 'token_invalid',
-  'token_expired',
+  'token_expired', 'removed', 'meeting_ended', 'room_locked', 'replaced', 'identity_in_use',
 ]);
 
 /** @param {string} reason */

@@ -1,0 +1,283 @@
+use std::time::Duration;
+
+use super::participant::{Presence, own_tracks};
+use super::{Admitted, Audience, JoinRequest, Output, Participant, Room, SessionKey};
+use crate::limits::{IDS_RESERVED, SameIdentity};
+use crate::now::Now;
+use crate::wire::{CloseReason, ParticipantId, ParticipantKind, ServerMessage, TrackId};
+
+/// How a session comes into the room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Entrance {
+    /// To the seat that it had, as it was left.
+    Resume(ParticipantId),
+    /// Under an id that was its own: the seat is gone, because too much time went by or because the relay was restarted.
+    Return(ParticipantId),
+    /// Under a new id.
+    New,
+}
+
+impl Room {
+    pub(super) fn join(&mut self, now: Now, session: SessionKey, request: JoinRequest, out: &mut Vec<Output>) {
+        let id = match self.entrance(now, &request) {
+            Err(reason) => return out.push(Output::Refused { session, reason }),
+            Ok(Entrance::Resume(id)) => return self.resume(now, session, id, request, out),
+            Ok(Entrance::Return(id)) => id,
+            Ok(Entrance::New) => {
+                self.ids.participants += 1;
+                ParticipantId(self.ids.participants)
+            }
+        };
+        if let Some(other) = self.same_identity(&request) {
+            self.send_away(other, CloseReason::Replaced, out);
+        }
+        self.seat(now, session, id, request, out);
+        self.note_ids(out);
+    }
+
+    /// Whether and how a session may come in.
+    fn entrance(&self, now: Now, request: &JoinRequest) -> Result<Entrance, CloseReason> {
+        if self.is_removed(now, request.grant.identity.as_ref()) {
+            return Err(CloseReason::Removed);
+        }
+        let entrance = self.claimed(request);
+        if let Entrance::Resume(_) = entrance {
+            return Ok(entrance);
+        }
+        if self.notes.locked && entrance == Entrance::New && !request.grant.admin {
+            return Err(CloseReason::RoomLocked);
+        }
+        let same = self.same_identity(request).and_then(|other| self.participants.get(&other));
+        if same.is_some_and(|other| other.is_here() && self.limits.same_identity == SameIdentity::Refuse) {
+            return Err(CloseReason::IdentityInUse);
+        }
+        if same.is_none() && self.participants.len() >= self.limits.participants_per_room as usize {
+            return Err(CloseReason::RoomFull);
+        }
+        Ok(entrance)
+    }
+
+    /// What the ticket of a request is good for. An id is given once in an epoch, so whoever was given it may have it again.
+    fn claimed(&self, request: &JoinRequest) -> Entrance {
+        let Some(claim) = &request.seat else {
+            return Entrance::New;
+        };
+        let is_known = claim.participant.0 <= self.ids.participants && claim.epoch == self.chat.position().epoch;
+        if !is_known || claim.identity != request.grant.identity || request.kind != ParticipantKind::Meeting {
+            return Entrance::New;
+        }
+        match self.participants.contains_key(&claim.participant) {
+            true => Entrance::Resume(claim.participant),
+            false => Entrance::Return(claim.participant),
+        }
+    }
+
+    /// Who in the room is the same person, by another seat.
+    fn same_identity(&self, request: &JoinRequest) -> Option<ParticipantId> {
+        let identity = request.grant.identity.as_ref()?;
+        let mut all = self.participants.iter();
+        all.find(|(_, participant)| participant.identity() == Some(identity)).map(|(id, _)| *id)
+    }
+
+    fn seat(&mut self, now: Now, session: SessionKey, id: ParticipantId, request: JoinRequest, out: &mut Vec<Output>) {
+        let JoinRequest { name, kind, grant, auto_subscribe, chat_after, .. } = request;
+        let given = grant.name.as_ref().or(name.as_ref()).map(|name| name.as_str().to_owned());
+        let identity = grant.identity.as_ref().map(|identity| identity.as_str().to_owned());
+        let name = given.or(identity).unwrap_or_else(|| format!("guest {id}"));
+        let mut newcomer = Participant::new(session, name, kind, grant, now);
+        newcomer.auto_subscribe = auto_subscribe && newcomer.takes_media();
+        let auto_subscribe = newcomer.auto_subscribe;
+        out.push(Output::Admitted(self.admitted(session, id, &newcomer)));
+        self.tell_roster(id, out);
+        if !newcomer.grant.hidden {
+            let message = ServerMessage::ParticipantJoined(newcomer.info(id, &self.tracks));
+            out.push(Output::Tell { to: Audience::EveryoneBut(id), message });
+        }
+        self.participants.insert(id, newcomer);
+        if auto_subscribe {
+            self.subscribe_to_all(now, id, out);
+        }
+        self.begin_replay(id, chat_after, out);
+    }
+
+    /// Brings a participant back to its seat: the others notice nothing but media that flows again.
+    fn resume(
+        &mut self,
+        now: Now,
+        session: SessionKey,
+        id: ParticipantId,
+        request: JoinRequest,
+        out: &mut Vec<Output>,
+    ) {
+        if self.participants.get(&id).is_some_and(Participant::is_here) {
+            out.push(Output::Close { participant: id, reason: CloseReason::Replaced });
+            self.release(id, out);
+            out.push(Output::Away { participant: id });
+        }
+        let Some(mut participant) = self.participants.remove(&id) else {
+            return;
+        };
+        let renewed = Participant::new(session, participant.name, participant.kind, request.grant, now);
+        participant = Participant {
+            auto_subscribe: request.auto_subscribe && renewed.takes_media(),
+            chat_bucket: participant.chat_bucket,
+            request_bucket: participant.request_bucket,
+            ..renewed
+        };
+        out.push(Output::Admitted(Admitted {
+            resumed: true,
+            tracks: own_tracks(id, &self.tracks),
+            ..self.admitted(session, id, &participant)
+        }));
+        self.tell_roster(id, out);
+        self.participants.insert(id, participant);
+        self.reopen(now, id, out);
+        self.begin_replay(id, request.chat_after, out);
+    }
+
+    fn admitted(&self, session: SessionKey, id: ParticipantId, participant: &Participant) -> Admitted {
+        let others = self.participants.iter().filter(|(other, participant)| **other != id && !participant.grant.hidden);
+        Admitted {
+            session,
+            participant: id,
+            resumed: false,
+            tracks: Vec::new(),
+            participants: others.count() as u32,
+            chat: self.chat.position(),
+            locked: self.notes.locked,
+            name: participant.name.clone(),
+            permissions: participant.permissions(),
+        }
+    }
+
+    fn tell_roster(&self, to: ParticipantId, out: &mut Vec<Output>) {
+        let others = self.participants.iter().filter(|(other, participant)| **other != to && !participant.grant.hidden);
+        out.extend(others.map(|(other, participant)| {
+            Output::tell(to, ServerMessage::ParticipantJoined(participant.info(*other, &self.tracks)))
+        }));
+    }
+
+    /// Reserves more ids before those that are reserved run out.
+    pub(super) fn note_ids(&mut self, out: &mut Vec<Output>) {
+        let left = |reserved: u32, given: u32| reserved.saturating_sub(given);
+        let reserved = self.notes.ids;
+        if left(reserved.participants, self.ids.participants).min(left(reserved.tracks, self.ids.tracks))
+            < IDS_RESERVED / 2
+        {
+            out.push(Output::Note(self.reserve_ids()));
+        }
+    }
+
+    pub(super) fn session_ended(
+        &mut self,
+        now: Now,
+        id: ParticipantId,
+        session: SessionKey,
+        reason: CloseReason,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(participant) = self.participants.get_mut(&id) else {
+            return;
+        };
+        if participant.presence != Presence::Here(session) {
+            return;
+        }
+        let seat = Duration::from_secs(self.limits.seat_seconds.into());
+        if participant.kind == ParticipantKind::Plain || !reason.keeps_seat() || seat.is_zero() {
+            return self.leave(id, reason, out);
+        }
+        participant.presence = Presence::Away { until: now.since_start + seat };
+        self.release(id, out);
+        out.push(Output::Away { participant: id });
+    }
+
+    /// Stops what flows to and from a participant whose session is gone.
+    fn release(&mut self, id: ParticipantId, out: &mut Vec<Output>) {
+        for (track, published) in &self.tracks {
+            if published.publisher == id {
+                out.push(Output::RouteClosed { track: *track });
+            } else if published.subscribers.contains(&id) {
+                out.push(Output::Unsubscribed { track: *track, subscriber: id });
+            }
+        }
+        self.stop_typing(id, out);
+    }
+
+    /// Lets everything flow again to and from a participant that came back, as far as its token still allows.
+    fn reopen(&mut self, now: Now, id: ParticipantId, out: &mut Vec<Output>) {
+        let Some(participant) = self.participants.get(&id) else {
+            return;
+        };
+        let (publish, takes_media) = (participant.grant.publish, participant.takes_media());
+        let ids: Vec<_> = self.tracks.keys().copied().collect();
+        for track_id in ids {
+            let Some(track) = self.tracks.get_mut(&track_id) else {
+                continue;
+            };
+            if track.publisher == id && publish.allows(track.source()) {
+                self.open_route(track_id, out);
+            } else if track.publisher == id {
+                // It is there and its own, so it cannot fail.
+                let _ = self.unpublish(id, track_id, out);
+            } else if !takes_media {
+                track.subscribers.remove(&id);
+            } else if track.subscribers.contains(&id) {
+                out.push(Output::Subscribed { track: track_id, subscriber: id });
+                self.request_keyframe(now, id, track_id, out);
+            }
+        }
+    }
+
+    /// Opens the way of a track from its publisher to all its subscribers that are here.
+    pub(super) fn open_route(&self, id: TrackId, out: &mut Vec<Output>) {
+        let Some(track) = self.tracks.get(&id) else {
+            return;
+        };
+        out.push(Output::RouteOpened { track: id, publisher: track.publisher });
+        if track.is_silenced() {
+            out.push(Output::RouteMuted { track: id, muted: true });
+        }
+        let is_here = |other: &&ParticipantId| self.participants.get(other).is_some_and(Participant::is_here);
+        let here = track.subscribers.iter().filter(is_here);
+        out.extend(here.map(|subscriber| Output::Subscribed { track: id, subscriber: *subscriber }));
+    }
+
+    /// Ends a participant's session, if it has one, and gives up its seat.
+    pub(super) fn send_away(&mut self, id: ParticipantId, reason: CloseReason, out: &mut Vec<Output>) {
+        if self.participants.get(&id).is_some_and(Participant::is_here) {
+            out.push(Output::Close { participant: id, reason });
+        }
+        self.leave(id, reason, out);
+    }
+
+    pub(super) fn leave(&mut self, id: ParticipantId, reason: CloseReason, out: &mut Vec<Output>) {
+        let Some(gone) = self.participants.remove(&id) else {
+            return;
+        };
+        let is_here = gone.is_here();
+        let own = self.tracks.extract_if(.., |_, track| track.publisher == id);
+        out.extend(own.filter(|_| is_here).map(|(track, _)| Output::RouteClosed { track }));
+        for (track, subscribed) in &mut self.tracks {
+            if subscribed.subscribers.remove(&id) && is_here {
+                out.push(Output::Unsubscribed { track: *track, subscriber: id });
+            }
+        }
+        out.push(Output::Left { participant: id });
+        if !gone.grant.hidden {
+            let message = ServerMessage::ParticipantLeft { participant: id, reason };
+            out.push(Output::Tell { to: Audience::Everyone, message });
+        }
+    }
+
+    /// Gives up seats that nobody came back to, and ends sessions whose token has expired.
+    pub(super) fn end_seats(&mut self, now: Now, out: &mut Vec<Output>) {
+        let is_due = |participant: &Participant| participant.next_timeout().is_some_and(|due| due <= now.since_start);
+        let due: Vec<_> =
+            self.participants.iter().filter(|(_, participant)| is_due(participant)).map(|(id, _)| *id).collect();
+        for id in due {
+            let here = self.participants.get(&id).is_some_and(Participant::is_here);
+            let reason = if here { CloseReason::TokenExpired } else { CloseReason::ConnectionLost };
+            self.send_away(id, reason, out);
+        }
+    }
+}
