@@ -14,6 +14,14 @@ pub struct Config {
     pub http: Vec<SocketAddr>,
     /// What the relay proves its name with.
     pub certificate: CertificateSource,
+    /// Origins of pages that may connect, like `https://app.example`, besides those of the relay's own host and of the
+    /// visitor's own machine; `*`: all.
+    pub origins: Vec<String>,
+    /// Names by which the relay is reached, like `relay.example` or `*.relay.example`, besides `localhost`, addresses and
+    /// the names in its certificate; `*`: all.
+    pub hosts: Vec<String>,
+    /// Where the relay keeps what has to outlive it, such as its keys. `None`: nothing is kept.
+    pub data_directory: Option<PathBuf>,
     /// The bounds.
     pub limits: Limits,
 }
@@ -56,6 +64,9 @@ impl Default for Config {
             listen: (Ipv6Addr::UNSPECIFIED, Self::PORT).into(),
             http: Self::localhost(Self::HTTP_PORT),
             certificate: CertificateSource::Development { directory: "certs".into() },
+            origins: Vec::new(),
+            hosts: Vec::new(),
+            data_directory: Some("data".into()),
             limits: Limits::default(),
         }
     }

@@ -46,7 +46,13 @@ struct House {
 impl House {
     async fn open() -> Self {
         // The two say something after each of many cases.
-        Self::with(Limits { chat_per_second: 1000, chat_burst: 1000, ..Limits::default() }).await
+        Self::with(Limits {
+            chat_per_second: 1000,
+            chat_burst: 1000,
+            handshakes_burst_per_address: 10_000,
+            ..Limits::default()
+        })
+        .await
     }
 
     async fn with(limits: Limits) -> Self {
@@ -55,7 +61,15 @@ impl House {
         let directory = std::env::temp_dir().join(format!("tertulia-bad-input-{}-{house}", std::process::id()));
         let any_port = "127.0.0.1:0".parse().unwrap();
         let certificate = CertificateSource::Development { directory: directory.clone() };
-        let relay = Relay::start(Config { listen: any_port, http: vec![any_port], certificate, limits }).unwrap();
+        let relay = Relay::start(Config {
+            listen: any_port,
+            http: vec![any_port],
+            certificate,
+            data_directory: None,
+            limits,
+            ..Config::default()
+        })
+        .unwrap();
         let url = format!("ws://{}/r/house", relay.http_address().unwrap());
         let [ana, ben] = ["Ana", "Ben"].map(|name| {
             let options = Options { name: name.into(), ..Options::default() };

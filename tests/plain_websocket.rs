@@ -40,7 +40,15 @@ impl House {
         let directory = std::env::temp_dir().join(format!("tertulia-plain-{}-{house}", std::process::id()));
         let any_port = "127.0.0.1:0".parse().unwrap();
         let certificate = CertificateSource::Development { directory: directory.clone() };
-        let relay = Relay::start(Config { listen: any_port, http: vec![any_port], certificate, limits }).unwrap();
+        let relay = Relay::start(Config {
+            listen: any_port,
+            http: vec![any_port],
+            certificate,
+            data_directory: None,
+            limits,
+            ..Config::default()
+        })
+        .unwrap();
         Self { relay, directory }
     }
 

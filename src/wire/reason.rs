@@ -76,6 +76,7 @@ reasons! {
         UnexpectedMessage = "unexpected_message", "The message is not allowed at this point";
         NotText = "not_text", "A plain WebSocket client can send text messages only";
         Internal = "internal", "The relay made a mistake; connect again";
+        TooFast = "too_fast", "Too many messages in a short time; wait a moment";
     }
 }
 

@@ -54,7 +54,9 @@ impl TestRelay {
             listen: "127.0.0.1:0".parse().unwrap(),
             http: vec!["127.0.0.1:0".parse().unwrap()],
             certificate: CertificateSource::Development { directory: certificates.path().into() },
+            data_directory: None,
             limits,
+            ..Config::default()
         };
         Self { relay: Relay::start_with(config, callbacks).unwrap(), _certificates: certificates }
     }

@@ -6,7 +6,7 @@ import { malformed, u32 } from './codec.js';
 export const CLOSE_REASONS = Object.freeze([
   'left', 'connection_lost', 'shutting_down', 'malformed', 'too_large', 'version_unsupported', 'join_timeout',
   'handshake_timeout', 'idle_timeout', 'slow_consumer', 'room_full', 'rooms_full', 'room_name', 'display_name',
-  'refused_by_host', 'unexpected_stream', 'unexpected_message', 'not_text', 'internal',
+  'refused_by_host', 'unexpected_stream', 'unexpected_message', 'not_text', 'internal', 'too_fast',
 ]);
 
 export const REFUSE_REASONS = Object.freeze([
