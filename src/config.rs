@@ -18,6 +18,14 @@ pub struct Config {
     pub keys: KeySources,
     /// Where chat is kept.
     pub history: HistoryPlace,
+    /// Origins of pages that may connect, like `https://app.example`, besides those of the relay's own host and of the
+    /// visitor's own machine; `*`: all.
+    pub origins: Vec<String>,
+    /// Names by which the relay is reached, like `relay.example` or `*.relay.example`, besides `localhost`, addresses and
+    /// the names in its certificate; `*`: all.
+    pub hosts: Vec<String>,
+    /// Where the relay keeps what has to outlive it, such as its keys. `None`: nothing is kept.
+    pub data_directory: Option<PathBuf>,
     /// The bounds.
     pub limits: Limits,
 }
@@ -88,6 +96,9 @@ impl Default for Config {
             certificate: CertificateSource::Development { directory: "certs".into() },
             keys: KeySources::default(),
             history: HistoryPlace::Directory("data".into()),
+            origins: Vec::new(),
+            hosts: Vec::new(),
+            data_directory: Some("data".into()),
             limits: Limits::default(),
         }
     }

@@ -1,10 +1,12 @@
 //! Every bound, each with its unit and its reason. Constants are part of the protocol or of the machine;
 //! [`Limits`] holds what an operator can set.
 
+mod admission;
 mod bucket;
 
 use std::time::Duration;
 
+pub use admission::{Admission, AdmissionError};
 pub use bucket::{Bucket, Rate};
 
 /// A message on a control or chat stream, in bytes: twice the longest chat message that can be set, so that the rule for
@@ -103,6 +105,23 @@ pub const CONNECTIONS_PENDING_MAX: usize = 1024;
 /// a Retry (RFC 9000, section 8.1.2): accepting one costs six times as much as a Retry.
 pub const CONNECTIONS_UNVALIDATED_MAX: usize = 64;
 
+/// Address blocks (/24 of IPv4, /56 of IPv6) that are remembered at a time: 6 MB of them. Only those are remembered that
+/// have a session or were heard of within a few seconds.
+pub const ADDRESS_BLOCKS_MAX: usize = 65_536;
+
+/// How often address blocks are forgotten when there are as many as can be: looking at all of them takes milliseconds.
+pub const ADDRESS_BLOCKS_SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Least time between two stateless resets (RFC 9000, section 10.3): after a restart every client of before gets one, 10,000
+/// a second. One is never larger than the packet that it answers.
+pub const STATELESS_RESET_INTERVAL: Duration = Duration::from_micros(100);
+
+/// Pings of a WebSocket client per second: browsers send none, libraries one every few seconds.
+pub const PINGS_PER_SECOND: u32 = 10;
+
+/// How often the kernel is asked how many UDP packets it had to drop.
+pub const UDP_DROPS_INTERVAL: Duration = Duration::from_secs(5);
+
 /// TCP connections per listener: beyond that, new ones wait in the kernel. Upgraded WebSockets do not count.
 pub const TCP_CONNECTIONS_MAX: usize = 4096;
 
@@ -178,6 +197,17 @@ pub enum SameIdentity {
 /// What an operator can set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
+    /// Sessions in all, on all carriers.
+    pub sessions: u32,
+    /// Sessions from one address block: /24 of IPv4, /56 of IPv6. A school or an office may be one.
+    pub sessions_per_address: u32,
+    /// Connections that one address block may begin per second, over time.
+    pub handshakes_per_second_per_address: u32,
+    /// Connections that one address block may begin at once.
+    pub handshakes_burst_per_address: u32,
+    /// Tokens from one address block that may be refused per minute before the next is not looked at: a check of a
+    /// signature costs 100 us.
+    pub refused_tokens_per_minute_per_address: u32,
     /// Rooms with someone in them.
     pub rooms: u32,
     /// Participants in one room.
@@ -224,6 +254,11 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            sessions: 20_000,
+            sessions_per_address: 200,
+            handshakes_per_second_per_address: 20,
+            handshakes_burst_per_address: 100,
+            refused_tokens_per_minute_per_address: 50,
             rooms: 10_000,
             participants_per_room: 500,
             tracks_per_participant: 8,

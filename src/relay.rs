@@ -23,7 +23,10 @@ pub use callbacks::{Callbacks, Closed, Failed, Opened, Said, Subject, Verdict};
 pub use metrics::Metrics;
 
 use crate::config::Config;
-use crate::transport::{BindError, CertificateError, CertificateStore, Sockets};
+use crate::transport::{
+    BindError, CertificateError, CertificateStore, EndpointKeys, Gate, HostPolicy, InvalidOrigin, KeysError,
+    OriginPolicy, Sockets, UdpDrops,
+};
 
 /// Why a relay could not start.
 #[derive(Debug, Error)]
@@ -37,6 +40,12 @@ pub enum StartError {
     /// Chat cannot be kept.
     #[error(transparent)]
     History(#[from] crate::history::HistoryError),
+    /// The keys could not be read or made.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    /// An origin is none.
+    #[error(transparent)]
+    Origin(#[from] InvalidOrigin),
     /// The operating system refused a thread, a runtime or the QUIC endpoint.
     #[error("the relay could not start: {0}")]
     Thread(#[from] io::Error),
@@ -68,14 +77,18 @@ impl Relay {
     /// [`StartError`] says what is in the way and what to do.
     pub fn start_with(config: Config, callbacks: Callbacks) -> Result<Self, StartError> {
         let certificates = Arc::new(CertificateStore::open(config.certificate.clone())?);
+        let keys = EndpointKeys::open(config.data_directory.as_deref())?;
+        let origins = OriginPolicy::new(&config.origins)?;
+        let gate = Gate::new(config.limits, origins, HostPolicy::new(&config.hosts), certificates.clone());
         let sockets = Sockets::bind(&config)?;
         let address = sockets.udp.local_addr()?;
         let http_address = sockets.plain.first().map(TcpListener::local_addr).transpose()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let Sockets { udp, tls, plain } = sockets;
+        let udp_drops = UdpDrops::of(&udp);
         let endpoint = {
             let _entered = runtime.enter();
-            Sockets::endpoint(udp, &certificates)?
+            Sockets::endpoint(udp, &certificates, &keys)?
         };
         let metrics = Arc::new(Metrics::default());
         let (history, outcomes) = crate::history::History::start(config.history.clone(), config.limits)?;
@@ -87,6 +100,8 @@ impl Relay {
             history,
             outcomes,
             callbacks,
+            gate: Arc::new(gate),
+            udp_drops,
             certificates: certificates.clone(),
             metrics: metrics.clone(),
             port: address.port(),

@@ -1,16 +1,27 @@
 //! Sockets and carriers: what the network does, turned into sessions that yield messages and datagrams.
 
 mod endpoint;
+mod gate;
+mod host;
+mod keys;
+mod origin;
+mod owner_only;
 mod quic;
 mod tls;
+mod udp_drops;
 mod websocket;
 
 pub use endpoint::{BindError, Sockets};
+pub use gate::{Gate, GateError, Place, Refusal};
+pub use host::{HostError, HostPolicy};
+pub use keys::{EndpointKeys, KeysError};
+pub use origin::{InvalidOrigin, OriginError, OriginPolicy};
 pub use quic::{
     EstablishError, KnownStream, MessageReader, QuicCarrier, QuicSession, SendStream, StreamError, Streams,
 };
 pub use tls::{CertificateError, CertificateStore};
-pub use websocket::{Arrival, WebSocketKind};
+pub use udp_drops::UdpDrops;
+pub use websocket::{Arrival, PingBudget, WebSocketKind};
 
 use std::fmt;
 

@@ -46,7 +46,13 @@ struct House {
 impl House {
     async fn open() -> Self {
         // The two say something after each of many cases.
-        Self::with(Limits { chat_per_second: 1000, chat_burst: 1000, ..Limits::default() }).await
+        Self::with(Limits {
+            chat_per_second: 1000,
+            chat_burst: 1000,
+            handshakes_burst_per_address: 10_000,
+            ..Limits::default()
+        })
+        .await
     }
 
     async fn with(limits: Limits) -> Self {
@@ -60,6 +66,7 @@ impl House {
             http: vec![any_port],
             certificate,
             history: HistoryPlace::Memory,
+            data_directory: None,
             limits,
             ..Config::default()
         })

@@ -22,10 +22,9 @@ fn run(arguments: &[&str]) -> Output {
 /// A relay that has printed where it is reached.
 fn serve(directory: &Directory) -> (Child, String) {
     let certificates = directory.path().to_str().unwrap();
-    let mut child =
-        tertulia(&["serve", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--certificate-dir", certificates])
-            .spawn()
-            .unwrap();
+    let anywhere = ["serve", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"];
+    let kept = ["--certificate-dir", certificates, "--data-dir", certificates];
+    let mut child = tertulia(&[&anywhere[..], &kept[..]].concat()).spawn().unwrap();
     let mut printed = String::new();
     let mut lines = BufReader::new(child.stdout.take().unwrap());
     while !printed.contains("Ctrl-C") {
@@ -56,12 +55,14 @@ fn it_serves_until_it_is_told_to_stop_and_keeps_its_certificate() {
 
 #[cfg(unix)]
 #[test]
-fn the_private_key_is_its_owners_alone() {
+fn private_keys_are_their_owners_alone() {
     use std::os::unix::fs::PermissionsExt;
     let directory = Directory::new();
     stop(serve(&directory).0, "-TERM");
-    let key = std::fs::metadata(directory.path().join("development.key")).unwrap();
-    assert_eq!(key.permissions().mode() & 0o777, 0o600);
+    for name in ["development.key", "endpoint.keys"] {
+        let key = std::fs::metadata(directory.path().join(name)).unwrap();
+        assert_eq!(key.permissions().mode() & 0o777, 0o600, "{name}");
+    }
 }
 
 #[test]
@@ -82,11 +83,13 @@ fn mistakes_are_explained_in_one_line() {
     std::fs::write(&file, "listen = '127.0.0.1:0'\nlitsen = 'x'\n").unwrap();
     let file = file.to_str().unwrap();
     let certificates = directory.path().to_str().unwrap();
-    let free = ["--listen", "127.0.0.1:0", "--certificate-dir", certificates, "--http"];
+    let free = ["--listen", "127.0.0.1:0", "--certificate-dir", certificates, "--data-dir", certificates, "--http"];
+    let origin = [&free[..], &["127.0.0.1:0", "--origin", "app.example"]].concat();
     for (arguments, code, expected) in [
         (vec!["--no-such-option"], 2, "unexpected argument '--no-such-option'"),
         (vec!["--rooms", "many"], 2, "invalid value 'many'"),
         ([&free[..], &[&*taken]].concat(), 78, "another program uses port"),
+        (origin, 78, "--origin app.example is not an origin"),
         (vec!["--http", "nonsense"], 78, "is not an address and a port"),
         (vec!["--certificate", "missing.pem"], 78, "--certificate needs --private-key"),
         (vec!["--certificate", "missing.pem", "--private-key", "missing.key"], 78, "cannot read missing.pem"),

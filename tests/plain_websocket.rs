@@ -45,6 +45,7 @@ impl House {
             http: vec![any_port],
             certificate,
             history: HistoryPlace::Memory,
+            data_directory: None,
             limits,
             ..Config::default()
         })

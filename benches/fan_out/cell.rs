@@ -5,6 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use tertulia::config::{CertificateSource, Config, HistoryPlace};
+use tertulia::limits::Limits;
 use tertulia::relay::Relay;
 
 use super::cpu;
@@ -147,11 +148,22 @@ fn start_relay(system: System, parts: Parts) -> (Server, Load) {
     let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
     let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("fan_out");
     let certificate = CertificateSource::Development { directory };
+    // All subscribers come from one address, at once.
+    let many = u32::MAX;
+    let limits = Limits {
+        sessions_per_address: many,
+        handshakes_per_second_per_address: many,
+        handshakes_burst_per_address: many,
+        ..Limits::default()
+    };
+    let http = vec![loopback];
     let config = Config {
         listen: loopback,
-        http: vec![loopback],
+        http,
         certificate,
         history: HistoryPlace::Memory,
+        data_directory: None,
+        limits,
         ..Config::default()
     };
     let relay = Relay::start(config).expect("the relay starts");

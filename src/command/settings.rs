@@ -50,15 +50,38 @@ settings! {
     /// More such keys, public ones: a JSON Web Key Set (RFC 7517)
     #[arg(long, value_name = "FILE")]
     jwks: PathBuf,
-    /// Where the relay keeps what has to survive a restart [default: data]
+    /// Where the relay keeps what has to survive a restart, chat and keys, or `none` [default: data]
     #[arg(long, value_name = "DIRECTORY")]
     data_dir: PathBuf,
     /// Where chat is kept: on `disk`, in --data-dir, or in `memory`, until the relay ends [default: disk]
     #[arg(long, value_name = "PLACE")]
     history: HistoryChoice,
+    /// A page's origin that may connect, like https://app.example, or * for all; give it again for more [default: pages of
+    /// the relay's own host and of localhost]
+    #[arg(long, value_name = "ORIGIN")]
+    origin: Vec<String>,
+    /// A name by which the relay is reached, like relay.example or *.relay.example, or * for all; give it again for more
+    /// [default: localhost, addresses, and the names in the certificate]
+    #[arg(long, value_name = "NAME")]
+    host: Vec<String>,
     /// What is logged: error, warn, info, debug, trace, or a filter like `info,tertulia::relay=debug` [default: info]
     #[arg(long, value_name = "FILTER")]
     log: String,
+    /// Sessions in all [default: 20000]
+    #[arg(long, value_name = "COUNT", help_heading = "Limits")]
+    sessions: u32,
+    /// Sessions from one address block (/24 of IPv4, /56 of IPv6) [default: 200]
+    #[arg(long, value_name = "COUNT", help_heading = "Limits")]
+    sessions_per_address: u32,
+    /// Connections that one address block begins per second, over time [default: 20]
+    #[arg(long, value_name = "COUNT", help_heading = "Limits")]
+    handshakes_per_second_per_address: u32,
+    /// Connections that one address block begins at once [default: 100]
+    #[arg(long, value_name = "COUNT", help_heading = "Limits")]
+    handshakes_burst_per_address: u32,
+    /// Refused tokens per minute and address block, above which no more are looked at [default: 50]
+    #[arg(long, value_name = "COUNT", help_heading = "Limits")]
+    refused_tokens_per_minute_per_address: u32,
     /// Rooms with someone in them [default: 10000]
     #[arg(long, value_name = "COUNT", help_heading = "Limits")]
     rooms: u32,
@@ -152,17 +175,18 @@ impl Settings {
             Some(address) => resolve("listen", address)?[0],
         };
         let certificate = self.certificate_source(default.certificate)?;
+        let data_directory = match &self.data_dir {
+            None => default.data_directory,
+            Some(directory) => Some(directory.clone()).filter(|directory| directory != Path::new("none")),
+        };
+        let history = match (self.history, &data_directory) {
+            (Some(HistoryChoice::Disk) | None, Some(directory)) => HistoryPlace::Directory(directory.clone()),
+            _ => HistoryPlace::Memory,
+        };
         let keys = KeySources { keys: self.keys.clone(), jwks: self.jwks.clone() };
-        Ok(Config { listen, http, certificate, keys, history: self.history_place(), limits: self.limits()? })
-    }
-
-    fn history_place(&self) -> HistoryPlace {
-        match self.history {
-            Some(HistoryChoice::Memory) => HistoryPlace::Memory,
-            Some(HistoryChoice::Disk) | None => {
-                HistoryPlace::Directory(self.data_dir.clone().unwrap_or_else(|| "data".into()))
-            }
-        }
+        let (origins, hosts) = (self.origin.clone().unwrap_or_default(), self.host.clone().unwrap_or_default());
+        let limits = self.limits()?;
+        Ok(Config { listen, http, certificate, keys, history, origins, hosts, data_directory, limits })
     }
 
     fn certificate_source(&self, default: CertificateSource) -> anyhow::Result<CertificateSource> {
@@ -178,6 +202,17 @@ impl Settings {
     fn limits(&self) -> anyhow::Result<Limits> {
         let default = Limits::default();
         let limits = Limits {
+            sessions: self.sessions.unwrap_or(default.sessions),
+            sessions_per_address: self.sessions_per_address.unwrap_or(default.sessions_per_address),
+            handshakes_per_second_per_address: self
+                .handshakes_per_second_per_address
+                .unwrap_or(default.handshakes_per_second_per_address),
+            handshakes_burst_per_address: self
+                .handshakes_burst_per_address
+                .unwrap_or(default.handshakes_burst_per_address),
+            refused_tokens_per_minute_per_address: self
+                .refused_tokens_per_minute_per_address
+                .unwrap_or(default.refused_tokens_per_minute_per_address),
             rooms: self.rooms.unwrap_or(default.rooms),
             participants_per_room: self.participants_per_room.unwrap_or(default.participants_per_room),
             tracks_per_participant: self.tracks_per_participant.unwrap_or(default.tracks_per_participant),
@@ -196,6 +231,11 @@ impl Settings {
             outbox_messages: self.outbox_messages.unwrap_or(default.outbox_messages),
         };
         for (name, value, max) in [
+            ("sessions", limits.sessions, u32::MAX),
+            ("sessions-per-address", limits.sessions_per_address, u32::MAX),
+            ("handshakes-per-second-per-address", limits.handshakes_per_second_per_address, u32::MAX),
+            ("handshakes-burst-per-address", limits.handshakes_burst_per_address, u32::MAX),
+            ("refused-tokens-per-minute-per-address", limits.refused_tokens_per_minute_per_address, u32::MAX),
             ("rooms", limits.rooms, u32::MAX),
             ("participants-per-room", limits.participants_per_room, u32::MAX),
             ("chat-bytes", limits.chat_bytes, 32_768),
@@ -277,10 +317,28 @@ mod tests {
             ("data-dir = '/var/lib/tertulia'", HistoryPlace::Directory("/var/lib/tertulia".into())),
             ("history = 'disk'", HistoryPlace::Directory("data".into())),
             ("history = 'memory'\ndata-dir = 'elsewhere'", HistoryPlace::Memory),
+            ("data-dir = 'none'", HistoryPlace::Memory),
         ] {
             assert_eq!(Settings::from_toml(text).unwrap().config().unwrap().history, place, "{text}");
         }
         assert!(Settings::from_toml("history = 'cloud'").is_err());
+    }
+
+    #[test]
+    fn lists_are_the_same_on_the_command_line_and_in_the_file() {
+        let file = Settings::from_toml("origin = ['https://a.example']\nhost = ['a.example', 'b.example']").unwrap();
+        let line = Settings { origin: Some(vec!["*".into()]), ..Settings::default() };
+        let config = line.or(file).config().unwrap();
+        assert_eq!(config.origins, ["*"]);
+        assert_eq!(config.hosts, ["a.example", "b.example"]);
+    }
+
+    #[test]
+    fn keys_are_kept_unless_that_is_switched_off() {
+        for (directory, expected) in [(None, Some("data")), (Some("else"), Some("else")), (Some("none"), None)] {
+            let settings = Settings { data_dir: directory.map(PathBuf::from), ..Settings::default() };
+            assert_eq!(settings.config().unwrap().data_directory, expected.map(PathBuf::from));
+        }
     }
 
     #[test]

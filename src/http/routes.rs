@@ -2,25 +2,29 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection::{self, InvalidWebSocketVersionHeader};
 use axum::extract::ws::{WebSocket, WebSocketUpgrade};
 use axum::extract::{Extension, State};
-use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::sync::mpsc;
 
+use super::guard::{RequestError, check_origin, guard};
 use super::page;
 use crate::limits::{
     MESSAGE_BYTES_MAX, WEBSOCKET_READ_BUFFER_BYTES, WEBSOCKET_WRITE_BUFFER_BYTES, WEBSOCKET_WRITE_BUFFER_BYTES_MAX,
 };
 use crate::relay::Metrics;
-use crate::transport::{Arrival, CertificateStore, WebSocketKind};
+use crate::transport::{Arrival, CertificateStore, Gate, WebSocketKind};
 use crate::wire::{RoomName, SUBPROTOCOL, VERSION};
 
 /// What the HTTP side serves from, shared by all its connections.
 #[derive(Debug, Clone)]
 pub struct Site {
-    metrics: Arc<Metrics>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) gate: Arc<Gate>,
     certificates: Arc<CertificateStore>,
     port: u16,
     arrivals: mpsc::Sender<Arrival>,
@@ -34,20 +38,31 @@ impl Site {
     /// A site that hands upgraded WebSockets to `arrivals` and says that WebTransport is served on `port`.
     pub fn new(
         metrics: Arc<Metrics>,
+        gate: Arc<Gate>,
         certificates: Arc<CertificateStore>,
         port: u16,
         arrivals: mpsc::Sender<Arrival>,
     ) -> Self {
-        Self { metrics, certificates, port, arrivals }
+        Self { metrics, gate, certificates, port, arrivals }
     }
 
-    pub(super) fn router(self) -> Router {
-        Router::new()
+    /// What is served to everyone.
+    pub(super) fn public(self) -> Router {
+        self.guarded(Router::new())
+    }
+
+    /// What is served by plain HTTP, by default to this machine alone: the metrics too.
+    pub(super) fn plain(self) -> Router {
+        self.guarded(Router::new().route("/metrics", get(metrics)))
+    }
+
+    fn guarded(self, routes: Router<Self>) -> Router {
+        routes
             .route("/health", get(|| async { "ok\n" }))
-            .route("/metrics", get(metrics))
             .route("/certificate.sha256", get(certificate))
             .route("/relay.json", get(relay))
             .fallback(page_or_websocket)
+            .layer(from_fn_with_state(self.clone(), guard))
             .with_state(self)
     }
 }
@@ -89,10 +104,15 @@ async fn page_or_websocket(
     method: Method,
     uri: Uri,
     headers: HeaderMap,
-    upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     match upgrade {
-        Ok(upgrade) => accept_websocket(site, remote, uri.path(), upgrade),
+        Ok(upgrade) => {
+            let metrics = site.metrics.clone();
+            let accepted = accept_websocket(site, remote, &uri, &headers, upgrade);
+            accepted.unwrap_or_else(|error| error.respond(&metrics))
+        }
+        Err(InvalidWebSocketVersionHeader(_)) => RequestError::WebSocketVersion.respond(&site.metrics),
         Err(rejection) if headers.contains_key(header::UPGRADE) => rejection.into_response(),
         Err(_) if method != Method::GET && method != Method::HEAD => StatusCode::METHOD_NOT_ALLOWED.into_response(),
         Err(_) => match uri.path() {
@@ -105,7 +125,17 @@ async fn page_or_websocket(
     }
 }
 
-fn accept_websocket(site: Site, remote: SocketAddr, path: &str, upgrade: WebSocketUpgrade) -> Response {
+fn accept_websocket(
+    site: Site,
+    remote: SocketAddr,
+    uri: &Uri,
+    headers: &HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Result<Response, RequestError> {
+    if !headers.get(header::SEC_WEBSOCKET_KEY).is_some_and(is_key) {
+        return Err(RequestError::Key);
+    }
+    check_origin(&site, headers)?;
     let upgrade = upgrade
         .protocols([SUBPROTOCOL])
         .read_buffer_size(WEBSOCKET_READ_BUFFER_BYTES)
@@ -116,16 +146,19 @@ fn accept_websocket(site: Site, remote: SocketAddr, path: &str, upgrade: WebSock
     let kind = if upgrade.selected_protocol().is_some() {
         WebSocketKind::Meeting
     } else {
-        match RoomName::from_path(path) {
-            Ok(room) => WebSocketKind::Plain(room),
-            Err(error) => {
-                let problem = format!("the path does not name a room: {error}\n");
-                return (StatusCode::NOT_FOUND, problem).into_response();
-            }
-        }
+        WebSocketKind::Plain(RoomName::from_path(uri.path())?)
     };
-    upgrade.on_upgrade(move |socket: WebSocket| async move {
+    site.gate.begin(remote.ip())?;
+    let place = site.gate.enter(remote.ip())?;
+    Ok(upgrade.on_upgrade(move |socket: WebSocket| async move {
         // The relay is stopping if nobody takes it; dropping the socket closes it.
-        let _ = site.arrivals.send(Arrival { socket, remote, kind }).await;
-    })
+        let _ = site.arrivals.send(Arrival { socket, remote, kind, place }).await;
+    }))
+}
+
+/// Whether it is 16 bytes in Base64 (RFC 6455, section 4.1): 22 digits and the padding.
+fn is_key(key: &HeaderValue) -> bool {
+    let digits = key.as_bytes().strip_suffix(b"==");
+    let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || [b'+', b'/'].contains(byte);
+    digits.is_some_and(|digits| digits.len() == 22 && digits.iter().all(is_digit))
 }

@@ -27,7 +27,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Serves HTTPS and WSS. Ends with the relay.
 pub async fn serve_tls(listener: TcpListener, site: Site, config: rustls::ServerConfig) {
     let acceptor = TlsAcceptor::from(Arc::new(config));
-    let router = site.router();
+    let router = site.public();
     accept(listener, |stream, remote| {
         let (acceptor, router) = (acceptor.clone(), router.clone());
         async move {
@@ -43,7 +43,7 @@ pub async fn serve_tls(listener: TcpListener, site: Site, config: rustls::Server
 
 /// Serves HTTP and WS. Ends with the relay.
 pub async fn serve_plain(listener: TcpListener, site: Site) {
-    let router = site.router();
+    let router = site.plain();
     accept(listener, |stream, remote| serve_connection(stream, remote, router.clone())).await;
 }
 

@@ -14,8 +14,10 @@ use super::shard::{Pending, Shard};
 use super::{plain_session, quic_session, websocket_session};
 use crate::config::Config;
 use crate::http;
-use crate::limits::{CONNECTIONS_PENDING_MAX, CONNECTIONS_UNVALIDATED_MAX, HANDSHAKE_TIMEOUT};
-use crate::transport::{Arrival, CertificateStore, QuicSession, WebSocketKind};
+use crate::limits::{CONNECTIONS_PENDING_MAX, CONNECTIONS_UNVALIDATED_MAX, HANDSHAKE_TIMEOUT, UDP_DROPS_INTERVAL};
+use crate::transport::{
+    Arrival, CertificateStore, EstablishError, Gate, GateError, QuicSession, Refusal, UdpDrops, WebSocketKind,
+};
 use crate::wire::CloseReason;
 
 /// How often the development certificate is looked at.
@@ -33,6 +35,8 @@ pub(super) struct Part {
     pub history: crate::history::History,
     pub outcomes: mpsc::UnboundedReceiver<crate::history::Outcome>,
     pub callbacks: Callbacks,
+    pub gate: Arc<Gate>,
+    pub udp_drops: UdpDrops,
     pub certificates: Arc<CertificateStore>,
     pub metrics: Arc<Metrics>,
     pub port: u16,
@@ -41,16 +45,10 @@ pub(super) struct Part {
 
 /// Serves all sockets until the relay stops.
 pub(super) async fn serve(part: Part, endpoint: quinn::Endpoint, tls: TcpListener, plain: Vec<TcpListener>) {
-    let Part { config, history, mut outcomes, callbacks, certificates, metrics, port, mut stopping } = part;
-    let shard = Shard::new(config.limits, history, metrics.clone(), callbacks);
-    let told = shard.clone();
-    let telling = tokio::task::spawn_local(async move {
-        while let Some(outcome) = outcomes.recv().await {
-            told.stored(outcome);
-        }
-    });
+    let Part { config, history, outcomes, callbacks, gate, udp_drops, certificates, metrics, port, mut stopping } = part;
+    let shard = Shard::new(config.limits, history, metrics.clone(), gate.clone(), callbacks);
     let (arrivals, mut arrived) = mpsc::channel(ARRIVALS_MAX);
-    let site = http::Site::new(metrics, certificates.clone(), port, arrivals);
+    let site = http::Site::new(metrics, gate, certificates.clone(), port, arrivals);
     let mut http = JoinSet::new();
     http.spawn(http::serve_tls(tls, site.clone(), certificates.server_config(&[b"http/1.1"])));
     for listener in plain {
@@ -59,6 +57,7 @@ pub(super) async fn serve(part: Part, endpoint: quinn::Endpoint, tls: TcpListene
 
     let mut sessions = JoinSet::new();
     let mut check = interval(CERTIFICATE_CHECK_INTERVAL);
+    let mut count_drops = interval(UDP_DROPS_INTERVAL);
     loop {
         tokio::select! {
             Some(incoming) = endpoint.accept() => accept(&shard, &mut sessions, incoming),
@@ -70,6 +69,10 @@ pub(super) async fn serve(part: Part, endpoint: quinn::Endpoint, tls: TcpListene
                 if let Err(error) = certificates.renew_if_due() {
                     warn!(%error, "the development certificate could not be renewed");
                 }
+            }
+            _ = count_drops.tick() => {
+                let counted = shard.metrics.udp_dropped.get();
+                shard.metrics.udp_dropped.inc_by(udp_drops.count().saturating_sub(counted));
             }
             _ = stopping.wait_for(|stop| *stop) => break,
         }
@@ -93,24 +96,39 @@ fn note_panic(shard: &Shard, ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-/// Takes a connection attempt, asks it to prove its address, or passes it over, by how many are under way.
+/// Takes a connection attempt, asks it to prove its address, refuses it, or passes it over.
 fn accept(shard: &Rc<Shard>, sessions: &mut JoinSet<()>, incoming: quinn::Incoming) {
+    let address = incoming.remote_address().ip();
     let pending = shard.connections_pending.get();
+    let proved = incoming.remote_address_validated();
+    let begun = if proved { shard.gate.begin(address) } else { shard.gate.may_begin(address) };
     if pending >= CONNECTIONS_PENDING_MAX {
         shard.metrics.handshakes_ignored.inc();
         incoming.ignore();
-    } else if pending >= CONNECTIONS_UNVALIDATED_MAX && !incoming.remote_address_validated() && incoming.may_retry() {
+    } else if let Err(error) = shard.gate.may_enter(address) {
+        refuse(shard, incoming, &error);
+    } else if !proved && incoming.may_retry() && (begun.is_err() || pending >= CONNECTIONS_UNVALIDATED_MAX) {
         shard.metrics.handshakes_retried.inc();
         // It fails only for attempts that cannot be retried, and those were sorted out.
         let _ = incoming.retry();
+    } else if let Err(error) = begun {
+        refuse(shard, incoming, &error);
     } else {
         let pending = Pending::new(shard.clone());
         sessions.spawn_local(serve_quic(shard.clone(), incoming, pending));
     }
 }
 
+/// Tells whoever asks that there is no connection to be had: QUIC has a code for that and no words.
+fn refuse(shard: &Shard, incoming: quinn::Incoming, error: &GateError) {
+    debug!(remote = %incoming.remote_address(), %error, "a connection was refused");
+    shard.metrics.refuse(Refusal::from(error));
+    incoming.refuse();
+}
+
 async fn serve_quic(shard: Rc<Shard>, incoming: quinn::Incoming, pending: Pending) {
     let remote = incoming.remote_address();
+    let proved_before = incoming.remote_address_validated();
     let failed = |reason: CloseReason, problem: String| {
         debug!(%remote, problem, "no session came of a connection");
         shard.metrics.sessions_failed.inc();
@@ -121,20 +139,33 @@ async fn serve_quic(shard: Rc<Shard>, incoming: quinn::Incoming, pending: Pendin
         Err(error) => return failed(CloseReason::ConnectionLost, error.to_string()),
     };
     let established = tokio::select! {
-        established = timeout(HANDSHAKE_TIMEOUT, QuicSession::establish(connecting)) => established,
+        established = timeout(HANDSHAKE_TIMEOUT, QuicSession::establish(connecting, &shard.gate)) => established,
         () = shard.stop_requested() => return,
     };
-    match established {
-        Ok(Ok(session)) => {
-            quic_session::serve(shard.clone(), session, pending).await;
+    let session = match established {
+        Ok(Ok(session)) => session,
+        Ok(Err(error)) => {
+            if let EstablishError::Gate(error) = &error {
+                shard.metrics.refuse(Refusal::from(error));
+            }
+            return failed(CloseReason::ConnectionLost, error.to_string());
         }
-        Ok(Err(error)) => failed(CloseReason::ConnectionLost, error.to_string()),
-        Err(_) => failed(CloseReason::HandshakeTimeout, "it took too long".into()),
+        Err(_) => return failed(CloseReason::HandshakeTimeout, "it took too long".into()),
+    };
+    // The handshake has proved the address; before, nothing may be noted of it.
+    let begun = if proved_before { Ok(()) } else { shard.gate.begin(remote.ip()) };
+    match begun.and_then(|()| shard.gate.enter(remote.ip())) {
+        Ok(_place) => quic_session::serve(shard.clone(), session, pending).await,
+        Err(error) => {
+            shard.metrics.refuse(Refusal::from(&error));
+            session.close(CloseReason::TooFast);
+            failed(CloseReason::TooFast, error.to_string());
+        }
     }
 }
 
 async fn serve_websocket(shard: Rc<Shard>, arrival: Arrival) {
-    let Arrival { socket, remote, kind } = arrival;
+    let Arrival { socket, remote, kind, place: _place } = arrival;
     match kind {
         WebSocketKind::Meeting => websocket_session::serve(shard, socket, remote).await,
         WebSocketKind::Plain(room) => plain_session::serve(shard, socket, remote, room).await,

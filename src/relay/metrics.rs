@@ -6,7 +6,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use crate::transport::Carrier;
+use crate::transport::{Carrier, Refusal};
 use crate::wire::{CloseReason, DropReason};
 
 type Labels = [(&'static str, &'static str); 1];
@@ -23,6 +23,10 @@ pub struct Metrics {
     closed: Vec<Counter>,
     /// Datagrams not forwarded, in the order of [`DropReason::ALL`].
     dropped: Vec<Counter>,
+    /// Connections and sessions turned away at the gate, in the order of [`Refusal::ALL`].
+    refused: Vec<Counter>,
+    /// UDP packets that the kernel dropped because they were not read fast enough.
+    pub(super) udp_dropped: Counter,
     /// Media datagrams that arrived.
     pub(super) datagrams_received: Counter,
     /// Media datagrams that were passed to a subscriber's connection.
@@ -43,9 +47,11 @@ impl Default for Metrics {
         let participants = Family::<Labels, Gauge>::default();
         let closed = Family::<Labels, Counter>::default();
         let dropped = Family::<Labels, Counter>::default();
+        let refused = Family::<Labels, Counter>::default();
         registry.register("participants", "Participants by carrier", participants.clone());
         registry.register("sessions_closed", "Sessions that ended, by reason", closed.clone());
         registry.register("datagrams_dropped", "Media datagrams not forwarded, by reason", dropped.clone());
+        registry.register("refused", "Connections and sessions turned away, by reason", refused.clone());
         let mut counter = |name: &str, help: &str| {
             let counter = Counter::default();
             registry.register(name, help, counter.clone());
@@ -57,16 +63,21 @@ impl Default for Metrics {
         let handshakes_retried = counter("handshakes_retried", "Handshakes that were asked to prove their address");
         let handshakes_ignored = counter("handshakes_ignored", "Handshakes that were passed over");
         let sessions_failed = counter("sessions_failed", "Connections of which no session came");
+        let udp_dropped =
+            counter("udp_dropped", "UDP packets that the kernel dropped because they were not read in time");
         let rooms = Gauge::default();
         registry.register("rooms", "Rooms with someone in them", rooms.clone());
         let of = |labels: &[&'static str], key| -> Vec<Labels> { labels.iter().map(|label| [(key, *label)]).collect() };
         let carriers = of(&Carrier::ALL.map(Carrier::label), "carrier");
         let closes = of(&CloseReason::ALL.iter().map(|reason| reason.label()).collect::<Vec<_>>(), "reason");
         let drops = of(&DropReason::ALL.iter().map(|reason| reason.label()).collect::<Vec<_>>(), "reason");
+        let refusals = of(&Refusal::ALL.map(Refusal::label), "reason");
         Self {
             participants: carriers.iter().map(|labels| participants.get_or_create_owned(labels)).collect(),
             closed: closes.iter().map(|labels| closed.get_or_create_owned(labels)).collect(),
             dropped: drops.iter().map(|labels| dropped.get_or_create_owned(labels)).collect(),
+            refused: refusals.iter().map(|labels| refused.get_or_create_owned(labels)).collect(),
+            udp_dropped,
             registry,
             rooms,
             datagrams_received,
@@ -101,6 +112,21 @@ impl Metrics {
         self.closed[usize::from(reason.code())].get()
     }
 
+    /// How many connections and sessions were turned away at the gate for this reason.
+    pub fn refused(&self, reason: Refusal) -> u64 {
+        self.refused[reason as usize].get()
+    }
+
+    /// How many QUIC handshakes were asked to prove their address.
+    pub fn handshakes_retried(&self) -> u64 {
+        self.handshakes_retried.get()
+    }
+
+    /// How many QUIC connections there were of which no session came.
+    pub fn sessions_failed(&self) -> u64 {
+        self.sessions_failed.get()
+    }
+
     /// How many participants there are on this carrier.
     pub fn participants(&self, carrier: Carrier) -> i64 {
         self.participants[carrier as usize].get()
@@ -108,6 +134,10 @@ impl Metrics {
 
     pub(super) fn drop_datagrams(&self, reason: DropReason, count: u64) {
         self.dropped[usize::from(reason.code())].inc_by(count);
+    }
+
+    pub(crate) fn refuse(&self, reason: Refusal) {
+        self.refused[reason as usize].inc();
     }
 
     pub(super) fn session_closed(&self, reason: CloseReason) {

@@ -12,6 +12,7 @@ use super::shard::{Seat, SeatRequest, Shard};
 use super::websocket_session::{failure, note_end, say_goodbye, write};
 use crate::limits::{Bucket, CLOSE_TIMEOUT, IDLE_TIMEOUT, Rate};
 use crate::room::JoinRequest;
+use crate::transport::PingBudget;
 use crate::wire::{ClientChat, CloseReason, MessageId, ParticipantKind, RoomName};
 
 /// Serves a plain WebSocket client: one text message is one chat message, both ways.
@@ -60,6 +61,7 @@ impl Pace {
 
 async fn read(shard: &Shard, seat: &Seat, stream: &mut SplitStream<WebSocket>) -> CloseReason {
     let mut pace = Pace { bucket: Bucket::default() };
+    let mut pings = PingBudget::default();
     loop {
         let Ok(next) = timeout(IDLE_TIMEOUT, stream.next()).await else {
             return CloseReason::IdleTimeout;
@@ -73,7 +75,11 @@ async fn read(shard: &Shard, seat: &Seat, stream: &mut SplitStream<WebSocket>) -
                 let message_id = MessageId(rand::random());
                 seat.chat(ClientChat::Send { message_id, to: None, body: text.as_str().to_owned() });
             }
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {
+                if let Err(reason) = pings.take() {
+                    return reason;
+                }
+            }
             Some(Ok(Message::Binary(_))) => return CloseReason::NotText,
             Some(Ok(Message::Close(_))) => return CloseReason::Left,
             Some(Err(error)) => return failure(&error),

@@ -18,6 +18,7 @@ use crate::limits::Limits;
 use crate::media::Publisher;
 use crate::now::Now;
 use crate::room::{Input, JoinRequest, Room, SessionKey};
+use crate::transport::Gate;
 use crate::wire::{ClientChat, ClientMessage, CloseReason, ParticipantId, RoomName};
 
 /// The largest number that JavaScript holds exactly; epochs are read there too.
@@ -29,6 +30,8 @@ const EPOCH_MAX: u64 = (1 << 53) - 1;
 pub(super) struct Shard {
     pub limits: Limits,
     pub metrics: Arc<Metrics>,
+    /// Who comes in.
+    pub gate: Arc<Gate>,
     pub history: History,
     /// Where a run of datagrams is gathered while it is passed on.
     pub run: RefCell<Vec<Bytes>>,
@@ -68,10 +71,17 @@ pub(super) struct SeatRequest {
 }
 
 impl Shard {
-    pub fn new(limits: Limits, history: History, metrics: Arc<Metrics>, callbacks: Callbacks) -> Rc<Self> {
+    pub fn new(
+        limits: Limits,
+        history: History,
+        metrics: Arc<Metrics>,
+        gate: Arc<Gate>,
+        callbacks: Callbacks,
+    ) -> Rc<Self> {
         Rc::new(Self {
             limits,
             metrics,
+            gate,
             history,
             run: RefCell::default(),
             connections_pending: Cell::new(0),

@@ -13,6 +13,7 @@ use super::outlet::{Encoded, Outlet};
 use super::quic_session::{chat_message, closing, control_message, seat_request};
 use super::shard::{Seat, SeatRequest, Shard};
 use crate::limits::{BURST_DATAGRAMS_MAX, CLOSE_TIMEOUT, HANDSHAKE_TIMEOUT, IDLE_TIMEOUT, KEEP_ALIVE_INTERVAL};
+use crate::transport::PingBudget;
 use crate::wire::{CloseReason, DropReason, StreamKind};
 
 /// How many messages leave in one system call, at most.
@@ -74,8 +75,9 @@ async fn converse(
     stream: &mut SplitStream<WebSocket>,
     remote: SocketAddr,
 ) -> CloseReason {
+    let mut pings = PingBudget::default();
     let first = tokio::select! {
-        first = timeout(HANDSHAKE_TIMEOUT, first_control_message(shard, stream)) => first,
+        first = timeout(HANDSHAKE_TIMEOUT, first_control_message(shard, stream, &mut pings)) => first,
         () = shard.stop_requested() => Ok(Err(CloseReason::ShuttingDown)),
     };
     let wanted = first.unwrap_or(Err(CloseReason::JoinTimeout)).and_then(|message| seat_request(&message));
@@ -88,7 +90,7 @@ async fn converse(
         Err(reason) => return reason,
     };
     let reason = tokio::select! {
-        reason = read(shard, &seat, stream) => reason,
+        reason = read(shard, &seat, stream, &mut pings) => reason,
         reason = seat.ending.requested() => reason,
         reason = seat.feed_history() => reason,
     };
@@ -96,9 +98,13 @@ async fn converse(
     reason
 }
 
-async fn first_control_message(shard: &Shard, stream: &mut SplitStream<WebSocket>) -> Result<Bytes, CloseReason> {
+async fn first_control_message(
+    shard: &Shard,
+    stream: &mut SplitStream<WebSocket>,
+    pings: &mut PingBudget,
+) -> Result<Bytes, CloseReason> {
     loop {
-        let message = next_binary(stream).await?;
+        let message = next_binary(stream, pings).await?;
         match message.first() {
             Some(0) => shard.metrics.drop_datagrams(DropReason::NotJoined, 1),
             Some(&kind) if kind == StreamKind::Control.byte() => return Ok(message.slice(1..)),
@@ -107,14 +113,14 @@ async fn first_control_message(shard: &Shard, stream: &mut SplitStream<WebSocket
     }
 }
 
-async fn next_binary(stream: &mut SplitStream<WebSocket>) -> Result<Bytes, CloseReason> {
+async fn next_binary(stream: &mut SplitStream<WebSocket>, pings: &mut PingBudget) -> Result<Bytes, CloseReason> {
     loop {
         let Ok(next) = timeout(IDLE_TIMEOUT, stream.next()).await else {
             return Err(CloseReason::IdleTimeout);
         };
         match next {
             Some(Ok(Message::Binary(bytes))) => return Ok(bytes),
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => pings.take()?,
             Some(Ok(Message::Text(_))) => return Err(CloseReason::UnexpectedMessage),
             Some(Ok(Message::Close(_))) => return Err(CloseReason::Left),
             Some(Err(error)) => return Err(failure(&error)),
@@ -136,10 +142,10 @@ pub(super) fn failure(error: &axum::Error) -> CloseReason {
     }
 }
 
-async fn read(shard: &Shard, seat: &Seat, stream: &mut SplitStream<WebSocket>) -> CloseReason {
+async fn read(shard: &Shard, seat: &Seat, stream: &mut SplitStream<WebSocket>, pings: &mut PingBudget) -> CloseReason {
     let mut burst = Vec::with_capacity(BURST_DATAGRAMS_MAX);
     loop {
-        let taken = take_burst(shard, seat, stream, &mut burst).await;
+        let taken = take_burst(shard, seat, stream, pings, &mut burst).await;
         seat.forward(&mut burst);
         if let Err(reason) = taken {
             return reason;
@@ -152,11 +158,12 @@ async fn take_burst(
     shard: &Shard,
     seat: &Seat,
     stream: &mut SplitStream<WebSocket>,
+    pings: &mut PingBudget,
     burst: &mut Vec<Bytes>,
 ) -> Result<(), CloseReason> {
-    take(shard, seat, next_binary(stream).await?, burst)?;
+    take(shard, seat, next_binary(stream, pings).await?, burst)?;
     while burst.len() < BURST_DATAGRAMS_MAX
-        && let Some(message) = next_binary(stream).now_or_never()
+        && let Some(message) = next_binary(stream, pings).now_or_never()
     {
         take(shard, seat, message?, burst)?;
     }

@@ -18,6 +18,11 @@ const NO_TRACK: TrackId = TrackId(99);
 
 const NOON: Now = Now::after(Duration::from_secs(60));
 const LIMITS: Limits = Limits {
+    sessions: 100,
+    sessions_per_address: 100,
+    handshakes_per_second_per_address: 100,
+    handshakes_burst_per_address: 100,
+    refused_tokens_per_minute_per_address: 100,
     requests_per_second: 50,
     requests_burst: 200,
     rooms: 1,

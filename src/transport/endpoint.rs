@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::crypto::rustls::QuicServerConfig;
-use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig, TokioRuntime, TransportConfig, VarInt};
+use quinn::{IdleTimeout, MtuDiscoveryConfig, ServerConfig, TokioRuntime, TransportConfig, VarInt};
 use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
 
-use super::CertificateStore;
+use super::{CertificateStore, EndpointKeys};
 use crate::config::Config;
 use crate::limits::{
     CONNECTION_WINDOW_BYTES, CONNECTIONS_PENDING_MAX, DATAGRAM_RECEIVE_BYTES_MAX, DATAGRAM_SEND_BYTES_MAX,
@@ -105,9 +105,14 @@ impl Sockets {
     ///
     /// # Errors
     /// What the operating system says.
-    pub fn endpoint(udp: UdpSocket, certificates: &Arc<CertificateStore>) -> io::Result<quinn::Endpoint> {
-        let config = server_config(certificates);
-        quinn::Endpoint::new(EndpointConfig::default(), Some(config), udp, Arc::new(TokioRuntime))
+    pub fn endpoint(
+        udp: UdpSocket,
+        certificates: &Arc<CertificateStore>,
+        keys: &EndpointKeys,
+    ) -> io::Result<quinn::Endpoint> {
+        let mut config = server_config(certificates);
+        config.token_key(keys.token_key());
+        quinn::Endpoint::new(keys.endpoint_config(), Some(config), udp, Arc::new(TokioRuntime))
     }
 }
 

@@ -9,7 +9,7 @@ use quinn::crypto::rustls::HandshakeData;
 use quinn::{Connection, ConnectionError, VarInt};
 use thiserror::Error;
 
-use super::Carrier;
+use super::{Carrier, Gate, GateError};
 use crate::limits::{BURST_DATAGRAMS_MAX, HANDSHAKE_TIMEOUT};
 use crate::wire::{ALPN_QUIC, ALPN_WEBTRANSPORT, CloseReason, MessageBuffer, OversizedMessage, StreamKind};
 
@@ -50,6 +50,9 @@ pub enum EstablishError {
     /// The session is not the connection's first.
     #[error("the session is not the first of its connection")]
     NotFirst,
+    /// The page is of another site, or the relay is not known under this name.
+    #[error(transparent)]
+    Gate(#[from] GateError),
 }
 
 impl QuicSession {
@@ -57,18 +60,24 @@ impl QuicSession {
     ///
     /// # Errors
     /// [`EstablishError`]. There is no deadline in here: the caller sets one.
-    pub async fn establish(mut connecting: quinn::Connecting) -> Result<Self, EstablishError> {
+    pub async fn establish(mut connecting: quinn::Connecting, gate: &Gate) -> Result<Self, EstablishError> {
         let handshake = connecting.handshake_data().await?;
         let protocol = handshake.downcast::<HandshakeData>().ok().and_then(|handshake| handshake.protocol);
         match protocol.as_deref() {
             Some(ALPN_QUIC) => Ok(Self { connection: connecting.await?, carrier: QuicCarrier::Quic }),
-            Some(ALPN_WEBTRANSPORT) => Self::establish_webtransport(connecting).await,
+            Some(ALPN_WEBTRANSPORT) => Self::establish_webtransport(connecting, gate).await,
             _ => Err(EstablishError::Protocol),
         }
     }
 
-    async fn establish_webtransport(connecting: quinn::Connecting) -> Result<Self, EstablishError> {
+    async fn establish_webtransport(connecting: quinn::Connecting, gate: &Gate) -> Result<Self, EstablishError> {
         let request = wtransport::endpoint::IncomingSessionFuture::with_quic_connecting(connecting).await?;
+        // A server has to look at the origin before it accepts (draft-ietf-webtrans-http3, section 3.2).
+        let host = request.authority();
+        if let Err(error) = gate.allows_host(host).and_then(|()| gate.allows_origin(request.origin(), host)) {
+            request.forbidden().await;
+            return Err(error.into());
+        }
         let path = request.path().split('?').next().unwrap_or_default();
         if path != "/" {
             let path = path.to_owned();

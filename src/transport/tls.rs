@@ -11,7 +11,9 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use thiserror::Error;
 use time::OffsetDateTime;
+use x509_parser::extensions::GeneralName;
 
+use super::owner_only;
 use crate::config::CertificateSource;
 
 /// How long a development certificate is valid: browsers take a certificate by its hash only if it is valid for at most
@@ -98,6 +100,11 @@ impl CertificateStore {
         digest.as_ref().try_into().ok()
     }
 
+    /// The hosts that the certificate is for, some with a `*`.
+    pub fn names(&self) -> Vec<String> {
+        names(&self.current())
+    }
+
     /// The TLS settings of one side of the relay.
     pub fn server_config(self: &Arc<Self>, protocols: &[&[u8]]) -> rustls::ServerConfig {
         let mut config = rustls::ServerConfig::builder_with_provider(provider())
@@ -169,28 +176,26 @@ fn make_development_certificate(chain: &Path, key: &Path) -> Result<(), Certific
     let key_pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
     let certificate = parameters.self_signed(&key_pair)?;
 
+    let write = |path: &Path, content: &str| {
+        owner_only::write(path, content.as_bytes())
+            .map_err(|error| CertificateError::Write { path: path.into(), error })
+    };
     write(key, &key_pair.serialize_pem())?;
     write(chain, &certificate.pem())
 }
 
-/// Writes a file that only its owner can read, whole or not at all.
-fn write(path: &Path, content: &str) -> Result<(), CertificateError> {
-    let unfinished = path.with_extension("new");
-    let write = || {
-        if let Some(directory) = path.parent() {
-            fs::create_dir_all(directory)?;
-        }
-        // What an interrupted attempt left behind may have other permissions.
-        match fs::remove_file(&unfinished) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut options = fs::OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        io::Write::write_all(&mut options.open(&unfinished)?, content.as_bytes())?;
-        fs::rename(&unfinished, path)
+/// The subject alternative names (RFC 5280, section 4.2.1.6) that are names of hosts.
+fn names(certified: &CertifiedKey) -> Vec<String> {
+    let Some((_, certificate)) =
+        certified.end_entity_cert().ok().and_then(|der| x509_parser::parse_x509_certificate(der).ok())
+    else {
+        return Vec::new();
     };
-    write().map_err(|error| CertificateError::Write { path: path.into(), error })
+    let names = certificate.subject_alternative_name().ok().flatten();
+    let names = names.iter().flat_map(|names| &names.value.general_names);
+    let dns = names.filter_map(|name| match name {
+        GeneralName::DNSName(name) => Some((*name).to_owned()),
+        _ => None,
+    });
+    dns.collect()
 }

@@ -87,6 +87,7 @@ reasons! {
         Replaced = "replaced", "The participant joined again from somewhere else";
         IdentityInUse = "identity_in_use", "Someone with this identity is in the room already; leave there first";
         HistoryUnavailable = "history_unavailable", "The relay cannot read the room's chat at the moment; try again later";
+        TooFast = "too_fast", "Too many messages in a short time; wait a moment";
     }
 }
 

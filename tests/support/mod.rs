@@ -6,6 +6,10 @@
     reason = "test support: each test uses a part of it, and a failure is a failed test"
 )]
 
+pub mod http;
+pub mod https;
+pub mod quic;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -49,14 +53,19 @@ impl TestRelay {
     }
 
     pub fn start_with(limits: Limits, callbacks: Callbacks) -> Self {
+        Self::start_config(Config { limits, ..Config::default() }, callbacks)
+    }
+
+    /// One with these settings, apart from ports and files.
+    pub fn start_config(config: Config, callbacks: Callbacks) -> Self {
         let certificates = Directory::new();
         let config = Config {
             listen: "127.0.0.1:0".parse().unwrap(),
             http: vec!["127.0.0.1:0".parse().unwrap()],
             certificate: CertificateSource::Development { directory: certificates.path().into() },
             history: HistoryPlace::Memory,
-            limits,
-            ..Config::default()
+            data_directory: None,
+            ..config
         };
         Self { relay: Relay::start_with(config, callbacks).unwrap(), _certificates: certificates }
     }

@@ -1,0 +1,251 @@
+//! Who comes in: so many from one address, pages of known sites, requests to known names. Everyone else is told why.
+
+mod support;
+
+use std::time::Duration;
+
+use quinn::ConnectionError;
+use support::TestRelay;
+use support::http::{Reply, exchange, get, upgrade};
+use support::quic::{H3, QuicMember, join, soon};
+use tertulia::client::{Event, Room};
+use tertulia::config::Config;
+use tertulia::limits::Limits;
+use tertulia::relay::Callbacks;
+use tertulia::transport::Refusal;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::sleep;
+
+/// The transport error code CONNECTION_REFUSED (RFC 9000, section 20.1).
+fn is_refused(ended: &Result<QuicMember, ConnectionError>) -> bool {
+    matches!(ended, Err(ConnectionError::ConnectionClosed(close)) if close.error_code == quinn::TransportErrorCode::CONNECTION_REFUSED)
+}
+
+async fn websocket(relay: &TestRelay) -> Reply {
+    exchange(relay.relay.http_address().unwrap(), &upgrade("/", "localhost", "")).await
+}
+
+/// Two in a meeting still hear each other.
+async fn assert_undisturbed(ana: &Room, ben: &Room) {
+    let sequence = soon("an acknowledgement", ana.chat().send("still here")).await.unwrap();
+    let heard = async {
+        loop {
+            match ben.next_event().await {
+                Some(Event::ChatMessage(message)) if message.sequence == sequence => return,
+                Some(_) => {}
+                None => panic!("a bystander's session has ended"),
+            }
+        }
+    };
+    soon("a message", heard).await;
+}
+
+/// Reaches a limit of sessions with two bystanders and two more; then nobody comes in until one has left.
+async fn sessions_are_bounded(limits: Limits, refusal: Refusal, told: &str) {
+    let relay = TestRelay::start(limits);
+    let (ana, ben) = (relay.join("quic", "Ana").await, relay.join("ws", "Ben").await);
+    let address = relay.relay.address();
+    let first = join(address, "other").await.unwrap();
+    let _second = join(address, "other").await.unwrap();
+
+    let over_quic = join(address, "other").await;
+    assert!(is_refused(&over_quic), "{over_quic:?}");
+    let webtransport = Room::connect(&relay.url("https"), relay.options("Eve")).await;
+    assert!(webtransport.is_err(), "WebTransport");
+    let reply = websocket(&relay).await;
+    assert_eq!(reply.status(), Some(503), "{}", reply.text);
+    assert!(reply.body().contains(told), "{}", reply.text);
+    assert_eq!(relay.relay.metrics().refused(refusal), 3);
+    assert_undisturbed(&ana, &ben).await;
+
+    first.connection.close(0u32.into(), b"");
+    let again = async {
+        loop {
+            match join(address, "other").await {
+                Ok(member) => return member,
+                Err(_) => sleep(Duration::from_millis(5)).await,
+            }
+        }
+    };
+    let _again = soon("the place that was given back", again).await;
+}
+
+#[tokio::test]
+async fn sessions_of_one_address_are_bounded() {
+    let limits = Limits { sessions_per_address: 4, ..Limits::default() };
+    sessions_are_bounded(limits, Refusal::SessionsOfAddress, "sessions from this address").await;
+}
+
+#[tokio::test]
+async fn sessions_in_all_are_bounded() {
+    let limits = Limits { sessions: 4, ..Limits::default() };
+    sessions_are_bounded(limits, Refusal::Sessions, "as many sessions as it can hold").await;
+}
+
+#[tokio::test]
+async fn a_websocket_that_is_closed_gives_its_place_back() {
+    let relay = TestRelay::start(Limits { sessions_per_address: 1, ..Limits::default() });
+    for _ in 0..5 {
+        let mut stream = TcpStream::connect(relay.relay.http_address().unwrap()).await.unwrap();
+        let entered = async {
+            loop {
+                stream.write_all(&upgrade("/", "localhost", "")).await.unwrap();
+                let reply = support::http::read(&mut stream, Duration::from_millis(100)).await;
+                if reply.status() == Some(101) {
+                    return;
+                }
+                assert_eq!(reply.status(), Some(503), "{}", reply.text);
+                stream = TcpStream::connect(relay.relay.http_address().unwrap()).await.unwrap();
+            }
+        };
+        soon("a place", entered).await;
+    }
+}
+
+#[tokio::test]
+async fn connections_that_begin_too_fast_are_refused_until_a_moment_later() {
+    let limits = Limits { handshakes_per_second_per_address: 1, handshakes_burst_per_address: 6, ..Limits::default() };
+    let relay = TestRelay::start(limits);
+    let (ana, ben) = (relay.join("quic", "Ana").await, relay.join("ws", "Ben").await);
+    let address = relay.relay.address();
+    let _members = [join(address, "other").await.unwrap(), join(address, "other").await.unwrap()];
+    let mut over_quic = Vec::new();
+    for _ in 0..6 {
+        over_quic.push(join(address, "other").await);
+    }
+    assert!(over_quic.iter().any(is_refused), "{over_quic:?}");
+    // Whoever is refused has first been asked to prove the address: nobody is refused for what others forge.
+    assert!(relay.relay.metrics().handshakes_retried() > 0);
+    let replies = [websocket(&relay).await, websocket(&relay).await, websocket(&relay).await];
+    let told = replies.iter().find(|reply| reply.status() == Some(429)).expect("one is over the rate");
+    assert!(told.body().contains("too many connections"), "{}", told.text);
+    assert!(relay.relay.metrics().refused(Refusal::Handshakes) >= 2);
+    assert_undisturbed(&ana, &ben).await;
+    let later = async {
+        while join(address, "other").await.is_err() {
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    soon("the rate allows another one", later).await;
+}
+
+/// What `Origin` a page sends, and whether a relay that is asked for at `localhost` lets it in.
+const ORIGINS: [(Option<&str>, bool); 11] = [
+    (None, true),
+    (Some("https://localhost:4433"), true),
+    (Some("http://localhost:8000"), true),
+    (Some("http://127.0.0.1:8000"), true),
+    (Some("http://[::1]:8000"), true),
+    (Some("https://app.example"), true),
+    (Some("https://evil.example"), false),
+    (Some("http://app.example"), false),
+    (Some("https://localhost.evil.example"), false),
+    (Some("null"), false),
+    (Some("nonsense"), false),
+];
+
+fn with_origins(origins: &[&str]) -> TestRelay {
+    let origins = origins.iter().map(|origin| (*origin).to_owned()).collect();
+    TestRelay::start_config(Config { origins, ..Config::default() }, Callbacks::default())
+}
+
+#[tokio::test]
+async fn s11_a_page_of_another_site_gets_no_websocket() {
+    let relay = with_origins(&["https://app.example"]);
+    let address = relay.relay.http_address().unwrap();
+    let mut refused = 0;
+    for (origin, allowed) in ORIGINS {
+        let header = origin.map_or(String::new(), |origin| format!("Origin: {origin}\r\n"));
+        for subprotocol in ["", "Sec-WebSocket-Protocol: tertulia.v1\r\n"] {
+            let reply = exchange(address, &upgrade("/", "localhost", &format!("{header}{subprotocol}"))).await;
+            assert_eq!(reply.status(), Some(if allowed { 101 } else { 403 }), "{origin:?}: {}", reply.text);
+            assert!(allowed || reply.body().to_lowercase().contains("origin"), "{origin:?}: {}", reply.text);
+            refused += u64::from(!allowed);
+        }
+    }
+    let twice = "Origin: https://app.example\r\nOrigin: https://evil.example\r\n";
+    assert_eq!(exchange(address, &upgrade("/", "localhost", twice)).await.status(), Some(403), "two origins");
+    // A cookie is no right to anything.
+    let cookie = "Origin: https://evil.example\r\nCookie: session=victim\r\n";
+    assert_eq!(exchange(address, &upgrade("/", "localhost", cookie)).await.status(), Some(403), "with a cookie");
+    assert_eq!(relay.relay.metrics().refused(Refusal::Origin), refused + 2);
+}
+
+#[tokio::test]
+async fn w11_a_page_of_another_site_gets_no_webtransport_session() {
+    let relay = with_origins(&["https://app.example"]);
+    let mut refused = 0;
+    for (origin, allowed) in ORIGINS {
+        let h3 = H3::open(relay.relay.address()).await;
+        let changes: Vec<_> = origin.iter().map(|origin| ("origin", *origin)).collect();
+        let answer = h3.connect(&changes).await;
+        assert_eq!(answer.status, Some(if allowed { 200 } else { 403 }), "{origin:?}");
+        refused += u64::from(!allowed);
+    }
+    // It is counted once the answer has arrived.
+    let counted = async {
+        while relay.relay.metrics().refused(Refusal::Origin) < refused {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    soon("all are counted", counted).await;
+    assert_eq!(relay.relay.metrics().refused(Refusal::Origin), refused);
+}
+
+#[tokio::test]
+async fn every_page_may_connect_where_that_is_set() {
+    let relay = with_origins(&["*"]);
+    let anywhere = upgrade("/", "localhost", "Origin: https://any.example\r\n");
+    assert_eq!(exchange(relay.relay.http_address().unwrap(), &anywhere).await.status(), Some(101));
+    let h3 = H3::open(relay.relay.address()).await;
+    assert_eq!(h3.connect(&[("origin", "https://any.example")]).await.status, Some(200));
+}
+
+/// Names that a request is sent to, and whether a relay with the development certificate and `--host relay.example`
+/// answers to them.
+const HOSTS: [(&str, bool); 9] = [
+    ("localhost:8000", true),
+    ("app.localhost", true),
+    ("127.0.0.1", true),
+    ("[::1]:4433", true),
+    ("192.0.2.1", true),
+    ("relay.example:4433", true),
+    ("evil.example", false),
+    ("relay.example.evil.example", false),
+    ("localhost.evil.example:8000", false),
+];
+
+#[tokio::test]
+async fn s12_a_name_that_somebody_had_point_here_is_not_answered() {
+    let config = Config { hosts: vec!["relay.example".into()], ..Config::default() };
+    let relay = TestRelay::start_config(config, Callbacks::default());
+    let address = relay.relay.http_address().unwrap();
+    for (host, known) in HOSTS {
+        for path in ["/", "/relay.json", "/metrics", "/health", "/sdk/tertulia.js"] {
+            let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+            let reply = exchange(address, request.as_bytes()).await;
+            assert_eq!(reply.status(), Some(if known { 200 } else { 421 }), "{host}{path}");
+            assert!(known || reply.body().contains("--host"), "{}", reply.text);
+        }
+        let reply = exchange(address, &upgrade("/", host, &format!("Origin: http://{host}\r\n"))).await;
+        assert_eq!(reply.status(), Some(if known { 101 } else { 421 }), "{host}");
+        let answer = H3::open(relay.relay.address()).await.connect(&[(":authority", host)]).await;
+        assert_eq!(answer.status, Some(if known { 200 } else { 403 }), "{host}");
+    }
+    // The request's target counts more than its Host header (RFC 9112, section 3.2.2).
+    let absolute = "GET http://evil.example/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    assert_eq!(exchange(address, absolute.as_bytes()).await.status(), Some(421));
+    let nameless = exchange(address, b"GET /health HTTP/1.0\r\n\r\n").await;
+    assert_eq!(nameless.status(), Some(200), "HTTP/1.0 needs no name");
+}
+
+#[tokio::test]
+async fn a14_metrics_are_not_on_the_public_port() {
+    let relay = TestRelay::start(Limits::default());
+    let plain = exchange(relay.relay.http_address().unwrap(), &get("/metrics", "")).await;
+    assert!(plain.body().contains("tertulia_refused_total{reason=\"origin\"} 0"), "{}", plain.text);
+    assert!(plain.body().contains("tertulia_udp_dropped_total 0"), "{}", plain.text);
+    let public = support::https::exchange(relay.relay.address(), &get("/metrics", "")).await;
+    assert_eq!(public.status(), Some(404), "{}", public.text);
+}
