@@ -37,3 +37,6 @@ pub use keys::{KeyProblem, Keys};
 pub use public_key::{Algorithm, PublicKey};
 pub use secret_key::SecretKey;
 pub use ticket::{SeatClaim, TicketKey};
+
+#[cfg(test)]
+mod tests;

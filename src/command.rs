@@ -2,10 +2,12 @@
 
 mod serve;
 mod settings;
+mod token;
 
 use clap::{Args, Parser, Subcommand};
 
 use settings::Settings;
+use token::Token;
 
 /// A low-latency relay for online meetings over WebTransport, QUIC and WebSocket.
 ///
@@ -23,6 +25,8 @@ pub struct Command {
 enum Action {
     /// Run a relay until Ctrl-C or SIGTERM.
     Serve(Serve),
+    /// Make an access token and print it.
+    Token(Token),
 }
 
 #[derive(Debug, Args)]
@@ -42,6 +46,7 @@ impl Command {
     pub fn run(self) -> anyhow::Result<()> {
         let Serve { config, settings } = match self.action {
             Some(Action::Serve(serve)) => serve,
+            Some(Action::Token(token)) => return token.print(),
             None => self.serve,
         };
         let settings = match config {

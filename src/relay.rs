@@ -1,6 +1,8 @@
 //! The relay itself: it starts the shard, seats sessions in rooms, and carries out what the rooms decide.
 
 mod callbacks;
+mod key_file;
+mod key_store;
 mod listen;
 mod live_room;
 mod metrics;
@@ -20,6 +22,8 @@ use thiserror::Error;
 use tokio::sync::{oneshot, watch};
 
 pub use callbacks::{Callbacks, Closed, Failed, Opened, Said, Subject, Verdict};
+pub use key_file::{KeyError, KeyFile};
+pub use key_store::KeyStore;
 pub use metrics::Metrics;
 
 use crate::config::Config;

@@ -40,6 +40,10 @@ struct Video {
 
 impl Claims {
     pub fn parse(json: &[u8]) -> Result<Self, TokenError> {
+        // serde takes an array for a struct too.
+        if !json.trim_ascii_start().starts_with(b"{") {
+            return Err(TokenError::NotAToken);
+        }
         serde_json::from_slice(json).map_err(|_| TokenError::NotAToken)
     }
 
@@ -98,7 +102,8 @@ impl Video {
     fn parse(claim: &Value) -> Result<Self, TokenError> {
         match claim {
             Value::Null => Ok(Self::default()),
-            claim => valid(Self::deserialize(claim), "video"),
+            Value::Object(_) => valid(Self::deserialize(claim), "video"),
+            _ => Err(TokenError::Claim { name: "video" }),
         }
     }
 }

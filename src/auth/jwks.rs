@@ -71,3 +71,57 @@ impl Key {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ED25519: &str =
+        r#"{"kid":"ed","kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+
+    fn read_all(keys: &[&str]) -> Result<Vec<String>, KeyProblem> {
+        let keys = read(&format!(r#"{{"keys":[{}]}}"#, keys.join(",")))?;
+        Ok(keys.into_iter().map(|(kid, key)| format!("{kid} {}", key.algorithm())).collect())
+    }
+
+    #[test]
+    fn keys_of_other_kinds_are_passed_over() {
+        for other in [
+            r#"{"kid":"a","kty":"oct","k":"c2VjcmV0"}"#,
+            r#"{"kid":"a","kty":"EC","crv":"P-384","x":"AA","y":"AA"}"#,
+            r#"{"kid":"a","kty":"EC","crv":"P-256","alg":"ECDH-ES","x":"AA","y":"AA"}"#,
+            r#"{"kid":"a","kty":"RSA","alg":"RS512","n":"AA","e":"AQAB"}"#,
+            r#"{"kid":"a","kty":"RSA","use":"enc","n":"AA","e":"AQAB"}"#,
+            r#"{"kid":"a","kty":"OKP","crv":"X25519","x":"AA"}"#,
+            r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#,
+            r#"{"kid":7,"kty":"RSA"}"#,
+            r#""a key""#,
+        ] {
+            assert_eq!(read_all(&[other, ED25519]), Ok(vec!["ed EdDSA".into()]), "{other}");
+            assert_eq!(read_all(&[other]), Err(KeyProblem::Jwks), "{other}");
+        }
+        let full = ED25519.replace('}', r#","alg":"EdDSA","use":"sig","key_ops":["verify"],"x5t":"AA"}"#);
+        assert_eq!(read_all(&[&full]), Ok(vec!["ed EdDSA".into()]));
+    }
+
+    #[test]
+    fn what_is_no_set_is_refused() {
+        for json in ["", "{}", "[]", r#"{"keys":{}}"#, r#"{"keys":[]}"#, ED25519] {
+            assert_eq!(read(json), Err(KeyProblem::Jwks), "{json}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_key_is_named() {
+        for damaged in [
+            r#"{"kid":"a","kty":"OKP","crv":"Ed25519","x":"AA"}"#,
+            r#"{"kid":"a","kty":"OKP","crv":"Ed25519"}"#,
+            r#"{"kid":"a","kty":"OKP","crv":"Ed25519","x":"???"}"#,
+            r#"{"kid":"a","kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU"}"#,
+            r#"{"kid":"a","kty":"RSA","n":"AQAB","e":"AQAB"}"#,
+        ] {
+            let problem = read_all(&[ED25519, damaged]).unwrap_err();
+            assert!(matches!(&problem, KeyProblem::Key { kid, .. } if kid == "a"), "{problem}");
+        }
+    }
+}

@@ -130,3 +130,79 @@ impl PublicKey {
 fn without_leading_zeros(number: &[u8]) -> &[u8] {
     &number[number.iter().take_while(|byte| **byte == 0).count()..]
 }
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+    use super::*;
+    use crate::auth::jwks;
+
+    /// The tokens of RFC 7515, appendices A.2 and A.3, and RFC 8037, appendix A.4, each with its key.
+    const TOKENS: [(&str, &str); 3] = [
+        (
+            r#"{"kid":"RS256","kty":"RSA","e":"AQAB","n":"ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-yRT-SFd2lZS-pCgNMsD1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-KXBdQOS-UTo7WTBEMa2R2CapHg665xsmtdVMTBQY4uDZlxvb3qCo5ZwKh9kG4LT6_I5IhlJH7aGhyxXFvUK-DWNmoudF8NAco9_h9iaGNj8q2ethFkMLs91kzk2PAcDTW9gb54h4FRWyuXpoQ"}"#,
+            "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.cC4hiUPoj9Eetdgtv3hF80EGrhuB__dzERat0XF9g2VtQgr9PJbu3XOiZj5RZmh7AAuHIm4Bh-0Qc_lF5YKt_O8W2Fp5jujGbds9uJdbF9CUAr7t1dnZcAcQjbKBYNX4BAynRFdiuB--f_nZLgrnbyTyWzO75vRK5h6xBArLIARNPvkSjtQBMHlb1L07Qe7K0GarZRmB_eSN9383LcOLn6_dO--xi12jzDwusC-eOkHWEsqtFZESc6BfI7noOPqvhJ1phCnvWh6IeYI2w9QOYEUipUTI8np6LbgGY9Fs98rqVt5AXLIhWkWywlVmtVrBp0igcN_IoypGlUPQGe77Rw",
+        ),
+        (
+            r#"{"kid":"ES256","kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}"#,
+            "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q",
+        ),
+        (
+            r#"{"kid":"EdDSA","kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#,
+            "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc.hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg",
+        ),
+    ];
+
+    #[test]
+    fn the_tokens_of_the_standards_are_verified() {
+        for (key, token) in TOKENS {
+            let (kid, key) = jwks::read(&format!(r#"{{"keys":[{key}]}}"#)).unwrap().remove(0);
+            assert_eq!(key.algorithm().name(), kid);
+            let (message, signature) = token.rsplit_once('.').unwrap();
+            let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
+            assert!(key.verify(message.as_bytes(), &signature), "{kid}");
+            assert!(!key.verify(&message.as_bytes()[1..], &signature), "{kid}");
+            for at in 0..signature.len() {
+                let mut changed = signature.clone();
+                changed[at] ^= 1;
+                assert!(!key.verify(message.as_bytes(), &changed), "{kid}, byte {at}");
+            }
+            for length in [0, 1, signature.len() - 1] {
+                assert!(!key.verify(message.as_bytes(), &signature[..length]), "{kid}, {length} bytes");
+            }
+        }
+    }
+
+    #[test]
+    fn keys_of_other_sizes_are_refused() {
+        assert!(PublicKey::rsa(&[0xff; 255], &[1, 0, 1]).is_err());
+        assert!(PublicKey::rsa(&[&[0x7f][..], &[0xff; 255]].concat(), &[1, 0, 1]).is_err());
+        assert!(PublicKey::rsa(&[&[0, 0][..], &[0xff; 256]].concat(), &[1, 0, 1]).is_ok());
+        assert!(PublicKey::rsa(&[0xff; 1025], &[1, 0, 1]).is_err());
+        assert!(PublicKey::rsa(&[0xff; 256], &[0]).is_err());
+        assert!(PublicKey::p256(&[4; 64]).is_err());
+        assert!(PublicKey::p256(&[3; 65]).is_err());
+        assert!(PublicKey::ed25519(&[0; 31]).is_err());
+    }
+
+    #[test]
+    fn what_is_no_public_key_is_explained() {
+        for (pem, expected) in [
+            ("", "not a PEM file"),
+            ("the key", "not a PEM file"),
+            ("-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n", "it is a private key"),
+            ("-----BEGIN RSA PUBLIC KEY-----\nMAA=\n-----END RSA PUBLIC KEY-----\n", "openssl pkey -pubout"),
+            ("-----BEGIN PUBLIC KEY-----\nMAA=\n-----END PUBLIC KEY-----\n", "damaged"),
+            // X25519, which signs nothing.
+            (
+                "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VuAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n-----END PUBLIC KEY-----\n",
+                "neither an RSA",
+            ),
+        ] {
+            let problem = PublicKey::from_pem(pem).unwrap_err();
+            assert!(problem.contains(expected), "{problem}");
+        }
+    }
+}

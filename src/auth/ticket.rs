@@ -64,3 +64,68 @@ impl TicketKey {
 fn sealed(room: &RoomName, claim: &[u8]) -> Vec<u8> {
     [PURPOSE, room.as_str().as_bytes(), &[0], claim].concat()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn room(name: &str) -> RoomName {
+        RoomName::parse(name).unwrap()
+    }
+
+    fn seat(identity: Option<&str>) -> SeatClaim {
+        let identity = identity.map(|identity| Identity::parse(identity).unwrap());
+        SeatClaim { epoch: (1 << 53) - 1, participant: ParticipantId(u32::MAX), identity }
+    }
+
+    #[test]
+    fn what_is_sealed_is_opened() {
+        let key = TicketKey::new(&[7; 32]);
+        for identity in [None, Some("a"), Some(&*"x".repeat(128))] {
+            let ticket = key.seal(&room("standup"), seat(identity));
+            assert!(ticket.len() <= TICKET_BYTES_MAX);
+            assert_eq!(key.open(&room("standup"), &ticket), Some(seat(identity)));
+            // A relay that was restarted with the same key.
+            assert_eq!(TicketKey::new(&[7; 32]).open(&room("standup"), &ticket), Some(seat(identity)));
+        }
+    }
+
+    #[test]
+    fn another_key_another_room_or_another_byte_opens_nothing() {
+        let key = TicketKey::new(&[7; 32]);
+        let ticket = key.seal(&room("standup"), seat(Some("ana")));
+        assert_eq!(TicketKey::new(&[8; 32]).open(&room("standup"), &ticket), None);
+        for other in ["standu", "standupp", "Standup", "lobby"] {
+            assert_eq!(key.open(&room(other), &ticket), None, "{other}");
+        }
+        for at in 0..ticket.len() {
+            for bit in 0..8 {
+                let mut changed = ticket.clone();
+                changed[at] ^= 1 << bit;
+                assert_eq!(key.open(&room("standup"), &changed), None, "bit {bit} of byte {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_ticket_of_another_length_opens_nothing() {
+        let key = TicketKey::new(&[7; 32]);
+        let ticket = key.seal(&room("standup"), seat(None));
+        for cut in 0..ticket.len() {
+            assert_eq!(key.open(&room("standup"), &ticket[..cut]), None, "cut at {cut}");
+            assert_eq!(key.open(&room("standup"), &ticket[cut + 1..]), None, "begun at {cut}");
+        }
+        for more in [1, 100, 10_000] {
+            assert_eq!(key.open(&room("standup"), &[&*ticket, &vec![0; more]].concat()), None);
+        }
+    }
+
+    #[test]
+    fn a_seal_over_something_else_is_no_ticket() {
+        let key = TicketKey::new(&[7; 32]);
+        for claim in [&[0; 0][..], &[0; 11], &[&[0; 12][..], b"../ana"].concat(), &[&[0; 12][..], &[0xff]].concat()] {
+            let tag = hmac::sign(&key.0, &sealed(&room("standup"), claim));
+            assert_eq!(key.open(&room("standup"), &[claim, tag.as_ref()].concat()), None, "{claim:?}");
+        }
+    }
+}

@@ -1,0 +1,197 @@
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use serde::Deserialize;
+use thiserror::Error;
+
+use crate::auth::{Algorithm, KeyProblem, Keys, PublicKey, SecretKey};
+use crate::config::KeySources;
+use crate::limits::KEY_FILE_BYTES_MAX;
+
+/// Why there are no keys. Nothing of a secret is in it.
+#[derive(Debug, Error)]
+pub enum KeyError {
+    /// A file could not be read.
+    #[error("cannot read {}: {error}", path.display())]
+    Read {
+        /// Which one.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// A file is too large to hold keys.
+    #[error("{} is larger than {KEY_FILE_BYTES_MAX} bytes; give a file that holds keys alone", path.display())]
+    TooLarge {
+        /// Which one.
+        path: PathBuf,
+    },
+    /// A keys file is not what it should be.
+    #[error(
+        "{}, line {line}, is not as it has to be: under [secrets] a line is my-application = \"the secret\", each \
+         [[public]] has kid, algorithm and file, and nothing is there twice",
+        path.display()
+    )]
+    Content {
+        /// Which one.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+    },
+    /// A public key has an algorithm that is unknown or not its own.
+    #[error("{}: the algorithm of the key {kid:?} is not right; it can be ES256, RS256 or EdDSA, as the key is", path.display())]
+    Algorithm {
+        /// The keys file.
+        path: PathBuf,
+        /// The key.
+        kid: String,
+    },
+    /// A key cannot be taken.
+    #[error("{}: {problem}", path.display())]
+    Key {
+        /// Where it is.
+        path: PathBuf,
+        /// Why.
+        problem: KeyProblem,
+    },
+    /// There is no key in the files.
+    #[error("{} holds no key: add one (`tertulia token --help` says how), or leave the option out for an open relay", path.display())]
+    Empty {
+        /// Which one.
+        path: PathBuf,
+    },
+}
+
+/// What a keys file says: secrets, and where public keys are.
+#[derive(Debug)]
+pub struct KeyFile {
+    /// The secrets, in the order of their API keys.
+    pub secrets: Vec<SecretKey>,
+    public: Vec<Public>,
+}
+
+/// The file as TOML. It has no `Debug`: secrets are in it.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Content {
+    secrets: BTreeMap<String, String>,
+    public: Vec<Public>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Public {
+    kid: String,
+    algorithm: String,
+    file: PathBuf,
+}
+
+impl KeyFile {
+    /// Reads a keys file, but not the files that it names.
+    ///
+    /// # Errors
+    /// [`KeyError`] says what is wrong and what to do.
+    pub fn read(path: &Path) -> Result<Self, KeyError> {
+        Self::parse(path, &read(path)?)
+    }
+
+    fn parse(path: &Path, text: &str) -> Result<Self, KeyError> {
+        // The parser's own message may quote what is in the line.
+        let content: Content = toml::from_str(text).map_err(|error| {
+            let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
+            KeyError::Content { path: path.into(), line }
+        })?;
+        let secrets = content.secrets.iter().map(|(api_key, secret)| SecretKey::new(api_key, secret));
+        let secrets =
+            secrets.collect::<Result<_, _>>().map_err(|problem| KeyError::Key { path: path.into(), problem })?;
+        Ok(Self { secrets, public: content.public })
+    }
+}
+
+/// What was read of each file, to see later whether it changed.
+#[derive(Debug, Default)]
+pub(super) struct Seen(Vec<(PathBuf, Option<Stamp>)>);
+
+type Stamp = (SystemTime, u64);
+
+impl Seen {
+    /// Whether a file is another one now.
+    pub fn has_changed(&self) -> bool {
+        self.0.iter().any(|(path, seen)| stamp(path) != *seen)
+    }
+
+    fn read(&mut self, path: &Path) -> Result<String, KeyError> {
+        // Before: what is written while it is read is a change.
+        self.0.push((path.into(), stamp(path)));
+        read(path)
+    }
+}
+
+/// Reads all keys there are.
+pub(super) fn load(sources: &KeySources, seen: &mut Seen) -> Result<Keys, KeyError> {
+    let mut keys = Keys::default();
+    if let Some(path) = &sources.keys {
+        let file = KeyFile::parse(path, &seen.read(path)?)?;
+        keys = file.add_to(keys, path, seen)?;
+    }
+    if let Some(path) = &sources.jwks {
+        let problem = |problem| KeyError::Key { path: path.into(), problem };
+        keys = keys.with_jwks(&seen.read(path)?).map_err(problem)?;
+    }
+    Ok(keys)
+}
+
+impl KeyFile {
+    fn add_to(self, mut keys: Keys, path: &Path, seen: &mut Seen) -> Result<Keys, KeyError> {
+        if self.secrets.is_empty() && self.public.is_empty() {
+            return Err(KeyError::Empty { path: path.into() });
+        }
+        let problem = |problem| KeyError::Key { path: path.into(), problem };
+        for secret in self.secrets {
+            keys = keys.with_secret(secret).map_err(problem)?;
+        }
+        for Public { kid, algorithm, file } in self.public {
+            let file = path.parent().unwrap_or(Path::new("")).join(file);
+            let key = PublicKey::from_pem(&seen.read(&file)?).map_err(|problem| KeyError::Key {
+                path: file,
+                problem: KeyProblem::Key { kid: kid.clone(), problem },
+            })?;
+            if Algorithm::from_name(&algorithm) != Some(key.algorithm()) {
+                return Err(KeyError::Algorithm { path: path.into(), kid });
+            }
+            keys = keys.with_public(&kid, key).map_err(problem)?;
+        }
+        Ok(keys)
+    }
+}
+
+/// Whether everyone on this machine can read a file.
+#[cfg(unix)]
+pub(super) fn is_open_to_everyone(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
+}
+
+/// Whether everyone on this machine can read a file: not known here.
+#[cfg(not(unix))]
+pub(super) fn is_open_to_everyone(_: &Path) -> bool {
+    false
+}
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    let metadata = fs::metadata(path).ok()?;
+    Some((metadata.modified().ok()?, metadata.len()))
+}
+
+fn read(path: &Path) -> Result<String, KeyError> {
+    let mut text = String::new();
+    File::open(path)
+        .and_then(|file| file.take(KEY_FILE_BYTES_MAX + 1).read_to_string(&mut text))
+        .map_err(|error| KeyError::Read { path: path.into(), error })?;
+    if text.len() as u64 > KEY_FILE_BYTES_MAX {
+        return Err(KeyError::TooLarge { path: path.into() });
+    }
+    Ok(text)
+}
