@@ -24,6 +24,7 @@ fn serve(directory: &Directory) -> (Child, String) {
     let certificates = directory.path().to_str().unwrap();
     let mut child =
         tertulia(&["serve", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--certificate-dir", certificates])
+            .args(["--data-dir", directory.path().join("data").to_str().unwrap()])
             .spawn()
             .unwrap();
     let mut printed = String::new();
@@ -93,6 +94,8 @@ fn mistakes_are_explained_in_one_line() {
         (vec!["--config", "missing.toml"], 78, "cannot read missing.toml"),
         (vec!["--config", file], 78, "line 2: unknown field `litsen`"),
         (vec!["--log", "x=y=z"], 78, "is not a filter"),
+        ([&free[..], &["none", "--data-dir", file]].concat(), 78, "cannot keep chat in"),
+        (vec!["--history", "cloud"], 2, "invalid value 'cloud'"),
     ] {
         let output = run(&arguments);
         let error = String::from_utf8(output.stderr).unwrap();
@@ -106,7 +109,17 @@ fn mistakes_are_explained_in_one_line() {
 fn help_names_every_default() {
     let output = run(&["serve", "--help"]);
     let help = String::from_utf8(output.stdout).unwrap();
-    for part in ["--listen", "[default: [::]:4433]", "--http", "localhost:8000", "--certificate", "--config", "--log"] {
+    for part in [
+        "--listen",
+        "[default: [::]:4433]",
+        "--http",
+        "localhost:8000",
+        "--certificate",
+        "--config",
+        "--log",
+        "--data-dir",
+        "--history",
+    ] {
         assert!(help.contains(part), "{part} is missing in {help}");
     }
 }

@@ -18,7 +18,7 @@ export async function startRelay(options = ['--listen', '[::]:0', '--http', '127
   const binary = process.env.TERTULIA_BIN;
   assert.ok(binary, 'set TERTULIA_BIN to the relay, such as target/debug/tertulia');
   const certificates = await mkdtemp(join(tmpdir(), 'tertulia-'));
-  const child = spawn(binary, ['serve', ...options, '--certificate-dir', certificates], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn(binary, ['serve', ...options, '--history', 'memory', '--certificate-dir', certificates], { stdio: ['ignore', 'pipe', 'inherit'] });
   const exit = once(child, 'exit');
   const stop = async () => {
     const started = performance.now();
