@@ -5,15 +5,20 @@
 
 mod disk;
 mod error;
+mod file;
+#[cfg(test)]
+mod fragile;
 mod head;
 mod keeper;
 mod memory;
+mod overlay;
 mod record;
 mod store;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -33,6 +38,7 @@ pub struct History {
     /// Not bounded: each room has at most [`CHAT_PENDING_MAX`](crate::limits::CHAT_PENDING_MAX) messages on their way, and each
     /// session waits for its own page.
     requests: mpsc::UnboundedSender<Request>,
+    lost: Arc<AtomicU64>,
 }
 
 /// Where a room's chat stood when it was opened.
@@ -114,6 +120,7 @@ impl History {
     }
 
     fn start_store(store: Store, limits: Limits) -> Result<(Self, mpsc::UnboundedReceiver<Outcome>), HistoryError> {
+        let lost = store.lost_count();
         let (requests, received) = mpsc::unbounded_channel();
         let (outcomes, told) = mpsc::unbounded_channel();
         let keeper = Keeper::new(store, limits, outcomes)?;
@@ -121,7 +128,7 @@ impl History {
         std::thread::Builder::new()
             .name("tertulia-history".into())
             .spawn(move || runtime.block_on(keeper.run(received)))?;
-        Ok((Self { requests }, told))
+        Ok((Self { requests, lost }, told))
     }
 
     /// Begins or goes on with a room's chat. A new room gets `new_epoch`, which must not have been used before and is not 0.
@@ -184,6 +191,11 @@ impl History {
         self.request(Request::Stop { answer });
         // An error means that the thread has ended already.
         let _ = answered.await;
+    }
+
+    /// How many kept messages were found damaged so far, and are lost.
+    pub fn messages_lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
     }
 
     fn request(&self, request: Request) {

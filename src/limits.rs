@@ -77,11 +77,14 @@ pub const HISTORY_BATCH_MESSAGES_MAX: usize = 1024;
 /// Chat that shares one transaction of the history, in bytes: it is in memory twice until it is written.
 pub const HISTORY_BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// Messages that one transaction of the history takes out of a room, beside one for each that it puts in.
-pub const HISTORY_REMOVALS_MAX: usize = 1024;
+/// Messages that one transaction of the history takes out of a room: not fewer than it can put in.
+pub const HISTORY_REMOVALS_MAX: usize = HISTORY_BATCH_MESSAGES_MAX;
 
 /// Idle rooms that one transaction of the history forgets.
 pub const HISTORY_FORGOTTEN_MAX: usize = 4;
+
+/// Damaged messages that the history remembers having reported, so that each is counted once.
+pub const HISTORY_LOST_MAX: usize = 1000;
 
 /// What the history's database keeps of its file in memory, in bytes: the inner nodes of some gigabytes of chat.
 pub const HISTORY_CACHE_BYTES: usize = 16 * 1024 * 1024;

@@ -62,14 +62,11 @@ impl Head {
         self.bytes += weight.bytes;
     }
 
-    /// Takes off the oldest message; `next` is the number of the one behind it.
-    pub fn discount(&mut self, oldest: Weight, next: Option<u64>) {
+    /// Takes off the oldest message.
+    pub fn discount(&mut self, oldest: Weight) {
+        self.first = oldest.sequence + 1;
         self.messages = self.messages.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(oldest.bytes);
-        match next {
-            Some(next) => self.first = next,
-            None => self.clear(),
-        }
     }
 
     /// No message is kept.

@@ -1,10 +1,10 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use tracing::{debug, info, warn};
 
 use super::head::{Head, Retention};
@@ -46,6 +46,9 @@ pub struct Keeper {
     /// Rooms whose last transaction failed.
     unsure: BTreeSet<RoomName>,
     failing: bool,
+    /// Rooms in which something may be too old.
+    untidy: Vec<RoomName>,
+    tidies_at: Instant,
 }
 
 #[derive(Debug)]
@@ -57,9 +60,9 @@ struct Live {
 
 /// Who waits for the end of a transaction.
 #[derive(Debug, Default)]
-struct Waiting {
-    flushed: Vec<oneshot::Sender<()>>,
-    stopped: Option<oneshot::Sender<()>>,
+pub struct Waiting {
+    pub flushed: Vec<oneshot::Sender<()>>,
+    pub stopped: Option<oneshot::Sender<()>>,
 }
 
 impl Keeper {
@@ -80,18 +83,20 @@ impl Keeper {
             changed: BTreeSet::new(),
             unsure: BTreeSet::new(),
             failing: false,
+            untidy: Vec::new(),
+            tidies_at: Instant::now(),
         })
     }
 
     /// Serves until it is stopped or nobody is left to ask.
     pub async fn run(mut self, mut requests: mpsc::UnboundedReceiver<Request>) {
-        self.tidy();
         loop {
             if self.queue.is_empty() {
-                match timeout(self.patience(), requests.recv()).await {
+                match timeout_at(self.wakes_at(), requests.recv()).await {
                     Ok(Some(request)) => self.take(request),
                     Ok(None) => return,
-                    Err(_) => self.tidy(),
+                    // What could not be written is tried again.
+                    Err(_) => self.commit(Batch::default()),
                 }
             }
             // Whatever came meanwhile shares the transaction, and pages do not wait for it.
@@ -108,14 +113,21 @@ impl Keeper {
                 let _ = answer.send(());
                 return;
             }
+            self.tidy();
         }
     }
 
-    fn patience(&self) -> Duration {
-        if self.failing && !self.changed.is_empty() { HISTORY_RETRY_INTERVAL } else { HISTORY_TIDY_INTERVAL }
+    fn wakes_at(&self) -> Instant {
+        if !self.untidy.is_empty() {
+            Instant::now()
+        } else if self.failing && !self.changed.is_empty() {
+            self.tidies_at.min(Instant::now() + HISTORY_RETRY_INTERVAL)
+        } else {
+            self.tidies_at
+        }
     }
 
-    fn take(&mut self, request: Request) {
+    pub fn take(&mut self, request: Request) {
         match request {
             Request::Page { query, answer } => {
                 // Whoever asked may be gone.
@@ -126,7 +138,7 @@ impl Keeper {
     }
 
     /// Takes as much as one transaction holds, and carries it out.
-    fn work(&mut self) -> Waiting {
+    pub fn work(&mut self) -> Waiting {
         let (mut batch, mut waiting) = (Batch::default(), Waiting::default());
         let mut bytes = 0;
         for _ in 0..HISTORY_BATCH_MESSAGES_MAX {
@@ -164,13 +176,13 @@ impl Keeper {
     fn open(&mut self, room: RoomName, new_epoch: u64, unix_ms: u64) -> Result<OpenedRoom, Problem> {
         if !self.rooms.contains_key(&room) {
             let stored = self.store.head(&room)?;
-            if let Some(head) = &stored {
-                self.idle.remove(&(head.used_unix_ms, room.clone()));
-            }
+            self.idle.retain(|(_, idle)| *idle != room);
             let head = stored.unwrap_or_else(|| Head::new(new_epoch, unix_ms));
             self.rooms.insert(room.clone(), Live { head, is_open: true });
         }
-        self.tidy_room(&room, unix_ms)?;
+        if let Err(problem) = self.tidy_room(&room, unix_ms) {
+            debug!(%room, %problem, "not tidied");
+        }
         let recent = self.recent(&room)?;
         let live = self.rooms.get_mut(&room).expect("it was put there");
         live.is_open = true;
@@ -180,9 +192,10 @@ impl Keeper {
     }
 
     fn recent(&mut self, room: &RoomName) -> Result<Vec<Recent>, Problem> {
-        let last = self.rooms.get(room).map_or(0, |live| live.head.last);
+        let (first, last) = self.rooms.get(room).map_or((1, 0), |live| (live.head.first, live.head.last));
+        let after = last.saturating_sub(CHAT_IDS_MAX as u64).max(first.saturating_sub(1));
         let mut recent = Vec::new();
-        self.store.read(room, last.saturating_sub(CHAT_IDS_MAX as u64), last, &mut |message| {
+        self.store.read(room, after, last, &mut |message| {
             let ChatMessage { message_id, sequence, sent_at_ms, from, .. } = *message;
             recent.push(Recent { message_id, sequence, sent_at_ms, from });
             ControlFlow::Continue(())
@@ -325,7 +338,8 @@ impl Keeper {
         };
         let mut page = Page { messages: Vec::new(), through: *through, first_kept: head.first };
         let mut bytes = 0;
-        self.store.read(room, *after, (*through).min(head.last), &mut |message| {
+        let after = (*after).max(head.first.saturating_sub(1));
+        self.store.read(room, after, (*through).min(head.last), &mut |message| {
             if !message.concerns(*reader) {
                 return ControlFlow::Continue(());
             }
@@ -340,15 +354,16 @@ impl Keeper {
         Ok(page)
     }
 
-    /// Takes away what is too old, and tries again to write what could not be written.
-    fn tidy(&mut self) {
-        let now = unix_ms();
-        self.commit(Batch::default());
-        let rooms: Vec<_> = self.idle.iter().map(|(_, room)| room).chain(self.rooms.keys()).cloned().collect();
-        for room in rooms {
-            if let Err(problem) = self.tidy_room(&room, now) {
-                debug!(%room, %problem, "not tidied");
-            }
+    /// Takes away what is too old, from one room at a time, so that nobody waits for long.
+    pub fn tidy(&mut self) {
+        if Instant::now() >= self.tidies_at {
+            self.tidies_at = Instant::now() + HISTORY_TIDY_INTERVAL;
+            self.untidy = self.idle.iter().map(|(_, room)| room).chain(self.rooms.keys()).cloned().collect();
+        }
+        if let Some(room) = self.untidy.pop()
+            && let Err(problem) = self.tidy_room(&room, unix_ms())
+        {
+            debug!(%room, %problem, "not tidied");
         }
     }
 
@@ -356,26 +371,33 @@ impl Keeper {
     fn tidy_room(&mut self, room: &RoomName, unix_ms: u64) -> Result<(), Problem> {
         let retention = Retention::new(&self.limits, unix_ms);
         while self.store.oldest(room)?.is_some_and(|oldest| retention.is_over(oldest.sent_at_ms)) {
-            let stored = match self.rooms.get(room) {
+            let head = match self.rooms.get(room) {
                 Some(live) => Some(live.head.clone()),
                 None => self.store.head(room)?,
             };
+            let Some(head) = head else {
+                break;
+            };
+            let kept = head.messages;
             let mut batch = Batch::default();
-            batch.heads.extend(stored.map(|head| (room.clone(), head)));
-            let kept = batch.heads.values().map(|head| head.messages).sum::<u32>();
-            if self.store.commit(&mut batch, &retention).is_err() {
-                // What is too old stays until something can be written again.
+            batch.heads.insert(room.clone(), head);
+            self.store.commit(&mut batch, &retention)?;
+            let Some((_, head)) = batch.heads.pop_first().filter(|(_, head)| head.messages < kept) else {
                 break;
-            }
-            if batch.heads.values().map(|head| head.messages).sum::<u32>() == kept {
-                break;
-            }
-            for (room, head) in batch.heads {
-                if let Some(live) = self.rooms.get_mut(&room) {
-                    live.head = head;
-                }
+            };
+            match self.rooms.get_mut(room) {
+                Some(live) => live.head = head,
+                None if head.is_void() => self.forget(room)?,
+                None => {}
             }
         }
+        Ok(())
+    }
+
+    fn forget(&mut self, room: &RoomName) -> Result<(), Problem> {
+        let batch = Batch { forgotten: [room.clone()].into(), ..Batch::default() };
+        self.store.commit(&mut { batch }, &Retention::new(&self.limits, unix_ms()))?;
+        self.idle.retain(|(_, idle)| idle != room);
         Ok(())
     }
 

@@ -74,9 +74,9 @@ impl Kept {
         for _ in 0..HISTORY_REMOVALS_MAX {
             let exceeded = |message: &mut Arc<ChatMessage>| retention.exceeded(head, Weight::of(message));
             let Some(oldest) = self.messages.pop_front_if(exceeded) else {
-                return;
+                break;
             };
-            head.discount(Weight::of(&oldest), self.messages.front().map(|next| next.sequence));
+            head.discount(Weight::of(&oldest));
         }
     }
 }

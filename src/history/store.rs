@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use super::disk::DiskStore;
 use super::error::HistoryError;
@@ -44,6 +45,14 @@ impl Store {
             HistoryPlace::Memory => Self::Memory(MemoryStore::default()),
             HistoryPlace::Directory(directory) => Self::Disk(DiskStore::open(&directory)?),
         })
+    }
+
+    /// Counts the messages that were found damaged.
+    pub fn lost_count(&self) -> Arc<AtomicU64> {
+        match self {
+            Self::Memory(_) => Arc::default(),
+            Self::Disk(store) => store.lost_count(),
+        }
     }
 
     /// Every room, with the time when it was used last.

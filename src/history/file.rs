@@ -1,0 +1,157 @@
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use redb::backends::FileBackend;
+use redb::{
+    Builder, Database, DatabaseError, ReadableDatabase, StorageBackend, StorageError, TableDefinition, TableError,
+};
+
+use super::error::HistoryError;
+#[cfg(test)]
+use super::fragile::Fragile;
+use super::overlay::Overlay;
+use crate::limits::HISTORY_CACHE_BYTES;
+
+/// The file's name in the data directory.
+const FILE: &str = "chat.redb";
+
+/// What the tables hold. A store with a later number is left alone.
+const FORMAT: u64 = 1;
+
+const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
+
+/// Where the database is.
+#[derive(Debug)]
+pub struct DatabaseFile {
+    path: PathBuf,
+    #[cfg(test)]
+    fragile: Option<Fragile>,
+}
+
+impl DatabaseFile {
+    /// The file in that directory, which is made if there is none.
+    pub fn in_directory(directory: &Path) -> Result<Self, HistoryError> {
+        let place = |error| HistoryError::Place { path: directory.into(), error };
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true);
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(directory).map_err(place)?;
+        Ok(Self {
+            path: directory.join(FILE),
+            #[cfg(test)]
+            fragile: None,
+        })
+    }
+
+    /// A file on a disk that fails when it is told to.
+    #[cfg(test)]
+    pub fn fragile(disk: Fragile) -> Self {
+        Self { path: FILE.into(), fragile: Some(disk) }
+    }
+
+    /// Opens the database. What a crash left half done is undone.
+    pub fn open(&self) -> Result<Database, HistoryError> {
+        let mut builder = Builder::new();
+        builder.set_cache_size(HISTORY_CACHE_BYTES);
+        #[cfg(test)]
+        if let Some(disk) = &self.fragile {
+            let database = builder.create_with_backend(disk.clone()).map_err(|error| self.why(error))?;
+            return self.with_format(database);
+        }
+        let backend = FileBackend::new(self.open_file().map_err(|error| self.place(error))?);
+        let database = backend.and_then(|backend| builder.create_with_backend(backend));
+        self.with_format(database.map_err(|error| self.why(error))?)
+    }
+
+    /// Opens the database for reading, whatever the disk refuses to take. Nobody else is kept from the file meanwhile.
+    pub fn open_for_reading(&self) -> Result<Database, HistoryError> {
+        #[cfg(test)]
+        if let Some(disk) = &self.fragile {
+            return self.open_overlay(disk.clone());
+        }
+        let file = File::open(&self.path).map_err(|error| self.place(error))?;
+        self.open_overlay(FileBackend::new(file).map_err(|error| self.why(error))?)
+    }
+
+    fn open_overlay(&self, file: impl StorageBackend) -> Result<Database, HistoryError> {
+        let overlay = Overlay::new(file).map_err(|error| self.place(error))?;
+        let mut builder = Builder::new();
+        builder.set_cache_size(HISTORY_CACHE_BYTES);
+        builder.create_with_backend(overlay).map_err(|error| self.why(error))
+    }
+
+    /// Opens the file, or makes it, for its owner alone.
+    fn open_file(&self) -> io::Result<File> {
+        let mut options = File::options();
+        options.read(true).write(true);
+        match options.open(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            opened => return opened,
+        }
+        options.create(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let file = options.open(&self.path)?;
+        // The file's name has to outlive a crash as well.
+        #[cfg(unix)]
+        if let Some(directory) = self.path.parent() {
+            File::open(if directory.as_os_str().is_empty() { Path::new(".") } else { directory })?.sync_all()?;
+        }
+        Ok(file)
+    }
+
+    fn with_format(&self, database: Database) -> Result<Database, HistoryError> {
+        let written = read_format(&database).map_err(|error| self.damaged(error))?;
+        match written {
+            Some(format) if format > FORMAT => return Err(HistoryError::Newer { path: self.path.clone() }),
+            Some(_) => {}
+            None => write_format(&database, FORMAT).map_err(|error| self.damaged(error))?,
+        }
+        Ok(database)
+    }
+
+    fn why(&self, error: DatabaseError) -> HistoryError {
+        match error {
+            DatabaseError::DatabaseAlreadyOpen => HistoryError::InUse { path: self.path.clone() },
+            DatabaseError::Storage(StorageError::Io(error)) if error.kind() != io::ErrorKind::InvalidData => {
+                self.place(error)
+            }
+            error => self.damaged(error.into()),
+        }
+    }
+
+    /// What there is to say when the database fails without saying why.
+    pub fn unintelligible(&self) -> HistoryError {
+        HistoryError::Damaged { path: self.path.clone(), problem: "it cannot be understood".into() }
+    }
+
+    fn place(&self, error: io::Error) -> HistoryError {
+        HistoryError::Place { path: self.path.clone(), error }
+    }
+
+    fn damaged(&self, error: redb::Error) -> HistoryError {
+        match error {
+            redb::Error::Io(error) if error.kind() != io::ErrorKind::InvalidData => self.place(error),
+            error => HistoryError::Damaged { path: self.path.clone(), problem: error.to_string() },
+        }
+    }
+}
+
+fn read_format(database: &Database) -> Result<Option<u64>, redb::Error> {
+    match database.begin_read()?.open_table(META) {
+        Ok(meta) => Ok(meta.get("format")?.map(|format| format.value())),
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Says how the tables are to be understood.
+pub fn write_format(database: &Database, format: u64) -> Result<(), redb::Error> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_quick_repair(true);
+    transaction.open_table(META)?.insert("format", format)?;
+    transaction.commit()?;
+    Ok(())
+}
