@@ -194,7 +194,7 @@ impl Room {
             room: address.room.to_string(),
             name: options.name,
             token: options.token,
-            resume: None,
+            ticket: None,
             chat_after: options.history,
             auto_subscribe: options.auto_subscribe,
         });

@@ -3,6 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
+use thiserror::Error;
+use tracing::warn;
+
 use crate::limits::Limits;
 
 /// What a relay is started with.
@@ -16,6 +19,10 @@ pub struct Config {
     pub certificate: CertificateSource,
     /// The keys that access tokens are checked with. None: the relay is open, and everyone may come in.
     pub keys: KeySources,
+    /// Whether it may be open and reached from other machines.
+    pub open_relay: OpenRelay,
+    /// Whether plain WebSocket clients come in without a token although keys are configured.
+    pub plain_without_token: bool,
     /// Where chat is kept.
     pub history: HistoryPlace,
     /// Origins of pages that may connect, like `https://app.example`, besides those of the relay's own host and of the
@@ -44,6 +51,44 @@ impl KeySources {
     /// Whether no keys are configured: the relay is open.
     pub fn is_empty(&self) -> bool {
         self.keys.is_none() && self.jwks.is_none()
+    }
+}
+
+/// Whether a relay without keys may be reached from other machines.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OpenRelay {
+    /// Yes, with a warning.
+    #[default]
+    Warn,
+    /// Yes: it is meant to be open.
+    Allow,
+    /// No: it does not start.
+    Refuse,
+}
+
+/// A relay without keys is not to be reached from other machines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error(
+    "the relay has no keys and {0} is reached from other machines: everyone there could come in; give it --keys, or listen on \
+     127.0.0.1, or say --open-relay allow"
+)]
+pub struct OpenError(SocketAddr);
+
+impl OpenRelay {
+    /// Judges a configuration without keys.
+    ///
+    /// # Errors
+    /// [`OpenError`] names the address.
+    pub fn check(self, config: &Config) -> Result<(), OpenError> {
+        let mut all = std::iter::once(&config.listen).chain(&config.http);
+        match all.find(|address| !address.ip().is_loopback()) {
+            Some(address) if self == Self::Refuse => Err(OpenError(*address)),
+            Some(_) if self == Self::Warn => {
+                warn!("no keys are configured: everyone who reaches this relay can join every room; see --keys");
+                Ok(())
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -95,6 +140,8 @@ impl Default for Config {
             http: Self::localhost(Self::HTTP_PORT),
             certificate: CertificateSource::Development { directory: "certs".into() },
             keys: KeySources::default(),
+            open_relay: OpenRelay::default(),
+            plain_without_token: false,
             history: HistoryPlace::Directory("data".into()),
             origins: Vec::new(),
             hosts: Vec::new(),

@@ -1,6 +1,7 @@
 //! The relay itself: it starts the shard, seats sessions in rooms, and carries out what the rooms decide.
 
 mod callbacks;
+mod entry;
 mod key_file;
 mod key_store;
 mod listen;
@@ -10,7 +11,9 @@ mod outbox;
 mod outlet;
 mod plain_session;
 mod quic_session;
+mod seat;
 mod shard;
+mod slots;
 mod websocket_session;
 
 use std::io;
@@ -26,7 +29,8 @@ pub use key_file::{KeyError, KeyFile};
 pub use key_store::KeyStore;
 pub use metrics::Metrics;
 
-use crate::config::Config;
+use crate::auth::TicketKey;
+use crate::config::{Config, OpenError};
 use crate::transport::{
     BindError, CertificateError, CertificateStore, EndpointKeys, Gate, HostPolicy, InvalidOrigin, KeysError,
     OriginPolicy, Sockets, UdpDrops,
@@ -41,6 +45,12 @@ pub enum StartError {
     /// There is no certificate.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
+    /// The keys of tokens cannot be used.
+    #[error(transparent)]
+    Tokens(#[from] KeyError),
+    /// Everyone could come in, and that was not wanted.
+    #[error(transparent)]
+    Open(#[from] OpenError),
     /// Chat cannot be kept.
     #[error(transparent)]
     History(#[from] crate::history::HistoryError),
@@ -81,7 +91,11 @@ impl Relay {
     /// [`StartError`] says what is in the way and what to do.
     pub fn start_with(config: Config, callbacks: Callbacks) -> Result<Self, StartError> {
         let certificates = Arc::new(CertificateStore::open(config.certificate.clone())?);
-        let keys = EndpointKeys::open(config.data_directory.as_deref())?;
+        let keys = KeyStore::open(&config.keys)?;
+        if keys.is_open() {
+            config.open_relay.check(&config)?;
+        }
+        let endpoint_keys = EndpointKeys::open(config.data_directory.as_deref())?;
         let origins = OriginPolicy::new(&config.origins)?;
         let gate = Gate::new(config.limits, origins, HostPolicy::new(&config.hosts), certificates.clone());
         let sockets = Sockets::bind(&config)?;
@@ -92,22 +106,28 @@ impl Relay {
         let udp_drops = UdpDrops::of(&udp);
         let endpoint = {
             let _entered = runtime.enter();
-            Sockets::endpoint(udp, &certificates, &keys)?
+            Sockets::endpoint(udp, &certificates, &endpoint_keys)?
         };
         let metrics = Arc::new(Metrics::default());
         let (history, outcomes) = crate::history::History::start(config.history.clone(), config.limits)?;
         let (stop, stopping) = watch::channel(false);
         let (ended, stopped) = oneshot::channel();
 
-        let part = listen::Part {
-            config,
-            history,
-            outcomes,
-            callbacks,
+        let shard = shard::ShardParts {
+            limits: config.limits,
+            metrics: metrics.clone(),
             gate: Arc::new(gate),
+            keys: Arc::new(keys),
+            tickets: TicketKey::new(&endpoint_keys.ticket),
+            open_to_plain: config.plain_without_token,
+            history,
+            callbacks,
+        };
+        let part = listen::Part {
+            shard,
+            outcomes,
             udp_drops,
             certificates: certificates.clone(),
-            metrics: metrics.clone(),
             port: address.port(),
             stopping,
         };

@@ -21,7 +21,7 @@ pub use quic::{
 };
 pub use tls::{CertificateError, CertificateStore};
 pub use udp_drops::UdpDrops;
-pub use websocket::{Arrival, PingBudget, WebSocketKind};
+pub use websocket::{Arrival, BearerToken, PingBudget, PlainEntry, WebSocketKind};
 
 use std::fmt;
 

@@ -367,7 +367,7 @@ fn good_join() -> Join {
         room: "house".into(),
         name: "Mallory".into(),
         token: None,
-        resume: None,
+        ticket: None,
         chat_after: None,
         auto_subscribe: true,
     }

@@ -125,7 +125,7 @@ impl Session {
             send.write_all(&[StreamKind::Control.byte()]).await.expect("the stream is open");
         }
         let (version, room) = (VERSION, "bench".to_owned());
-        let join = Join { version, room, name, token: None, resume: None, chat_after: None, auto_subscribe: true };
+        let join = Join { version, room, name, token: None, ticket: None, chat_after: None, auto_subscribe: true };
         self.tell(&ClientMessage::Join(join)).await;
         while !matches!(self.hear().await, ServerMessage::Welcome(_)) {}
     }

@@ -15,7 +15,7 @@ impl Session {
         match message {
             ServerMessage::Welcome(welcome) => self.welcomed(welcome),
             ServerMessage::ParticipantJoined(info) => self.participant_joined(info),
-            ServerMessage::ParticipantLeft { participant } => self.participant_left(participant),
+            ServerMessage::ParticipantLeft { participant, .. } => self.participant_left(participant),
             ServerMessage::TrackPublished { participant, track } => self.track_published(participant, &track),
             ServerMessage::TrackUnpublished { participant, track } => self.track_unpublished(participant, track),
             ServerMessage::TrackMuted { track, muted } => self.track_muted(track, muted),
@@ -31,6 +31,7 @@ impl Session {
                 }
             }
             ServerMessage::Closing { reason, message } => self.fail(reason, message),
+            ServerMessage::RoomLocked { .. } => {}
         }
     }
 
@@ -147,6 +148,7 @@ impl Session {
             ServerChat::Refused { message_id, reason, message } => {
                 self.acknowledged(message_id, Err(ChatError::Refused { reason, message }));
             }
+            ServerChat::NotKept { message_id, .. } => self.acknowledged(message_id, Ok(0)),
             ServerChat::Message(message) => self.chat_message(message),
             ServerChat::CaughtUp { position, first_kept } => self.emit(Event::ChatCaughtUp { position, first_kept }),
             ServerChat::Typing { participant, active } => self.emit(Event::ChatTyping { participant, active }),

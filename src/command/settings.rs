@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
-use tertulia::config::{CertificateSource, Config, HistoryPlace, KeySources};
-use tertulia::limits::Limits;
+use tertulia::config::{CertificateSource, Config, HistoryPlace, KeySources, OpenRelay};
+use tertulia::limits::{Limits, SameIdentity};
 
 /// Declares every setting once: as an option of the command line, as a key of the file, and how the two combine.
 macro_rules! settings {
@@ -50,6 +50,17 @@ settings! {
     /// More such keys, public ones: a JSON Web Key Set (RFC 7517)
     #[arg(long, value_name = "FILE")]
     jwks: PathBuf,
+    /// Without keys everyone who reaches the relay may come in: `warn` of that where other machines can reach it, `allow` it
+    /// without a word, or `refuse` to start [default: warn]
+    #[arg(long, value_name = "HOW")]
+    open_relay: OpenChoice,
+    /// Whether plain WebSocket clients may come in without a token although there are keys [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    plain_without_token: bool,
+    /// What happens when an identity joins a room that it is in already: `replace` the one who was there, or `refuse` the one
+    /// who comes [default: replace]
+    #[arg(long, value_name = "WHAT")]
+    same_identity: IdentityChoice,
     /// Where the relay keeps what has to survive a restart, chat and keys, or `none` [default: data]
     #[arg(long, value_name = "DIRECTORY")]
     data_dir: PathBuf,
@@ -124,6 +135,12 @@ settings! {
     /// Media bits per second that one participant may send [default: 6000000]
     #[arg(long, value_name = "BITS", help_heading = "Limits")]
     media_bits_per_second: u32,
+    /// Seconds for which a participant whose connection broke keeps its seat; 0: not at all [default: 30]
+    #[arg(long, value_name = "SECONDS", help_heading = "Limits")]
+    seat_seconds: u32,
+    /// Minutes for which an identity that was removed from a room has to stay out [default: 60]
+    #[arg(long, value_name = "MINUTES", help_heading = "Limits")]
+    removed_minutes: u32,
     /// Bytes of messages that wait for one participant, above which its session ends [default: 262144]
     #[arg(long, value_name = "BYTES", help_heading = "Limits")]
     outbox_bytes: u32,
@@ -132,8 +149,25 @@ settings! {
     outbox_messages: u32,
 }
 
-/// Where chat can be kept.
+/// How a relay without keys starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OpenChoice {
+    Warn,
+    Allow,
+    Refuse,
+}
+
+/// What becomes of someone who is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum IdentityChoice {
+    Replace,
+    Refuse,
+}
+
+/// Where chat is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum HistoryChoice {
     /// In the data directory.
@@ -185,8 +219,27 @@ impl Settings {
         };
         let keys = KeySources { keys: self.keys.clone(), jwks: self.jwks.clone() };
         let (origins, hosts) = (self.origin.clone().unwrap_or_default(), self.host.clone().unwrap_or_default());
-        let limits = self.limits()?;
-        Ok(Config { listen, http, certificate, keys, history, origins, hosts, data_directory, limits })
+        Ok(Config {
+            listen,
+            http,
+            certificate,
+            keys,
+            open_relay: self.open_relay(),
+            plain_without_token: self.plain_without_token.unwrap_or(default.plain_without_token),
+            history,
+            origins,
+            hosts,
+            data_directory,
+            limits: self.limits()?,
+        })
+    }
+
+    fn open_relay(&self) -> OpenRelay {
+        match self.open_relay {
+            None | Some(OpenChoice::Warn) => OpenRelay::Warn,
+            Some(OpenChoice::Allow) => OpenRelay::Allow,
+            Some(OpenChoice::Refuse) => OpenRelay::Refuse,
+        }
     }
 
     fn certificate_source(&self, default: CertificateSource) -> anyhow::Result<CertificateSource> {
@@ -227,6 +280,13 @@ impl Settings {
             history_days: self.history_days.unwrap_or(default.history_days),
             media_datagrams_per_second: self.media_datagrams_per_second.unwrap_or(default.media_datagrams_per_second),
             media_bits_per_second: self.media_bits_per_second.unwrap_or(default.media_bits_per_second),
+            seat_seconds: self.seat_seconds.unwrap_or(default.seat_seconds),
+            removed_minutes: self.removed_minutes.unwrap_or(default.removed_minutes),
+            same_identity: match self.same_identity {
+                None => default.same_identity,
+                Some(IdentityChoice::Replace) => SameIdentity::Replace,
+                Some(IdentityChoice::Refuse) => SameIdentity::Refuse,
+            },
             outbox_bytes: self.outbox_bytes.unwrap_or(default.outbox_bytes),
             outbox_messages: self.outbox_messages.unwrap_or(default.outbox_messages),
         };
@@ -243,6 +303,8 @@ impl Settings {
             ("chat-burst", limits.chat_burst, u32::MAX),
             ("requests-per-second", limits.requests_per_second, u32::MAX),
             ("requests-burst", limits.requests_burst, u32::MAX),
+            // A timer cannot be set for later than that, and nobody waits so long.
+            ("removed-minutes", limits.removed_minutes, 525_600),
             ("outbox-bytes", limits.outbox_bytes, u32::MAX),
             ("outbox-messages", limits.outbox_messages, u32::MAX),
         ] {

@@ -17,7 +17,7 @@ use crate::limits::{
     MESSAGE_BYTES_MAX, WEBSOCKET_READ_BUFFER_BYTES, WEBSOCKET_WRITE_BUFFER_BYTES, WEBSOCKET_WRITE_BUFFER_BYTES_MAX,
 };
 use crate::relay::Metrics;
-use crate::transport::{Arrival, CertificateStore, Gate, WebSocketKind};
+use crate::transport::{Arrival, BearerToken, CertificateStore, Gate, PlainEntry, WebSocketKind};
 use crate::wire::{RoomName, SUBPROTOCOL, VERSION};
 
 /// What the HTTP side serves from, shared by all its connections.
@@ -146,7 +146,7 @@ fn accept_websocket(
     let kind = if upgrade.selected_protocol().is_some() {
         WebSocketKind::Meeting
     } else {
-        WebSocketKind::Plain(RoomName::from_path(uri.path())?)
+        WebSocketKind::Plain(PlainEntry { room: RoomName::from_path(uri.path())?, token: bearer_token(headers) })
     };
     site.gate.begin(remote.ip())?;
     let place = site.gate.enter(remote.ip())?;
@@ -154,6 +154,16 @@ fn accept_websocket(
         // The relay is stopping if nobody takes it; dropping the socket closes it.
         let _ = site.arrivals.send(Arrival { socket, remote, kind, place }).await;
     }))
+}
+
+/// The token of an `Authorization: Bearer` header. Another scheme, or several headers, is no token.
+fn bearer_token(headers: &HeaderMap) -> Option<BearerToken> {
+    let mut all = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(only), None) = (all.next(), all.next()) else {
+        return None;
+    };
+    let (scheme, token) = only.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| BearerToken(token.trim().to_owned()))
 }
 
 /// Whether it is 16 bytes in Base64 (RFC 6455, section 4.1): 22 digits and the padding.

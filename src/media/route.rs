@@ -18,6 +18,7 @@ pub struct Routes {
 struct Route {
     publisher: Slot,
     subscribers: Vec<Slot>,
+    muted: bool,
 }
 
 /// A sender of media, and how much it may still send.
@@ -64,12 +65,19 @@ impl Publisher {
 impl Routes {
     /// Media of `track` may come from `publisher` now.
     pub fn open(&mut self, track: TrackId, publisher: Slot) {
-        self.routes.insert(track, Route { publisher, subscribers: Vec::new() });
+        self.routes.insert(track, Route { publisher, subscribers: Vec::new(), muted: false });
     }
 
     /// Media of `track` goes nowhere from now on.
     pub fn close(&mut self, track: TrackId) {
         self.routes.remove(&track);
+    }
+
+    /// Media of `track` is left out from now on, or passed on again.
+    pub fn set_muted(&mut self, track: TrackId, muted: bool) {
+        if let Some(route) = self.routes.get_mut(&track) {
+            route.muted = muted;
+        }
     }
 
     /// `subscriber` gets `track` from now on.
@@ -107,6 +115,9 @@ impl Routes {
         let route = self.routes.get(&header.track).ok_or(DropReason::TrackUnknown)?;
         if route.publisher != publisher.slot {
             return Err(DropReason::TrackNotOwned);
+        }
+        if route.muted {
+            return Err(DropReason::TrackMuted);
         }
         Ok(Forward::To(&route.subscribers))
     }
@@ -183,6 +194,10 @@ mod tests {
         ] {
             assert_eq!(forward(&routes, from, &bytes), Err(reason), "{bytes:?}");
         }
+        routes.set_muted(TRACK, true);
+        assert_eq!(forward(&routes, PUBLISHER, &good), Err(DropReason::TrackMuted));
+        routes.set_muted(TRACK, false);
+        assert!(forward(&routes, PUBLISHER, &good).is_ok());
         routes.close(TRACK);
         assert_eq!(forward(&routes, PUBLISHER, &good), Err(DropReason::TrackUnknown));
     }

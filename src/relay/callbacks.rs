@@ -2,7 +2,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use crate::transport::Carrier;
-use crate::wire::{CloseReason, ParticipantId, RoomName};
+use crate::wire::{CloseReason, Identity, ParticipantId, RoomName};
 
 /// What a program that hosts a relay says to something that is about to happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub enum Subject {
         participant: Option<ParticipantId>,
         /// What people see.
         name: String,
+        /// Who it is, as its token says.
+        identity: Option<Identity>,
         /// How the participant is connected.
         carrier: Carrier,
         /// From where.
@@ -56,7 +58,8 @@ pub struct Said<'a> {
     pub body: &'a str,
 }
 
-/// Someone left, or a room is empty and gone.
+/// Someone's seat was given up, or a room is empty and gone. A session that breaks keeps its seat for a while; that is not
+/// told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Closed {
     /// Which room.

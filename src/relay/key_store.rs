@@ -37,6 +37,11 @@ impl KeyStore {
         Ok(Self { sources: sources.clone(), current: RwLock::new(Arc::new(keys)), watched })
     }
 
+    /// Whether no keys are configured. Files without a key in them are not the same: they let nobody in.
+    pub fn is_open(&self) -> bool {
+        self.sources.is_empty()
+    }
+
     /// The keys as they are now.
     pub fn current(&self) -> Arc<Keys> {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()

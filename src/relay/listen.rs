@@ -8,15 +8,13 @@ use tokio::task::JoinSet;
 use tokio::time::{interval, timeout};
 use tracing::{debug, error, warn};
 
-use super::callbacks::Callbacks;
-use super::metrics::Metrics;
-use super::shard::{Pending, Shard};
+use super::shard::{Pending, Shard, ShardParts};
 use super::{plain_session, quic_session, websocket_session};
-use crate::config::Config;
+use crate::history::Outcome;
 use crate::http;
 use crate::limits::{CONNECTIONS_PENDING_MAX, CONNECTIONS_UNVALIDATED_MAX, HANDSHAKE_TIMEOUT, UDP_DROPS_INTERVAL};
 use crate::transport::{
-    Arrival, CertificateStore, EstablishError, Gate, GateError, QuicSession, Refusal, UdpDrops, WebSocketKind,
+    Arrival, CertificateStore, EstablishError, GateError, QuicSession, Refusal, UdpDrops, WebSocketKind,
 };
 use crate::wire::CloseReason;
 
@@ -31,24 +29,27 @@ const ARRIVALS_MAX: usize = 64;
 
 /// What the relay's thread is given.
 pub(super) struct Part {
-    pub config: Config,
-    pub history: crate::history::History,
-    pub outcomes: mpsc::UnboundedReceiver<crate::history::Outcome>,
-    pub callbacks: Callbacks,
-    pub gate: Arc<Gate>,
+    pub shard: ShardParts,
+    pub outcomes: mpsc::UnboundedReceiver<Outcome>,
     pub udp_drops: UdpDrops,
     pub certificates: Arc<CertificateStore>,
-    pub metrics: Arc<Metrics>,
     pub port: u16,
     pub stopping: watch::Receiver<bool>,
 }
 
 /// Serves all sockets until the relay stops.
 pub(super) async fn serve(part: Part, endpoint: quinn::Endpoint, tls: TcpListener, plain: Vec<TcpListener>) {
-    let Part { config, history, outcomes, callbacks, gate, udp_drops, certificates, metrics, port, mut stopping } = part;
-    let shard = Shard::new(config.limits, history, metrics.clone(), gate.clone(), callbacks);
+    let Part { shard, mut outcomes, udp_drops, certificates, port, mut stopping } = part;
+    let shard = Shard::new(shard);
+    let keys = tokio::task::spawn_local(shard.keys.clone().watch());
+    let told = shard.clone();
+    let history = tokio::task::spawn_local(async move {
+        while let Some(outcome) = outcomes.recv().await {
+            told.note_outcome(outcome);
+        }
+    });
     let (arrivals, mut arrived) = mpsc::channel(ARRIVALS_MAX);
-    let site = http::Site::new(metrics, gate, certificates.clone(), port, arrivals);
+    let site = http::Site::new(shard.metrics.clone(), shard.gate.clone(), certificates.clone(), port, arrivals);
     let mut http = JoinSet::new();
     http.spawn(http::serve_tls(tls, site.clone(), certificates.server_config(&[b"http/1.1"])));
     for listener in plain {
@@ -85,8 +86,10 @@ pub(super) async fn serve(part: Part, endpoint: quinn::Endpoint, tls: TcpListene
     endpoint.close(u32::from(CloseReason::ShuttingDown.code()).into(), CloseReason::ShuttingDown.label().as_bytes());
     // Lets the last packets leave; a remote that does not answer is not waited for.
     let _ = timeout(Duration::from_millis(500), endpoint.wait_idle()).await;
+    shard.note_stopped();
     shard.history.stop().await;
-    telling.abort();
+    history.abort();
+    keys.abort();
 }
 
 fn note_panic(shard: &Shard, ended: Result<(), tokio::task::JoinError>) {
@@ -168,6 +171,6 @@ async fn serve_websocket(shard: Rc<Shard>, arrival: Arrival) {
     let Arrival { socket, remote, kind, place: _place } = arrival;
     match kind {
         WebSocketKind::Meeting => websocket_session::serve(shard, socket, remote).await,
-        WebSocketKind::Plain(room) => plain_session::serve(shard, socket, remote, room).await,
+        WebSocketKind::Plain(entry) => plain_session::serve(shard, socket, remote, entry).await,
     }
 }

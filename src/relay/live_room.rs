@@ -2,22 +2,26 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tracing::{debug, info};
 
+use super::callbacks::Subject;
 use super::outbox::Full;
 use super::outlet::{Encoded, EncodedChat, Ending, Outlet};
 use super::shard::Shard;
-use crate::limits::{Limits, MEDIA_BYTES_MAX};
+use super::slots::Slots;
+use crate::auth::SeatClaim;
+use crate::history::Page;
+use crate::limits::MEDIA_BYTES_MAX;
 use crate::media::{Forward, Publisher, Routes, Slot};
-use crate::room::{Audience, Input, JoinRequest, Output, Room, SessionKey};
+use crate::room::{Admitted, Audience, Input, JoinRequest, Output, Room, SessionKey};
 use crate::wire::{
-    ChatMessage, ChatPosition, ClientChat, CloseReason, ParticipantId, RoomName, ServerChat, ServerMessage, VERSION,
-    Welcome,
+    ChatMessage, ChatPosition, ClientChat, CloseReason, Identity, ParticipantId, RoomName, ServerChat, ServerMessage,
+    VERSION, Welcome,
 };
 
 /// A room with its participants' connections: it carries out what the [`Room`] decides.
@@ -25,9 +29,12 @@ use crate::wire::{
 pub(super) struct LiveRoom {
     room: Room,
     routes: Routes,
+    /// Who has a seat, from the first session to the end of the seat.
+    seated: BTreeMap<ParticipantId, Seated>,
+    /// Who can be reached.
     members: BTreeMap<ParticipantId, Member>,
-    /// The members' outlets by slot, for the media path.
-    slots: Vec<Option<Rc<Outlet>>>,
+    /// The members' outlets, for the media path.
+    slots: Slots<Rc<Outlet>>,
     joining: Option<Joining>,
     timer: Option<Timer>,
     this: Weak<RefCell<Self>>,
@@ -39,8 +46,15 @@ pub(super) struct Joining {
     pub outlet: Rc<Outlet>,
     pub ending: Rc<Ending>,
     pub remote: SocketAddr,
+    pub identity: Option<Identity>,
     /// What came of it.
     pub seat: Option<Result<(ParticipantId, Slot), CloseReason>>,
+}
+
+/// What a hosting program is told of a participant.
+#[derive(Debug)]
+struct Seated {
+    subject: Subject,
 }
 
 #[derive(Debug)]
@@ -48,16 +62,18 @@ struct Member {
     slot: Slot,
     outlet: Rc<Outlet>,
     ending: Rc<Ending>,
+    /// History that is still to be sent.
     replay: Option<Replay>,
+    replay_wanted: Rc<Notify>,
+    /// The first message that was still kept when the last page was read.
     first_kept: u64,
 }
 
-/// History that a member is still to be sent.
+/// A part of the history that a member is to be sent.
 #[derive(Debug, Clone, Copy)]
-struct Replay {
-    after: u64,
-    through: u64,
-    fetching: bool,
+pub(super) struct Replay {
+    pub after: u64,
+    pub through: u64,
 }
 
 /// The task that waits for the room's next timeout; ends with it.
@@ -79,8 +95,9 @@ impl LiveRoom {
             RefCell::new(Self {
                 room,
                 routes: Routes::default(),
+                seated: BTreeMap::new(),
                 members: BTreeMap::new(),
-                slots: Vec::new(),
+                slots: Slots::default(),
                 joining: None,
                 timer: None,
                 this: this.clone(),
@@ -88,12 +105,12 @@ impl LiveRoom {
         })
     }
 
-    pub fn name(&self) -> &RoomName {
-        self.room.name()
+    pub fn room(&self) -> &Room {
+        &self.room
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.room.is_empty()
+    pub fn name(&self) -> &RoomName {
+        self.room.name()
     }
 
     pub fn participant_name(&self, participant: ParticipantId) -> &str {
@@ -114,7 +131,7 @@ impl LiveRoom {
         joined.unwrap_or(Err(CloseReason::Internal))
     }
 
-    /// Tells the room what happened and carries out what it decides, and what follows from that.
+    /// Tells the room what happened and carries out what it decides.
     pub fn handle(&mut self, shard: &Rc<Shard>, input: Input) {
         for output in self.room.handle(shard.now(), input) {
             self.apply(shard, output);
@@ -124,26 +141,16 @@ impl LiveRoom {
 
     fn apply(&mut self, shard: &Rc<Shard>, output: Output) {
         match output {
-            Output::Admitted { participant, participants, chat, .. } => {
-                self.admit(shard, participant, participants, chat);
-            }
+            Output::Admitted(admitted) => self.admit(shard, admitted),
             Output::Refused { reason, .. } => self.refuse(reason),
-            Output::Left { participant } => self.remove(participant),
+            Output::Away { participant } => self.detach(participant),
+            Output::Left { participant, reason } => self.remove(shard, participant, reason),
             Output::Tell { to, message } => self.send(to, &Encoded::control(&message)),
             Output::Chat { to, message } => self.send(to, &Encoded::chat(&message)),
             Output::Deliver { to, message } => self.deliver(&to, &message),
-            Output::Store(message) => self.store(shard, message),
-            Output::Replay { participant, after, through } => {
-                if let Some(member) = self.members.get_mut(&participant) {
-                    member.replay = Some(Replay { after, through, fetching: false });
-                }
-                let (this, shard) = (self.this.clone(), shard.clone());
-                tokio::task::spawn_local(async move {
-                    if let Some(room) = this.upgrade() {
-                        Self::chat_drained(&room, &shard, participant).await;
-                    }
-                });
-            }
+            Output::Store(message) => shard.history.append(self.room.name(), message),
+            Output::Note(notes) => shard.history.note(self.room.name(), notes),
+            Output::Replay { participant, after, through } => self.replay(participant, Replay { after, through }),
             Output::CaughtUp { participant, position } => self.caught_up(participant, position),
             Output::RouteOpened { track, publisher } => {
                 if let Some(member) = self.members.get(&publisher) {
@@ -151,6 +158,7 @@ impl LiveRoom {
                 }
             }
             Output::RouteClosed { track } => self.routes.close(track),
+            Output::RouteMuted { track, muted } => self.routes.set_muted(track, muted),
             Output::Subscribed { track, subscriber } => {
                 if let Some(member) = self.members.get(&subscriber) {
                     self.routes.subscribe(track, member.slot);
@@ -165,31 +173,48 @@ impl LiveRoom {
         }
     }
 
-    fn admit(&mut self, shard: &Shard, participant: ParticipantId, participants: u32, chat: ChatPosition) {
+    fn admit(&mut self, shard: &Shard, admitted: Admitted) {
         let Some(joining) = &mut self.joining else {
             return;
         };
-        let slot = free_slot(&mut self.slots, joining.outlet.clone());
+        let Admitted { participant, resumed, tracks, participants, chat, locked, name, permissions, .. } = admitted;
+        let slot = self.slots.take(joining.outlet.clone());
         joining.seat = Some(Ok((participant, slot)));
+        let claim = SeatClaim { epoch: chat.epoch, participant, identity: joining.identity.clone() };
+        let carrier = joining.outlet.carrier();
+        info!(room = %self.room.name(), %participant, %carrier, remote = %joining.remote, resumed, protocol = VERSION, "joined");
+        let subject = Subject::Participant {
+            participant: Some(participant),
+            name: name.clone(),
+            identity: joining.identity.clone(),
+            carrier,
+            remote: joining.remote,
+        };
         let welcome = Welcome {
             participant,
-            resume: [0; 16],
+            ticket: shard.tickets.seal(self.room.name(), claim),
+            seat_ms: shard.limits.seat_seconds.saturating_mul(1000),
+            resumed,
+            tracks,
             participants,
             chat,
+            locked,
+            name,
+            permissions,
             media_bytes_max: MEDIA_BYTES_MAX as u16,
             chat_bytes_max: shard.limits.chat_bytes,
             relay: concat!("tertulia ", env!("CARGO_PKG_VERSION")).into(),
         };
         joining.outlet.send_uncounted(&Encoded::control(&ServerMessage::Welcome(welcome)));
-        let carrier = joining.outlet.carrier();
-        info!(room = %self.room.name(), %participant, %carrier, remote = %joining.remote, protocol = VERSION, "joined");
         let member = Member {
             slot,
             outlet: joining.outlet.clone(),
             ending: joining.ending.clone(),
             replay: None,
+            replay_wanted: Rc::new(Notify::new()),
             first_kept: 0,
         };
+        self.seated.insert(participant, Seated { subject });
         self.members.insert(participant, member);
     }
 
@@ -199,10 +224,25 @@ impl LiveRoom {
         }
     }
 
-    fn remove(&mut self, participant: ParticipantId) {
+    /// A participant cannot be reached any more. Its slot stays taken until its session has ended: until then datagrams may
+    /// come that bear it.
+    fn detach(&mut self, participant: ParticipantId) {
         if let Some(member) = self.members.remove(&participant) {
-            self.slots[member.slot.0 as usize] = None;
+            self.slots.vacate(member.slot);
         }
+    }
+
+    fn remove(&mut self, shard: &Shard, participant: ParticipantId, reason: CloseReason) {
+        self.detach(participant);
+        if let Some(Seated { subject }) = self.seated.remove(&participant) {
+            info!(room = %self.room.name(), %participant, reason = reason.label(), "left");
+            shard.note_left(self.room.name(), subject, reason);
+        }
+    }
+
+    /// A session has ended: others may have its slot.
+    pub fn free(&mut self, slot: Slot) {
+        self.slots.free(slot);
     }
 
     fn end(&self, participant: ParticipantId, reason: CloseReason) {
@@ -216,6 +256,13 @@ impl LiveRoom {
     pub fn end_all(&self, reason: CloseReason) {
         for member in self.members.values() {
             member.ending.request(reason);
+        }
+    }
+
+    /// Tells the hosting program of everyone that the room ends with the relay.
+    pub fn note_end(&mut self, shard: &Shard) {
+        for Seated { subject } in std::mem::take(&mut self.seated).into_values() {
+            shard.note_left(self.room.name(), subject, CloseReason::ShuttingDown);
         }
     }
 
@@ -254,48 +301,38 @@ impl LiveRoom {
         }
     }
 
-    fn store(&self, shard: &Shard, message: Arc<ChatMessage>) {
-        shard.history.append(self.room.name(), message);
-        shard.metrics.chat_messages.inc();
+    fn replay(&mut self, participant: ParticipantId, replay: Replay) {
+        if let Some(member) = self.members.get_mut(&participant) {
+            member.replay = Some(replay);
+            member.replay_wanted.notify_one();
+        }
     }
 
-    pub fn notes(&self) -> crate::room::RoomNotes {
-        self.room.notes()
+    /// What a member is to be sent of the history, or what tells when that changes.
+    pub fn wanted_replay(&self, participant: ParticipantId) -> Result<Replay, Option<Rc<Notify>>> {
+        let member = self.members.get(&participant).ok_or(None)?;
+        member.replay.ok_or_else(|| Some(member.replay_wanted.clone()))
     }
 
-    /// A member's chat outbox is empty: there is room for more history.
-    pub async fn chat_drained(this: &Rc<RefCell<Self>>, shard: &Rc<Shard>, participant: ParticipantId) {
-        let (name, replay) = {
-            let mut room = this.borrow_mut();
-            let name = room.name().clone();
-            let Some(replay) = room.members.get_mut(&participant).and_then(|member| member.replay.as_mut()) else {
-                return;
-            };
-            if std::mem::replace(&mut replay.fetching, true) {
-                return;
-            }
-            (name, *replay)
+    /// Queues a page of history, and says whether more is to come.
+    pub fn take_page(&mut self, shard: &Rc<Shard>, participant: ParticipantId, page: &Page) -> bool {
+        let Some(member) = self.members.get_mut(&participant) else {
+            return false;
         };
-        let bytes_max = replay_page_bytes(&shard.limits);
-        let page = shard.history.page(name, participant, replay.after, replay.through, bytes_max).await;
-        let mut room = this.borrow_mut();
-        let Some(member) = room.members.get_mut(&participant) else {
-            return;
+        let Some(replay) = &mut member.replay else {
+            return false;
         };
-        let Ok(page) = page else {
-            member.ending.request(CloseReason::Internal);
-            return;
-        };
+        replay.after = page.through;
+        let (is_last, through) = (page.through >= replay.through, replay.through);
+        member.first_kept = page.first_kept;
         for message in &page.messages {
             member.note(member.outlet.send_chat(&EncodedChat::new(message)));
         }
-        member.first_kept = page.first_kept;
-        if page.through < replay.through {
-            member.replay = Some(Replay { after: page.through, fetching: false, ..replay });
-            return;
+        if is_last {
+            member.replay = None;
+            self.handle(shard, Input::Replayed { participant, through });
         }
-        member.replay = None;
-        room.handle(shard, Input::Replayed { participant, through: replay.through });
+        !is_last
     }
 
     fn caught_up(&self, participant: ParticipantId, position: ChatPosition) {
@@ -343,7 +380,7 @@ impl LiveRoom {
     }
 
     fn send_datagrams(&self, shard: &Shard, to: Slot, datagrams: &[Bytes]) {
-        if let Some(Some(outlet)) = self.slots.get(to.0 as usize) {
+        if let Some(outlet) = self.slots.get(to) {
             outlet.send_datagrams(datagrams, &shard.metrics);
         }
     }
@@ -360,19 +397,11 @@ impl LiveRoom {
         let task = tokio::task::spawn_local(async move {
             tokio::time::sleep_until(shard.instant(due)).await;
             if let Some(room) = this.upgrade() {
-                let mut room = room.borrow_mut();
-                room.handle(&shard, Input::Timeout);
+                shard.handle(&room, Input::Timeout);
             }
         });
         self.timer = Some(Timer { due, task });
     }
-}
-
-/// How much history is queued for one participant at a time, in bytes: a quarter of what its outbox takes, and no more
-/// messages than half of what it takes.
-fn replay_page_bytes(limits: &Limits) -> usize {
-    let messages = limits.outbox_messages as usize / 2;
-    (limits.outbox_bytes as usize / 4).min(messages * size_of::<ChatMessage>())
 }
 
 impl Member {
@@ -381,13 +410,4 @@ impl Member {
             self.ending.request(CloseReason::SlowConsumer);
         }
     }
-}
-
-fn free_slot(slots: &mut Vec<Option<Rc<Outlet>>>, outlet: Rc<Outlet>) -> Slot {
-    let free = slots.iter().position(Option::is_none).unwrap_or_else(|| {
-        slots.push(None);
-        slots.len() - 1
-    });
-    slots[free] = Some(outlet);
-    Slot(u32::try_from(free).expect("a room has far fewer than 2^32 participants"))
 }

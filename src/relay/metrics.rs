@@ -33,6 +33,8 @@ pub struct Metrics {
     pub(super) datagrams_sent: Counter,
     /// Chat messages that were kept.
     pub(super) chat_messages: Counter,
+    /// Times that chat could not be kept.
+    pub(super) chat_failures: Counter,
     /// Handshakes that were asked to prove their address.
     pub(super) handshakes_retried: Counter,
     /// Handshakes that were passed over.
@@ -60,6 +62,7 @@ impl Default for Metrics {
         let datagrams_received = counter("datagrams_received", "Media datagrams that arrived");
         let datagrams_sent = counter("datagrams_sent", "Media datagrams passed to a subscriber's connection");
         let chat_messages = counter("chat_messages", "Chat messages that were kept");
+        let chat_failures = counter("chat_failures", "Times that chat could not be kept");
         let handshakes_retried = counter("handshakes_retried", "Handshakes that were asked to prove their address");
         let handshakes_ignored = counter("handshakes_ignored", "Handshakes that were passed over");
         let sessions_failed = counter("sessions_failed", "Connections of which no session came");
@@ -83,6 +86,7 @@ impl Default for Metrics {
             datagrams_received,
             datagrams_sent,
             chat_messages,
+            chat_failures,
             handshakes_retried,
             handshakes_ignored,
             sessions_failed,

@@ -211,6 +211,10 @@ impl Ending {
         }
     }
 
+    pub fn is_requested(&self) -> bool {
+        self.reason.get().is_some()
+    }
+
     pub async fn requested(&self) -> CloseReason {
         loop {
             if let Some(reason) = self.reason.get() {

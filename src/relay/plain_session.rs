@@ -7,21 +7,21 @@ use futures_util::future::maybe_done;
 use futures_util::stream::{SplitStream, StreamExt};
 use tokio::time::{sleep, timeout};
 
+use super::entry::plain_request;
 use super::outlet::Outlet;
-use super::shard::{Seat, SeatRequest, Shard};
+use super::seat::Seat;
+use super::shard::{SeatRequest, Shard};
 use super::websocket_session::{failure, note_end, say_goodbye, write};
 use crate::limits::{Bucket, CLOSE_TIMEOUT, IDLE_TIMEOUT, Rate};
-use crate::room::JoinRequest;
-use crate::transport::PingBudget;
-use crate::wire::{ClientChat, CloseReason, MessageId, ParticipantKind, RoomName};
+use crate::transport::{PingBudget, PlainEntry};
+use crate::wire::{ClientChat, CloseReason, MessageId};
 
 /// Serves a plain WebSocket client: one text message is one chat message, both ways.
-pub(super) async fn serve(shard: Rc<Shard>, socket: WebSocket, remote: SocketAddr, room: RoomName) {
+pub(super) async fn serve(shard: Rc<Shard>, socket: WebSocket, remote: SocketAddr, entry: PlainEntry) {
     let (sink, mut stream) = socket.split();
     let outlet = Rc::new(Outlet::plain(&shard.limits));
     let mut writer = std::pin::pin!(maybe_done(write(sink, &outlet)));
-    let request = JoinRequest { name: None, kind: ParticipantKind::Plain, auto_subscribe: false, chat_after: None };
-    let reason = match shard.join(SeatRequest { room, request, outlet: outlet.clone(), remote }).await {
+    let reason = match join(&shard, &outlet, remote, entry).await {
         Err(reason) => reason,
         Ok(seat) => {
             let reason = tokio::select! {
@@ -43,6 +43,17 @@ pub(super) async fn serve(shard: Rc<Shard>, socket: WebSocket, remote: SocketAdd
     };
     // What cannot be sent in that time is not worth waiting for: the other side is slow or gone.
     let _ = timeout(CLOSE_TIMEOUT, goodbye).await;
+}
+
+async fn join(
+    shard: &Rc<Shard>,
+    outlet: &Rc<Outlet>,
+    remote: SocketAddr,
+    entry: PlainEntry,
+) -> Result<Seat, CloseReason> {
+    let PlainEntry { room, token } = entry;
+    let request = plain_request(shard, remote, &room, token.as_ref().map(|token| token.0.as_str()))?;
+    shard.join(SeatRequest { room, request, outlet: outlet.clone(), remote }).await
 }
 
 /// Reads no faster than the room takes chat: a plain client understands no refusal, so it waits instead.

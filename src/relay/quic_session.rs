@@ -9,16 +9,14 @@ use tokio::task::coop::consume_budget;
 use tokio::time::timeout;
 use tracing::debug;
 
+use super::entry::seat_request;
 use super::outbox::Outbox;
 use super::outlet::{Encoded, Outlet};
-use super::shard::{Pending, Seat, SeatRequest, Shard};
+use super::seat::Seat;
+use super::shard::{Pending, SeatRequest, Shard};
 use crate::limits::{BURST_DATAGRAMS_MAX, CLOSE_TIMEOUT, HANDSHAKE_TIMEOUT};
-use crate::room::JoinRequest;
 use crate::transport::{MessageReader, QuicSession, SendStream, StreamError, Streams};
-use crate::wire::{
-    ClientChat, ClientMessage, CloseReason, DecodeError, DisplayName, Join, ParticipantKind, RoomName, ServerMessage,
-    StreamKind, decode, decode_first_message, delimit, encode,
-};
+use crate::wire::{ClientChat, ClientMessage, CloseReason, ServerMessage, StreamKind, decode, delimit, encode};
 
 /// How an HTTP/3 connection ends that has nothing to complain about (RFC 9114, section 8.1).
 const H3_NO_ERROR: u64 = 0x100;
@@ -82,7 +80,7 @@ async fn join(shard: &Rc<Shard>, session: &Rc<QuicSession>, remote: SocketAddr) 
     let first_message =
         first_message.map_err(|_| CloseReason::JoinTimeout).and_then(|read| read.map_err(|error| error.close_reason()));
     let outlet = Rc::new(Outlet::quic(session.carrier(), session.connection().clone(), &shard.limits));
-    let wanted = first_message.and_then(|message| seat_request(&message));
+    let wanted = first_message.and_then(|message| seat_request(shard, remote, &message));
     let seat = match wanted {
         Ok((room, request)) => shard.join(SeatRequest { room, request, outlet, remote }).await,
         Err(reason) => Err(reason),
@@ -91,21 +89,6 @@ async fn join(shard: &Rc<Shard>, session: &Rc<QuicSession>, remote: SocketAddr) 
         Ok(seat) => Ok(Joined { seat, streams, control: (send, receive), chat }),
         Err(reason) => Err((reason, Some(send))),
     }
-}
-
-/// What the first message of a session asks for.
-pub(super) fn seat_request(message: &[u8]) -> Result<(RoomName, JoinRequest), CloseReason> {
-    let join = match decode_first_message(message) {
-        Ok(ClientMessage::Join(join)) => join,
-        Ok(_) => return Err(CloseReason::UnexpectedMessage),
-        Err(DecodeError::Version { .. }) => return Err(CloseReason::VersionUnsupported),
-        Err(DecodeError::Malformed(_) | DecodeError::TrailingBytes { .. }) => return Err(CloseReason::Malformed),
-    };
-    let Join { room, name, chat_after, auto_subscribe, .. } = join;
-    let room = RoomName::parse(&room).map_err(|_| CloseReason::RoomName)?;
-    let name = DisplayName::parse(&name).map_err(|_| CloseReason::DisplayName)?;
-    let request = JoinRequest { name: Some(name), kind: ParticipantKind::Meeting, auto_subscribe, chat_after };
-    Ok((room, request))
 }
 
 impl Joined {

@@ -6,42 +6,68 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use tokio::sync::watch;
-use tracing::info;
+use tokio::sync::{Notify, watch};
+use tracing::warn;
 
 use super::callbacks::{Callbacks, Closed, Failed, Opened, Said, Subject, Verdict};
+use super::key_store::KeyStore;
 use super::live_room::{Joining, LiveRoom};
 use super::metrics::Metrics;
 use super::outlet::{Ending, Outlet};
+use super::seat::Seat;
+use crate::auth::TicketKey;
 use crate::history::{History, Outcome};
 use crate::limits::Limits;
-use crate::media::Publisher;
 use crate::now::Now;
 use crate::room::{Input, JoinRequest, Room, SessionKey};
 use crate::transport::Gate;
-use crate::wire::{ClientChat, ClientMessage, CloseReason, ParticipantId, RoomName};
+use crate::wire::{CloseReason, RoomName};
 
 /// The largest number that JavaScript holds exactly; epochs are read there too.
 const EPOCH_MAX: u64 = (1 << 53) - 1;
 
-/// A whole small relay on one thread: its rooms, its history, its counters. Nothing in it is locked, and nothing in it
-/// waits.
+/// A room with its connections, shared by the sessions of those in it.
+pub(super) type SharedRoom = Rc<RefCell<LiveRoom>>;
+
+/// A whole small relay on one thread: its rooms, its counters, its way to the history. Nothing in it is locked, and nothing
+/// in it waits.
 #[derive(Debug)]
 pub(super) struct Shard {
     pub limits: Limits,
     pub metrics: Arc<Metrics>,
     /// Who comes in.
     pub gate: Arc<Gate>,
+    /// What tokens are checked with.
+    pub keys: Arc<KeyStore>,
+    /// What tickets are sealed with.
+    pub tickets: TicketKey,
+    /// Whether plain WebSocket clients come in without a token all the same.
+    pub open_to_plain: bool,
     pub history: History,
     /// Where a run of datagrams is gathered while it is passed on.
     pub run: RefCell<Vec<Bytes>>,
     /// Connections whose first message has not come yet.
     pub connections_pending: Cell<usize>,
     callbacks: Callbacks,
-    rooms: RefCell<BTreeMap<RoomName, Rc<RefCell<LiveRoom>>>>,
+    rooms: RefCell<BTreeMap<RoomName, SharedRoom>>,
+    /// Rooms whose history is being looked up, and what tells when that is over.
+    opening: RefCell<BTreeMap<RoomName, Rc<Notify>>>,
     started: Instant,
     sessions_ever: Cell<u64>,
     stopping: watch::Sender<bool>,
+}
+
+/// What a shard is made of.
+#[derive(Debug)]
+pub(super) struct ShardParts {
+    pub limits: Limits,
+    pub metrics: Arc<Metrics>,
+    pub gate: Arc<Gate>,
+    pub keys: Arc<KeyStore>,
+    pub tickets: TicketKey,
+    pub open_to_plain: bool,
+    pub history: History,
+    pub callbacks: Callbacks,
 }
 
 /// Counts a connection for as long as its first message has not come.
@@ -61,6 +87,20 @@ impl Drop for Pending {
     }
 }
 
+/// Keeps others from looking up the history of the same room; they are told when it is over, however it ends.
+struct Opening<'a> {
+    shard: &'a Shard,
+    room: &'a RoomName,
+}
+
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        if let Some(over) = self.shard.opening.borrow_mut().remove(self.room) {
+            over.notify_waiters();
+        }
+    }
+}
+
 /// A request for a seat, from a session that can be reached through `outlet`.
 #[derive(Debug)]
 pub(super) struct SeatRequest {
@@ -71,22 +111,21 @@ pub(super) struct SeatRequest {
 }
 
 impl Shard {
-    pub fn new(
-        limits: Limits,
-        history: History,
-        metrics: Arc<Metrics>,
-        gate: Arc<Gate>,
-        callbacks: Callbacks,
-    ) -> Rc<Self> {
+    pub fn new(parts: ShardParts) -> Rc<Self> {
+        let ShardParts { limits, metrics, gate, keys, tickets, open_to_plain, history, callbacks } = parts;
         Rc::new(Self {
             limits,
             metrics,
             gate,
+            keys,
+            tickets,
+            open_to_plain,
             history,
             run: RefCell::default(),
             connections_pending: Cell::new(0),
             callbacks,
             rooms: RefCell::default(),
+            opening: RefCell::default(),
             started: Instant::now(),
             sessions_ever: Cell::new(0),
             stopping: watch::Sender::new(false),
@@ -105,10 +144,10 @@ impl Shard {
 
     /// Seats a session in a room, which opens if nobody is in it yet.
     pub async fn join(self: &Rc<Self>, wanted: SeatRequest) -> Result<Seat, CloseReason> {
+        let room = self.open_room(&wanted.room).await?;
         if *self.stopping.borrow() {
             return Err(CloseReason::ShuttingDown);
         }
-        let room = self.open_room(&wanted.room).await?;
         let seat = self.seat(&room, wanted);
         if seat.is_err() {
             self.close_if_empty(&room);
@@ -116,76 +155,116 @@ impl Shard {
         seat
     }
 
-    fn seat(self: &Rc<Self>, room: &Rc<RefCell<LiveRoom>>, wanted: SeatRequest) -> Result<Seat, CloseReason> {
+    fn seat(self: &Rc<Self>, room: &SharedRoom, wanted: SeatRequest) -> Result<Seat, CloseReason> {
         let SeatRequest { room: name, request, outlet, remote } = wanted;
-        let shown = request.name.as_ref().map_or("", |name| name.as_str()).to_owned();
-        let subject = Subject::Participant { participant: None, name: shown, carrier: outlet.carrier(), remote };
+        let shown = request.grant.name.as_ref().or(request.name.as_ref());
+        let identity = request.grant.identity.clone();
+        let subject = Subject::Participant {
+            participant: None,
+            name: shown.map(|name| name.as_str().to_owned()).unwrap_or_default(),
+            identity: identity.clone(),
+            carrier: outlet.carrier(),
+            remote,
+        };
         if self.callbacks.open(|| Opened { room: name, subject }) == Verdict::Refuse {
             return Err(CloseReason::RefusedByHost);
         }
         let session = SessionKey(self.sessions_ever.replace(self.sessions_ever.get() + 1));
         let ending = Rc::new(Ending::default());
-        let joining = Joining { outlet: outlet.clone(), ending: ending.clone(), remote, seat: None };
+        let joining = Joining { outlet: outlet.clone(), ending: ending.clone(), remote, identity, seat: None };
         let (participant, slot) = room.borrow_mut().join(self, session, joining, request)?;
-        self.metrics.participant_joined(outlet.carrier());
-        Ok(Seat {
-            shard: self.clone(),
-            room: room.clone(),
-            participant,
-            publisher: RefCell::new(Publisher::new(slot)),
-            outlet,
-            ending,
-            remote,
-            reason: Cell::new(CloseReason::ConnectionLost),
-        })
+        Ok(Seat::new(self.clone(), room.clone(), (participant, session), slot, outlet, ending))
     }
 
-    async fn open_room(self: &Rc<Self>, name: &RoomName) -> Result<Rc<RefCell<LiveRoom>>, CloseReason> {
-        if let Some(room) = self.rooms.borrow().get(name) {
-            return Ok(room.clone());
+    async fn open_room(self: &Rc<Self>, name: &RoomName) -> Result<SharedRoom, CloseReason> {
+        loop {
+            if let Some(room) = self.rooms.borrow().get(name) {
+                return Ok(room.clone());
+            }
+            let Some(over) = self.opening.borrow().get(name).cloned() else {
+                break;
+            };
+            over.notified().await;
         }
-        if self.rooms.borrow().len() >= self.limits.rooms as usize {
+        if self.rooms.borrow().len() + self.opening.borrow().len() >= self.limits.rooms as usize {
             return Err(CloseReason::RoomsFull);
         }
         if self.callbacks.open(|| Opened { room: name.clone(), subject: Subject::Room }) == Verdict::Refuse {
             return Err(CloseReason::RefusedByHost);
         }
-        let epoch = rand::random_range(1..=EPOCH_MAX);
-        let opened = self.history.open(name.clone(), epoch, self.now().unix_ms).await;
-        let opened = opened.map_err(|_| CloseReason::Internal)?;
-        if let Some(room) = self.rooms.borrow().get(name) {
-            return Ok(room.clone());
-        }
-        let mut room = Room::new(name.clone(), self.limits, opened.position, &opened.notes);
-        for recent in &opened.recent {
-            room.remember(recent.message_id, recent.sequence, recent.sent_at_ms);
-        }
-        let room = LiveRoom::new(room);
+        self.opening.borrow_mut().insert(name.clone(), Rc::default());
+        let _opening = Opening { shard: self, room: name };
+        let room = LiveRoom::new(self.recall(name).await?);
         self.rooms.borrow_mut().insert(name.clone(), room.clone());
         self.metrics.rooms.inc();
         Ok(room)
     }
 
-    fn close_if_empty(&self, room: &Rc<RefCell<LiveRoom>>) {
-        let name = room.borrow().name().clone();
-        if !room.borrow().is_empty() || self.rooms.borrow_mut().remove(&name).is_none() {
+    /// A room as the history knows it.
+    async fn recall(&self, name: &RoomName) -> Result<Room, CloseReason> {
+        let epoch = rand::random_range(1..=EPOCH_MAX);
+        let opened = self.history.open(name.clone(), epoch, self.now().unix_ms).await.map_err(|error| {
+            warn!(room = %name, %error, "a room cannot be opened");
+            CloseReason::HistoryUnavailable
+        })?;
+        let mut room = Room::new(name.clone(), self.limits, opened.position, opened.notes);
+        for recent in &opened.recent {
+            room.remember(recent.message_id, recent.sequence, recent.sent_at_ms);
+        }
+        // Before anyone gets an id or a ticket: both have to be good after a crash.
+        self.history.note(name, room.reserve_ids());
+        self.history.flush().await;
+        Ok(room)
+    }
+
+    /// Tells a room what happened.
+    pub fn handle(self: &Rc<Self>, room: &SharedRoom, input: Input) {
+        room.borrow_mut().handle(self, input);
+        self.close_if_empty(room);
+    }
+
+    pub fn close_if_empty(&self, room: &SharedRoom) {
+        if !room.borrow().room().is_empty() {
             return;
         }
-        let notes = room.borrow().notes();
-        self.history.close(&name, notes, self.now().unix_ms);
+        let name = room.borrow().name().clone();
+        // One of the same name may have been opened since this one was closed.
+        if !self.rooms.borrow().get(&name).is_some_and(|open| Rc::ptr_eq(open, room)) {
+            return;
+        }
+        self.rooms.borrow_mut().remove(&name);
+        let now = self.now();
+        self.history.close(&name, room.borrow().room().closing_notes(now), now.unix_ms);
         self.metrics.rooms.dec();
         self.callbacks.close(|| Closed { room: name, subject: Subject::Room, reason: None });
     }
 
     /// Tells a room what came of its messages.
-    pub fn stored(self: &Rc<Self>, outcome: Outcome) {
-        let Outcome::Stored { room, through } = outcome else {
+    pub fn note_outcome(self: &Rc<Self>, outcome: Outcome) {
+        let (name, input) = match outcome {
+            Outcome::Stored { room, through } => (room, Input::Stored { through }),
+            Outcome::NotStored { room, from, problem } => {
+                warn!(%room, from, %problem, "chat could not be kept");
+                self.metrics.chat_failures.inc();
+                (room, Input::NotStored { from })
+            }
+        };
+        let Some(room) = self.rooms.borrow().get(&name).cloned() else {
             return;
         };
-        let room = self.rooms.borrow().get(&room).cloned();
-        if let Some(room) = room {
-            room.borrow_mut().handle(self, Input::Stored { through });
-        }
+        let before = room.borrow().room().chat_position().sequence;
+        self.handle(&room, input);
+        self.metrics.chat_messages.inc_by(room.borrow().room().chat_position().sequence - before);
+    }
+
+    /// Asks the hosting program whether something may be said.
+    pub fn may_say(&self, said: Said<'_>) -> bool {
+        self.callbacks.message(said) == Verdict::Accept
+    }
+
+    /// Notes that a participant's seat was given up.
+    pub fn note_left(&self, room: &RoomName, subject: Subject, reason: CloseReason) {
+        self.callbacks.close(|| Closed { room: room.clone(), subject, reason: Some(reason) });
     }
 
     /// Notes that a connection never became a session, or that a session failed.
@@ -206,72 +285,14 @@ impl Shard {
             room.borrow().end_all(CloseReason::ShuttingDown);
         }
     }
-}
 
-/// A participant's place in its room, for as long as its session lives: dropping it leaves the room.
-#[derive(Debug)]
-pub(super) struct Seat {
-    shard: Rc<Shard>,
-    room: Rc<RefCell<LiveRoom>>,
-    participant: ParticipantId,
-    publisher: RefCell<Publisher>,
-    pub outlet: Rc<Outlet>,
-    pub ending: Rc<Ending>,
-    remote: SocketAddr,
-    reason: Cell<CloseReason>,
-}
-
-impl Seat {
-    pub fn message(&self, message: ClientMessage) {
-        self.room.borrow_mut().handle(&self.shard, Input::Message { from: self.participant, message });
-    }
-
-    pub fn chat(&self, message: ClientChat) {
-        let mut room = self.room.borrow_mut();
-        if let ClientChat::Send { to, body, .. } = &message {
-            let from_name = room.participant_name(self.participant);
-            let said = Said { room: room.name(), from: self.participant, from_name, to: *to, body };
-            if self.shard.callbacks.message(said) == Verdict::Refuse {
-                room.refuse_chat(self.participant, &message);
-                return;
-            }
+    /// Tells the hosting program that all is over. The seats are not given up: whoever comes back to the relay that is started
+    /// next finds its own.
+    pub fn note_stopped(&self) {
+        for (name, room) in std::mem::take(&mut *self.rooms.borrow_mut()) {
+            room.borrow_mut().note_end(self);
+            self.metrics.rooms.dec();
+            self.callbacks.close(|| Closed { room: name, subject: Subject::Room, reason: None });
         }
-        room.handle(&self.shard, Input::Chat { from: self.participant, message });
-    }
-
-    /// Passes on what arrived, and empties `burst`.
-    pub fn forward(&self, burst: &mut Vec<Bytes>) {
-        self.room.borrow().forward(&self.shard, &mut self.publisher.borrow_mut(), burst);
-    }
-
-    /// Sends history, page by page, as fast as the other side takes it. Ends with the session.
-    pub async fn feed_history(&self) -> CloseReason {
-        loop {
-            self.outlet.chat_drained().await;
-            LiveRoom::chat_drained(&self.room, &self.shard, self.participant).await;
-        }
-    }
-
-    /// Notes why the session ends, before the seat is dropped.
-    pub fn note_reason(&self, reason: CloseReason) {
-        self.reason.set(reason);
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let (participant, carrier, reason) = (self.participant, self.outlet.carrier(), self.reason.get());
-        let (name, shown) = {
-            let mut room = self.room.borrow_mut();
-            let shown = room.participant_name(participant).to_owned();
-            room.handle(&self.shard, Input::Leave { participant });
-            (room.name().clone(), shown)
-        };
-        info!(room = %name, %participant, reason = reason.label(), "left");
-        self.shard.metrics.participant_left(carrier);
-        let subject =
-            Subject::Participant { participant: Some(participant), name: shown, carrier, remote: self.remote };
-        self.shard.callbacks.close(|| Closed { room: name, subject, reason: Some(reason) });
-        self.shard.close_if_empty(&self.room);
     }
 }

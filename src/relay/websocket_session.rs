@@ -9,9 +9,11 @@ use futures_util::{FutureExt, SinkExt};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::debug;
 
+use super::entry::seat_request;
 use super::outlet::{Encoded, Outlet};
-use super::quic_session::{chat_message, closing, control_message, seat_request};
-use super::shard::{Seat, SeatRequest, Shard};
+use super::quic_session::{chat_message, closing, control_message};
+use super::seat::Seat;
+use super::shard::{SeatRequest, Shard};
 use crate::limits::{BURST_DATAGRAMS_MAX, CLOSE_TIMEOUT, HANDSHAKE_TIMEOUT, IDLE_TIMEOUT, KEEP_ALIVE_INTERVAL};
 use crate::transport::PingBudget;
 use crate::wire::{CloseReason, DropReason, StreamKind};
@@ -80,7 +82,8 @@ async fn converse(
         first = timeout(HANDSHAKE_TIMEOUT, first_control_message(shard, stream, &mut pings)) => first,
         () = shard.stop_requested() => Ok(Err(CloseReason::ShuttingDown)),
     };
-    let wanted = first.unwrap_or(Err(CloseReason::JoinTimeout)).and_then(|message| seat_request(&message));
+    let wanted =
+        first.unwrap_or(Err(CloseReason::JoinTimeout)).and_then(|message| seat_request(shard, remote, &message));
     let seat = match wanted {
         Ok((room, request)) => shard.join(SeatRequest { room, request, outlet: outlet.clone(), remote }).await,
         Err(reason) => Err(reason),

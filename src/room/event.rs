@@ -103,6 +103,8 @@ pub enum Output {
     Left {
         /// Whose.
         participant: ParticipantId,
+        /// Why.
+        reason: CloseReason,
     },
     /// Send a message on control streams.
     Tell {

@@ -262,7 +262,7 @@ impl Room {
                 out.push(Output::Unsubscribed { track: *track, subscriber: id });
             }
         }
-        out.push(Output::Left { participant: id });
+        out.push(Output::Left { participant: id, reason });
         if !gone.grant.hidden {
             let message = ServerMessage::ParticipantLeft { participant: id, reason };
             out.push(Output::Tell { to: Audience::Everyone, message });

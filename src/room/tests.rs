@@ -1,10 +1,11 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::auth::Grant;
 use crate::limits::KEYFRAME_INTERVAL;
 use crate::wire::{
-    ChatMessage, ClientChat, DisplayName, MessageId, ParticipantInfo, PublishedTrack, Rational, ServerChat, TrackInfo,
-    TrackMedia, TrackSource,
+    ChatMessage, ClientChat, DisplayName, MessageId, ParticipantInfo, ParticipantKind, Permissions, PublishedTrack,
+    Rational, ServerChat, TrackInfo, TrackMedia, TrackSource,
 };
 
 const ANA: ParticipantId = ParticipantId(1);
@@ -17,33 +18,23 @@ const SECOND: TrackId = TrackId(2);
 const NO_TRACK: TrackId = TrackId(99);
 
 const NOON: Now = Now::after(Duration::from_secs(60));
-const LIMITS: Limits = Limits {
-    sessions: 100,
-    sessions_per_address: 100,
-    handshakes_per_second_per_address: 100,
-    handshakes_burst_per_address: 100,
-    refused_tokens_per_minute_per_address: 100,
-    requests_per_second: 50,
-    requests_burst: 200,
-    rooms: 1,
-    participants_per_room: 3,
-    tracks_per_participant: 2,
-    chat_bytes: 10,
-    chat_per_second: 10,
-    chat_burst: 4,
-    history_messages: 1000,
-    history_bytes: 1 << 20,
-    history_rooms: 1,
-    history_days: 0,
-    media_datagrams_per_second: 1500,
-    media_bits_per_second: 6_000_000,
-    outbox_bytes: 1 << 18,
-    outbox_messages: 1000,
-};
+
+fn limits() -> Limits {
+    Limits {
+        participants_per_room: 3,
+        tracks_per_participant: 2,
+        chat_bytes: 10,
+        chat_per_second: 10,
+        chat_burst: 4,
+        ..Limits::default()
+    }
+}
 
 /// A room whose chat stands at number 40 of epoch 7.
 fn empty_room() -> Room {
-    Room::new(RoomName::parse("team").unwrap(), LIMITS, position(40), &RoomNotes::default())
+    let mut room = Room::new(RoomName::parse("team").unwrap(), limits(), position(40), RoomNotes::default());
+    room.reserve_ids();
+    room
 }
 
 fn position(sequence: u64) -> ChatPosition {
@@ -54,13 +45,43 @@ fn after_noon(ms: u64) -> Now {
     Now::after(NOON.since_start + Duration::from_millis(ms))
 }
 
+fn nameless(kind: ParticipantKind) -> JoinRequest {
+    let grant = Grant::everyone(RoomName::parse("team").unwrap());
+    JoinRequest { name: None, kind, grant, seat: None, auto_subscribe: true, chat_after: None }
+}
+
 fn request(name: &str) -> JoinRequest {
-    let name = Some(DisplayName::parse(name).unwrap());
-    JoinRequest { name, kind: ParticipantKind::Meeting, auto_subscribe: true, chat_after: None }
+    JoinRequest { name: Some(DisplayName::parse(name).unwrap()), ..nameless(ParticipantKind::Meeting) }
 }
 
 fn plain() -> JoinRequest {
-    JoinRequest { name: None, kind: ParticipantKind::Plain, auto_subscribe: false, chat_after: None }
+    JoinRequest { auto_subscribe: false, ..nameless(ParticipantKind::Plain) }
+}
+
+/// What Ana gets who joins as the only session there is.
+fn admitted(participant: ParticipantId, name: &str, participants: u32) -> Admitted {
+    Admitted {
+        session: SessionKey(5),
+        participant,
+        resumed: false,
+        tracks: vec![],
+        participants,
+        chat: position(40),
+        locked: false,
+        name: name.into(),
+        permissions: Permissions {
+            publish: TrackSource::ALL.to_vec(),
+            subscribe: true,
+            chat: true,
+            admin: false,
+            hidden: false,
+        },
+    }
+}
+
+/// The session of a participant has ended.
+fn ended(participant: ParticipantId, reason: CloseReason) -> Input {
+    Input::Ended { participant, session: SessionKey(5), reason }
 }
 
 fn join(room: &mut Room, request: JoinRequest) -> Vec<Output> {
@@ -77,7 +98,14 @@ fn room_of_three() -> Room {
 }
 
 fn info(participant: ParticipantId, name: &str, tracks: &[PublishedTrack]) -> ParticipantInfo {
-    ParticipantInfo { participant, name: name.into(), kind: ParticipantKind::Meeting, tracks: tracks.to_vec() }
+    ParticipantInfo {
+        participant,
+        name: name.into(),
+        identity: None,
+        metadata: String::new(),
+        kind: ParticipantKind::Meeting,
+        tracks: tracks.to_vec(),
+    }
 }
 
 fn video() -> TrackInfo {
@@ -173,12 +201,11 @@ fn a_newcomer_is_admitted_told_the_roster_and_announced() {
     let mut room = empty_room();
     join(&mut room, request("Ana"));
     publish(&mut room, ANA, audio());
-    let session = SessionKey(5);
     let newcomer = info(BEN, "Ben", &[]);
     assert_eq!(
         join(&mut room, request("Ben")),
         [
-            Output::Admitted { session, participant: BEN, participants: 1, chat: position(40) },
+            Output::Admitted(admitted(BEN, "Ben", 1)),
             tell(BEN, ServerMessage::ParticipantJoined(info(ANA, "Ana", &[published(FIRST, audio())]))),
             tell_others(BEN, ServerMessage::ParticipantJoined(newcomer)),
             Output::Subscribed { track: FIRST, subscriber: BEN },
@@ -199,12 +226,8 @@ fn a_full_room_refuses_until_someone_leaves_and_ids_are_not_reused() {
     let mut room = room_of_three();
     let refused = Output::Refused { session: SessionKey(5), reason: CloseReason::RoomFull };
     assert_eq!(join(&mut room, request("Dan")), [refused]);
-    room.handle(NOON, Input::Leave { participant: BEN });
-    let admitted = join(&mut room, request("Dan")).remove(0);
-    assert!(
-        matches!(admitted, Output::Admitted { participant: ParticipantId(4), participants: 2, .. }),
-        "{admitted:?}"
-    );
+    room.handle(NOON, ended(BEN, CloseReason::Left));
+    assert_eq!(join(&mut room, request("Dan"))[0], Output::Admitted(admitted(ParticipantId(4), "Dan", 2)));
 }
 
 #[test]
@@ -212,21 +235,21 @@ fn one_who_leaves_takes_tracks_and_subscriptions_along() {
     let mut room = room_of_three();
     publish(&mut room, ANA, audio());
     publish(&mut room, BEN, audio());
-    let leave = Input::Leave { participant: ANA };
-    let left = ServerMessage::ParticipantLeft { participant: ANA };
+    let leave = ended(ANA, CloseReason::Left);
+    let left = ServerMessage::ParticipantLeft { participant: ANA, reason: CloseReason::Left };
     assert_eq!(
         room.handle(NOON, leave.clone()),
         [
             Output::RouteClosed { track: FIRST },
             Output::Unsubscribed { track: SECOND, subscriber: ANA },
-            Output::Left { participant: ANA },
+            Output::Left { participant: ANA, reason: CloseReason::Left },
             Output::Tell { to: Audience::Everyone, message: left },
         ]
     );
     assert_eq!(room.handle(NOON, leave), [], "a second time");
-    room.handle(NOON, Input::Leave { participant: BEN });
+    room.handle(NOON, ended(BEN, CloseReason::Left));
     assert!(!room.is_empty());
-    room.handle(NOON, Input::Leave { participant: CAT });
+    room.handle(NOON, ended(CAT, CloseReason::Left));
     assert!(room.is_empty());
 }
 
@@ -238,7 +261,7 @@ fn a_second_join_ends_the_session() {
         room: "team".into(),
         name: "Ana".into(),
         token: None,
-        resume: None,
+        ticket: None,
         chat_after: None,
         auto_subscribe: true,
     });
@@ -359,7 +382,7 @@ fn others_hear_of_muting_when_it_changes() {
     assert_eq!(message(&mut room, BEN, set_muted(FIRST, false)), failed(BEN, RefuseReason::TrackNotOwned));
     assert_eq!(message(&mut room, ANA, set_muted(NO_TRACK, false)), failed(ANA, RefuseReason::TrackUnknown));
 
-    room.handle(NOON, Input::Leave { participant: CAT });
+    room.handle(NOON, ended(CAT, CloseReason::Left));
     let roster = join(&mut room, request("Dan")).remove(1);
     let muted = PublishedTrack { muted: true, ..published(FIRST, audio()) };
     let dan = ParticipantId(4);
@@ -408,7 +431,7 @@ fn what_is_subscribed_without_asking_is_up_to_each() {
     assert_eq!(subscribers(&publish(&mut room, ANA, video())), [(SECOND, BEN)], "from now on only");
     let modest = JoinRequest { auto_subscribe: false, ..request("Cat") };
     assert_eq!(subscribers(&join(&mut room, modest)), []);
-    room.handle(NOON, Input::Leave { participant: CAT });
+    room.handle(NOON, ended(CAT, CloseReason::Left));
     let dan = ParticipantId(4);
     assert_eq!(subscribers(&join(&mut room, request("Dan"))), [(FIRST, dan), (SECOND, dan)]);
 }
@@ -421,7 +444,7 @@ fn a_plain_client_publishes_and_subscribes_nothing() {
     let eager = JoinRequest { auto_subscribe: true, ..plain() };
     let outputs = [join(&mut room, eager), publish(&mut room, ANA, audio())].concat();
     assert!(!outputs.iter().any(|output| matches!(output, Output::Subscribed { .. })), "{outputs:?}");
-    assert_eq!(publish(&mut room, BEN, audio()), failed(BEN, RefuseReason::ParticipantUnknown));
+    assert_eq!(publish(&mut room, BEN, audio()), failed(BEN, RefuseReason::NotAllowed));
 }
 
 // Keyframes.
@@ -663,7 +686,7 @@ fn one_who_talks_while_history_comes_finds_the_own_message_in_it() {
 fn what_comes_after_its_participant_has_left_is_passed_over() {
     let mut room = room_of_three();
     say(&mut room, NOON, ANA, 1, None, "hi");
-    room.handle(NOON, Input::Leave { participant: ANA });
+    room.handle(NOON, ended(ANA, CloseReason::Left));
     assert_eq!(stored(&mut room, 41), [Output::Deliver { to: vec![BEN, CAT], message: hi(41, None) }]);
     assert_eq!(room.handle(NOON, Input::Replayed { participant: ANA, through: 41 }), []);
     assert_eq!(room.handle(NOON, Input::Chat { from: ANA, message: ClientChat::Typing { active: true } }), []);
@@ -672,13 +695,12 @@ fn what_comes_after_its_participant_has_left_is_passed_over() {
 #[test]
 fn a_room_that_opens_again_keeps_the_ids_of_what_is_kept() {
     let notes = RoomNotes { ids: Ids { participants: 7, tracks: 0 }, ..RoomNotes::default() };
-    let mut room = Room::new(RoomName::parse("team").unwrap(), LIMITS, position(40), &notes);
+    let mut room = Room::new(RoomName::parse("team").unwrap(), limits(), position(40), notes);
     let message_id = MessageId([9; 16]);
     room.remember(message_id, 40, 5);
-    let request = JoinRequest { name: None, kind: ParticipantKind::Meeting, auto_subscribe: true, chat_after: None };
     let now = Now::after(Duration::ZERO);
-    let joined = room.handle(now, Input::Join { session: SessionKey(1), request });
-    assert!(matches!(joined[0], Output::Admitted { participant: ParticipantId(8), .. }), "{joined:?}");
+    let joined = join(&mut room, request("Ana"));
+    assert_eq!(joined[0], Output::Admitted(admitted(ParticipantId(8), "Ana", 0)));
     let again = ClientChat::Send { message_id, to: None, body: "hello".into() };
     let repeated = room.handle(now, Input::Chat { from: ParticipantId(8), message: again });
     let accepted = ServerChat::Accepted { message_id, sequence: 40, sent_at_ms: 5 };
@@ -687,13 +709,10 @@ fn a_room_that_opens_again_keeps_the_ids_of_what_is_kept() {
 
 #[test]
 fn requests_beyond_the_rate_are_refused_and_reach_nobody_else() {
-    let mut room = Room::new(RoomName::parse("team").unwrap(), LIMITS, position(0), &RoomNotes::default());
+    let mut room = empty_room();
     let now = Now::after(Duration::ZERO);
-    for session in 1..=2 {
-        let request =
-            JoinRequest { name: None, kind: ParticipantKind::Meeting, auto_subscribe: true, chat_after: None };
-        room.handle(now, Input::Join { session: SessionKey(session), request });
-    }
+    join(&mut room, request("Ana"));
+    join(&mut room, request("Ben"));
     let from = ParticipantId(1);
     let mut refused = 0;
     let mut told = 0;
@@ -712,5 +731,5 @@ fn requests_beyond_the_rate_are_refused_and_reach_nobody_else() {
         told += room.handle(now, Input::Chat { from, message: typing }).len();
     }
     assert!(refused > 4800, "{refused}");
-    assert!(told <= LIMITS.requests_burst as usize, "{told}");
+    assert!(told <= limits().requests_burst as usize, "{told}");
 }

@@ -1,6 +1,8 @@
-use axum::extract::ws::WebSocket;
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Instant;
+
+use axum::extract::ws::WebSocket;
 
 use super::Place;
 use crate::limits::{Bucket, PINGS_PER_SECOND, Rate};
@@ -50,6 +52,25 @@ impl PingBudget {
 pub enum WebSocketKind {
     /// The subprotocol of meeting sessions.
     Meeting,
-    /// Text, in the room of the path.
-    Plain(RoomName),
+    /// Text.
+    Plain(PlainEntry),
+}
+
+/// What a plain WebSocket client asks for by connecting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlainEntry {
+    /// The room of the path.
+    pub room: RoomName,
+    /// The access token of the `Authorization` header (RFC 6750, section 2.1).
+    pub token: Option<BearerToken>,
+}
+
+/// A token that no log shows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct BearerToken(pub String);
+
+impl fmt::Debug for BearerToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BearerToken")
+    }
 }

@@ -105,7 +105,7 @@ reasons! {
         ChatBusy = "chat_busy", "The room has more messages waiting to be kept than it can hold; try again";
         RefusedByHost = "refused_by_host", "The program that hosts the relay refused it";
         TooFast = "too_fast", "Too many requests in a short time; wait a moment";
-        NotAllowed = "not_allowed", "The access token does not allow it";
+        NotAllowed = "not_allowed", "This participant may not do that";
     }
 }
 

@@ -56,7 +56,7 @@ pub async fn join(address: SocketAddr, room: &str) -> Result<QuicMember, Connect
         room: room.into(),
         name: "Mallory".into(),
         token: None,
-        resume: None,
+        ticket: None,
         chat_after: None,
         auto_subscribe: true,
     };

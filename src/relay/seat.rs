@@ -1,0 +1,125 @@
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use super::callbacks::Said;
+use super::outlet::{Ending, Outlet};
+use super::shard::{Shard, SharedRoom};
+use crate::limits::Limits;
+use crate::media::{Publisher, Slot};
+use crate::room::{Input, SessionKey};
+use crate::wire::{ChatMessage, ClientChat, ClientMessage, CloseReason, ParticipantId};
+
+/// A session's hold on its participant's seat: dropping it tells the room that the session has ended.
+#[derive(Debug)]
+pub(super) struct Seat {
+    shard: Rc<Shard>,
+    room: SharedRoom,
+    participant: ParticipantId,
+    session: SessionKey,
+    slot: Slot,
+    publisher: RefCell<Publisher>,
+    pub outlet: Rc<Outlet>,
+    pub ending: Rc<Ending>,
+    reason: Cell<CloseReason>,
+}
+
+impl Seat {
+    pub fn new(
+        shard: Rc<Shard>,
+        room: SharedRoom,
+        (participant, session): (ParticipantId, SessionKey),
+        slot: Slot,
+        outlet: Rc<Outlet>,
+        ending: Rc<Ending>,
+    ) -> Self {
+        shard.metrics.participant_joined(outlet.carrier());
+        let publisher = RefCell::new(Publisher::new(slot));
+        let reason = Cell::new(CloseReason::ConnectionLost);
+        Self { shard, room, participant, session, slot, publisher, outlet, ending, reason }
+    }
+
+    pub fn message(&self, message: ClientMessage) {
+        if self.is_held() {
+            self.shard.handle(&self.room, Input::Message { from: self.participant, message });
+        }
+    }
+
+    pub fn chat(&self, message: ClientChat) {
+        if !self.is_held() {
+            return;
+        }
+        if let ClientChat::Send { to, body, .. } = &message {
+            let room = self.room.borrow();
+            let from_name = room.participant_name(self.participant);
+            let said = Said { room: room.name(), from: self.participant, from_name, to: *to, body };
+            if !self.shard.may_say(said) {
+                return room.refuse_chat(self.participant, &message);
+            }
+        }
+        self.shard.handle(&self.room, Input::Chat { from: self.participant, message });
+    }
+
+    /// Passes on what arrived, and empties `burst`.
+    pub fn forward(&self, burst: &mut Vec<Bytes>) {
+        self.room.borrow().forward(&self.shard, &mut self.publisher.borrow_mut(), burst);
+    }
+
+    /// Sends history, page by page, as fast as the other side takes it. Ends with the session, or if the history cannot be
+    /// read.
+    pub async fn feed_history(&self) -> CloseReason {
+        let bytes_max = replay_page_bytes(&self.shard.limits);
+        loop {
+            let wanted = self.room.borrow().wanted_replay(self.participant);
+            let replay = match wanted {
+                Ok(replay) => replay,
+                Err(Some(changed)) => {
+                    changed.notified().await;
+                    continue;
+                }
+                // Another session has the seat, or nobody: this one is about to end.
+                Err(None) => std::future::pending().await,
+            };
+            let name = self.room.borrow().name().clone();
+            let history = &self.shard.history;
+            let page = history.page(name, self.participant, replay.after, replay.through, bytes_max).await;
+            let Ok(page) = page else {
+                return CloseReason::HistoryUnavailable;
+            };
+            if !self.is_held() {
+                std::future::pending::<()>().await;
+            }
+            let more = self.room.borrow_mut().take_page(&self.shard, self.participant, &page);
+            if more && !page.messages.is_empty() {
+                self.outlet.chat_drained().await;
+            }
+        }
+    }
+
+    /// Whether the session still speaks for its participant: not when it was told to end.
+    fn is_held(&self) -> bool {
+        !self.ending.is_requested()
+    }
+
+    /// Notes why the session ends, before the seat is dropped.
+    pub fn note_reason(&self, reason: CloseReason) {
+        self.reason.set(reason);
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let (participant, session, reason) = (self.participant, self.session, self.reason.get());
+        self.shard.metrics.participant_left(self.outlet.carrier());
+        self.shard.handle(&self.room, Input::Ended { participant, session, reason });
+        self.room.borrow_mut().free(self.slot);
+    }
+}
+
+/// How much history is queued for one participant at a time, in bytes: a quarter of what its outbox takes, and no more
+/// messages than half of what it takes.
+fn replay_page_bytes(limits: &Limits) -> usize {
+    let messages = limits.outbox_messages as usize / 2;
+    (limits.outbox_bytes as usize / 4).min(messages * size_of::<ChatMessage>())
+}
