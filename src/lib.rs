@@ -6,7 +6,7 @@
 //!     relay -> transport -> (the network)        relay -> http, history         client -> (the network)
 //!  ------------------------------------------------------------------------------------------------------
 //!  PURE   bytes, values and `now` go in; values come out; same input, same output
-//!     relay -> room -> wire <- media <- relay    leaves: auth, limits, now      client -> wire, media
+//!     relay -> room, auth -> wire <- media <- relay   leaves: limits, now       client -> wire, media
 //! ```
 //!
 //! - To host a relay in a program of your own: [`relay::Relay`], with [`relay::Callbacks`] to watch and refuse what happens.

@@ -62,6 +62,11 @@ impl Sources {
         (TrackSource::ScreenAudio, "screen_share_audio"),
     ];
 
+    /// Those sources and no others.
+    pub fn only(sources: &[TrackSource]) -> Self {
+        Self(sources.iter().fold(0, |bits, source| bits | bit(*source)))
+    }
+
     /// Whether a track from there may be published.
     pub const fn allows(self, source: TrackSource) -> bool {
         self.0 & bit(source) != 0
@@ -69,11 +74,11 @@ impl Sources {
 
     /// The sources that a token names. One that nobody knows allows nothing.
     pub(super) fn named<'a>(names: impl Iterator<Item = &'a str>) -> Self {
-        let known = |given| Self::NAMES.iter().find(|(_, name)| *name == given);
-        Self(names.filter_map(known).fold(0, |bits, (source, _)| bits | bit(*source)))
+        let known = |given| Self::NAMES.iter().find(|(_, name)| *name == given).map(|(source, _)| *source);
+        Self::only(&names.filter_map(known).collect::<Vec<_>>())
     }
 
-    /// The names of those that are allowed.
+    /// The names of those that are allowed, but for [`TrackSource::Other`], which has none.
     pub(super) fn names(self) -> Vec<&'static str> {
         Self::NAMES.iter().filter(|(source, _)| self.allows(*source)).map(|(_, name)| *name).collect()
     }
@@ -100,6 +105,7 @@ mod tests {
         assert_eq!(named(&["camera", "screen_share_audio"]), [Camera, ScreenAudio]);
         assert_eq!(named(&["screen_share", "microphone", "camera", "microphone"]), [Microphone, Camera, Screen]);
         assert_eq!(named(&["hologram", "Camera", "other", ""]), []);
-        assert_eq!(Sources::named(["camera"].into_iter()).names(), ["camera"]);
+        assert_eq!(allowed(Sources::only(&[Other, Camera])), [Camera, Other]);
+        assert_eq!(Sources::only(&[Camera]).names(), ["camera"]);
     }
 }

@@ -68,7 +68,7 @@ fn the_fewest_claims_grant_what_livekit_grants_by_default() {
 
 #[test]
 fn each_claim_changes_what_it_stands_for_and_nothing_else() {
-    let camera = Sources::named(["camera"].into_iter());
+    let camera = Sources::only(&[TrackSource::Camera]);
     type Change = fn(&mut Grant);
     let cases: [(&str, Value, Change); 23] = [
         ("sub", json!("bo_2"), |grant| grant.identity = Some(Identity::parse("bo_2").unwrap())),
@@ -345,7 +345,7 @@ fn what_is_minted_grants_the_same() {
     let grants = [
         Grant::everyone(room.clone()),
         Grant { publish: Sources::NONE, ..Grant::everyone(room.clone()) },
-        Grant { publish: Sources::named(["camera"].into_iter()), ..Grant::everyone(room.clone()) },
+        Grant { publish: Sources::only(&[TrackSource::Camera]), ..Grant::everyone(room.clone()) },
         Grant { subscribe: false, chat: false, hidden: true, admin: true, ..Grant::everyone(room.clone()) },
         Grant {
             name: Some(DisplayName::parse("Ana \"María\" 👋").unwrap()),

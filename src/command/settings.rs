@@ -404,6 +404,13 @@ mod tests {
     }
 
     #[test]
+    fn keys_come_from_files_or_from_nowhere() {
+        assert!(Settings::default().config().unwrap().keys.is_empty());
+        let keys = Settings::from_toml("keys = 'keys.toml'\njwks = 'jwks.json'").unwrap().config().unwrap().keys;
+        assert_eq!(keys, KeySources { keys: Some("keys.toml".into()), jwks: Some("jwks.json".into()) });
+    }
+
+    #[test]
     fn plain_http_can_be_switched_off() {
         let settings = Settings { http: Some("none".into()), ..Settings::default() };
         assert!(settings.config().unwrap().http.is_empty());

@@ -195,3 +195,51 @@ fn read(path: &Path) -> Result<String, KeyError> {
     }
     Ok(text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &str = "canary-canary-canary-canary-canary";
+
+    #[test]
+    fn a_mistake_is_named_with_its_line_and_never_with_its_value() {
+        for (text, expected) in [
+            (format!("[secrets]\na = '{SECRET}'\na = '{SECRET}'"), "line 3"),
+            (format!("[secrets]\n\na = {SECRET}"), "line 3"),
+            (format!("[secrets]\na = ['{SECRET}']"), "line 2"),
+            (format!("secrets = '{SECRET}'"), "line 1"),
+            (format!("public = '{SECRET}'"), "line 1"),
+            (format!("[secret]\na = '{SECRET}'"), "line 1"),
+            (format!("a = '{SECRET}'"), "line 1"),
+            (format!("[secrets]\na = '{SECRET}"), "line 2"),
+            ("[[public]]\nkid = 'a'".into(), "line 1"),
+            (format!("[[public]]\nkid = 'a'\nalgorithm = 'ES256'\nfile = 'a'\nsecret = '{SECRET}'"), "line 5"),
+            ("[secrets]\na = 'canary'".into(), "fewer than 32 bytes"),
+            (format!("[secrets]\n'' = '{SECRET}'"), "an API key has to have"),
+        ] {
+            let error = KeyFile::parse(Path::new("keys.toml"), &text).unwrap_err();
+            let (shown, debugged) = (error.to_string(), format!("{error:?}"));
+            assert!(shown.starts_with("keys.toml") && shown.contains(expected), "{shown}");
+            assert!(!shown.contains("canary") && !debugged.contains("canary"), "{shown} {debugged}");
+            assert_eq!(shown.lines().count(), 1, "{shown}");
+        }
+    }
+
+    #[test]
+    fn secrets_and_public_keys_stand_in_one_file() {
+        let text = format!(
+            "[secrets]\n'my app' = '{SECRET}'\nb = '{SECRET}'\n[[public]]\nkid='a'\nalgorithm='ES256'\nfile='a.pem'"
+        );
+        let file = KeyFile::parse(Path::new("keys.toml"), &text).unwrap();
+        assert_eq!(file.secrets.iter().map(SecretKey::api_key).collect::<Vec<_>>(), ["b", "my app"]);
+        assert_eq!(file.public.len(), 1);
+    }
+
+    #[test]
+    fn a_file_without_an_end_is_not_read_to_it() {
+        #[cfg(unix)]
+        assert!(matches!(read(Path::new("/dev/zero")), Err(KeyError::TooLarge { .. })));
+        assert!(matches!(read(Path::new("missing.toml")), Err(KeyError::Read { .. })));
+    }
+}

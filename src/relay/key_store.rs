@@ -92,3 +92,147 @@ fn warn_if_readable(sources: &KeySources) {
         warn!(path = %path.display(), "everyone on this machine can read the secrets; run `chmod 600` on the file");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+    use std::io::{self, Write};
+    use std::path::{Path, PathBuf};
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+
+    const SECRET: &str = "canary-canary-canary-canary-canary";
+
+    /// A directory of one test, removed with the value.
+    struct Directory(PathBuf);
+
+    impl Directory {
+        fn new(test: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("tertulia-keys-{test}-{}", std::process::id()));
+            fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+
+        fn write(&self, name: &str, text: &str) -> PathBuf {
+            let path = self.0.join(name);
+            fs::write(&path, text).unwrap();
+            path
+        }
+    }
+
+    impl Drop for Directory {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    /// What was logged.
+    #[derive(Debug, Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Log {
+        fn during(act: impl FnOnce()) -> String {
+            let log = Self::default();
+            let writer = log.clone();
+            let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+            tracing::subscriber::with_default(subscriber, act);
+            let bytes = log.0.lock().unwrap().clone();
+            String::from_utf8(bytes).unwrap()
+        }
+    }
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn secrets(count: usize) -> String {
+        let lines = (0..count).map(|number| format!("key-{number} = '{SECRET}'\n"));
+        format!("[secrets]\n{}", lines.collect::<String>())
+    }
+
+    fn sources(keys: &Path) -> KeySources {
+        KeySources { keys: Some(keys.into()), jwks: None }
+    }
+
+    #[test]
+    fn a_broken_file_changes_nothing_and_is_logged_once() {
+        let directory = Directory::new("broken");
+        let path = directory.write("keys.toml", &secrets(1));
+        let store = KeyStore::open(&sources(&path)).unwrap();
+        let weak = secrets(1).replace(SECRET, "short-canary");
+        for broken in [&format!("[secrets]\nkey-0 = {SECRET}"), "secrets = 7", "", &weak] {
+            directory.write("keys.toml", broken);
+            let log = Log::during(|| (0..3).for_each(|_| store.reload_if_changed()));
+            assert_eq!(log.matches("WARN").count(), 1, "{log}");
+            assert!(log.contains("keys.toml") && !log.contains("canary"), "{log}");
+            assert_eq!(store.current().len(), 1);
+        }
+        fs::remove_file(&path).unwrap();
+        let log = Log::during(|| (0..3).for_each(|_| store.reload_if_changed()));
+        assert_eq!((log.matches("WARN").count(), store.current().len()), (1, 1), "{log}");
+
+        directory.write("keys.toml", &secrets(2));
+        store.reload_if_changed();
+        assert_eq!(store.current().len(), 2);
+    }
+
+    #[test]
+    fn a_file_that_did_not_change_is_not_read_again() {
+        let directory = Directory::new("unchanged");
+        let path = directory.write("keys.toml", &secrets(1));
+        let store = KeyStore::open(&sources(&path)).unwrap();
+        let first = store.current();
+        assert_eq!(Log::during(|| store.reload_if_changed()), "");
+        assert!(Arc::ptr_eq(&first, &store.current()));
+
+        // The same length at another time.
+        let later = SystemTime::now() + Duration::from_secs(5);
+        File::options().write(true).open(&path).unwrap().set_modified(later).unwrap();
+        store.reload_if_changed();
+        assert!(!Arc::ptr_eq(&first, &store.current()));
+    }
+
+    #[test]
+    fn a_public_key_file_is_watched_too() {
+        let key = |kind| rcgen::KeyPair::generate_for(kind).unwrap().public_key_pem();
+        let directory = Directory::new("public");
+        let entry = "[[public]]\nkid = 'a'\nalgorithm = 'EdDSA'\nfile = 'a.pem'\n";
+        let path = directory.write("keys.toml", entry);
+        directory.write("a.pem", &key(&rcgen::PKCS_ED25519));
+        let store = KeyStore::open(&sources(&path)).unwrap();
+        let first = store.current();
+        directory.write("a.pem", &key(&rcgen::PKCS_ECDSA_P256_SHA256));
+        let log = Log::during(|| store.reload_if_changed());
+        assert!(log.contains("the algorithm of the key"), "{log}");
+        assert!(Arc::ptr_eq(&first, &store.current()));
+        directory.write("a.pem", &key(&rcgen::PKCS_ED25519));
+        store.reload_if_changed();
+        assert!(!Arc::ptr_eq(&first, &store.current()));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn secrets_that_everyone_can_read_are_warned_of() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = Directory::new("readable");
+        let path = directory.write("keys.toml", &secrets(1));
+        for (mode, warnings) in [(0o644, 1), (0o640, 0), (0o600, 0)] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let log = Log::during(|| drop(KeyStore::open(&sources(&path)).unwrap()));
+            assert_eq!(log.matches("chmod 600").count(), warnings, "{mode:o}: {log}");
+            assert!(!log.contains(SECRET));
+        }
+    }
+
+    #[test]
+    fn without_files_there_are_no_keys() {
+        assert!(KeyStore::open(&KeySources::default()).unwrap().current().is_empty());
+    }
+}

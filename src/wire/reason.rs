@@ -160,4 +160,11 @@ mod tests {
         assert_eq!(labels.len(), DropReason::ALL.len());
         assert_eq!(CloseReason::from_code(u16::MAX), None);
     }
+
+    #[test]
+    fn a_token_that_was_refused_is_not_tried_again_unless_time_mends_it() {
+        use CloseReason::{TokenClock, TokenExpired, TokenInvalid, TokenMissing};
+        let is_final = [TokenMissing, TokenInvalid, TokenExpired, TokenClock].map(CloseReason::is_final);
+        assert_eq!(is_final, [true, true, true, false]);
+    }
 }
