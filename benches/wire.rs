@@ -27,7 +27,7 @@ fn join() -> ClientMessage {
         room: "lobby".into(),
         name: "Ada".into(),
         token: None,
-        resume: None,
+        ticket: None,
         chat_after: None,
         auto_subscribe: true,
     })

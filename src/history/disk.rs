@@ -1,3 +1,5 @@
+mod salvage;
+
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -147,44 +149,50 @@ impl DiskStore {
     ) -> Result<(), Problem> {
         let mut next = after.saturating_add(1);
         match self.read_in_a_row(room, &mut next, through, take) {
-            Err(Failure::Damaged(_)) => self.read_one_by_one(room, next, through, take),
-            read => Ok(read?),
+            Ok(ControlFlow::Break(())) => Ok(()),
+            // Numbers have no gaps, so that what is missing was lost, or cannot be reached in this way.
+            Ok(ControlFlow::Continue(())) | Err(Failure::Damaged(_)) => self.read_one_by_one(room, next, through, take),
+            Err(failure) => Err(failure.into()),
         }
     }
 
+    /// Reads as long as there is one number after the other.
     fn read_in_a_row(
         &mut self,
         room: &RoomName,
         next: &mut u64,
         through: u64,
         take: &mut dyn FnMut(Arc<ChatMessage>) -> ControlFlow<()>,
-    ) -> Result<(), Failure> {
+    ) -> Result<ControlFlow<()>, Failure> {
         let mut lost = Vec::new();
         let read = self.read_with(|database| {
             let Some(messages) = existing(database.begin_read()?.open_table(MESSAGES))? else {
-                return Ok(());
+                return Ok(ControlFlow::Break(()));
             };
             for entry in messages.range((room.as_str(), *next)..=(room.as_str(), through))? {
                 let (key, record) = entry?;
                 let sequence = key.value().1;
-                let message = open_message(room, sequence, record.value());
-                *next = sequence.saturating_add(1);
-                match message.map(Arc::new) {
+                if sequence != *next {
+                    break;
+                }
+                *next += 1;
+                match open_message(room, sequence, record.value()) {
                     Ok(message) => {
-                        if take(message).is_break() {
-                            break;
+                        if take(Arc::new(message)).is_break() {
+                            return Ok(ControlFlow::Break(()));
                         }
                     }
                     Err(_) => lost.push(sequence),
                 }
             }
-            Ok(())
+            Ok(ControlFlow::Continue(()))
         });
         lost.into_iter().for_each(|sequence| self.report_lost(room, sequence));
         read
     }
 
-    /// Where a page of the file is damaged, that page's messages are lost, and no others.
+    /// Where a page of the file is damaged, that page's messages are lost, and no others. Nothing to do if `first` is over
+    /// `through`.
     fn read_one_by_one(
         &mut self,
         room: &RoomName,
@@ -212,7 +220,18 @@ impl DiskStore {
     }
 
     pub fn commit(&mut self, batch: &mut Batch, retention: &Retention) -> Result<(), Problem> {
-        Ok(self.commit_to_database(batch, retention)?)
+        // A failed attempt leaves its marks on the batch.
+        let mut attempt = batch.clone();
+        match self.commit_to_database(&mut attempt, retention) {
+            Ok(()) => *batch = attempt,
+            Err(Failure::Damaged(_)) => {
+                self.salvage()?;
+                batch.unsure.extend(batch.heads.keys().cloned());
+                self.commit_to_database(batch, retention)?;
+            }
+            Err(failure) => return Err(failure.into()),
+        }
+        Ok(())
     }
 
     /// Reads from the database, also while the disk takes nothing.
@@ -335,6 +354,9 @@ fn retain(messages: &mut Messages, room: &RoomName, head: &mut Head, retention: 
             head.clear();
             break;
         };
+        if oldest.sequence > head.last {
+            return Err(redb::Error::Corrupted("a message stands where none was put".into()));
+        }
         head.first = oldest.sequence;
         if !retention.exceeded(head, oldest) {
             break;

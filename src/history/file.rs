@@ -51,6 +51,33 @@ impl DatabaseFile {
         Self { path: FILE.into(), fragile: Some(disk) }
     }
 
+    /// An empty file that can take the place of this one.
+    pub fn beside(&self) -> Result<Self, HistoryError> {
+        let path = self.path.with_extension("new");
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(self.place(error)),
+            _ => {}
+        }
+        Ok(Self {
+            path,
+            #[cfg(test)]
+            fragile: self.fragile.as_ref().map(|_| Fragile::default()),
+        })
+    }
+
+    /// Puts another file in the place of this one, which is kept under another name.
+    pub fn replace_by(&self, other: &Self) -> Result<(), HistoryError> {
+        #[cfg(test)]
+        if let (Some(disk), Some(other)) = (&self.fragile, &other.fragile) {
+            disk.hold(other.bytes());
+            return Ok(());
+        }
+        let moved = fs::rename(&self.path, self.path.with_extension("damaged"))
+            .and_then(|()| fs::rename(&other.path, &self.path))
+            .and_then(|()| self.sync_directory());
+        moved.map_err(|error| self.place(error))
+    }
+
     /// Opens the database. What a crash left half done is undone.
     pub fn open(&self) -> Result<Database, HistoryError> {
         let mut builder = Builder::new();
@@ -94,12 +121,17 @@ impl DatabaseFile {
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let file = options.open(&self.path)?;
-        // The file's name has to outlive a crash as well.
+        self.sync_directory()?;
+        Ok(file)
+    }
+
+    /// A file's name has to outlive a crash as well.
+    fn sync_directory(&self) -> io::Result<()> {
         #[cfg(unix)]
         if let Some(directory) = self.path.parent() {
             File::open(if directory.as_os_str().is_empty() { Path::new(".") } else { directory })?.sync_all()?;
         }
-        Ok(file)
+        Ok(())
     }
 
     fn with_format(&self, database: Database) -> Result<Database, HistoryError> {

@@ -75,6 +75,11 @@ impl Fragile {
         Self(Arc::new(Mutex::new(Disk { cache: bytes.clone(), synced: bytes, ..Disk::default() })))
     }
 
+    /// Holds these bytes from now on.
+    pub fn hold(&self, bytes: Vec<u8>) {
+        self.disk(|disk| *disk = Disk { cache: bytes.clone(), synced: bytes, ..Disk::default() });
+    }
+
     /// What a running system reads.
     pub fn bytes(&self) -> Vec<u8> {
         self.disk(|disk| disk.cache.clone())

@@ -97,6 +97,11 @@ impl Retention {
         Self { messages: limits.history_messages, bytes: limits.history_bytes.into(), sent_after_ms }
     }
 
+    /// Takes off nothing.
+    pub fn everything() -> Self {
+        Self { messages: u32::MAX, bytes: u64::MAX, sent_after_ms: 0 }
+    }
+
     /// Whether a room has more than it should, its oldest message being this one.
     pub fn exceeded(&self, head: &Head, oldest: Weight) -> bool {
         head.messages > self.messages || head.bytes > self.bytes || self.is_over(oldest.sent_at_ms)

@@ -156,7 +156,7 @@ impl Keeper {
                 }
                 Request::Open { room, new_epoch, unix_ms, answer } => {
                     // Whoever asked may be gone; the room is closed then.
-                    let _ = answer.send(self.open(room, new_epoch, unix_ms).map_err(HistoryError::Unreadable));
+                    let _ = answer.send(self.open(&room, new_epoch, unix_ms).map_err(HistoryError::Unreadable));
                 }
                 Request::Append { room, message } => {
                     bytes += message.cost_bytes();
@@ -173,18 +173,18 @@ impl Keeper {
         waiting
     }
 
-    fn open(&mut self, room: RoomName, new_epoch: u64, unix_ms: u64) -> Result<OpenedRoom, Problem> {
-        if !self.rooms.contains_key(&room) {
-            let stored = self.store.head(&room)?;
-            self.idle.retain(|(_, idle)| *idle != room);
+    fn open(&mut self, room: &RoomName, new_epoch: u64, unix_ms: u64) -> Result<OpenedRoom, Problem> {
+        if !self.rooms.contains_key(room) {
+            let stored = self.store.head(room)?;
+            self.idle.retain(|(_, idle)| idle != room);
             let head = stored.unwrap_or_else(|| Head::new(new_epoch, unix_ms));
             self.rooms.insert(room.clone(), Live { head, is_open: true });
         }
-        if let Err(problem) = self.tidy_room(&room, unix_ms) {
+        if let Err(problem) = self.tidy_room(room, unix_ms) {
             debug!(%room, %problem, "not tidied");
         }
-        let recent = self.recent(&room)?;
-        let live = self.rooms.get_mut(&room).expect("it was put there");
+        let recent = self.recent(room)?;
+        let live = self.rooms.get_mut(room).expect("it was put there");
         live.is_open = true;
         live.head.notes.removed.retain(|removed| removed.until_unix_ms > unix_ms);
         let position = ChatPosition { epoch: live.head.epoch, sequence: live.head.last };

@@ -21,7 +21,7 @@ pub enum Store {
 }
 
 /// What changes in one transaction.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Batch {
     /// New messages, each room's in order.
     pub messages: Vec<(RoomName, Arc<ChatMessage>)>,
