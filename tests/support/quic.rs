@@ -49,8 +49,24 @@ pub async fn dial(address: SocketAddr, alpn: &[u8]) -> Result<Connection, Connec
 
 /// A session that is in a room, or how the connection ended instead.
 pub async fn join(address: SocketAddr, room: &str) -> Result<QuicMember, ConnectionError> {
-    let connection = dial(address, ALPN_QUIC).await?;
+    take_seat(dial(address, ALPN_QUIC).await?, room).await
+}
+
+/// The same, over this connection.
+pub async fn take_seat(connection: Connection, room: &str) -> Result<QuicMember, ConnectionError> {
     let (mut send, mut receive) = connection.open_bi().await?;
+    let bytes = join_message(room);
+    if send.write_all(&bytes).await.is_err() {
+        return Err(connection.closed().await);
+    }
+    match next_message(&mut receive).await {
+        Some(ServerMessage::Welcome(_)) => Ok(QuicMember { connection, control: (send, receive) }),
+        _ => Err(connection.closed().await),
+    }
+}
+
+/// What a control stream begins with.
+fn join_message(room: &str) -> Vec<u8> {
     let join = Join {
         version: VERSION,
         room: room.into(),
@@ -60,22 +76,21 @@ pub async fn join(address: SocketAddr, room: &str) -> Result<QuicMember, Connect
         chat_after: None,
         auto_subscribe: true,
     };
-    let bytes = [&[StreamKind::Control.byte()], &delimit(&encode(&ClientMessage::Join(join)))[..]].concat();
-    if send.write_all(&bytes).await.is_err() {
-        return Err(connection.closed().await);
-    }
-    let mut length = [0; 4];
-    match soon("an answer", receive.read_exact(&mut length)).await {
-        Ok(()) => Ok(QuicMember { connection, _control: (send, receive) }),
-        Err(_) => Err(connection.closed().await),
-    }
+    [&[StreamKind::Control.byte()], &delimit(&encode(&ClientMessage::Join(join)))[..]].concat()
 }
 
 /// Someone in a room over QUIC.
 #[derive(Debug)]
 pub struct QuicMember {
     pub connection: Connection,
-    _control: (SendStream, RecvStream),
+    control: (SendStream, RecvStream),
+}
+
+impl QuicMember {
+    /// Whether the session goes on: it gets an answer.
+    pub async fn is_seated(&mut self) -> bool {
+        is_seated(&mut self.control).await
+    }
 }
 
 /// A field section (RFC 9204, section 4.5) of literals alone.
@@ -177,6 +192,57 @@ impl H3 {
     pub async fn connect(&self, changes: &[(&str, &str)]) -> Answer {
         self.request(&frame(0x01, &field_section(&connect_fields(changes)))).await
     }
+}
+
+/// A WebTransport session with a seat.
+pub struct WebTransportMember {
+    pub h3: H3,
+    pub control: (SendStream, RecvStream),
+    _session: Answer,
+}
+
+impl WebTransportMember {
+    pub async fn join(address: SocketAddr, room: &str) -> Self {
+        let h3 = H3::open(address).await;
+        let session = h3.connect(&[]).await;
+        assert_eq!(session.status, Some(200));
+        let mut control = h3.connection.open_bi().await.unwrap();
+        // A stream of session 0 (draft-ietf-webtrans-http3, section 4.2).
+        control.0.write_all(&[&[0x40, 0x41, 0x00][..], &join_message(room)].concat()).await.unwrap();
+        let mut member = Self { h3, control, _session: session };
+        assert!(matches!(member.next().await, Some(ServerMessage::Welcome(_))));
+        member
+    }
+
+    /// The next message on the control stream.
+    pub async fn next(&mut self) -> Option<ServerMessage> {
+        next_message(&mut self.control.1).await
+    }
+
+    /// Whether the session goes on: it gets an answer.
+    pub async fn is_seated(&mut self) -> bool {
+        is_seated(&mut self.control).await
+    }
+}
+
+async fn next_message(receive: &mut RecvStream) -> Option<ServerMessage> {
+    let mut length = [0; 4];
+    soon("a message", receive.read_exact(&mut length)).await.ok()?;
+    let mut message = vec![0; u32::from_be_bytes(length) as usize];
+    soon("the rest of a message", receive.read_exact(&mut message)).await.ok()?;
+    Some(decode(&message).unwrap())
+}
+
+async fn is_seated(control: &mut (SendStream, RecvStream)) -> bool {
+    if control.0.write_all(&delimit(&encode(&ClientMessage::Ping { token: 77 }))).await.is_err() {
+        return false;
+    }
+    while let Some(message) = next_message(&mut control.1).await {
+        if matches!(message, ServerMessage::Pong { token: 77, .. }) {
+            return true;
+        }
+    }
+    false
 }
 
 /// What a request is answered with, and its stream.
