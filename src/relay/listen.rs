@@ -74,6 +74,8 @@ pub(super) async fn serve(part: Part, endpoint: quinn::Endpoint, tls: TcpListene
             _ = count_drops.tick() => {
                 let counted = shard.metrics.udp_dropped.get();
                 shard.metrics.udp_dropped.inc_by(udp_drops.count().saturating_sub(counted));
+                let counted = shard.metrics.chat_lost.get();
+                shard.metrics.chat_lost.inc_by(shard.history.messages_lost().saturating_sub(counted));
             }
             _ = stopping.wait_for(|stop| *stop) => break,
         }

@@ -35,6 +35,8 @@ pub struct Metrics {
     pub(super) chat_messages: Counter,
     /// Times that chat could not be kept.
     pub(super) chat_failures: Counter,
+    /// Kept messages that were found to be damaged.
+    pub(super) chat_lost: Counter,
     /// Handshakes that were asked to prove their address.
     pub(super) handshakes_retried: Counter,
     /// Handshakes that were passed over.
@@ -62,6 +64,7 @@ impl Default for Metrics {
         let datagrams_received = counter("datagrams_received", "Media datagrams that arrived");
         let datagrams_sent = counter("datagrams_sent", "Media datagrams passed to a subscriber's connection");
         let chat_messages = counter("chat_messages", "Chat messages that were kept");
+        let chat_lost = counter("chat_lost", "Kept messages that were found to be damaged");
         let chat_failures = counter("chat_failures", "Times that chat could not be kept");
         let handshakes_retried = counter("handshakes_retried", "Handshakes that were asked to prove their address");
         let handshakes_ignored = counter("handshakes_ignored", "Handshakes that were passed over");
@@ -87,6 +90,7 @@ impl Default for Metrics {
             datagrams_sent,
             chat_messages,
             chat_failures,
+            chat_lost,
             handshakes_retried,
             handshakes_ignored,
             sessions_failed,
