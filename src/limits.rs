@@ -179,6 +179,9 @@ pub const WEBSOCKET_WRITE_BUFFER_BYTES_MAX: usize = 256 * 1024;
 /// the first message. On TCP: to the end of the TLS handshake, and to the end of an HTTP head.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a message may take from its first byte to its last: the longest one then comes at 6 KiB/s.
+pub const MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// How long the last messages of a closing session may take to arrive.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 

@@ -2,8 +2,8 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader, Read};
-use std::net::TcpListener;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,10 @@ fn serve(directory: &Directory) -> (Child, String) {
     let certificates = directory.path().to_str().unwrap();
     let anywhere = ["serve", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"];
     let kept = ["--certificate-dir", certificates, "--data-dir", certificates];
-    let mut child = tertulia(&[&anywhere[..], &kept[..]].concat()).spawn().unwrap();
+    started(tertulia(&[&anywhere[..], &kept[..]].concat()).spawn().unwrap())
+}
+
+fn started(mut child: Child) -> (Child, String) {
     let mut printed = String::new();
     let mut lines = BufReader::new(child.stdout.take().unwrap());
     while !printed.contains("Ctrl-C") {
@@ -112,6 +115,36 @@ fn help_names_every_default() {
     for part in ["--listen", "[default: [::]:4433]", "--http", "localhost:8000", "--certificate", "--config", "--log"] {
         assert!(help.contains(part), "{part} is missing in {help}");
     }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn m14_without_file_descriptors_it_waits_until_there_are_some() {
+    let directory = Directory::new();
+    let kept = directory.path().to_str().unwrap();
+    let script = format!(
+        "ulimit -n 48; exec {} serve --listen 127.0.0.1:0 --http 127.0.0.1:0 --certificate-dir {kept} --data-dir {kept}",
+        env!("CARGO_BIN_EXE_tertulia")
+    );
+    let mut command = Command::new("sh");
+    command.args(["-c", &script]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let (child, printed) = started(command.spawn().unwrap());
+    let (_, page) = printed.split_once("http://localhost:").unwrap();
+    let address = format!("127.0.0.1:{}", page.split('/').next().unwrap());
+    let health = |mut stream: TcpStream| {
+        stream.set_read_timeout(Some(Duration::from_secs(4))).unwrap();
+        stream.write_all(b"GET /health HTTP/1.0\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).map(|_| answer)
+    };
+    let first = TcpStream::connect(&address).unwrap();
+    let many: Vec<_> = (0..100).map(|_| TcpStream::connect(&address).unwrap()).collect();
+    // The kernel has taken it, and the relay cannot.
+    assert!(health(TcpStream::connect(&address).unwrap()).is_err());
+    drop(many);
+    assert!(health(TcpStream::connect(&address).unwrap()).unwrap().ends_with("ok\n"));
+    drop(first);
+    stop(child, "-TERM");
 }
 
 #[test]

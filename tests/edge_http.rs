@@ -219,6 +219,29 @@ async fn s5_pings_beyond_ten_a_second_end_the_websocket() {
 }
 
 #[tokio::test]
+async fn s6_who_never_reads_is_closed_and_holds_up_nobody() {
+    let limits = Limits { outbox_bytes: 64 * 1024, chat_per_second: 10_000, chat_burst: 10_000, ..Limits::default() };
+    let relay = TestRelay::start(limits);
+    let (ana, ben) = (relay.join("ws", "Ana").await, relay.join("ws", "Ben").await);
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut deaf = socket.connect(relay.relay.http_address().unwrap()).await.unwrap();
+    deaf.write_all(&upgrade("/", "localhost", "")).await.unwrap();
+    let reader = tokio::spawn(async move { while ben.next_event().await.is_some() {} });
+    let body = "x".repeat(16_000);
+    let metrics = relay.relay.metrics();
+    let flood = async {
+        while metrics.closed(CloseReason::SlowConsumer) == 0 {
+            ana.chat().send(&body).await.unwrap();
+        }
+    };
+    soon("the slow one is closed", flood).await;
+    assert_eq!(metrics.closed(CloseReason::SlowConsumer), 1, "it alone");
+    assert!(!reader.is_finished());
+    reader.abort();
+}
+
+#[tokio::test]
 async fn s9_what_follows_an_upgrade_is_read_as_frames_only() {
     let relay = relay();
     let mut stream = tcp(&relay).await;

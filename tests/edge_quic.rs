@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::UdpSocket;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,10 +15,10 @@ use support::quic::{
     tls_config,
 };
 use tertulia::limits::{
-    CONNECTION_WINDOW_BYTES, CONNECTIONS_UNVALIDATED_MAX, HANDSHAKE_TIMEOUT, Limits, STREAMS_BIDIRECTIONAL_MAX,
-    STREAMS_UNIDIRECTIONAL_MAX,
+    CONNECTION_WINDOW_BYTES, CONNECTIONS_UNVALIDATED_MAX, HANDSHAKE_TIMEOUT, Limits, MESSAGE_TIMEOUT,
+    STREAMS_BIDIRECTIONAL_MAX, STREAMS_UNIDIRECTIONAL_MAX,
 };
-use tertulia::wire::{ALPN_QUIC, ALPN_WEBTRANSPORT, DropReason};
+use tertulia::wire::{ALPN_QUIC, ALPN_WEBTRANSPORT, CloseReason, DropReason};
 use tokio::time::{sleep, timeout};
 
 fn relay() -> TestRelay {
@@ -210,27 +210,6 @@ async fn h8_a_wrong_client_hello_leads_to_no_session() {
     assert_served(&relay, "wrong client hellos").await;
 }
 
-#[test]
-fn h9_h10_s10_libraries_are_not_older_than_their_fixes() {
-    let lock = include_str!("../Cargo.lock");
-    let version = |text: &str| -> Vec<u32> { text.split('.').map(|part| part.parse().unwrap_or(0)).collect() };
-    for (name, least) in [
-        ("quinn-proto", "0.11.15"),
-        ("rustls", "0.23.18"),
-        ("rustls-webpki", "0.103.13"),
-        ("ring", "0.17.12"),
-        ("tungstenite", "0.20.1"),
-        ("bytes", "1.11.1"),
-    ] {
-        let entry = format!("name = \"{name}\"\nversion = \"");
-        let found: Vec<_> = lock.split(&entry).skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
-        assert!(!found.is_empty(), "{name} is not used");
-        for found in found {
-            assert!(version(found) >= version(least), "{name} {found} is older than {least}");
-        }
-    }
-}
-
 #[tokio::test]
 async fn h11_h12_a_session_survives_a_new_port_and_a_new_address() {
     let relay = TestRelay::start(Limits::default());
@@ -289,6 +268,41 @@ async fn w1_w2_a_request_that_cannot_be_read_ends_its_connection_alone() {
     let h3 = H3::open(relay.relay.address()).await;
     let token = "x".repeat(3000);
     assert_eq!(h3.connect(&[("authorization", &token)]).await.status, Some(200), "3000 bytes of headers fit");
+}
+
+/// The streams after it wait for it, as wtransport takes one header at a time.
+#[tokio::test]
+async fn w3_half_a_stream_header_leaves_open_streams_and_other_sessions_alone() {
+    let relay = relay();
+    let mut member = WebTransportMember::join(relay.relay.address(), "house").await;
+    let mut half = Vec::new();
+    for _ in 0..4 {
+        let mut stream = member.h3.connection.open_bi().await.unwrap();
+        stream.0.write_all(&[0x40]).await.unwrap();
+        half.push(stream);
+    }
+    assert!(member.is_seated().await);
+    assert_served(&relay, "half a stream header").await;
+}
+
+#[tokio::test]
+async fn w4_a_message_that_does_not_end_ends_the_session() {
+    let relay = relay();
+    let mut quic = join(relay.relay.address(), "house").await.unwrap();
+    let mut webtransport = WebTransportMember::join(relay.relay.address(), "house").await;
+    let begun = Instant::now();
+    for control in [&mut quic.control, &mut webtransport.control] {
+        control.0.write_all(&[0, 0, 0, 9, 1]).await.unwrap();
+    }
+    let ended = async { tokio::join!(quic.connection.closed(), webtransport.h3.connection.closed()) };
+    let (quic, webtransport) = soon("the end of slow sessions", ended).await;
+    let slow = u64::from(CloseReason::IdleTimeout.code());
+    for ended in [quic, webtransport] {
+        let ConnectionError::ApplicationClosed(close) = ended else { panic!("{ended:?}") };
+        assert_eq!(close.error_code.into_inner(), slow);
+    }
+    assert!(begun.elapsed() >= MESSAGE_TIMEOUT, "{:?}", begun.elapsed());
+    assert_served(&relay, "slow messages").await;
 }
 
 #[tokio::test]

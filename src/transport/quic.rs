@@ -8,9 +8,10 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use quinn::crypto::rustls::HandshakeData;
 use quinn::{Connection, ConnectionError, VarInt};
 use thiserror::Error;
+use tokio::time::{Instant, timeout_at};
 
 use super::{Carrier, Gate, GateError};
-use crate::limits::{BURST_DATAGRAMS_MAX, HANDSHAKE_TIMEOUT};
+use crate::limits::{BURST_DATAGRAMS_MAX, HANDSHAKE_TIMEOUT, MESSAGE_TIMEOUT};
 use crate::wire::{ALPN_QUIC, ALPN_WEBTRANSPORT, CloseReason, MessageBuffer, OversizedMessage, StreamKind};
 
 /// The two carriers over QUIC.
@@ -185,6 +186,9 @@ pub enum StreamError {
     /// A message is larger than allowed.
     #[error(transparent)]
     Oversized(#[from] OversizedMessage),
+    /// A message did not end in time.
+    #[error("a message took longer than allowed")]
+    Slow,
     /// The stream's first byte is none that is known.
     #[error("the stream's first byte is {0:#04x}, which is not known")]
     Kind(u8),
@@ -203,6 +207,7 @@ impl StreamError {
             Self::Ended => CloseReason::ConnectionLost,
             Self::Truncated => CloseReason::Malformed,
             Self::Oversized(_) => CloseReason::TooLarge,
+            Self::Slow => CloseReason::IdleTimeout,
             Self::Kind(_) => CloseReason::UnexpectedStream,
         }
     }
@@ -213,6 +218,8 @@ impl StreamError {
 pub struct MessageReader {
     stream: RecvStream,
     buffer: MessageBuffer,
+    /// When the message that has begun has to be there.
+    due: Option<Instant>,
 }
 
 impl MessageReader {
@@ -223,9 +230,18 @@ impl MessageReader {
     pub async fn next(&mut self) -> Result<Bytes, StreamError> {
         loop {
             if let Some(message) = self.buffer.pop()? {
+                self.due = None;
                 return Ok(message);
             }
-            match self.stream.quic().read_chunk(usize::MAX, true).await {
+            if self.buffer.is_mid_message() {
+                self.due.get_or_insert_with(|| Instant::now() + MESSAGE_TIMEOUT);
+            }
+            let read = self.stream.quic().read_chunk(usize::MAX, true);
+            let read = match self.due {
+                None => read.await,
+                Some(due) => timeout_at(due, read).await.map_err(|_| StreamError::Slow)?,
+            };
+            match read {
                 Ok(Some(chunk)) => self.buffer.push(&chunk.bytes),
                 Ok(None) if self.buffer.is_mid_message() => return Err(StreamError::Truncated),
                 Ok(None) | Err(_) => return Err(StreamError::Ended),
@@ -277,7 +293,9 @@ async fn learn_kind(mut send: SendStream, mut receive: RecvStream) -> Option<Res
     let deadline: Duration = HANDSHAKE_TIMEOUT;
     match tokio::time::timeout(deadline, receive.quic().read_exact(&mut first)).await {
         Ok(Ok(())) => Some(match StreamKind::from_byte(first[0]) {
-            Some(kind) => Ok((kind, send, MessageReader { stream: receive, buffer: MessageBuffer::default() })),
+            Some(kind) => {
+                Ok((kind, send, MessageReader { stream: receive, buffer: MessageBuffer::default(), due: None }))
+            }
             None => Err(StreamError::Kind(first[0])),
         }),
         Ok(Err(_)) | Err(_) => {

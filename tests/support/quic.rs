@@ -83,7 +83,7 @@ fn join_message(room: &str) -> Vec<u8> {
 #[derive(Debug)]
 pub struct QuicMember {
     pub connection: Connection,
-    control: (SendStream, RecvStream),
+    pub control: (SendStream, RecvStream),
 }
 
 impl QuicMember {
