@@ -5,7 +5,7 @@ use super::SessionKey;
 use super::chat::Delivery;
 use super::track::Track;
 use crate::auth::Grant;
-use crate::limits::Bucket;
+use crate::limits::{Bucket, TOKEN_LEEWAY};
 use crate::now::Now;
 use crate::wire::{
     Identity, ParticipantId, ParticipantInfo, ParticipantKind, Permissions, PublishedTrack, TrackId, TrackSource,
@@ -39,12 +39,16 @@ pub(super) enum Presence {
 
 impl Participant {
     pub fn new(session: SessionKey, name: String, kind: ParticipantKind, grant: Grant, now: Now) -> Self {
-        // The end of a token is a moment of the clock on the wall; from here on it is an interval, whatever that clock does.
-        let remaining = |end_ms: u64| now.since_start + Duration::from_millis(end_ms.saturating_sub(now.unix_ms));
+        // The end of a token is a moment of the clock on the wall; from here on it is an interval, whatever that clock does. The
+        // leeway with which the token was let in holds here too.
+        let ends_at = |end_ms: u64| {
+            let end = Duration::from_millis(end_ms) + TOKEN_LEEWAY;
+            now.since_start + end.saturating_sub(Duration::from_millis(now.unix_ms))
+        };
         Self {
             name,
             kind,
-            expires_at: grant.expires_at_ms.map(remaining),
+            expires_at: grant.expires_at_ms.map(ends_at),
             grant,
             presence: Presence::Here(session),
             auto_subscribe: false,
