@@ -64,11 +64,11 @@ pub const KEYFRAME_INTERVAL: Duration = Duration::from_millis(500);
 /// let one publisher hold up the others.
 pub const BURST_DATAGRAMS_MAX: usize = 32;
 
-/// Chat messages of a room that wait for the history to keep them.
-pub const CHAT_PENDING_MAX: usize = 1024;
-
 /// Chat messages of a room whose ids are remembered, to recognise a repetition.
 pub const CHAT_IDS_MAX: usize = 1000;
+
+/// Chat messages of a room that wait for the history to keep them: the id of each of them is remembered.
+pub const CHAT_PENDING_MAX: usize = CHAT_IDS_MAX;
 
 /// Chat messages, and other changes of what is kept, that share one transaction of the history and so one sync: a sync takes
 /// as long as encoding about a thousand messages.

@@ -159,7 +159,8 @@ impl Room {
             if self.is_live(from) {
                 out.push(Output::chat(from, ServerChat::Accepted { message_id, sequence, sent_at_ms }));
             }
-            out.push(Output::Deliver { to: self.listeners(&message), message });
+            let to = self.concerned(&message).filter(|id| self.is_live(*id)).collect();
+            out.push(Output::Deliver { to, message });
         }
     }
 
@@ -171,19 +172,24 @@ impl Room {
             let ChatMessage { message_id, sent_at_ms, from, .. } = *message;
             let known = Known { sequence: NOT_KEPT, sent_at_ms };
             self.chat.known.entry(message_id).and_modify(|entry| *entry = known);
-            if self.is_live(from) {
+            // Those who are being sent history too: it will not be in there.
+            if self.is_here(from) {
                 out.push(Output::chat(from, known.acknowledgement(message_id)));
             }
             let message = Arc::new(ChatMessage { sequence: NOT_KEPT, ..Arc::unwrap_or_clone(message) });
-            out.push(Output::Deliver { to: self.listeners(&message), message });
+            let to = self.concerned(&message).filter(|id| self.is_here(*id)).collect();
+            out.push(Output::Deliver { to, message });
         }
         self.chat.given = self.chat.pending.back().map_or(self.chat.delivered, |message| message.sequence);
     }
 
-    /// Who gets a message at once.
-    fn listeners(&self, message: &ChatMessage) -> Vec<ParticipantId> {
-        let concerned = self.participants.keys().filter(|id| **id != message.from && message.concerns(**id));
-        concerned.copied().filter(|id| self.is_live(*id)).collect()
+    /// Whom a message is meant for.
+    fn concerned(&self, message: &ChatMessage) -> impl Iterator<Item = ParticipantId> {
+        self.participants.keys().copied().filter(|id| *id != message.from && message.concerns(*id))
+    }
+
+    fn is_here(&self, id: ParticipantId) -> bool {
+        self.participants.get(&id).is_some_and(Participant::is_here)
     }
 
     fn is_live(&self, id: ParticipantId) -> bool {

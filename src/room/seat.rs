@@ -21,7 +21,14 @@ impl Room {
     pub(super) fn join(&mut self, now: Now, session: SessionKey, request: JoinRequest, out: &mut Vec<Output>) {
         let id = match self.entrance(now, &request) {
             Err(reason) => return out.push(Output::Refused { session, reason }),
-            Ok(Entrance::Resume(id)) => return self.resume(now, session, id, request, out),
+            Ok(Entrance::Resume(id)) if self.is_hidden(id) == request.grant.hidden => {
+                return self.resume(now, session, id, request, out);
+            }
+            // Others have to see it leave, or come.
+            Ok(Entrance::Resume(id)) => {
+                self.send_away(id, CloseReason::Replaced, out);
+                id
+            }
             Ok(Entrance::Return(id)) => id,
             Ok(Entrance::New) => {
                 self.ids.participants += 1;
@@ -55,6 +62,10 @@ impl Room {
             return Err(CloseReason::RoomFull);
         }
         Ok(entrance)
+    }
+
+    fn is_hidden(&self, id: ParticipantId) -> bool {
+        self.participants.get(&id).is_some_and(|participant| participant.grant.hidden)
     }
 
     /// What the ticket of a request is good for. An id is given once in an epoch, so whoever was given it may have it again.
@@ -124,11 +135,9 @@ impl Room {
             request_bucket: participant.request_bucket,
             ..renewed
         };
-        out.push(Output::Admitted(Admitted {
-            resumed: true,
-            tracks: own_tracks(id, &self.tracks),
-            ..self.admitted(session, id, &participant)
-        }));
+        let mut tracks = own_tracks(id, &self.tracks);
+        tracks.retain(|track| participant.grant.publish.allows(track.info.source));
+        out.push(Output::Admitted(Admitted { resumed: true, tracks, ..self.admitted(session, id, &participant) }));
         self.tell_roster(id, out);
         self.participants.insert(id, participant);
         self.reopen(now, id, out);
@@ -215,7 +224,12 @@ impl Room {
                 continue;
             };
             if track.publisher == id && publish.allows(track.source()) {
+                let subscriber = track.subscribers.first().copied();
                 self.open_route(track_id, out);
+                // All of them missed what was sent meanwhile.
+                if let Some(subscriber) = subscriber {
+                    self.request_keyframe(now, subscriber, track_id, out);
+                }
             } else if track.publisher == id {
                 // It is there and its own, so it cannot fail.
                 let _ = self.unpublish(id, track_id, out);

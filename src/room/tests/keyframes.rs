@@ -1,0 +1,62 @@
+use super::*;
+
+#[test]
+fn keyframe_requests_are_merged_and_the_last_is_not_lost() {
+    let mut room = room_of_three();
+    publish(&mut room, ANA, video());
+    let ask = |room: &mut Room, ms, from| {
+        room.handle(after_noon(ms), Input::Message { from, message: ClientMessage::RequestKeyframe { track: FIRST } })
+    };
+    assert_eq!(ask(&mut room, 0, BEN), [keyframe(ANA, FIRST)], "the first one at once");
+    assert_eq!(room.next_timeout(), None);
+    for (ms, from) in [(0, CAT), (1, BEN), (250, CAT), (499, BEN)] {
+        assert_eq!(ask(&mut room, ms, from), [], "{ms} ms");
+        assert_eq!(room.next_timeout(), Some(NOON.since_start + KEYFRAME_INTERVAL));
+    }
+    assert_eq!(room.handle(after_noon(499), Input::Timeout), [], "too early");
+    assert_eq!(room.handle(after_noon(500), Input::Timeout), [keyframe(ANA, FIRST)]);
+    assert_eq!(room.next_timeout(), None);
+    assert_eq!(room.handle(after_noon(9000), Input::Timeout), [], "nobody asked since");
+    assert_eq!(ask(&mut room, 9000, CAT), [keyframe(ANA, FIRST)], "a late one at once again");
+}
+
+#[test]
+fn each_second_has_at_most_two_keyframe_requests_however_many_ask() {
+    let mut room = room_of_three();
+    publish(&mut room, ANA, video());
+    let mut sent_at_ms = Vec::new();
+    for ms in 0..3000 {
+        let mut outputs = room.handle(after_noon(ms), Input::Timeout);
+        let ask = ClientMessage::RequestKeyframe { track: FIRST };
+        outputs.extend(room.handle(after_noon(ms), Input::Message { from: BEN, message: ask }));
+        sent_at_ms.extend(outputs.iter().map(|_| ms));
+    }
+    assert_eq!(sent_at_ms, [0, 500, 1000, 1500, 2000, 2500]);
+}
+
+#[test]
+fn a_keyframe_is_asked_for_where_it_is_of_use() {
+    let mut room = room_of_three();
+    publish(&mut room, ANA, audio());
+    publish(&mut room, ANA, video());
+    let ask = |track| ClientMessage::RequestKeyframe { track };
+    assert_eq!(message(&mut room, BEN, ask(NO_TRACK)), [], "no such track");
+    assert_eq!(message(&mut room, BEN, ask(FIRST)), [], "audio");
+    assert_eq!(message(&mut room, ANA, ask(SECOND)), [], "one's own");
+    message(&mut room, BEN, ClientMessage::Unsubscribe { request: 9, track: SECOND });
+    assert_eq!(message(&mut room, BEN, ask(SECOND)), [], "not subscribed");
+    let outputs = message(&mut room, BEN, ClientMessage::Subscribe { request: 9, track: SECOND });
+    let gets = Output::Subscribed { track: SECOND, subscriber: BEN };
+    assert_eq!(outputs, [gets, keyframe(ANA, SECOND), done(BEN)], "whoever begins needs one");
+}
+
+#[test]
+fn a_newcomer_needs_a_keyframe_of_each_video() {
+    let mut room = empty_room();
+    join(&mut room, request("Ana"));
+    publish(&mut room, ANA, video());
+    assert!(join(&mut room, request("Ben")).contains(&keyframe(ANA, FIRST)));
+    assert!(!join(&mut room, request("Cat")).contains(&keyframe(ANA, FIRST)), "merged with the one before");
+    message(&mut room, ANA, ClientMessage::Unpublish { request: 9, track: FIRST });
+    assert_eq!(room.next_timeout(), None, "nothing is due for a track that is gone");
+}

@@ -1,0 +1,204 @@
+use super::*;
+
+#[test]
+fn a_track_flows_before_anyone_hears_of_it() {
+    let mut room = room_of_three();
+    let track = published(FIRST, video());
+    assert_eq!(
+        publish(&mut room, BEN, video()),
+        [
+            Output::RouteOpened { track: FIRST, publisher: BEN },
+            Output::Subscribed { track: FIRST, subscriber: ANA },
+            Output::Subscribed { track: FIRST, subscriber: CAT },
+            tell_others(BEN, ServerMessage::TrackPublished { participant: BEN, track }),
+            tell(BEN, ServerMessage::Published { request: 9, track: FIRST }),
+        ]
+    );
+}
+
+#[test]
+fn a_track_that_makes_no_sense_is_refused() {
+    let audio = |sample_rate, channels| TrackInfo { media: TrackMedia::Audio { sample_rate, channels }, ..audio() };
+    let video = |width, height, numerator, denominator, temporal_layers, spatial_layers| {
+        let frame_rate = Rational { numerator, denominator };
+        let media = TrackMedia::Video { width, height, frame_rate, temporal_layers, spatial_layers };
+        TrackInfo { media, ..video() }
+    };
+    let codec = |codec: &str| TrackInfo { codec: codec.into(), ..self::audio() };
+    let description = |bytes| TrackInfo { description: vec![0; bytes], ..self::audio() };
+    let good = [
+        audio(8_000, 1),
+        audio(192_000, 2),
+        video(1, 1, 1, 1, 1, 1),
+        video(u16::MAX, u16::MAX, 30_000, 1001, 8, 8),
+        codec(&"x".repeat(64)),
+        description(1024),
+    ];
+    let bad = [
+        audio(7_999, 1),
+        audio(192_001, 1),
+        audio(48_000, 0),
+        audio(48_000, 3),
+        video(0, 1, 1, 1, 1, 1),
+        video(1, 0, 1, 1, 1, 1),
+        video(1, 1, 0, 1, 1, 1),
+        video(1, 1, 1, 0, 1, 1),
+        video(1, 1, 1, 1, 0, 1),
+        video(1, 1, 1, 1, 9, 1),
+        video(1, 1, 1, 1, 1, 0),
+        video(1, 1, 1, 1, 1, 9),
+        codec(""),
+        codec("a b"),
+        codec("a\n"),
+        codec("caf\u{e9}"),
+        codec(&"x".repeat(65)),
+        description(1025),
+    ];
+    for track in good {
+        assert_eq!(publish(&mut room_of_three(), ANA, track.clone()).len(), 5, "{track:?}");
+    }
+    for track in bad {
+        let outputs = publish(&mut room_of_three(), ANA, track.clone());
+        assert_eq!(outputs, failed(ANA, RefuseReason::TrackInvalid), "{track:?}");
+    }
+}
+
+#[test]
+fn one_participant_publishes_so_many_tracks_at_a_time() {
+    let mut room = room_of_three();
+    publish(&mut room, ANA, audio());
+    publish(&mut room, ANA, video());
+    assert_eq!(publish(&mut room, ANA, audio()), failed(ANA, RefuseReason::TracksFull));
+    assert_eq!(publish(&mut room, BEN, audio()).len(), 5, "others are not counted");
+    message(&mut room, ANA, ClientMessage::Unpublish { request: 9, track: FIRST });
+    let outputs = publish(&mut room, ANA, audio());
+    assert_eq!(outputs.last(), Some(&tell(ANA, ServerMessage::Published { request: 9, track: TrackId(4) })));
+}
+
+#[test]
+fn a_track_is_taken_back_by_its_publisher_alone() {
+    let mut room = room_of_three();
+    publish(&mut room, ANA, audio());
+    let unpublish = |track| ClientMessage::Unpublish { request: 9, track };
+    assert_eq!(message(&mut room, BEN, unpublish(FIRST)), failed(BEN, RefuseReason::TrackNotOwned));
+    assert_eq!(message(&mut room, ANA, unpublish(NO_TRACK)), failed(ANA, RefuseReason::TrackUnknown));
+    assert_eq!(
+        message(&mut room, ANA, unpublish(FIRST)),
+        [
+            Output::RouteClosed { track: FIRST },
+            tell_others(ANA, ServerMessage::TrackUnpublished { participant: ANA, track: FIRST }),
+            done(ANA),
+        ]
+    );
+    assert_eq!(message(&mut room, ANA, unpublish(FIRST)), failed(ANA, RefuseReason::TrackUnknown));
+}
+
+#[test]
+fn others_hear_of_muting_when_it_changes() {
+    let mut room = room_of_three();
+    publish(&mut room, ANA, audio());
+    let set_muted = |track, muted| ClientMessage::SetMuted { request: 9, track, muted };
+    let told = |muted| tell_others(ANA, ServerMessage::TrackMuted { track: FIRST, muted });
+    for (muted, outputs) in [
+        (false, vec![done(ANA)]),
+        (true, vec![told(true), done(ANA)]),
+        (true, vec![done(ANA)]),
+        (false, vec![told(false), done(ANA)]),
+        (true, vec![told(true), done(ANA)]),
+    ] {
+        assert_eq!(message(&mut room, ANA, set_muted(FIRST, muted)), outputs);
+    }
+    assert_eq!(message(&mut room, BEN, set_muted(FIRST, false)), failed(BEN, RefuseReason::TrackNotOwned));
+    assert_eq!(message(&mut room, ANA, set_muted(NO_TRACK, false)), failed(ANA, RefuseReason::TrackUnknown));
+
+    room.handle(NOON, ended(CAT, CloseReason::Left));
+    let roster = join(&mut room, request("Dan")).remove(1);
+    let muted = PublishedTrack { muted: true, ..published(FIRST, audio()) };
+    let dan = ParticipantId(4);
+    assert_eq!(roster, tell(dan, ServerMessage::ParticipantJoined(info(ANA, "Ana", &[muted]))), "a newcomer knows it");
+}
+
+#[test]
+fn subscriptions_come_and_go() {
+    let mut room = room_of_three();
+    publish(&mut room, ANA, audio());
+    let subscribe = |track| ClientMessage::Subscribe { request: 9, track };
+    let unsubscribe = |track| ClientMessage::Unsubscribe { request: 9, track };
+    let gets = Output::Subscribed { track: FIRST, subscriber: BEN };
+    let gets_no_longer = Output::Unsubscribed { track: FIRST, subscriber: BEN };
+    for (from, said, outputs) in [
+        (BEN, subscribe(FIRST), vec![done(BEN)]),
+        (BEN, unsubscribe(FIRST), vec![gets_no_longer, done(BEN)]),
+        (BEN, unsubscribe(FIRST), vec![done(BEN)]),
+        (BEN, subscribe(FIRST), vec![gets, done(BEN)]),
+        (BEN, subscribe(NO_TRACK), failed(BEN, RefuseReason::TrackUnknown)),
+        (BEN, unsubscribe(NO_TRACK), failed(BEN, RefuseReason::TrackUnknown)),
+        (ANA, subscribe(FIRST), failed(ANA, RefuseReason::TrackOwn)),
+    ] {
+        assert_eq!(message(&mut room, from, said.clone()), outputs, "{from} {said:?}");
+    }
+}
+
+#[test]
+fn what_is_subscribed_without_asking_is_up_to_each() {
+    let subscribers = |outputs: &[Output]| -> Vec<_> {
+        let subscriber = |output: &Output| match output {
+            Output::Subscribed { track, subscriber } => Some((*track, *subscriber)),
+            _ => None,
+        };
+        outputs.iter().filter_map(subscriber).collect()
+    };
+    let mut room = empty_room();
+    join(&mut room, request("Ana"));
+    join(&mut room, request("Ben"));
+    let set = |room: &mut Room, enabled| {
+        message(room, BEN, ClientMessage::SetAutoSubscribe { request: 9, enabled });
+    };
+    set(&mut room, false);
+    assert_eq!(subscribers(&publish(&mut room, ANA, audio())), []);
+    set(&mut room, true);
+    assert_eq!(subscribers(&publish(&mut room, ANA, video())), [(SECOND, BEN)], "from now on only");
+    let modest = JoinRequest { auto_subscribe: false, ..request("Cat") };
+    assert_eq!(subscribers(&join(&mut room, modest)), []);
+    room.handle(NOON, ended(CAT, CloseReason::Left));
+    let dan = ParticipantId(4);
+    assert_eq!(subscribers(&join(&mut room, request("Dan"))), [(FIRST, dan), (SECOND, dan)]);
+}
+
+#[test]
+fn a_plain_client_publishes_and_subscribes_nothing() {
+    let mut room = empty_room();
+    join(&mut room, request("Ana"));
+    publish(&mut room, ANA, video());
+    let eager = JoinRequest { auto_subscribe: true, ..plain() };
+    let outputs = [join(&mut room, eager), publish(&mut room, ANA, audio())].concat();
+    assert!(!outputs.iter().any(|output| matches!(output, Output::Subscribed { .. })), "{outputs:?}");
+    assert_eq!(publish(&mut room, BEN, audio()), failed(BEN, RefuseReason::NotAllowed));
+}
+
+#[test]
+fn requests_beyond_the_rate_are_refused_and_reach_nobody_else() {
+    let mut room = empty_room();
+    let now = Now::after(Duration::ZERO);
+    join(&mut room, request("Ana"));
+    join(&mut room, request("Ben"));
+    let from = ParticipantId(1);
+    let mut refused = 0;
+    let mut told = 0;
+    for number in 0..5000 {
+        let message = ClientMessage::Unpublish { request: number, track: TrackId(1) };
+        for output in room.handle(now, Input::Message { from, message }) {
+            match output {
+                Output::Tell { message: ServerMessage::Failed { reason: RefuseReason::TooFast, .. }, .. } => {
+                    refused += 1;
+                }
+                Output::Tell { to: Audience::One(to), .. } if to == from => {}
+                _ => told += 1,
+            }
+        }
+        let typing = ClientChat::Typing { active: number % 2 == 0 };
+        told += room.handle(now, Input::Chat { from, message: typing }).len();
+    }
+    assert!(refused > 4800, "{refused}");
+    assert!(told <= limits().requests_burst as usize, "{told}");
+}
