@@ -1,4 +1,5 @@
 use super::*;
+use crate::limits::TOKEN_LEEWAY;
 
 const LATER: SessionKey = SessionKey(6);
 
@@ -151,9 +152,14 @@ fn who_comes_back_with_a_lesser_token_keeps_what_that_allows() {
     assert!(!outputs.contains(&Output::Subscribed { track: third, subscriber: ANA }));
 }
 
+/// A token that is valid until that long after noon, as the room counts: with the leeway in which it would still be let in.
+fn valid_until_ms(ms: u64) -> Option<u64> {
+    Some(NOON.unix_ms + ms - TOKEN_LEEWAY.as_millis() as u64)
+}
+
 #[test]
 fn a_token_that_expires_ends_its_session_and_its_seat() {
-    let expires_at_ms = Some(NOON.unix_ms + 5000);
+    let expires_at_ms = valid_until_ms(5000);
     let mut room = room_of([granted("Ana", |grant| grant.expires_at_ms = expires_at_ms), person("Ben")]);
     assert_eq!(room.next_timeout(), Some(NOON.since_start + Duration::from_secs(5)));
     assert_eq!(room.handle(after_noon(4999), Input::Timeout), []);
@@ -165,7 +171,7 @@ fn a_token_that_expires_ends_its_session_and_its_seat() {
 
 #[test]
 fn a_seat_does_not_outlive_its_token_and_a_new_token_prolongs_it() {
-    let expiring = |ms| granted("Ana", move |grant| grant.expires_at_ms = Some(NOON.unix_ms + ms));
+    let expiring = |ms| granted("Ana", move |grant| grant.expires_at_ms = valid_until_ms(ms));
     let mut room = room_of([expiring(5000)]);
     room.handle(NOON, ended(ANA, CloseReason::ConnectionLost));
     assert_eq!(room.next_timeout(), Some(NOON.since_start + Duration::from_secs(5)));
