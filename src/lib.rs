@@ -41,6 +41,7 @@ mod http;
 pub mod limits;
 pub mod media;
 pub mod now;
+mod owner_only;
 pub mod relay;
 pub mod room;
 pub mod transport;

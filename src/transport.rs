@@ -5,7 +5,6 @@ mod gate;
 mod host;
 mod keys;
 mod origin;
-mod owner_only;
 mod quic;
 mod tls;
 mod udp_drops;

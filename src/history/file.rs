@@ -12,6 +12,7 @@ use super::error::HistoryError;
 use super::fragile::Fragile;
 use super::overlay::Overlay;
 use crate::limits::HISTORY_CACHE_BYTES;
+use crate::owner_only;
 
 /// The file's name in the data directory.
 const FILE: &str = "chat.redb";
@@ -33,11 +34,7 @@ impl DatabaseFile {
     /// The file in that directory, which is made if there is none.
     pub fn in_directory(directory: &Path) -> Result<Self, HistoryError> {
         let place = |error| HistoryError::Place { path: directory.into(), error };
-        let mut builder = fs::DirBuilder::new();
-        builder.recursive(true);
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.create(directory).map_err(place)?;
+        owner_only::directory(directory).map_err(place)?;
         Ok(Self {
             path: directory.join(FILE),
             #[cfg(test)]

@@ -9,7 +9,7 @@ use quinn_proto::HashedConnectionIdGenerator;
 use ring::{hkdf, hmac};
 use thiserror::Error;
 
-use super::owner_only;
+use crate::owner_only;
 use crate::limits::STATELESS_RESET_INTERVAL;
 
 const FILE: &str = "endpoint.keys";

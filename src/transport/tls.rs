@@ -13,7 +13,7 @@ use thiserror::Error;
 use time::OffsetDateTime;
 use x509_parser::extensions::GeneralName;
 
-use super::owner_only;
+use crate::owner_only;
 use crate::config::CertificateSource;
 
 /// How long a development certificate is valid: browsers take a certificate by its hash only if it is valid for at most

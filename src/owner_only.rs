@@ -1,12 +1,23 @@
+//! Files and directories that only their owner can read: keys and chat.
+
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
-/// Writes a file that only its owner can read, whole or not at all. Directories on the way are made.
-pub(super) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+/// Makes a directory, and those on the way to it, if there is none.
+pub fn directory(path: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
+}
+
+/// Writes a file, whole or not at all. Directories on the way are made.
+pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     let unfinished = path.with_extension("new");
-    if let Some(directory) = path.parent() {
-        fs::create_dir_all(directory)?;
+    if let Some(parent) = path.parent() {
+        directory(parent)?;
     }
     // What an interrupted attempt left behind may have other permissions.
     match fs::remove_file(&unfinished) {
