@@ -18,7 +18,8 @@ use tokio::runtime::Runtime;
 
 const SENDERS_PER_ROOM: usize = 4;
 const IN_FLIGHT: usize = 32;
-const BODY: &str = "As long as what people write in a meeting: a sentence, perhaps two, seldom more than a hundred bytes.";
+const BODY: &str =
+    "As long as what people write in a meeting: a sentence, perhaps two, seldom more than a hundred bytes.";
 
 /// Rooms, and with what history.
 struct Cell {
@@ -71,7 +72,9 @@ struct Row {
 }
 
 fn print(rows: &[Row]) {
-    println!("\n| Rooms | History | Messages per second | of memory | Acknowledged after p50 / p99 (ms) |\n|---:|---|---:|---:|---:|");
+    println!(
+        "\n| Rooms | History | Messages per second | of memory | Acknowledged after p50 / p99 (ms) |\n|---:|---|---:|---:|---:|"
+    );
     for row in rows {
         let memory = rows.iter().find(|other| other.cell.rooms == row.cell.rooms && other.cell.place == "memory");
         let of_memory =

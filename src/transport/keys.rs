@@ -9,8 +9,8 @@ use quinn_proto::HashedConnectionIdGenerator;
 use ring::{hkdf, hmac};
 use thiserror::Error;
 
-use crate::owner_only;
 use crate::limits::STATELESS_RESET_INTERVAL;
+use crate::owner_only;
 
 const FILE: &str = "endpoint.keys";
 

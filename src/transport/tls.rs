@@ -13,8 +13,8 @@ use thiserror::Error;
 use time::OffsetDateTime;
 use x509_parser::extensions::GeneralName;
 
-use crate::owner_only;
 use crate::config::CertificateSource;
+use crate::owner_only;
 
 /// How long a development certificate is valid: browsers take a certificate by its hash only if it is valid for at most
 /// 14 days in all (W3C WebTransport, section 6.10).
