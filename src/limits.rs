@@ -98,6 +98,14 @@ pub const HISTORY_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// Identities that were removed from a room and have to stay out: when there are more, the first ones may come back.
 pub const REMOVED_IDENTITIES_MAX: usize = 1000;
 
+/// Seats of a room that ended while nobody was in them: their participants may come back although the room is locked. When
+/// there are more, the first ones are newcomers.
+pub const LAPSED_SEATS_MAX: usize = 500;
+
+/// How long after a relay was started again whoever has a ticket may come back into a locked room: clients try again every 7 s
+/// or so.
+pub const RESTART_TIME: Duration = Duration::from_secs(60);
+
 /// Ids that are noted as given before they are, so that none is given twice after a crash.
 pub const IDS_RESERVED: u32 = 1024;
 
