@@ -64,6 +64,16 @@ test('the same number can be someone else in a room that began anew', () => {
   }
 });
 
+test('a relay that was started again is given time to learn who is there', () => {
+  const roster = rosterOf(info(1, 'Ana'), info(2, 'Bo'), info(3, 'Carmen'));
+  assert.deepEqual(roster.begin(0, { isPatient: true }), []);
+  assert.deepEqual(roster.handle(info(2, 'Bo')), []);
+  assert.deepEqual(inWords(roster.handle({ type: 'participantLeft', participant: 1, reason: 'left' })), ['participantDisconnected Ana left']);
+  assert.deepEqual([...roster.participants.keys()], [2, 3]);
+  assert.deepEqual(inWords(roster.giveUp()), ['participantDisconnected Carmen connection_lost']);
+  assert.deepEqual(roster.giveUp(), []);
+});
+
 test('tracks are compared one by one', () => {
   const roster = rosterOf(info(1, 'Ana', { tracks: [microphone(7), microphone(8), microphone(9)] }));
   assert.deepEqual(begin(roster, info(1, 'Ana', { tracks: [microphone(8, true), microphone(9), microphone(10)] })), [

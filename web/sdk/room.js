@@ -66,6 +66,10 @@ export class Room extends Emitter {
   /** Tries that failed since the last good session. */
   #attempts = 0;
   #seatedAtMs = 0;
+  /** Until when the seats of the last session are kept. */
+  #seatsUntilMs = 0;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #patience;
 
   /** @param {RoomOptions} options */
   constructor(options) {
@@ -130,6 +134,7 @@ export class Room extends Emitter {
     const address = new URL(url);
     const { signal } = (this.#leaving = new AbortController());
     this.#attempts = 0;
+    this.#seatsUntilMs = 0;
     this.#setState('connecting');
     try {
       this.#take(await this.#seat(address, signal), address);
@@ -196,12 +201,20 @@ export class Room extends Emitter {
     });
     this.#setState('connected');
     this.#setLocked(welcome.locked);
-    this.#emitAll(this.#roster.begin(welcome.participants));
+    this.#beginRoster(welcome);
     const hear = (/** @type {StreamName} */ stream, /** @type {Uint8Array} */ message) => {
       if (session === this.#session) this.#hear(stream, message, (ending) => this.#lose(session, url, ending));
     };
     for (const { stream, message } of heard) hear(stream, message);
     session.listen({ message: hear, media: () => {}, closed: (ending) => this.#lose(session, url, ending) });
+  }
+
+  /** @param {Welcome} welcome */
+  #beginRoster({ participants, resumed }) {
+    // A seat that is gone before its time: the relay was started again, and the others are on their way back too.
+    const restMs = resumed ? 0 : this.#seatsUntilMs - performance.now();
+    this.#emitAll(this.#roster.begin(participants, { isPatient: restMs > 0 }));
+    if (restMs > 0) this.#patience = setTimeout(() => this.#emitAll(this.#roster.giveUp()), restMs);
   }
 
   /** @param {StreamName} stream @param {Uint8Array} message @param {(ending: Ending) => void} lose */
@@ -256,7 +269,9 @@ export class Room extends Emitter {
     if (isFinal(reason)) return this.#end(ending);
     this.#release();
     this.chat.interrupted();
-    if (performance.now() - this.#seatedAtMs > STABLE_MS) this.#attempts = 0;
+    const now = performance.now();
+    if (now - this.#seatedAtMs > STABLE_MS) this.#attempts = 0;
+    this.#seatsUntilMs = now + this.seatMs;
     this.#setState('reconnecting');
     this.emit('reconnecting', ending);
     void this.#reconnect(url, this.#leaving.signal);
@@ -281,6 +296,7 @@ export class Room extends Emitter {
 
   /** Lets the session go. */
   #release() {
+    clearTimeout(this.#patience);
     this.#heartbeat?.stop();
     this.#heartbeat = null;
     const session = this.#session;

@@ -17,7 +17,8 @@ import { RemoteParticipant, remoteTrack } from './participants.js';
 
 /**
  * A session begins with the whole roster. It is compared with that of the session before, so that a session that broke and
- * came back is no event for anyone who stayed.
+ * came back is no event for anyone who stayed. A relay that was started again learns only by and by who is there: whoever it
+ * does not name yet is missing, which is no event either, until `giveUp`.
  */
 export class Roster {
   /** @type {Map<number, RemoteParticipant>} */
@@ -25,12 +26,27 @@ export class Roster {
   /** What a new session has said so far of who is there; `null` when it has said all. @type {Map<number, ParticipantInfo> | null} */
   #arriving = null;
   #awaited = 0;
+  /** Who is waited for. @type {Set<number>} */
+  #missing = new Set();
+  #isPatient = false;
 
-  /** A session began and will name `count` participants. @param {number} count @returns {RosterEvent[]} */
-  begin(count) {
+  /**
+   * A session began and will name `count` participants.
+   * @param {number} count
+   * @param {{ isPatient?: boolean }} [options] whether to wait for those whom it does not name
+   * @returns {RosterEvent[]}
+   */
+  begin(count, { isPatient = false } = {}) {
     this.#arriving = new Map();
     this.#awaited = count;
+    this.#isPatient = isPatient;
+    this.#missing.clear();
     return this.#settle();
+  }
+
+  /** Nobody is waited for any longer. @returns {RosterEvent[]} */
+  giveUp() {
+    return [...this.#missing].flatMap((id) => this.#left(id, 'connection_lost'));
   }
 
   /** @param {ServerMessage} message @returns {RosterEvent[]} what it changed; nothing for messages about something else */
@@ -59,11 +75,13 @@ export class Roster {
     if (!arriving || this.#awaited > 0) return [];
     this.#arriving = null;
     const gone = [...this.participants.keys()].filter((id) => !arriving.has(id));
-    return [...gone.flatMap((id) => this.#left(id, 'connection_lost')), ...[...arriving.values()].flatMap((info) => this.#update(info))];
+    for (const id of gone) this.#missing.add(id);
+    return [...(this.#isPatient ? [] : this.giveUp()), ...[...arriving.values()].flatMap((info) => this.#update(info))];
   }
 
   /** @param {ParticipantInfo} info @returns {RosterEvent[]} */
   #update(info) {
+    this.#missing.delete(info.participant);
     const known = this.participants.get(info.participant);
     // Ids begin anew in a room that lost its history, so an id alone does not say that it is the same person.
     const same = known && known.identity === info.identity && known.name === info.name && known.kind === info.kind;
@@ -90,6 +108,7 @@ export class Roster {
   #left(id, reason) {
     const participant = this.participants.get(id);
     this.participants.delete(id);
+    this.#missing.delete(id);
     return participant ? [{ type: 'participantDisconnected', value: { participant, reason } }] : [];
   }
 

@@ -2,6 +2,9 @@
 
 /** @type {Readonly<Record<string, string>>} */
 const SENTENCES = Object.freeze({
+  shutting_down: 'The relay is being restarted and will be back in a moment.',
+  slow_consumer: 'Your connection was too slow for what was said.',
+  internal: 'The relay made a mistake. Join again.',
   token_missing: 'This meeting asks for an access token. Open the link that you were invited with, or enter the token.',
   token_invalid: 'The access token is not valid for this room. Get a new one where you got this one.',
   token_expired: 'The access token has expired. Get a new one where you got this one.',
@@ -22,5 +25,5 @@ const SENTENCES = Object.freeze({
  * @param {string} said what the relay said
  */
 export function sentence(code, said) {
-  return SENTENCES[code] ?? said;
+  return SENTENCES[code] ?? (/[.!?]$/.test(said) ? said : `${said}.`);
 }
