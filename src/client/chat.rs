@@ -88,6 +88,10 @@ impl Session {
             changed.borrow_and_update();
             let (next, hasty) = {
                 let mut state = self.seat.state();
+                if !self.seat.is_held_by(&self) {
+                    // The next session sends it.
+                    return;
+                }
                 let hasty = std::mem::take(&mut state.hasty);
                 (if hasty { None } else { state.outbox.next() }, hasty)
             };
