@@ -70,6 +70,10 @@ pub const CHAT_IDS_MAX: usize = 1000;
 /// Chat messages of a room that wait for the history to keep them: the id of each of them is remembered.
 pub const CHAT_PENDING_MAX: usize = CHAT_IDS_MAX;
 
+/// How long a client waits when the relay says that a message which waited for a connection comes too fast: at the usual rate
+/// there is a place for two by then.
+pub const CHAT_RETRY_INTERVAL: Duration = Duration::from_millis(100);
+
 /// Chat messages, and other changes of what is kept, that share one transaction of the history and so one sync: a sync takes
 /// as long as encoding about a thousand messages.
 pub const HISTORY_BATCH_MESSAGES_MAX: usize = 1024;
