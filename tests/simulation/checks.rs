@@ -5,7 +5,7 @@ use tertulia::wire::{ClientMessage, CloseReason, DropReason, ParticipantId, Part
 
 use crate::model::Person;
 use crate::relay::SlotState;
-use crate::world::{LIMITS, World};
+use crate::world::{LIMITS, REMOVED_MS, World};
 
 impl World {
     /// Brings the model to where the room should be now, and checks what it says on the way.
@@ -28,8 +28,7 @@ impl World {
                     let person = model.leave(*participant).expect("who leaves was there");
                     let identity = self.clients[person.client].identity.clone();
                     if let (CloseReason::Removed, Some(identity)) = (reason, identity) {
-                        let until = unix_ms + u64::from(LIMITS.removed_minutes) * 60_000;
-                        self.kept_out.insert((room, identity), until);
+                        self.kept_out.insert((room, identity), unix_ms + REMOVED_MS);
                         self.count("removed");
                     }
                 }

@@ -13,7 +13,10 @@ use tertulia::wire::{
 };
 
 use crate::model::{Model, hear};
-use crate::world::{Down, Event, LIMITS, MINUTE, SECOND, Seat, Up, World, room_name};
+use crate::world::{Down, Event, LIMITS, MINUTE, REMOVED_MS, SECOND, Seat, Up, World, room_name};
+
+/// For how long the disk takes nothing, at most.
+const BAD_DISK_US: u64 = 5 * SECOND;
 
 /// A room with those who are in it, as the relay's shell keeps it.
 pub struct LiveRoom {
@@ -23,6 +26,8 @@ pub struct LiveRoom {
     /// The sessions' slots, which are given again when their session has ended.
     pub slots: Vec<SlotState>,
     pub model: Model,
+    /// Which of the rooms of this name it is.
+    pub opening: u64,
     timer_at: Option<Duration>,
 }
 
@@ -77,7 +82,8 @@ impl World {
         if !self.rooms.contains_key(&room) {
             let opened = self.history.open(room, room_name(room));
             let locked = self.history.is_locked(room);
-            self.rooms.insert(room, LiveRoom::new(opened, locked));
+            self.openings += 1;
+            self.rooms.insert(room, LiveRoom::new(opened, locked, self.openings));
         }
         self.handle(room, Input::Join { session: key, request });
     }
@@ -101,9 +107,11 @@ impl World {
         session.relay_done = true;
         let (room, is_cut) = (session.room, session.cut);
         if let Some((participant, slot)) = session.seat.as_ref().map(|seat| (seat.participant, seat.slot)) {
-            self.handle(room, Input::Ended { participant, session: key, reason });
-            if let Some(live) = self.rooms.get_mut(&room) {
-                live.slots[slot.0 as usize] = SlotState::Free;
+            if self.is_in_its_room(key) {
+                self.handle(room, Input::Ended { participant, session: key, reason });
+            }
+            if self.is_in_its_room(key) {
+                self.rooms.entry(room).and_modify(|live| live.slots[slot.0 as usize] = SlotState::Free);
             }
             self.sessions.entry(key).and_modify(|session| session.seat = None);
         }
@@ -112,6 +120,15 @@ impl World {
         } else {
             self.refuse(key, Some(reason));
         }
+    }
+
+    /// Whether a session's room is still open; one of the same name may have been opened since.
+    fn is_in_its_room(&self, key: SessionKey) -> bool {
+        let Some(session) = self.sessions.get(&key) else {
+            return false;
+        };
+        let live = self.rooms.get(&session.room);
+        session.seat.as_ref().is_some_and(|seat| live.is_some_and(|live| live.opening == seat.opening))
     }
 
     /// Tells a room what happened, carries out what it decides, and checks everything.
@@ -211,7 +228,7 @@ impl World {
         let live = self.rooms.get_mut(&room).expect("it decided this");
         let slot = live.take_slot(key);
         live.members.insert(participant, key);
-        let seat = Seat { participant, slot, publisher: Publisher::new(slot) };
+        let seat = Seat { participant, slot, publisher: Publisher::new(slot), opening: live.opening };
         self.sessions.entry(key).and_modify(|session| session.seat = Some(seat));
         let claim = SeatClaim { epoch: chat.epoch, participant, identity: self.clients[client].identity.clone() };
         let welcome = Welcome {
@@ -298,6 +315,9 @@ impl World {
     /// The relay passes on a datagram.
     pub fn forward(&mut self, key: SessionKey, datagram: &Bytes) {
         let now = self.now();
+        if !self.is_in_its_room(key) {
+            return;
+        }
         let Some(session) = self.sessions.get_mut(&key).filter(|session| !session.cut && !session.relay_done) else {
             return;
         };
@@ -332,10 +352,10 @@ impl World {
 
     pub fn commit(&mut self) {
         self.commit_due = false;
-        if !self.calm && self.dice.happens(2) {
-            self.bad_disk_until = self.now_us + self.dice.within(0..5 * SECOND);
-        }
         let fails = self.now_us < self.bad_disk_until;
+        if !fails && !self.calm && self.dice.happens(2) {
+            self.bad_disk_until = self.now_us + self.dice.within(0..BAD_DISK_US);
+        }
         for (room, input) in self.history.commit(fails) {
             self.count(if fails { "failed to keep" } else { "kept" });
             let delay = self.dice.within(0..3_000);
@@ -398,7 +418,9 @@ impl World {
         self.history.crash();
         let (history, now) = (&self.history, self.now());
         let is_known = |(room, identity): &(usize, Identity)| history.is_kept_out(*room, identity.as_str(), now);
-        self.kept_out.retain(|who, _| is_known(who));
+        // What was noted a moment ago may be lost.
+        let is_old = |until: u64| until < now.unix_ms + REMOVED_MS - 2 * BAD_DISK_US / 1000;
+        self.kept_out.retain(|who, until| is_known(who) || is_old(*until));
         self.crashes += 1;
         self.down_until = self.now_us + self.dice.within(SECOND / 5..5 * SECOND);
         let keys: Vec<_> = self.sessions.keys().copied().collect();
@@ -413,8 +435,9 @@ impl World {
 }
 
 impl LiveRoom {
-    fn new(room: Room, locked: bool) -> Self {
+    fn new(room: Room, locked: bool, opening: u64) -> Self {
         Self {
+            opening,
             model: Model { locked, ..Model::default() },
             room,
             routes: Routes::default(),

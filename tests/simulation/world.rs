@@ -54,6 +54,9 @@ pub const LIMITS: Limits = Limits {
     outbox_messages: 0,
 };
 
+/// For how long someone who was removed is kept out.
+pub const REMOVED_MS: u64 = LIMITS.removed_minutes as u64 * 60_000;
+
 /// What happens next, and where.
 #[derive(Debug)]
 pub enum Event {
@@ -120,6 +123,8 @@ pub struct Seat {
     pub participant: ParticipantId,
     pub slot: Slot,
     pub publisher: Publisher,
+    /// Which of the rooms of that name it is in.
+    pub opening: u64,
 }
 
 pub struct World {
@@ -136,6 +141,7 @@ pub struct World {
     pub gone: bool,
 
     pub rooms: BTreeMap<usize, LiveRoom>,
+    pub openings: u64,
     pub history: History,
     pub commit_due: bool,
     pub outcomes_at: u64,
@@ -167,6 +173,7 @@ impl World {
             calm: false,
             gone: false,
             rooms: BTreeMap::new(),
+            openings: 0,
             history: History::default(),
             commit_due: false,
             outcomes_at: 0,
