@@ -102,6 +102,10 @@ pub const HISTORY_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// Identities that were removed from a room and have to stay out: when there are more, the first ones may come back.
 pub const REMOVED_IDENTITIES_MAX: usize = 1000;
 
+/// How long the seat of a page is kept that was closed without a word: one that is loaded again is back sooner, and the others
+/// should not look for long at someone who is gone.
+pub const PAGE_SEAT_TIME: Duration = Duration::from_secs(5);
+
 /// Seats of a room that ended while nobody was in them: their participants may come back although the room is locked. When
 /// there are more, the first ones are newcomers.
 pub const LAPSED_SEATS_MAX: usize = 500;

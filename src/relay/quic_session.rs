@@ -18,6 +18,9 @@ use crate::limits::{BURST_DATAGRAMS_MAX, CLOSE_TIMEOUT, HANDSHAKE_TIMEOUT};
 use crate::transport::{MessageReader, QuicSession, SendStream, StreamError, Streams};
 use crate::wire::{ClientChat, ClientMessage, CloseReason, ServerMessage, StreamKind, decode, delimit, encode};
 
+/// How an HTTP/3 connection ends that has nothing to complain about (RFC 9114, section 8.1).
+const H3_NO_ERROR: u64 = 0x100;
+
 /// How many pieces of an outbox leave in one call.
 const WRITE_PIECES_MAX: usize = 64;
 
@@ -274,8 +277,12 @@ async fn read_datagrams(session: &QuicSession, seat: &Seat) -> CloseReason {
 fn ended(error: &ConnectionError) -> CloseReason {
     match error {
         ConnectionError::ApplicationClosed(close) if close.error_code.into_inner() == 0 => CloseReason::Left,
-        // A page that is reloaded closes its WebTransport session without a word. It may come back; one that does not want to
-        // says `Leave`.
+        ConnectionError::ApplicationClosed(close) if close.error_code.into_inner() == H3_NO_ERROR => {
+            CloseReason::PageClosed
+        }
+        // wtransport closes the connection when the other side has closed the session, as a page does that is left or loaded
+        // again: scripts have no time for a word then.
+        ConnectionError::LocallyClosed => CloseReason::PageClosed,
         ConnectionError::TimedOut => CloseReason::IdleTimeout,
         _ => CloseReason::ConnectionLost,
     }

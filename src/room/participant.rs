@@ -8,7 +8,8 @@ use crate::auth::Grant;
 use crate::limits::{Bucket, TOKEN_LEEWAY};
 use crate::now::Now;
 use crate::wire::{
-    Identity, ParticipantId, ParticipantInfo, ParticipantKind, Permissions, PublishedTrack, TrackId, TrackSource,
+    CloseReason, Identity, ParticipantId, ParticipantInfo, ParticipantKind, Permissions, PublishedTrack, TrackId,
+    TrackSource,
 };
 
 /// Someone in the room.
@@ -33,8 +34,8 @@ pub(super) struct Participant {
 pub(super) enum Presence {
     /// By this session.
     Here(SessionKey),
-    /// Not now: its session broke, and its seat is kept until then.
-    Away { until: Duration },
+    /// Not now: its session ended for this reason, and its seat is kept until then.
+    Away { until: Duration, reason: CloseReason },
 }
 
 impl Participant {
@@ -76,7 +77,7 @@ impl Participant {
     pub fn next_timeout(&self) -> Option<Duration> {
         let seat = match self.presence {
             Presence::Here(_) => None,
-            Presence::Away { until } => Some(until),
+            Presence::Away { until, .. } => Some(until),
         };
         seat.into_iter().chain(self.expires_at).min()
     }
