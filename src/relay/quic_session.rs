@@ -37,7 +37,7 @@ pub(super) async fn serve(shard: Rc<Shard>, session: QuicSession, pending: Pendi
         Ok(joined) => joined.run(&shard, &session).await,
         Err((reason, control)) => {
             if let Some(control) = control {
-                say_goodbye(control, reason).await;
+                say_goodbye(&session, control, reason).await;
             }
             reason
         }
@@ -128,7 +128,8 @@ impl Joined {
             outlet.send_uncounted(&Encoded::control(&closing(reason)));
             outlet.close();
             // What cannot be sent in that time is not worth waiting for: the other side is slow or gone.
-            let _ = timeout(CLOSE_TIMEOUT, async { tokio::join!(control_out, chat_out) }).await;
+            let written = async { tokio::join!(control_out, chat_out) };
+            let _ = timeout(CLOSE_TIMEOUT, heard(session, written)).await;
         }
         reason
     }
@@ -138,12 +139,19 @@ pub(super) fn closing(reason: CloseReason) -> ServerMessage {
     ServerMessage::Closing { reason, message: reason.to_string() }
 }
 
-async fn say_goodbye(control: SendStream, reason: CloseReason) {
+/// Waits until the other side has closed the connection after what was `written`. Chromium throws away what a page has not
+/// read yet when the relay closes it, although it has arrived.
+async fn heard(session: &QuicSession, written: impl Future) {
+    written.await;
+    session.connection().closed().await;
+}
+
+async fn say_goodbye(session: &QuicSession, control: SendStream, reason: CloseReason) {
     let outbox = Outbox::new(0, 0);
     outbox.push_uncounted(delimit(&encode(&closing(reason))));
     outbox.close();
     // What cannot be sent in that time is not worth waiting for.
-    let _ = timeout(CLOSE_TIMEOUT, write(&outbox, control)).await;
+    let _ = timeout(CLOSE_TIMEOUT, heard(session, write(&outbox, control))).await;
 }
 
 /// Writes what is put into an outbox until it is closed and empty and the other side has it, or the stream breaks.
