@@ -158,8 +158,12 @@ impl Keeper {
                     break;
                 }
                 Request::Open { room, new_epoch, unix_ms, answer } => {
-                    // Whoever asked may be gone; the room is closed then.
-                    let _ = answer.send(self.open(&room, new_epoch, unix_ms).map_err(HistoryError::Unreadable));
+                    let opened = self.open(&room, new_epoch, unix_ms);
+                    let is_opened = opened.is_ok();
+                    // Nobody will close a room that nobody has, because it cannot be read or because whoever asked is gone.
+                    if answer.send(opened.map_err(HistoryError::Unreadable)).is_err() || !is_opened {
+                        self.close_as_it_is(&mut batch, &room);
+                    }
                 }
                 Request::Append { room, message } => {
                     bytes += message.cost_bytes();
@@ -233,6 +237,13 @@ impl Keeper {
         self.changed.insert(room.clone());
         if let Some(head) = batch.heads.get_mut(room) {
             head.note(live.head.notes.clone());
+        }
+    }
+
+    fn close_as_it_is(&mut self, batch: &mut Batch, room: &RoomName) {
+        if let Some(Live { head, .. }) = self.rooms.get(room) {
+            let (notes, used_unix_ms) = (head.notes.clone(), head.used_unix_ms);
+            self.close(batch, room, notes, used_unix_ms);
         }
     }
 

@@ -102,6 +102,14 @@ impl Desk {
         self.close_at(name, RoomNotes::default(), now_ms());
     }
 
+    /// Makes a room idle that was used later than all others.
+    fn make_place_for(&mut self, name: &str) {
+        self.open(name);
+        self.keep(name, 1..=1);
+        self.close_at(name, RoomNotes::default(), now_ms() + 1000);
+        self.work();
+    }
+
     fn page(&mut self, name: &str, reader: u32, after: u64, through: u64, bytes_max: usize) -> Page {
         let (answer, mut answered) = oneshot::channel();
         let query = PageQuery { room: room(name), reader: ParticipantId(reader), after, through, bytes_max };
@@ -255,13 +263,42 @@ fn an_empty_room_keeps_its_chat_until_others_need_the_place() {
         let again = desk.open_at("team", 8, now_ms()).unwrap();
         assert_eq!(again.position, ChatPosition { epoch: EPOCH, sequence: 1 });
         desk.close_at("team", RoomNotes::default(), now_ms());
-        desk.open("other");
-        desk.keep("other", 1..=1);
-        desk.close_at("other", RoomNotes::default(), now_ms() + 1000);
-        desk.work();
+        desk.make_place_for("other");
         let later = desk.open_at("team", 10, now_ms()).unwrap();
         assert_eq!(later.position, ChatPosition { epoch: 10, sequence: 0 });
         assert_eq!(desk.open("other").position.sequence, 1);
+    }
+}
+
+#[test]
+fn a_room_that_could_not_be_opened_is_idle() {
+    let disk = Fragile::default();
+    let limits = Limits { history_rooms: 1, ..Limits::default() };
+    let mut desk = Desk::on(&disk, limits);
+    desk.open("team");
+    desk.keep("team", 1..=1);
+    desk.close("team");
+    drop(desk);
+    // The names of the rooms have been read, and where they stand; the messages have not.
+    let mut desk = Desk::on(&disk, limits);
+    disk.fail_to_read(true);
+    assert!(matches!(desk.open_at("team", 8, now_ms()), Err(HistoryError::Unreadable(_))));
+    disk.fail_to_read(false);
+    desk.make_place_for("other");
+    assert_eq!(desk.open_at("team", 8, now_ms()).unwrap().position, ChatPosition { epoch: 8, sequence: 0 });
+}
+
+#[test]
+fn a_room_that_was_opened_for_nobody_is_idle() {
+    for mut desk in Desk::both(Limits { history_rooms: 1, ..Limits::default() }) {
+        desk.open("team");
+        desk.keep("team", 1..=1);
+        desk.close("team");
+        let (answer, _) = oneshot::channel();
+        desk.keeper.take(Request::Open { room: room("team"), new_epoch: 8, unix_ms: now_ms(), answer });
+        desk.work();
+        desk.make_place_for("other");
+        assert_eq!(desk.open_at("team", 8, now_ms()).unwrap().position, ChatPosition { epoch: 8, sequence: 0 });
     }
 }
 
