@@ -7,14 +7,14 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 use tracing::{debug, info, warn};
 
-use super::head::{Head, Retention};
+use super::head::{Head, Retention, written_ids};
 use super::store::{Batch, Problem, Store};
 use super::{HistoryError, OpenedRoom, Outcome, Page, PageQuery, Recent};
 use crate::limits::{
     CHAT_IDS_MAX, HISTORY_BATCH_BYTES_MAX, HISTORY_BATCH_MESSAGES_MAX, HISTORY_FORGOTTEN_MAX, HISTORY_RETRY_INTERVAL,
     HISTORY_TIDY_INTERVAL, Limits,
 };
-use crate::room::RoomNotes;
+use crate::room::{Ids, RoomNotes};
 use crate::wire::{ChatMessage, ChatPosition, RoomName};
 
 /// What is asked of the history.
@@ -55,6 +55,9 @@ pub struct Keeper {
 struct Live {
     /// The messages as they are stored, the notes as they should be.
     head: Head,
+    /// The ids that were given for certain: those of before it was opened, and those of its messages. Others up to those in
+    /// the head are only reserved.
+    given: Ids,
     is_open: bool,
 }
 
@@ -155,8 +158,12 @@ impl Keeper {
                     break;
                 }
                 Request::Open { room, new_epoch, unix_ms, answer } => {
-                    // Whoever asked may be gone; the room is closed then.
-                    let _ = answer.send(self.open(&room, new_epoch, unix_ms).map_err(HistoryError::Unreadable));
+                    let opened = self.open(&room, new_epoch, unix_ms);
+                    let is_opened = opened.is_ok();
+                    // Nobody will close a room that nobody has, because it cannot be read or because whoever asked is gone.
+                    if answer.send(opened.map_err(HistoryError::Unreadable)).is_err() || !is_opened {
+                        self.close_as_it_is(&mut batch, &room);
+                    }
                 }
                 Request::Append { room, message } => {
                     bytes += message.cost_bytes();
@@ -178,7 +185,7 @@ impl Keeper {
             let stored = self.store.head(room)?;
             self.idle.retain(|(_, idle)| idle != room);
             let head = stored.unwrap_or_else(|| Head::new(new_epoch, unix_ms));
-            self.rooms.insert(room.clone(), Live { head, is_open: true });
+            self.rooms.insert(room.clone(), Live { head, given: Ids::default(), is_open: true });
         }
         if let Err(problem) = self.tidy_room(room, unix_ms) {
             debug!(%room, %problem, "not tidied");
@@ -186,6 +193,7 @@ impl Keeper {
         let recent = self.recent(room)?;
         let live = self.rooms.get_mut(room).expect("it was put there");
         live.is_open = true;
+        live.given = live.head.notes.ids;
         live.head.notes.removed.retain(|removed| removed.until_unix_ms > unix_ms);
         let position = ChatPosition { epoch: live.head.epoch, sequence: live.head.last };
         Ok(OpenedRoom { position, recent, notes: live.head.notes.clone() })
@@ -203,8 +211,8 @@ impl Keeper {
         Ok(recent)
     }
 
-    fn append(&self, batch: &mut Batch, room: RoomName, message: Arc<ChatMessage>) {
-        let Some(live) = self.rooms.get(&room) else {
+    fn append(&mut self, batch: &mut Batch, room: RoomName, message: Arc<ChatMessage>) {
+        let Some(live) = self.rooms.get_mut(&room) else {
             let problem = "the room is not open".into();
             self.tell(Outcome::NotStored { room, from: message.sequence, problem });
             return;
@@ -217,6 +225,7 @@ impl Keeper {
             return;
         }
         head.add(&message);
+        live.given = live.given.or_later(written_ids(&message));
         batch.messages.push((room, message));
     }
 
@@ -231,14 +240,23 @@ impl Keeper {
         }
     }
 
+    fn close_as_it_is(&mut self, batch: &mut Batch, room: &RoomName) {
+        if let Some(Live { head, .. }) = self.rooms.get(room) {
+            let (notes, used_unix_ms) = (head.notes.clone(), head.used_unix_ms);
+            self.close(batch, room, notes, used_unix_ms);
+        }
+    }
+
     fn close(&mut self, batch: &mut Batch, room: &RoomName, notes: RoomNotes, unix_ms: u64) {
-        self.note(batch, room, notes);
-        if let Some(live) = self.rooms.get_mut(room) {
-            live.is_open = false;
-            live.head.used_unix_ms = live.head.used_unix_ms.max(unix_ms);
-            if let Some(head) = batch.heads.get_mut(room) {
-                head.used_unix_ms = head.used_unix_ms.max(unix_ms);
-            }
+        let Some(live) = self.rooms.get_mut(room) else {
+            return;
+        };
+        live.is_open = false;
+        self.changed.insert(room.clone());
+        let notes = RoomNotes { ids: live.given.or_later(notes.ids), ..notes };
+        for head in [Some(&mut live.head), batch.heads.get_mut(room)].into_iter().flatten() {
+            head.notes = notes.clone();
+            head.used_unix_ms = head.used_unix_ms.max(unix_ms);
         }
     }
 

@@ -102,6 +102,14 @@ impl Desk {
         self.close_at(name, RoomNotes::default(), now_ms());
     }
 
+    /// Makes a room idle that was used later than all others.
+    fn make_place_for(&mut self, name: &str) {
+        self.open(name);
+        self.keep(name, 1..=1);
+        self.close_at(name, RoomNotes::default(), now_ms() + 1000);
+        self.work();
+    }
+
     fn page(&mut self, name: &str, reader: u32, after: u64, through: u64, bytes_max: usize) -> Page {
         let (answer, mut answered) = oneshot::channel();
         let query = PageQuery { room: room(name), reader: ParticipantId(reader), after, through, bytes_max };
@@ -255,13 +263,42 @@ fn an_empty_room_keeps_its_chat_until_others_need_the_place() {
         let again = desk.open_at("team", 8, now_ms()).unwrap();
         assert_eq!(again.position, ChatPosition { epoch: EPOCH, sequence: 1 });
         desk.close_at("team", RoomNotes::default(), now_ms());
-        desk.open("other");
-        desk.keep("other", 1..=1);
-        desk.close_at("other", RoomNotes::default(), now_ms() + 1000);
-        desk.work();
+        desk.make_place_for("other");
         let later = desk.open_at("team", 10, now_ms()).unwrap();
         assert_eq!(later.position, ChatPosition { epoch: 10, sequence: 0 });
         assert_eq!(desk.open("other").position.sequence, 1);
+    }
+}
+
+#[test]
+fn a_room_that_could_not_be_opened_is_idle() {
+    let disk = Fragile::default();
+    let limits = Limits { history_rooms: 1, ..Limits::default() };
+    let mut desk = Desk::on(&disk, limits);
+    desk.open("team");
+    desk.keep("team", 1..=1);
+    desk.close("team");
+    drop(desk);
+    // The names of the rooms have been read, and where they stand; the messages have not.
+    let mut desk = Desk::on(&disk, limits);
+    disk.fail_to_read(true);
+    assert!(matches!(desk.open_at("team", 8, now_ms()), Err(HistoryError::Unreadable(_))));
+    disk.fail_to_read(false);
+    desk.make_place_for("other");
+    assert_eq!(desk.open_at("team", 8, now_ms()).unwrap().position, ChatPosition { epoch: 8, sequence: 0 });
+}
+
+#[test]
+fn a_room_that_was_opened_for_nobody_is_idle() {
+    for mut desk in Desk::both(Limits { history_rooms: 1, ..Limits::default() }) {
+        desk.open("team");
+        desk.keep("team", 1..=1);
+        desk.close("team");
+        let (answer, _) = oneshot::channel();
+        desk.keeper.take(Request::Open { room: room("team"), new_epoch: 8, unix_ms: now_ms(), answer });
+        desk.work();
+        desk.make_place_for("other");
+        assert_eq!(desk.open_at("team", 8, now_ms()).unwrap().position, ChatPosition { epoch: 8, sequence: 0 });
     }
 }
 
@@ -278,18 +315,62 @@ fn a_room_of_which_nothing_is_kept_is_forgotten() {
 }
 
 #[test]
-fn notes_outlive_the_room_and_ids_never_go_back() {
+fn notes_outlive_the_room() {
     for mut desk in Desk::both(Limits::default()) {
         desk.open("team");
-        desk.append("team", message(1, Some(30)));
-        desk.note("team", noted());
+        desk.keep("team", 1..=1);
         desk.close_at("team", noted(), now_ms());
-        let expected = RoomNotes { ids: Ids { participants: 30, tracks: 12 }, ..noted() };
         let again = desk.open("team").notes;
-        assert_eq!((again.ids, again.locked, again.removed.len()), (expected.ids, true, 1));
+        assert_eq!((again.ids, again.locked, again.removed.len()), (noted().ids, true, 1));
         let later = desk.open_at("team", 8, now_ms() + 120_000).unwrap().notes;
         assert_eq!(later.removed, []);
     }
+}
+
+fn with_ids(participants: u32, tracks: u32) -> RoomNotes {
+    RoomNotes { ids: Ids { participants, tracks }, ..RoomNotes::default() }
+}
+
+#[test]
+fn ids_that_were_reserved_and_not_given_are_free_again_when_the_room_is_closed() {
+    for mut desk in Desk::both(Limits::default()) {
+        for meeting in 1..=3 {
+            let ids = desk.open("team").notes.ids;
+            assert_eq!(ids.participants, meeting - 1);
+            desk.note("team", with_ids(ids.participants + 1000, 1000));
+            // In the same transaction as its closing, or in an earlier one.
+            desk.append("team", message(meeting.into(), None));
+            if meeting == 2 {
+                desk.work();
+            }
+            desk.close_at("team", with_ids(meeting, 0), now_ms());
+        }
+    }
+}
+
+#[test]
+fn ids_never_go_back_behind_those_that_were_given() {
+    for mut desk in Desk::both(Limits::default()) {
+        desk.open("team");
+        desk.note("team", with_ids(1000, 1000));
+        desk.append("team", message(1, Some(30)));
+        desk.close_at("team", with_ids(9, 12), now_ms());
+        assert_eq!(desk.open("team").notes, with_ids(30, 12));
+        desk.close_at("team", with_ids(2, 2), now_ms());
+        assert_eq!(desk.open("team").notes, with_ids(30, 12));
+    }
+}
+
+#[test]
+fn ids_that_were_reserved_stay_so_after_a_crash() {
+    let disk = Fragile::default();
+    let mut desk = Desk::on(&disk, Limits::default());
+    desk.open("team");
+    desk.keep("team", 1..=1);
+    desk.note("team", with_ids(1000, 1000));
+    drop(desk);
+    let mut desk = Desk::on(&disk, Limits::default());
+    assert_eq!(desk.open("team").notes, with_ids(1000, 1000));
 }
 
 #[test]
