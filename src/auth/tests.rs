@@ -366,6 +366,20 @@ fn what_is_minted_grants_the_same() {
 }
 
 #[test]
+fn what_a_token_cannot_name_is_left_out_and_never_widened() {
+    let room = RoomName::parse("standup").unwrap();
+    for (publish, expected) in [
+        (Sources::only(&[TrackSource::Other]), Sources::NONE),
+        (Sources::only(&[]), Sources::NONE),
+        (Sources::only(&[TrackSource::Other, TrackSource::Camera]), Sources::only(&[TrackSource::Camera])),
+    ] {
+        let grant = Grant { publish, ..Grant::everyone(room.clone()) };
+        let token = key().mint(&Identity::parse("ana").unwrap(), &grant, now(), Duration::from_secs(90));
+        assert_eq!(keys().verify(&token, now()).unwrap().publish, expected, "{publish:?}");
+    }
+}
+
+#[test]
 fn the_longest_token_that_can_be_minted_is_taken() {
     let long = "x".repeat(128);
     let grant = Grant {
