@@ -13,7 +13,7 @@ use std::thread;
 
 use anyhow::Result;
 use clap::Parser;
-use tertulia::client::{ChatError, Event, Options, Room};
+use tertulia::client::{Chat, ChatError, Event, Options, Room};
 use tertulia::wire::ChatPosition;
 use tokio::sync::mpsc;
 
@@ -42,31 +42,31 @@ async fn main() -> Result<()> {
     for other in room.remote_participants() {
         println!("* {} is here", other.name);
     }
-    let mut lines = lines_of_stdin();
-    loop {
-        tokio::select! {
-            line = lines.recv() => match line {
-                Some(line) => say(&room, &line).await?,
-                None => break,
-            },
-            event = room.next_event() => match event {
-                Some(event) => show(&room, event),
-                None => return Ok(()),
-            },
-        }
+    tokio::select! {
+        said = say_lines(room.chat()) => said?,
+        () = show_events(&room) => return Ok(()),
     }
     room.disconnect().await;
     Ok(())
 }
 
-async fn say(room: &Room, line: &str) -> Result<()> {
-    match room.chat().send(line).await {
-        Ok(_) => Ok(()),
-        Err(error @ ChatError::Closed { .. }) => Err(error.into()),
-        Err(error) => {
-            println!("* {error}");
-            Ok(())
+/// Says each line of the terminal, until it ends.
+async fn say_lines(chat: Chat) -> Result<()> {
+    let mut lines = lines_of_stdin();
+    while let Some(line) = lines.recv().await {
+        match chat.send(line).await {
+            Ok(_) => {}
+            Err(error @ ChatError::Closed { .. }) => return Err(error.into()),
+            Err(error) => println!("* {error}"),
         }
+    }
+    Ok(())
+}
+
+/// Prints what happens, also while a line waits for a connection.
+async fn show_events(room: &Room) {
+    while let Some(event) = room.next_event().await {
+        show(room, event);
     }
 }
 
@@ -74,7 +74,11 @@ fn show(room: &Room, event: Event) {
     match event {
         Event::ChatMessage(message) => println!("{}: {}", message.from_name, message.body),
         Event::ParticipantJoined(info) => println!("* {} joined", info.name),
-        Event::ParticipantLeft { participant } => println!("* participant {participant} left"),
+        Event::ParticipantLeft { participant, reason } => println!("* participant {participant} left: {reason}"),
+        Event::RoomLocked { locked } => println!("* the room is {} now", if locked { "locked" } else { "open" }),
+        Event::Reconnecting { reason, attempt: 1 } => println!("* {reason}; reconnecting..."),
+        Event::Reconnected { carrier, .. } => println!("* connected again by {carrier}"),
+        Event::ChatGap { from, through } => println!("* messages {from} to {through} are not kept any more"),
         Event::ChatCaughtUp { .. } if !room.remote_participants().is_empty() => println!("* that was the history"),
         Event::Closed { message, .. } => println!("* the session ended: {message}"),
         _ => {}

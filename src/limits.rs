@@ -70,6 +70,10 @@ pub const CHAT_IDS_MAX: usize = 1000;
 /// Chat messages of a room that wait for the history to keep them: the id of each of them is remembered.
 pub const CHAT_PENDING_MAX: usize = CHAT_IDS_MAX;
 
+/// How long a client waits when the relay says that a message which waited for a connection comes too fast: at the usual rate
+/// there is a place for two by then.
+pub const CHAT_RETRY_INTERVAL: Duration = Duration::from_millis(100);
+
 /// Chat messages, and other changes of what is kept, that share one transaction of the history and so one sync: a sync takes
 /// as long as encoding about a thousand messages.
 pub const HISTORY_BATCH_MESSAGES_MAX: usize = 1024;
@@ -97,6 +101,14 @@ pub const HISTORY_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Identities that were removed from a room and have to stay out: when there are more, the first ones may come back.
 pub const REMOVED_IDENTITIES_MAX: usize = 1000;
+
+/// Seats of a room that ended while nobody was in them: their participants may come back although the room is locked. When
+/// there are more, the first ones are newcomers.
+pub const LAPSED_SEATS_MAX: usize = 500;
+
+/// How long after a relay was started again whoever has a ticket may come back into a locked room: clients try again every 7 s
+/// or so.
+pub const RESTART_TIME: Duration = Duration::from_secs(60);
 
 /// Ids that are noted as given before they are, so that none is given twice after a crash.
 pub const IDS_RESERVED: u32 = 1024;

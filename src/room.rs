@@ -8,6 +8,7 @@ mod event;
 mod moderation;
 mod notes;
 mod participant;
+mod returning;
 mod seat;
 mod track;
 
@@ -24,6 +25,7 @@ use crate::wire::{
 };
 use chat::Chat;
 use participant::Participant;
+use returning::Returning;
 use track::Track;
 
 /// One meeting.
@@ -38,6 +40,8 @@ pub struct Room {
     ids: Ids,
     /// What was noted last: its ids are ahead of those that were given.
     notes: RoomNotes,
+    /// Who may pass the lock.
+    returning: Returning,
 }
 
 impl Room {
@@ -50,6 +54,7 @@ impl Room {
             tracks: BTreeMap::new(),
             chat: Chat::new(chat),
             ids: notes.ids,
+            returning: Returning::new(notes.locked),
             notes,
         }
     }
@@ -69,7 +74,9 @@ impl Room {
     /// What has to be known when the room opens again after everyone has left.
     pub fn closing_notes(&self, now: Now) -> RoomNotes {
         let removed = self.notes.removed.iter().filter(|removed| removed.until_unix_ms > now.unix_ms);
-        RoomNotes { ids: self.ids, locked: false, removed: removed.cloned().collect() }
+        // A room that was locked when the relay ended stays so until those who were in it have been there again.
+        let locked = self.notes.locked && !self.returning.was_entered();
+        RoomNotes { ids: self.ids, locked, removed: removed.cloned().collect() }
     }
 
     /// Its name.
@@ -80,6 +87,11 @@ impl Room {
     /// Whether nobody has a seat in it and nothing is on its way into the history.
     pub fn is_empty(&self) -> bool {
         self.participants.is_empty() && self.chat.is_settled()
+    }
+
+    /// Whether somebody in it can be reached.
+    pub fn is_attended(&self) -> bool {
+        self.participants.values().any(Participant::is_here)
     }
 
     /// How many have a seat in it.
@@ -105,6 +117,7 @@ impl Room {
 
     /// Takes what happened and says what should happen, in order.
     pub fn handle(&mut self, now: Now, input: Input) -> Vec<Output> {
+        self.returning.note_time(now);
         let mut outputs = Vec::new();
         let out = &mut outputs;
         match input {
@@ -116,6 +129,7 @@ impl Room {
             Input::NotStored { from } => self.chat_not_stored(from, out),
             Input::Replayed { participant, through } => self.chat_replayed(participant, through, out),
             Input::Timeout => self.timeout(now, out),
+            Input::PlaceWanted => self.give_up_empty_seats(out),
         }
         outputs
     }

@@ -233,7 +233,7 @@ async fn one_who_closes_has_left() {
     let mut second = house.plain("/").await;
     assert_eq!(first.close().await, Some(CloseCode::Normal));
     let left = loop {
-        if let Event::ParticipantLeft { participant } = next_event(&ana).await {
+        if let Event::ParticipantLeft { participant, .. } = next_event(&ana).await {
             break participant;
         }
     };

@@ -3,12 +3,17 @@ import { Room } from './sdk/tertulia.js';
 import { showBadge, showStatus } from './page/connection.js';
 import { showComposer } from './page/composer.js';
 import { find } from './page/element.js';
+import { asksForToken, showLanding } from './page/landing.js';
 import { showMessages } from './page/messages.js';
-import { rememberName, rememberedName } from './page/preferences.js';
+import { showModeration } from './page/moderation.js';
 import { showRoster } from './page/roster.js';
+import { keepSeat, rememberedToken, takeSeat, takeTokenOfAddress } from './page/tab.js';
 
 const LOBBY = 'lobby';
 const COPIED_MS = 2000;
+
+/** The meeting that is on, or was. @type {{ room: Room, roomName: string } | null} */
+let meeting = null;
 
 /** The room that the address names. @param {string} path */
 function roomOfPath(path) {
@@ -22,36 +27,48 @@ function showScreen(screen) {
   find('meeting', HTMLDivElement).hidden = screen !== 'meeting';
 }
 
-/** @param {string} name @param {string} roomName */
-function enter(name, roomName) {
-  const room = new Room({ name, room: roomName, transport: new URLSearchParams(location.search).get('transport') });
-  // `connect` rejects with what the `closed` event says too; the page shows that.
-  const join = () => void room.connect(location.href).then(() => find('text', HTMLTextAreaElement).focus(), () => {});
-  document.title = `${roomName} · Tertulia`;
-  find('room-title', HTMLHeadingElement).textContent = roomName;
-  showScreen('meeting');
-  showRoster(room);
-  showBadge(room);
-  showStatus(room, join);
-  showComposer(room, showMessages(room).send);
-  find('leave', HTMLButtonElement).onclick = () => room.disconnect();
-  addEventListener('pagehide', () => room.disconnect());
-  join();
+/** @param {{ name: string, room: string, ticket?: string }} wish @param {(error: unknown) => void} refuse */
+async function enter({ name, room: roomName, ticket }, refuse) {
+  const transport = new URLSearchParams(location.search).get('transport');
+  const room = new Room({ name, room: roomName, token: rememberedToken(), ticket, transport });
+  meeting = { room, roomName };
+  showMeeting(room, roomName, refuse);
+  try {
+    await room.connect(location.href);
+    showScreen('meeting');
+    find('text', HTMLTextAreaElement).focus();
+  } catch (error) {
+    showScreen('landing');
+    refuse(error);
+  }
 }
 
-function showLanding() {
-  const name = find('name', HTMLInputElement);
-  const room = find('room', HTMLInputElement);
-  name.value = rememberedName();
-  room.value = roomOfPath(location.pathname);
-  room.onchange = () => (room.value = room.value.trim().replace(/\s+/g, '-'));
-  find('join-form', HTMLFormElement).onsubmit = (event) => {
-    event.preventDefault();
-    rememberName(name.value.trim());
-    history.replaceState(null, '', `/r/${room.value}${location.search}`);
-    enter(name.value.trim(), room.value);
-  };
-  (name.value ? find('join', HTMLButtonElement) : name).focus();
+/** @param {Room} room @param {string} roomName @param {(error: unknown) => void} refuse */
+function showMeeting(room, roomName, refuse) {
+  document.title = `${roomName} · Tertulia`;
+  find('room-title', HTMLHeadingElement).textContent = roomName;
+  const { send, note } = showMessages(room);
+  showComposer(room, send);
+  showRoster(room, note);
+  showModeration(room, note);
+  showBadge(room);
+  showStatus(room, () => {
+    // The status says what else went wrong.
+    room.connect(location.href).catch((error) => {
+      if (!asksForToken(error)) return;
+      showScreen('landing');
+      refuse(error);
+    });
+  });
+  find('leave', HTMLButtonElement).onclick = () => room.disconnect();
+}
+
+/** What brings the next page of this tab back to the seat. */
+function seat() {
+  const ticket = meeting?.room.ticket;
+  if (!meeting || !ticket || meeting.room.state === 'disconnected') return null;
+  const { room, roomName } = meeting;
+  return { room: roomName, name: room.localParticipant.name, ticket, untilMs: Date.now() + room.seatMs };
 }
 
 function showCopyLink() {
@@ -63,5 +80,13 @@ function showCopyLink() {
   };
 }
 
+takeTokenOfAddress();
 showCopyLink();
-showLanding();
+const roomName = roomOfPath(location.pathname);
+const refuse = showLanding(roomName, (wish) => void enter(wish, refuse));
+const former = takeSeat(roomName);
+keepSeat(seat);
+if (former) {
+  showScreen('meeting');
+  void enter(former, refuse);
+}

@@ -13,10 +13,11 @@ use futures_util::FutureExt;
 use futures_util::future::select_ok;
 use tokio::task::JoinSet;
 
-use super::ConnectError;
 use super::address::Address;
+use super::connect_error::ConnectError;
+use super::options::Options;
 use super::session::Session;
-use super::tls::Certificates;
+use crate::limits::KEEP_ALIVE_INTERVAL;
 use crate::wire::{CloseReason, StreamKind};
 
 /// By what a session travels.
@@ -46,6 +47,12 @@ const OUTBOX_MESSAGES_MAX: usize = 256;
 /// The next address of a host is tried when this one was silent for so long (RFC 8305, section 5).
 const ATTEMPT_INTERVAL: Duration = Duration::from_millis(250);
 
+/// After this long without anything to say, something is said: three times at least before the other side's silence counts
+/// as the end.
+fn keep_alive_interval(options: &Options) -> Duration {
+    KEEP_ALIVE_INTERVAL.min(options.idle_timeout / 3)
+}
+
 /// The session has ended; why is known to [`Session`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Gone;
@@ -66,19 +73,19 @@ pub(super) enum Reader {
 /// Connects by whichever of the host's addresses answers first. What the connection needs to run is put into `tasks`.
 pub(super) async fn connect(
     address: &Address,
-    certificates: &Certificates,
+    options: &Options,
     tasks: &mut JoinSet<()>,
 ) -> Result<(Link, Reader), ConnectError> {
     let addresses = address.resolve().await?;
     let attempts = (0..).zip(addresses).map(|(turn, remote)| {
         async move {
             tokio::time::sleep(ATTEMPT_INTERVAL * turn).await;
-            attempt(address, remote, certificates).await
+            attempt(address, remote, options).await
         }
         .boxed()
     });
     let (raw, _) = select_ok(attempts).await?;
-    Ok(raw.start(tasks))
+    Ok(raw.start(options, tasks))
 }
 
 /// A connection on which nothing has been said yet.
@@ -88,28 +95,28 @@ enum Raw {
 }
 
 impl Raw {
-    fn start(self, tasks: &mut JoinSet<()>) -> (Link, Reader) {
+    fn start(self, options: &Options, tasks: &mut JoinSet<()>) -> (Link, Reader) {
         match self {
             Self::Quic(streams) => {
                 let (link, reader) = streams.start(tasks);
                 (Link::Quic(link), Reader::Quic(reader))
             }
             Self::WebSocket(stream) => {
-                let (link, reader) = websocket::start(*stream, tasks);
+                let (link, reader) = websocket::start(*stream, options, tasks);
                 (Link::WebSocket(link), Reader::WebSocket(reader))
             }
         }
     }
 }
 
-async fn attempt(address: &Address, remote: SocketAddr, certificates: &Certificates) -> Result<Raw, ConnectError> {
+async fn attempt(address: &Address, remote: SocketAddr, options: &Options) -> Result<Raw, ConnectError> {
     match address.carrier {
         Carrier::WebTransport => {
-            quic::connect_webtransport(address, remote, certificates).await.map(|streams| Raw::Quic(Box::new(streams)))
+            quic::connect_webtransport(address, remote, options).await.map(|streams| Raw::Quic(Box::new(streams)))
         }
-        Carrier::Quic => quic::connect(address, remote, certificates).await.map(|streams| Raw::Quic(Box::new(streams))),
+        Carrier::Quic => quic::connect(address, remote, options).await.map(|streams| Raw::Quic(Box::new(streams))),
         Carrier::WebSocket => {
-            websocket::connect(address, remote, certificates).await.map(|stream| Raw::WebSocket(Box::new(stream)))
+            websocket::connect(address, remote, options).await.map(|stream| Raw::WebSocket(Box::new(stream)))
         }
     }
 }

@@ -1,109 +1,199 @@
 //! What each message of the relay does.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use super::RemoteTrack;
 use super::event::{ChatError, Event, RequestError};
-use super::session::Session;
+use super::seat::{Seat, State};
+use super::session::{Effect, Session, Stage};
 use crate::wire::{
-    ChatMessage, CloseReason, MessageId, ParticipantId, ParticipantInfo, PublishedTrack, ServerChat, ServerMessage,
-    TrackId, Welcome,
+    ChatMessage, ClientMessage, CloseReason, MessageId, ParticipantId, ParticipantInfo, PublishedTrack, RefuseReason,
+    ServerChat, ServerMessage, StreamKind, TrackId, decode, encode,
 };
 
 impl Session {
-    pub(super) fn receive_control(self: &Arc<Self>, message: ServerMessage) {
+    /// Takes a message from a stream.
+    pub(super) fn receive(self: &Arc<Self>, kind: StreamKind, message: &[u8]) {
+        let result = match kind {
+            StreamKind::Control => decode(message).map(|message| self.receive_control(message)),
+            StreamKind::Chat => decode(message).map(|message| self.receive_chat(message)),
+        };
+        if let Err(error) = result {
+            self.end(CloseReason::Malformed, format!("the relay sent a message that is none: {error}"));
+        }
+    }
+
+    fn receive_control(self: &Arc<Self>, message: ServerMessage) {
         match message {
             ServerMessage::Welcome(welcome) => self.welcomed(welcome),
-            ServerMessage::ParticipantJoined(info) => self.participant_joined(info),
-            ServerMessage::ParticipantLeft { participant, .. } => self.participant_left(participant),
-            ServerMessage::TrackPublished { participant, track } => self.track_published(participant, &track),
-            ServerMessage::TrackUnpublished { participant, track } => self.track_unpublished(participant, track),
-            ServerMessage::TrackMuted { track, muted } => self.track_muted(track, muted),
+            ServerMessage::ParticipantJoined(info) if !self.is(Stage::Seated) => {
+                self.arrival().roster.push(info);
+                self.arrive();
+            }
             ServerMessage::Published { request, track } => self.answered(request, Ok(Some(track))),
             ServerMessage::Done { request } => self.answered(request, Ok(None)),
             ServerMessage::Failed { request, reason, message } => {
                 self.answered(request, Err(RequestError::Refused { reason, message }));
             }
-            ServerMessage::KeyframeRequested { track } => self.keyframe_requested(track),
             ServerMessage::Pong { token, .. } => {
-                if let Some(waiting) = self.state().pings.remove(&token) {
+                if let Some(waiting) = self.pending().pings.remove(&token) {
                     let _ = waiting.send(());
                 }
             }
-            ServerMessage::Closing { reason, message } => self.fail(reason, message),
-            ServerMessage::RoomLocked { .. } => {}
+            ServerMessage::Closing { reason, message } => self.end(reason, message),
+            message => {
+                let mut state = self.seat.state();
+                if self.seat.is_held_by(self) {
+                    self.seat.apply(&mut state, message);
+                }
+            }
         }
     }
 
-    fn welcomed(&self, welcome: Welcome) {
-        let roster_missing = welcome.participants;
-        if !self.set_welcome(welcome) {
-            return self.fail(CloseReason::UnexpectedMessage, "the relay said welcome twice".to_owned());
-        }
-        let mut state = self.state();
-        state.roster_missing = roster_missing;
-        if roster_missing == 0
-            && let Some(joined) = state.joined.take()
-        {
-            let _ = joined.send(());
-        }
-    }
-
-    fn participant_joined(self: &Arc<Self>, info: ParticipantInfo) {
-        let was_there_before = {
-            let mut state = self.state();
-            state.participants.insert(info.participant, info.clone());
-            let was_there_before = state.roster_missing > 0;
-            state.roster_missing = state.roster_missing.saturating_sub(1);
-            was_there_before
+    fn answered(self: &Arc<Self>, request: u32, answer: Result<Option<TrackId>, RequestError>) {
+        let Some(waiting) = self.pending().requests.remove(&request) else {
+            return;
         };
+        match (waiting.effect, &answer) {
+            (Effect::AutoSubscribe(enabled), Ok(_)) => self.seat.state().auto_subscribe = enabled,
+            (Effect::Announce(publication), Ok(Some(track))) => {
+                let state = self.seat.state();
+                match publication.upgrade().filter(|publication| state.publications.contains(publication)) {
+                    Some(publication) => publication.announce(self, *track),
+                    // Nobody wants it any more.
+                    None => {
+                        let unpublish = ClientMessage::Unpublish { request, track: *track };
+                        self.link.try_send(StreamKind::Control, &encode(&unpublish));
+                    }
+                }
+            }
+            _ => {}
+        }
+        let _ = waiting.answer.send(answer);
+    }
+
+    fn receive_chat(self: &Arc<Self>, message: ServerChat) {
+        if !self.is(Stage::Seated) {
+            return self.end(CloseReason::Malformed, "the relay sent chat before the room".to_owned());
+        }
+        let mut state = self.seat.state();
+        if !self.seat.is_held_by(self) {
+            return;
+        }
+        match message {
+            ServerChat::Accepted { message_id, sequence, .. } => {
+                state.inbox.acknowledged(message_id, sequence);
+                self.acknowledged(&mut state, message_id, Ok(sequence));
+            }
+            ServerChat::Refused { message_id, reason: RefuseReason::ChatTooFast, .. }
+                if state.outbox.postpone(message_id) =>
+            {
+                state.hasty = true;
+                self.seat.chat_changed.send_replace(());
+            }
+            ServerChat::Refused { message_id, reason, message } => {
+                self.acknowledged(&mut state, message_id, Err(ChatError::Refused { reason, message }));
+            }
+            ServerChat::NotKept { message_id, .. } => {
+                self.acknowledged(&mut state, message_id, Err(ChatError::NotKept));
+            }
+            ServerChat::Message(message) => self.chat_message(&mut state, message),
+            ServerChat::CaughtUp { position, first_kept } => {
+                let is_return = self.is_return();
+                let asked = self.asked.unwrap_or(position);
+                match state.inbox.caught_up(asked, position, first_kept) {
+                    Some((from, through)) if is_return => self.seat.emit(Event::ChatGap { from, through }),
+                    _ if !is_return => self.seat.emit(Event::ChatCaughtUp { position, first_kept }),
+                    _ => {}
+                }
+                self.reach(Stage::Live);
+            }
+            ServerChat::Typing { participant, active } => self.seat.emit(Event::ChatTyping { participant, active }),
+        }
+    }
+
+    /// A message of one's own that comes as history is kept: that is its acknowledgement.
+    fn chat_message(&self, state: &mut State, message: ChatMessage) {
+        let is_news = state.inbox.take(&message);
+        let is_answer = self.acknowledged(state, message.message_id, Ok(message.sequence));
+        if is_news && !is_answer {
+            self.seat.emit(Event::ChatMessage(message));
+        }
+    }
+
+    fn acknowledged(&self, state: &mut State, message_id: MessageId, answer: Result<u64, ChatError>) -> bool {
+        let Some(waiting) = state.outbox.answered(message_id) else {
+            return false;
+        };
+        let _ = waiting.send(answer);
+        self.seat.chat_changed.send_replace(());
+        true
+    }
+}
+
+impl Seat {
+    /// What the relay says of the room.
+    pub(super) fn apply(self: &Arc<Self>, state: &mut State, message: ServerMessage) {
+        match message {
+            ServerMessage::ParticipantJoined(info) => {
+                self.note_participant(state, &info);
+                self.emit(Event::ParticipantJoined(info));
+            }
+            ServerMessage::ParticipantLeft { participant, reason } => {
+                let left = state.participants.remove(&participant);
+                for PublishedTrack { track, .. } in left.into_iter().flat_map(|info| info.tracks) {
+                    self.track_disappeared(participant, track);
+                }
+                self.emit(Event::ParticipantLeft { participant, reason });
+            }
+            ServerMessage::TrackPublished { participant, track } => {
+                if let Some(info) = state.participants.get_mut(&participant) {
+                    info.tracks.push(track.clone());
+                }
+                self.emit(Event::TrackPublished { participant, track: track.clone() });
+                self.track_appeared(state, participant, &track);
+            }
+            ServerMessage::TrackUnpublished { participant, track } => {
+                if let Some(info) = state.participants.get_mut(&participant) {
+                    info.tracks.retain(|published| published.track != track);
+                }
+                self.track_disappeared(participant, track);
+            }
+            ServerMessage::TrackMuted { track, muted } => self.track_muted(state, track, muted),
+            ServerMessage::KeyframeRequested { track } => {
+                if let Some(publication) = state.publications.find(track) {
+                    publication.keyframe_wanted.notify_one();
+                }
+                self.emit(Event::KeyframeRequested { track });
+            }
+            ServerMessage::RoomLocked { locked } => {
+                state.locked = locked;
+                self.emit(Event::RoomLocked { locked });
+            }
+            // Those are the session's.
+            ServerMessage::Welcome(_)
+            | ServerMessage::Published { .. }
+            | ServerMessage::Done { .. }
+            | ServerMessage::Failed { .. }
+            | ServerMessage::Pong { .. }
+            | ServerMessage::Closing { .. } => {}
+        }
+    }
+
+    /// Someone is in the room.
+    pub(super) fn note_participant(self: &Arc<Self>, state: &mut State, info: &ParticipantInfo) {
+        state.participants.insert(info.participant, info.clone());
         for track in &info.tracks {
-            self.track_appeared(info.participant, track);
-        }
-        if !was_there_before {
-            return self.emit(Event::ParticipantJoined(info));
-        }
-        let mut state = self.state();
-        if state.roster_missing == 0
-            && let Some(joined) = state.joined.take()
-        {
-            let _ = joined.send(());
+            self.track_appeared(state, info.participant, track);
         }
     }
 
-    fn participant_left(&self, participant: ParticipantId) {
-        let left = self.state().participants.remove(&participant);
-        for PublishedTrack { track, .. } in left.into_iter().flat_map(|info| info.tracks) {
-            self.track_disappeared(participant, track);
-        }
-        self.emit(Event::ParticipantLeft { participant });
-    }
-
-    fn track_published(self: &Arc<Self>, participant: ParticipantId, track: &PublishedTrack) {
-        if let Some(info) = self.state().participants.get_mut(&participant) {
-            info.tracks.push(track.clone());
-        }
-        self.emit(Event::TrackPublished { participant, track: track.clone() });
-        self.track_appeared(participant, track);
-    }
-
-    fn track_appeared(self: &Arc<Self>, participant: ParticipantId, published: &PublishedTrack) {
-        if !self.state().auto_subscribe {
+    fn track_appeared(self: &Arc<Self>, state: &State, participant: ParticipantId, published: &PublishedTrack) {
+        if !state.auto_subscribe {
             return self.receive_state().announce(published.track);
         }
-        self.emit(Event::TrackSubscribed(RemoteTrack::open(
-            self,
-            participant,
-            published.track,
-            published.info.clone(),
-        )));
-    }
-
-    fn track_unpublished(&self, participant: ParticipantId, track: TrackId) {
-        if let Some(info) = self.state().participants.get_mut(&participant) {
-            info.tracks.retain(|published| published.track != track);
-        }
-        self.track_disappeared(participant, track);
+        let track = RemoteTrack::open(self, participant, published.track, published.info.clone());
+        self.emit(Event::TrackSubscribed(track));
     }
 
     fn track_disappeared(&self, participant: ParticipantId, track: TrackId) {
@@ -112,58 +202,13 @@ impl Session {
         self.emit(Event::TrackUnpublished { participant, track });
     }
 
-    fn track_muted(&self, track: TrackId, muted: bool) {
-        let mut state = self.state();
+    fn track_muted(&self, state: &mut State, track: TrackId, muted: bool) {
         let mut published = state.participants.values_mut().flat_map(|info| &mut info.tracks);
         if let Some(published) = published.find(|published| published.track == track) {
             published.muted = muted;
+        } else if let Some(publication) = state.publications.find(track) {
+            publication.relay_says_muted(muted);
         }
-        drop(state);
         self.emit(Event::TrackMuted { track, muted });
-    }
-
-    fn answered(&self, request: u32, answer: Result<Option<TrackId>, RequestError>) {
-        let mut state = self.state();
-        // At once, not when the asking task wakes up: the next message may announce a track.
-        if let Some(enabled) = state.auto_subscribe_requests.remove(&request)
-            && answer.is_ok()
-        {
-            state.auto_subscribe = enabled;
-        }
-        if let Some(waiting) = state.requests.remove(&request) {
-            let _ = waiting.send(answer);
-        }
-    }
-
-    fn keyframe_requested(&self, track: TrackId) {
-        if let Some(wanted) = self.state().keyframe_wanted.get(&track).and_then(Weak::upgrade) {
-            wanted.notify_one();
-        }
-        self.emit(Event::KeyframeRequested { track });
-    }
-
-    pub(super) fn receive_chat(&self, message: ServerChat) {
-        match message {
-            ServerChat::Accepted { message_id, sequence, .. } => self.acknowledged(message_id, Ok(sequence)),
-            ServerChat::Refused { message_id, reason, message } => {
-                self.acknowledged(message_id, Err(ChatError::Refused { reason, message }));
-            }
-            ServerChat::NotKept { message_id, .. } => self.acknowledged(message_id, Ok(0)),
-            ServerChat::Message(message) => self.chat_message(message),
-            ServerChat::CaughtUp { position, first_kept } => self.emit(Event::ChatCaughtUp { position, first_kept }),
-            ServerChat::Typing { participant, active } => self.emit(Event::ChatTyping { participant, active }),
-        }
-    }
-
-    /// A message of one's own that comes as history is kept: that is its acknowledgement.
-    fn chat_message(&self, message: ChatMessage) {
-        self.acknowledged(message.message_id, Ok(message.sequence));
-        self.emit(Event::ChatMessage(message));
-    }
-
-    fn acknowledged(&self, message_id: MessageId, answer: Result<u64, ChatError>) {
-        if let Some(waiting) = self.state().acknowledgements.remove(&message_id) {
-            let _ = waiting.send(answer);
-        }
     }
 }

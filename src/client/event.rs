@@ -1,6 +1,6 @@
 use thiserror::Error;
 
-use super::RemoteTrack;
+use super::{Carrier, RemoteTrack};
 use crate::wire::{
     ChatMessage, ChatPosition, CloseReason, ParticipantId, ParticipantInfo, PublishedTrack, RefuseReason, TrackId,
 };
@@ -14,6 +14,8 @@ pub enum Event {
     ParticipantLeft {
         /// Who.
         participant: ParticipantId,
+        /// Why. [`CloseReason::Left`] too where it happened while there was no connection, and so is not known.
+        reason: CloseReason,
     },
     /// Someone published a track.
     TrackPublished {
@@ -29,7 +31,8 @@ pub enum Event {
         /// Which track.
         track: TrackId,
     },
-    /// A track of someone else went silent or dark, or came back.
+    /// A track of someone else went silent or dark, or came back; or one of one's own was muted by an admin, until
+    /// [`LocalTrack::set_muted`](super::LocalTrack::set_muted) says otherwise.
     TrackMuted {
         /// Which track.
         track: TrackId,
@@ -39,7 +42,11 @@ pub enum Event {
     /// The media of a track is on its way, because [`Options::auto_subscribe`](super::Options::auto_subscribe) is set.
     /// Whoever drops the track does not get its media; [`Room::unsubscribe`](super::Room::unsubscribe) saves its bandwidth too.
     TrackSubscribed(RemoteTrack),
-    /// Someone said something; or one did so oneself, earlier, and it is part of the history that was asked for.
+    /// Someone said something; or one did so oneself, before the room was joined, and it is part of the history that was
+    /// asked for. Each message comes once and in order, also if the connection breaks meanwhile.
+    ///
+    /// A [`sequence`](ChatMessage::sequence) of 0 says that the relay could not keep the message: who comes later does not
+    /// get it.
     ChatMessage(ChatMessage),
     /// Someone began or stopped writing.
     ChatTyping {
@@ -55,12 +62,41 @@ pub enum Event {
         /// The first message that the relay still keeps.
         first_kept: u64,
     },
+    /// Messages that were said while there was no connection are not kept any more. Some of them may have been for others.
+    ChatGap {
+        /// The number of the first one that is missing.
+        from: u64,
+        /// The number of the last one that is missing.
+        through: u64,
+    },
+    /// Newcomers are kept out from now on, or let in again.
+    RoomLocked {
+        /// The new state.
+        locked: bool,
+    },
+    /// The connection broke, and the next attempt to connect follows. What is said and asked for meanwhile waits; media is
+    /// left out.
+    Reconnecting {
+        /// How the last session ended.
+        reason: CloseReason,
+        /// Which attempt it is, from 1 on. Attempts are counted together where sessions last less than a second.
+        attempt: u32,
+    },
+    /// There is a connection again, or another one after [`Room::switch_to`](super::Room::switch_to). What changed in the
+    /// room meanwhile was told by other events before this one.
+    Reconnected {
+        /// Whether the seat was kept: the others noticed nothing. Otherwise they saw this participant leave and join, perhaps
+        /// with another id, and its tracks have other ids now.
+        resumed: bool,
+        /// By what the session travels now.
+        carrier: Carrier,
+    },
     /// Someone who subscribed cannot go on without a keyframe of a track of one's own.
     KeyframeRequested {
         /// The track.
         track: TrackId,
     },
-    /// The session has ended; no event follows.
+    /// The room was left, or is lost for good; no event follows.
     Closed {
         /// Why, for programs.
         reason: CloseReason,
@@ -75,13 +111,14 @@ impl Event {
         let variable = match self {
             Self::ChatMessage(message) => message.cost_bytes(),
             Self::TrackPublished { track, .. } => track.info.description.len(),
+            Self::ParticipantJoined(info) => info.name.len() + info.metadata.len(),
             _ => 0,
         };
         size_of::<Self>() + variable
     }
 }
 
-/// Why a request about a track was not fulfilled.
+/// Why a request was not fulfilled.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum RequestError {
     /// The relay said no.
@@ -92,7 +129,10 @@ pub enum RequestError {
         /// Why, for people.
         message: String,
     },
-    /// The session has ended.
+    /// The connection broke before the answer came: the relay may have done it or not. Ask again.
+    #[error("the connection broke before the relay answered; ask again")]
+    Interrupted,
+    /// The room was left, or is lost for good.
     #[error("the session has ended ({label}): {message}", label = .reason.label())]
     Closed {
         /// Why, for programs.
@@ -121,7 +161,10 @@ pub enum ChatError {
         /// The bound, in bytes of UTF-8.
         max: usize,
     },
-    /// The session ended before the acknowledgement came: the message may have been said or not.
+    /// The relay cannot keep messages at the moment. Those who are in the room got it; who comes later does not.
+    #[error("the relay could not keep the message: only those who are here got it")]
+    NotKept,
+    /// The room was left or lost for good before the acknowledgement came: the message may have been said or not.
     #[error("the session has ended ({label}): {message}", label = .reason.label())]
     Closed {
         /// Why, for programs.
@@ -131,11 +174,17 @@ pub enum ChatError {
     },
 }
 
-/// How a session ended.
+/// How a session or a room ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Ending {
     pub reason: CloseReason,
     pub message: String,
+}
+
+impl From<CloseReason> for Ending {
+    fn from(reason: CloseReason) -> Self {
+        Self { reason, message: reason.to_string() }
+    }
 }
 
 impl From<Ending> for RequestError {

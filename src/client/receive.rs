@@ -55,6 +55,11 @@ impl Receive {
         self.announced.insert(track);
     }
 
+    /// Whether someone takes frames of a track.
+    pub fn is_open(&self, track: TrackId) -> bool {
+        self.tracks.get(&track).is_some_and(|incoming| !incoming.unpublished)
+    }
+
     /// Begins to take frames of a track, those that came early first.
     pub fn open(&mut self, now: Now, track: TrackId, is_video: bool) -> Arc<Frames> {
         let frames = Arc::new(Frames::new(FRAMES_MAX, FRAME_BYTES_MAX));

@@ -1,250 +1,231 @@
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use bytes::Bytes;
-use tokio::sync::{Notify, oneshot, watch};
-use tokio::time::sleep;
+use tokio::sync::{oneshot, watch};
 
-use super::carrier::Link;
-use super::event::{ChatError, Ending, Event, RequestError};
-use super::queue::Queue;
-use super::receive::Receive;
-use crate::now::Now;
+use super::carrier::{Carrier, Link};
+use super::event::{Ending, RequestError};
+use super::publication::Publication;
+use super::restore::Restore;
+use super::seat::Seat;
+use crate::media::Frame;
 use crate::wire::{
-    ClientMessage, CloseReason, Datagram, MessageId, ParticipantId, ParticipantInfo, StreamKind, TrackId, TrackInfo,
-    Welcome, decode, encode,
+    ChatPosition, ClientMessage, CloseReason, Datagram, ParticipantInfo, StreamKind, TrackId, Welcome, encode,
 };
 
-/// Events that wait to be taken.
-const EVENTS_MAX: usize = 16_384;
-
-/// The same in bytes.
-const EVENT_BYTES_MAX: usize = 16 * 1024 * 1024;
-
-/// What all handles of a room share: what is known of the room, and who waits for what.
+/// One connection's life: what is asked on it and not answered yet. Who asks again on the next one is the [`Seat`]'s
+/// affair.
 #[derive(Debug)]
 pub(super) struct Session {
     pub link: Link,
-    pub events: Queue<Event>,
-    pub(super) state: Mutex<State>,
-    pub(super) receive: Mutex<Receive>,
-    welcome: OnceLock<Welcome>,
+    pub carrier: Carrier,
+    pub seat: Arc<Seat>,
+    /// The chat that it asked for.
+    pub asked: Option<ChatPosition>,
+    stage: watch::Sender<Stage>,
     ending: watch::Sender<Option<Ending>>,
-    receive_changed: Notify,
-    started: Instant,
+    /// Whether another session of the same room is about to take its place.
+    superseded: AtomicBool,
+    arrival: Mutex<Arrival>,
+    pending: Mutex<Pending>,
 }
 
+/// How far a session has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stage {
+    /// The relay has not said yet who is in the room.
+    Joining,
+    /// The seat is taken.
+    Seated,
+    /// All chat that was asked for has come.
+    Live,
+}
+
+/// What the relay says of a room before it can be looked at.
 #[derive(Debug, Default)]
-pub(super) struct State {
-    pub participants: BTreeMap<ParticipantId, ParticipantInfo>,
-    pub auto_subscribe: bool,
-    /// Participants who were there before, and are not told yet.
-    pub roster_missing: u32,
-    /// Resolves when `Welcome` and all of the roster have come.
-    pub joined: Option<oneshot::Sender<()>>,
-    pub requests: BTreeMap<u32, oneshot::Sender<Result<Option<TrackId>, RequestError>>>,
-    /// What the requests to switch `auto_subscribe` ask for.
-    pub auto_subscribe_requests: BTreeMap<u32, bool>,
-    pub pings: BTreeMap<u64, oneshot::Sender<()>>,
-    pub echoes: BTreeMap<u32, oneshot::Sender<()>>,
-    pub acknowledgements: HashMap<MessageId, oneshot::Sender<Result<u64, ChatError>>>,
-    /// Those who want to know that a keyframe of a track of one's own is wanted.
-    pub keyframe_wanted: BTreeMap<TrackId, Weak<Notify>>,
-    numbers: u32,
+pub(super) struct Arrival {
+    pub welcome: Option<Welcome>,
+    pub roster: Vec<ParticipantInfo>,
+    /// Whether another session had the seat before.
+    pub is_return: bool,
+    /// What the relay has to be told again, once.
+    pub restore: Vec<Restore>,
 }
 
-impl State {
+/// Who waits for what.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    numbers: u32,
+    pub requests: BTreeMap<u32, Request>,
+    pub pings: BTreeMap<u64, oneshot::Sender<()>>,
+    echoes: BTreeMap<u32, oneshot::Sender<()>>,
+}
+
+/// A request that was not answered yet.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub answer: oneshot::Sender<Result<Option<TrackId>, RequestError>>,
+    pub effect: Effect,
+}
+
+/// What the success of a request changes. It does so when the answer comes, not when the asking task wakes up: the next
+/// message may depend on it.
+#[derive(Debug)]
+pub(super) enum Effect {
+    None,
+    AutoSubscribe(bool),
+    Announce(Weak<Publication>),
+}
+
+impl Pending {
     /// A number that was not used before.
-    pub fn next_number(&mut self) -> u32 {
+    fn next_number(&mut self) -> u32 {
         self.numbers = self.numbers.wrapping_add(1);
         self.numbers
-    }
-
-    /// What a track of someone else carries.
-    pub fn track(&self, track: TrackId) -> Option<(ParticipantId, &TrackInfo)> {
-        let mut all = self.participants.values().flat_map(|info| info.tracks.iter().map(|its| (info.participant, its)));
-        all.find(|(_, its)| its.track == track).map(|(participant, its)| (participant, &its.info))
     }
 }
 
 impl Session {
-    /// A session before its `Join`; the receiver resolves when the room is known.
-    pub fn new(link: Link, auto_subscribe: bool) -> (Self, oneshot::Receiver<()>) {
-        let (joined, when_joined) = oneshot::channel();
-        let session = Self {
+    /// A session before its `Join`.
+    pub fn new(link: Link, carrier: Carrier, seat: Arc<Seat>, asked: Option<ChatPosition>) -> Arc<Self> {
+        Arc::new(Self {
             link,
-            events: Queue::new(EVENTS_MAX, EVENT_BYTES_MAX),
-            state: Mutex::new(State { auto_subscribe, joined: Some(joined), ..State::default() }),
-            receive: Mutex::default(),
-            welcome: OnceLock::new(),
+            carrier,
+            seat,
+            asked,
+            stage: watch::Sender::new(Stage::Joining),
             ending: watch::Sender::new(None),
-            receive_changed: Notify::new(),
-            started: Instant::now(),
-        };
-        (session, when_joined)
+            superseded: AtomicBool::new(false),
+            arrival: Mutex::default(),
+            pending: Mutex::default(),
+        })
     }
 
-    pub fn now(&self) -> Now {
-        let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
-        Now { since_start: self.started.elapsed(), unix_ms }
+    pub fn arrival(&self) -> MutexGuard<'_, Arrival> {
+        self.arrival.lock().expect("nothing panics while it holds the arrival")
     }
 
-    pub fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("nothing panics while it holds the state")
+    pub fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().expect("nothing panics while it holds who waits")
     }
 
-    pub fn receive_state(&self) -> MutexGuard<'_, Receive> {
-        self.receive.lock().expect("nothing panics while it holds the tracks")
+    pub fn is(&self, stage: Stage) -> bool {
+        *self.stage.borrow() >= stage
     }
 
-    /// The seat, once it was given.
-    pub fn welcome(&self) -> Option<&Welcome> {
-        self.welcome.get()
+    /// Notes how far the session has come.
+    pub fn reach(&self, stage: Stage) {
+        self.stage.send_if_modified(|reached| {
+            let is_news = *reached < stage;
+            *reached = stage.max(*reached);
+            is_news
+        });
     }
 
-    /// Keeps the seat. Says whether it is the first one.
-    pub(super) fn set_welcome(&self, welcome: Welcome) -> bool {
-        self.welcome.set(welcome).is_ok()
-    }
-
-    pub(super) fn emit(&self, event: Event) {
-        let bytes = event.cost_bytes();
-        self.events.push(event, bytes);
+    /// Resolves when the session has come so far.
+    pub async fn reached(&self, stage: Stage) {
+        // The sender is here, so it cannot be gone.
+        let _ = self.stage.subscribe().wait_for(|reached| *reached >= stage).await;
     }
 
     /// Sends a message on the control stream.
     pub async fn tell(&self, message: &ClientMessage) -> Result<(), RequestError> {
         let sent = self.link.send(StreamKind::Control, &encode(message)).await;
-        sent.map_err(|_| self.ending().into())
+        sent.map_err(|_| self.broken())
     }
 
     /// Sends a message with a number on the control stream and waits for its answer.
-    pub async fn request(&self, message: impl FnOnce(u32) -> ClientMessage) -> Result<Option<TrackId>, RequestError> {
+    pub async fn request(
+        &self,
+        effect: Effect,
+        message: impl FnOnce(u32) -> ClientMessage,
+    ) -> Result<Option<TrackId>, RequestError> {
         let (answer, answered) = oneshot::channel();
         let number = {
-            let mut state = self.state();
+            let mut pending = self.pending();
             self.check_open()?;
-            let number = state.next_number();
-            state.requests.insert(number, answer);
+            let number = pending.next_number();
+            pending.requests.insert(number, Request { answer, effect });
             number
         };
         self.tell(&message(number)).await?;
-        answered.await.unwrap_or_else(|_| Err(self.ending().into()))
+        answered.await.unwrap_or_else(|_| Err(self.broken()))
     }
 
-    pub fn await_acknowledgement(
-        &self,
-        message_id: MessageId,
-    ) -> Result<oneshot::Receiver<Result<u64, ChatError>>, Ending> {
+    /// Asks for a pong, and resolves when it comes.
+    pub async fn ping(&self) -> Result<(), RequestError> {
         let (answer, answered) = oneshot::channel();
-        let mut state = self.state();
-        self.check_open()?;
-        state.acknowledgements.insert(message_id, answer);
-        Ok(answered)
+        let token = {
+            let mut pending = self.pending();
+            self.check_open()?;
+            let token = u64::from(pending.next_number());
+            pending.pings.insert(token, answer);
+            token
+        };
+        self.tell(&ClientMessage::Ping { token }).await?;
+        answered.await.map_err(|_| self.broken())
     }
 
     /// Asks for an echo of a datagram, and resolves when it comes.
-    pub async fn echo(&self) -> Result<(), Ending> {
+    pub async fn echo(&self) -> Result<(), RequestError> {
         let (answer, answered) = oneshot::channel();
         let number = {
-            let mut state = self.state();
+            let mut pending = self.pending();
             self.check_open()?;
-            let number = state.next_number();
-            state.echoes.insert(number, answer);
+            let number = pending.next_number();
+            pending.echoes.insert(number, answer);
             number
         };
-        let frame = crate::media::Frame { number, ..crate::media::Frame::default() };
+        let frame = Frame { number, ..Frame::default() };
         let datagrams = frame.datagrams(TrackId::ECHO).expect("one byte is a frame");
         for datagram in datagrams {
-            self.link.send_datagram(datagram.bytes).await.map_err(|_| self.ending())?;
+            self.link.send_datagram(datagram.bytes).await.map_err(|_| self.broken())?;
         }
-        answered.await.map_err(|_| self.ending())
-    }
-
-    /// Takes a message from a stream.
-    pub fn receive(self: &Arc<Self>, kind: StreamKind, message: &[u8]) {
-        let result = match kind {
-            StreamKind::Control => decode(message).map(|message| self.receive_control(message)),
-            StreamKind::Chat => decode(message).map(|message| self.receive_chat(message)),
-        };
-        if let Err(error) = result {
-            self.fail(CloseReason::Malformed, format!("the relay sent a message that is none: {error}"));
-        }
+        answered.await.map_err(|_| self.broken())
     }
 
     /// Takes what arrived as datagrams; what is none is passed over.
     pub fn receive_datagrams(&self, datagrams: impl IntoIterator<Item = Bytes>) {
-        let now = self.now();
-        let mut receive = self.receive_state();
-        let due_before = receive.next_timeout();
-        for datagram in datagrams.into_iter().filter_map(|bytes| Datagram::decode(bytes).ok()) {
-            if datagram.header.track != TrackId::ECHO {
-                receive.push(now, datagram);
-            } else if let Some(waiting) = self.state().echoes.remove(&datagram.header.frame) {
+        // Before that, nobody knows which tracks there are.
+        if !self.is(Stage::Seated) {
+            return;
+        }
+        let datagrams = datagrams.into_iter().filter_map(|bytes| Datagram::decode(bytes).ok());
+        let is_media = |datagram: &Datagram| {
+            let is_echo = datagram.header.track == TrackId::ECHO;
+            if is_echo && let Some(waiting) = self.pending().echoes.remove(&datagram.header.frame) {
                 let _ = waiting.send(());
             }
-        }
-        let due = receive.next_timeout();
-        drop(receive);
-        if due.is_some_and(|due| due_before.is_none_or(|before| due < before)) {
-            self.receive_changed.notify_one();
-        }
+            !is_echo
+        };
+        self.seat.receive_media(datagrams.filter(is_media));
     }
 
-    /// A track was subscribed or unpublished: there may be something due earlier.
-    pub(super) fn note_receive_changed(&self) {
-        self.receive_changed.notify_one();
-    }
-
-    /// Gives up frames that are late, asks for keyframes, ends tracks; until the session ends.
-    pub async fn keep_time(&self) {
-        loop {
-            let (keyframes, due) = {
-                let mut receive = self.receive_state();
-                (receive.timeout(self.now()), receive.next_timeout())
-            };
-            for track in keyframes {
-                self.link.try_send(StreamKind::Control, &encode(&ClientMessage::RequestKeyframe { track }));
-            }
-            let wait = due.map(|due| due.saturating_sub(self.started.elapsed()).max(Duration::from_millis(1)));
-            tokio::select! {
-                () = sleep(wait.unwrap_or(Duration::MAX)), if wait.is_some() => {}
-                () = self.receive_changed.notified() => {}
-            }
-        }
-    }
-
-    /// Ends the session: everyone who waits for something learns why. Only the first call counts.
-    pub fn fail(&self, reason: CloseReason, message: String) {
+    /// Ends the session: everyone who waits for something on it learns why. Only the first call counts.
+    pub fn end(self: &Arc<Self>, reason: CloseReason, message: String) {
         let ending = Ending { reason, message };
         let is_first = self.ending.send_if_modified(|known| {
             let is_first = known.is_none();
-            known.get_or_insert_with(|| ending.clone());
+            known.get_or_insert(ending);
             is_first
         });
         if !is_first {
             return;
         }
-        self.link.close(ending.reason);
-        self.emit(Event::Closed { reason: ending.reason, message: ending.message });
-        self.events.close();
-        self.receive_state().end();
-        let mut state = self.state();
+        self.link.close(reason);
+        self.seat.session_ended(self);
+        let mut pending = self.pending();
         // Their other halves learn it from `ending`.
-        state.requests.clear();
-        state.pings.clear();
-        state.echoes.clear();
-        state.acknowledgements.clear();
-        state.joined = None;
-        let publishers = std::mem::take(&mut state.keyframe_wanted);
-        publishers.values().filter_map(Weak::upgrade).for_each(|wanted| wanted.notify_one());
+        pending.requests.clear();
+        pending.pings.clear();
+        pending.echoes.clear();
     }
 
     /// How the session ended. One whose writer is gone has, even if its reader has not said why yet.
     pub fn ending(&self) -> Ending {
-        let lost = || Ending { reason: CloseReason::ConnectionLost, message: CloseReason::ConnectionLost.to_string() };
-        self.ending.borrow().clone().unwrap_or_else(lost)
+        self.ending.borrow().clone().unwrap_or_else(|| Ending::from(CloseReason::ConnectionLost))
     }
 
     /// Resolves when the session has ended.
@@ -255,10 +236,28 @@ impl Session {
     }
 
     /// Whether the session goes on.
-    pub fn check_open(&self) -> Result<(), Ending> {
-        match &*self.ending.borrow() {
-            Some(ending) => Err(ending.clone()),
-            None => Ok(()),
+    pub fn check_open(&self) -> Result<(), RequestError> {
+        let is_open = self.ending.borrow().is_none();
+        if is_open { Ok(()) } else { Err(self.broken()) }
+    }
+
+    /// Another session is about to take the place of this one, or will not after all.
+    pub fn supersede(&self, superseded: bool) {
+        self.superseded.store(superseded, Ordering::Relaxed);
+    }
+
+    /// Whether the room is lost with this session, should it have ended like this.
+    pub fn is_last(&self, ending: &Ending) -> bool {
+        let is_ours = ending.reason == CloseReason::Replaced && self.superseded.load(Ordering::Relaxed);
+        !is_ours && self.seat.ends_with(ending.reason)
+    }
+
+    /// What those learn who asked for something on a session that has ended.
+    fn broken(&self) -> RequestError {
+        let ending = self.ending();
+        match self.is_last(&ending) {
+            true => ending.into(),
+            false => RequestError::Interrupted,
         }
     }
 }

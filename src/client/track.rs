@@ -1,16 +1,17 @@
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::sync::Notify;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::event::RequestError;
+use super::event::{Ending, RequestError};
+use super::publication::{Publication, Way};
 use super::receive::Frames;
-use super::session::Session;
+use super::seat::Seat;
+use super::session::Effect;
 use crate::media::{Frame, FrameTooLarge};
-use crate::wire::{ClientMessage, CloseReason, ParticipantId, TrackId, TrackInfo};
+use crate::wire::{ClientMessage, CloseReason, ParticipantId, RefuseReason, TrackId, TrackInfo};
 
 /// How long a frame may wait for room in the send buffer: later than this nobody wants it.
 const SEND_DEADLINE: Duration = Duration::from_millis(200);
@@ -18,14 +19,11 @@ const SEND_DEADLINE: Duration = Duration::from_millis(200);
 /// How long the last frames of a track may take to reach the relay before the track is taken back.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// A track of one's own.
+/// A track of one's own. It outlives the connection: what is sent while there is none is left out and counted.
 #[derive(Debug)]
 pub struct LocalTrack {
-    session: Arc<Session>,
-    track: TrackId,
-    info: TrackInfo,
-    keyframe_wanted: Arc<Notify>,
-    datagrams_dropped: AtomicU64,
+    seat: Arc<Seat>,
+    publication: Arc<Publication>,
 }
 
 /// Why a frame was not sent.
@@ -34,7 +32,15 @@ pub enum SendFrameError {
     /// It is empty or too large to be described.
     #[error(transparent)]
     Size(#[from] FrameTooLarge),
-    /// The session has ended.
+    /// The relay did not take the track again after the connection broke.
+    #[error("the relay refused the track: {message}")]
+    Refused {
+        /// Why, for programs.
+        reason: RefuseReason,
+        /// Why, for people.
+        message: String,
+    },
+    /// The room was left, or is lost for good.
     #[error("the session has ended ({label}): {message}", label = .reason.label())]
     Closed {
         /// Why, for programs.
@@ -44,87 +50,122 @@ pub enum SendFrameError {
     },
 }
 
+impl From<Ending> for SendFrameError {
+    fn from(Ending { reason, message }: Ending) -> Self {
+        Self::Closed { reason, message }
+    }
+}
+
 impl LocalTrack {
-    pub(super) fn new(session: Arc<Session>, track: TrackId, info: TrackInfo) -> Self {
-        let keyframe_wanted = Arc::new(Notify::new());
-        session.state().keyframe_wanted.insert(track, Arc::downgrade(&keyframe_wanted));
-        Self { session, track, info, keyframe_wanted, datagrams_dropped: AtomicU64::new(0) }
+    pub(super) fn new(seat: Arc<Seat>, publication: Arc<Publication>) -> Self {
+        seat.state().publications.add(&publication);
+        Self { seat, publication }
     }
 
-    /// The id that the relay gave.
+    pub(super) fn publication(&self) -> &Arc<Publication> {
+        &self.publication
+    }
+
+    /// The id that the relay gave last. It changes when the connection broke for so long that the seat was lost.
     pub fn track(&self) -> TrackId {
-        self.track
+        self.publication.track()
     }
 
     /// What the track carries.
     pub fn info(&self) -> &TrackInfo {
-        &self.info
+        &self.publication.info
     }
 
     /// Sends a frame as datagrams of equal size. Waits while the send buffer is full, at most 200 ms: what it has not taken by
-    /// then is left out and counted in [`LocalTrack::datagrams_dropped`].
+    /// then is left out and counted in [`LocalTrack::datagrams_dropped`]. So is everything while there is no connection.
     ///
     /// Frames are numbered by the caller, from 0 on in each spatial layer; see [`Frame`].
     ///
     /// # Errors
-    /// [`SendFrameError`] if the frame cannot be sent at all, or the session has ended.
+    /// [`SendFrameError`] if the frame cannot be sent at all, or the room has ended.
     pub async fn send_frame(&self, frame: Frame) -> Result<(), SendFrameError> {
-        let closed =
-            |ending: super::event::Ending| SendFrameError::Closed { reason: ending.reason, message: ending.message };
-        self.session.check_open().map_err(closed)?;
+        self.seat.check_open()?;
+        let (session, track) = match self.publication.way() {
+            Way::Open(session, track) => (Some(session), track),
+            Way::Away(track) => (None, track),
+            Way::Refused(reason, message) => return Err(SendFrameError::Refused { reason, message }),
+        };
         let deadline = Instant::now() + SEND_DEADLINE;
-        let mut datagrams = frame.datagrams(self.track)?;
-        while let Some(datagram) = datagrams.next() {
-            match timeout_at(deadline, self.session.link.send_datagram(datagram.bytes)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => return Err(closed(self.session.ending())),
-                Err(_) => {
-                    let left_out = 1 + datagrams.count() as u64;
-                    self.datagrams_dropped.fetch_add(left_out, Ordering::Relaxed);
-                    return Ok(());
+        let mut datagrams = frame.datagrams(track)?;
+        let mut left_out = 0;
+        if let Some(session) = session {
+            for datagram in datagrams.by_ref() {
+                let sent = timeout_at(deadline, session.link.send_datagram(datagram.bytes)).await;
+                if !matches!(sent, Ok(Ok(()))) {
+                    left_out += 1;
+                    break;
                 }
             }
         }
+        left_out += datagrams.count() as u64;
+        self.publication.datagrams_dropped.fetch_add(left_out, Ordering::Relaxed);
         Ok(())
     }
 
-    /// How many datagrams were left out because the path did not take them in time.
+    /// How many datagrams were left out because the path did not take them in time, or because there was none.
     pub fn datagrams_dropped(&self) -> u64 {
-        self.datagrams_dropped.load(Ordering::Relaxed)
+        self.publication.datagrams_dropped.load(Ordering::Relaxed)
     }
 
-    /// Resolves when a subscriber cannot go on without a keyframe; requests that come together are one. `None` when the
-    /// session has ended.
+    /// Resolves when a subscriber cannot go on without a keyframe; requests that come together are one. Also after the
+    /// connection broke, because frames are missing then. `None` when the room has ended.
     pub async fn next_keyframe_request(&self) -> Option<()> {
-        self.session.check_open().ok()?;
-        self.keyframe_wanted.notified().await;
-        self.session.check_open().ok()
+        self.seat.check_open().ok()?;
+        self.publication.keyframe_wanted.notified().await;
+        self.seat.check_open().ok()
     }
 
-    /// Tells the others whether the track is silent or dark at the moment.
+    /// Tells the others whether the track is silent or dark at the moment. Without a connection, they are told when there is
+    /// one again.
     ///
     /// # Errors
-    /// [`RequestError`] if the relay refused it or the session ended.
+    /// [`RequestError`] if the relay refused it or the room ended.
     pub async fn set_muted(&self, muted: bool) -> Result<(), RequestError> {
-        let track = self.track;
-        self.session.request(|request| ClientMessage::SetMuted { request, track, muted }).await.map(drop)
+        self.seat.check_open()?;
+        self.publication.want_muted(muted);
+        let Way::Open(session, track) = self.publication.way() else {
+            return Ok(());
+        };
+        let told = session.request(Effect::None, |request| ClientMessage::SetMuted { request, track, muted }).await;
+        match told {
+            Ok(_) => self.publication.mute_confirmed(),
+            Err(RequestError::Interrupted) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     /// Takes the track back, after what was sent has reached the relay.
     ///
     /// # Errors
-    /// [`RequestError`] if the relay refused it or the session ended.
+    /// [`RequestError`] if the relay refused it or the room ended.
     pub async fn unpublish(self) -> Result<(), RequestError> {
-        // Datagrams keep their order on an ordinary path: what was sent before has arrived when the echo comes back.
-        let _ = timeout(FLUSH_TIMEOUT, self.session.echo()).await;
-        let track = self.track;
-        self.session.request(|request| ClientMessage::Unpublish { request, track }).await.map(drop)
+        self.seat.check_open()?;
+        let way = self.publication.way();
+        if let Way::Open(session, _) = &way {
+            // Datagrams keep their order on an ordinary path: what was sent before has arrived when the echo comes back.
+            let _ = timeout(FLUSH_TIMEOUT, session.echo()).await;
+        }
+        // What the relay still has when the connection breaks now is taken back by the next session.
+        self.seat.state().publications.remove(&self.publication);
+        let Way::Open(session, track) = way else {
+            return Ok(());
+        };
+        match session.request(Effect::None, |request| ClientMessage::Unpublish { request, track }).await {
+            Ok(_) | Err(RequestError::Interrupted) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 }
 
 impl Drop for LocalTrack {
     fn drop(&mut self) {
-        self.session.state().keyframe_wanted.remove(&self.track);
+        self.seat.state().publications.remove(&self.publication);
     }
 }
 
@@ -140,19 +181,20 @@ pub struct RemoteTrack {
     pub track: TrackId,
     /// What it carries.
     pub info: TrackInfo,
-    session: Weak<Session>,
+    seat: Weak<Seat>,
     frames: Arc<Frames>,
 }
 
 impl RemoteTrack {
-    pub(super) fn open(session: &Arc<Session>, participant: ParticipantId, track: TrackId, info: TrackInfo) -> Self {
-        let frames = session.receive_state().open(session.now(), track, info.is_video());
-        session.note_receive_changed();
-        Self { participant, track, info, session: Arc::downgrade(session), frames }
+    pub(super) fn open(seat: &Arc<Seat>, participant: ParticipantId, track: TrackId, info: TrackInfo) -> Self {
+        let frames = seat.receive_state().open(seat.now(), track, info.is_video());
+        seat.note_receive_changed();
+        Self { participant, track, info, seat: Arc::downgrade(seat), frames }
     }
 
     /// The next whole frame that can be decoded after those before it. `None` when the track was unpublished or
-    /// unsubscribed, or the session has ended. After it was unpublished, the track goes on until nothing came for 300 ms.
+    /// unsubscribed, or the room has ended. After it was unpublished, the track goes on until nothing came for 300 ms. When the
+    /// connection breaks, the track goes on with the next one if it is still there.
     pub async fn next_frame(&self) -> Option<Frame> {
         self.frames.pop().await
     }
@@ -165,8 +207,8 @@ impl RemoteTrack {
 
 impl Drop for RemoteTrack {
     fn drop(&mut self) {
-        if let Some(session) = self.session.upgrade() {
-            session.receive_state().close(self.track, &self.frames);
+        if let Some(seat) = self.seat.upgrade() {
+            seat.receive_state().close(self.track, &self.frames);
         }
     }
 }

@@ -1,4 +1,5 @@
 use std::net::TcpListener;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,12 +43,6 @@ pub(super) async fn serve(part: Part, endpoint: quinn::Endpoint, tls: TcpListene
     let Part { shard, mut outcomes, udp_drops, certificates, port, mut stopping } = part;
     let shard = Shard::new(shard);
     let keys = tokio::task::spawn_local(shard.keys.clone().watch());
-    let told = shard.clone();
-    let history = tokio::task::spawn_local(async move {
-        while let Some(outcome) = outcomes.recv().await {
-            told.note_outcome(outcome);
-        }
-    });
     let (arrivals, mut arrived) = mpsc::channel(ARRIVALS_MAX);
     let site = http::Site::new(shard.metrics.clone(), shard.gate.clone(), certificates.clone(), port, arrivals);
     let mut http = JoinSet::new();
@@ -65,6 +60,7 @@ pub(super) async fn serve(part: Part, endpoint: quinn::Endpoint, tls: TcpListene
             Some(arrival) = arrived.recv() => {
                 sessions.spawn_local(serve_websocket(shard.clone(), arrival));
             }
+            Some(outcome) = outcomes.recv() => note_outcome(&shard, outcome),
             Some(ended) = sessions.join_next(), if !sessions.is_empty() => note_panic(&shard, ended),
             _ = check.tick() => {
                 if let Err(error) = certificates.renew_if_due() {
@@ -81,7 +77,17 @@ pub(super) async fn serve(part: Part, endpoint: quinn::Endpoint, tls: TcpListene
         }
     }
     shard.stop();
-    let goodbye = async { while sessions.join_next().await.is_some() {} };
+    let goodbye = async {
+        loop {
+            tokio::select! {
+                Some(outcome) = outcomes.recv() => note_outcome(&shard, outcome),
+                ended = sessions.join_next() => match ended {
+                    Some(ended) => note_panic(&shard, ended),
+                    None => break,
+                },
+            }
+        }
+    };
     if timeout(STOP_TIMEOUT, goodbye).await.is_err() {
         warn!("some sessions did not end in time");
     }
@@ -90,8 +96,15 @@ pub(super) async fn serve(part: Part, endpoint: quinn::Endpoint, tls: TcpListene
     let _ = timeout(Duration::from_millis(500), endpoint.wait_idle()).await;
     shard.note_stopped();
     shard.history.stop().await;
-    history.abort();
     keys.abort();
+}
+
+/// A hosting program's callback that panics ends neither the other rooms' chat nor the relay.
+fn note_outcome(shard: &Rc<Shard>, outcome: Outcome) {
+    if catch_unwind(AssertUnwindSafe(|| shard.note_outcome(outcome))).is_err() {
+        error!("a room failed over its chat");
+        shard.metrics.session_closed(CloseReason::Internal);
+    }
 }
 
 fn note_panic(shard: &Shard, ended: Result<(), tokio::task::JoinError>) {

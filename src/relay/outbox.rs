@@ -85,7 +85,9 @@ impl<T> Outbox<T> {
 
     /// Waits until the last item has been taken out.
     pub async fn drained(&self) {
-        self.emptied.notified().await;
+        while !self.queue.borrow().items.is_empty() {
+            self.emptied.notified().await;
+        }
     }
 
     /// Waits for something to send. `false`: nothing will come any more.
@@ -115,6 +117,23 @@ mod tests {
         assert_eq!([outbox.push('a', 6), outbox.push('b', 5), outbox.push('c', 4)], [Ok(()), Err(Full), Ok(())]);
         assert_eq!(outbox.take(), Some('a'));
         assert_eq!([outbox.push('d', 1), outbox.push('e', 1), outbox.push('f', 1)], [Ok(()), Ok(()), Err(Full)]);
+    }
+
+    #[tokio::test]
+    async fn what_was_empty_before_is_not_drained_now() {
+        let outbox = Outbox::new(10, 10);
+        assert_eq!(outbox.push('a', 1), Ok(()));
+        assert_eq!(outbox.take(), Some('a'));
+        assert_eq!(outbox.push('b', 1), Ok(()));
+        let drained = async {
+            outbox.drained().await;
+            outbox.take()
+        };
+        let take = async {
+            tokio::task::yield_now().await;
+            outbox.take()
+        };
+        assert_eq!(tokio::join!(drained, take), (None, Some('b')));
     }
 
     #[test]

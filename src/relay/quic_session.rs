@@ -18,9 +18,6 @@ use crate::limits::{BURST_DATAGRAMS_MAX, CLOSE_TIMEOUT, HANDSHAKE_TIMEOUT};
 use crate::transport::{MessageReader, QuicSession, SendStream, StreamError, Streams};
 use crate::wire::{ClientChat, ClientMessage, CloseReason, ServerMessage, StreamKind, decode, delimit, encode};
 
-/// How an HTTP/3 connection ends that has nothing to complain about (RFC 9114, section 8.1).
-const H3_NO_ERROR: u64 = 0x100;
-
 /// How many pieces of an outbox leave in one call.
 const WRITE_PIECES_MAX: usize = 64;
 
@@ -276,11 +273,9 @@ async fn read_datagrams(session: &QuicSession, seat: &Seat) -> CloseReason {
 /// Why a connection ended, as far as it says.
 fn ended(error: &ConnectionError) -> CloseReason {
     match error {
-        ConnectionError::ApplicationClosed(close) if [0, H3_NO_ERROR].contains(&close.error_code.into_inner()) => {
-            CloseReason::Left
-        }
-        // wtransport closes the connection when the other side has closed the session, as a page does that is left.
-        ConnectionError::LocallyClosed => CloseReason::Left,
+        ConnectionError::ApplicationClosed(close) if close.error_code.into_inner() == 0 => CloseReason::Left,
+        // A page that is reloaded closes its WebTransport session without a word. It may come back; one that does not want to
+        // says `Leave`.
         ConnectionError::TimedOut => CloseReason::IdleTimeout,
         _ => CloseReason::ConnectionLost,
     }

@@ -2,11 +2,12 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use bytes::Bytes;
+use tokio::time::sleep;
 
 use super::callbacks::Said;
 use super::outlet::{Ending, Outlet};
 use super::shard::{Shard, SharedRoom};
-use crate::limits::Limits;
+use crate::limits::{HISTORY_RETRY_INTERVAL, Limits};
 use crate::media::{Publisher, Slot};
 use crate::room::{Input, SessionKey};
 use crate::wire::{ChatMessage, ClientChat, ClientMessage, CloseReason, ParticipantId};
@@ -66,8 +67,7 @@ impl Seat {
         self.room.borrow().forward(&self.shard, &mut self.publisher.borrow_mut(), burst);
     }
 
-    /// Sends history, page by page, as fast as the other side takes it. Ends with the session, or if the history cannot be
-    /// read.
+    /// Sends history, page by page, as fast as the other side takes it. Ends with the session.
     pub async fn feed_history(&self) -> CloseReason {
         let bytes_max = replay_page_bytes(&self.shard.limits);
         loop {
@@ -85,7 +85,9 @@ impl Seat {
             let history = &self.shard.history;
             let page = history.page(name, self.participant, replay.after, replay.through, bytes_max).await;
             let Ok(page) = page else {
-                return CloseReason::HistoryUnavailable;
+                // The meeting goes on meanwhile.
+                sleep(HISTORY_RETRY_INTERVAL).await;
+                continue;
             };
             if !self.is_held() {
                 std::future::pending::<()>().await;

@@ -186,7 +186,10 @@ impl Shard {
             };
             over.notified().await;
         }
-        if self.rooms.borrow().len() + self.opening.borrow().len() >= self.limits.rooms as usize {
+        if self.is_full() {
+            self.close_unattended();
+        }
+        if self.is_full() {
             return Err(CloseReason::RoomsFull);
         }
         if self.callbacks.open(|| Opened { room: name.clone(), subject: Subject::Room }) == Verdict::Refuse {
@@ -198,6 +201,19 @@ impl Shard {
         self.rooms.borrow_mut().insert(name.clone(), room.clone());
         self.metrics.rooms.inc();
         Ok(room)
+    }
+
+    fn is_full(&self) -> bool {
+        self.rooms.borrow().len() + self.opening.borrow().len() >= self.limits.rooms as usize
+    }
+
+    /// Gives up the rooms in which nobody can be reached: they make place for one in which someone is.
+    fn close_unattended(self: &Rc<Self>) {
+        let is_unattended = |room: &&SharedRoom| !room.borrow().room().is_attended();
+        let unattended: Vec<_> = self.rooms.borrow().values().filter(is_unattended).cloned().collect();
+        for room in unattended {
+            self.handle(&room, Input::PlaceWanted);
+        }
     }
 
     /// A room as the history knows it.

@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use axum::extract::ws::{CloseFrame, Message, WebSocket};
+use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use bytes::Bytes;
 use futures_util::future::{maybe_done, pending};
 use futures_util::stream::{SplitSink, SplitStream, StreamExt};
@@ -125,10 +125,20 @@ async fn next_binary(stream: &mut SplitStream<WebSocket>, pings: &mut PingBudget
             Some(Ok(Message::Binary(bytes))) => return Ok(bytes),
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => pings.take()?,
             Some(Ok(Message::Text(_))) => return Err(CloseReason::UnexpectedMessage),
-            Some(Ok(Message::Close(_))) => return Err(CloseReason::Left),
+            Some(Ok(Message::Close(frame))) => return Err(closed(frame.as_ref())),
             Some(Err(error)) => return Err(failure(&error)),
             None => return Err(CloseReason::ConnectionLost),
         }
+    }
+}
+
+/// Why a client closed its WebSocket. A browser says 1001 for a page that is reloaded (RFC 6455, section 7.4.1): it may come
+/// back.
+fn closed(frame: Option<&CloseFrame>) -> CloseReason {
+    match frame.map(|frame| frame.code) {
+        None | Some(close_code::NORMAL) => CloseReason::Left,
+        Some(code) if code == CloseReason::Left.websocket_code() => CloseReason::Left,
+        Some(_) => CloseReason::ConnectionLost,
     }
 }
 

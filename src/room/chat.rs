@@ -123,7 +123,9 @@ impl Room {
         if body.len() > limits.chat_bytes as usize {
             return Err(RefuseReason::ChatTooLong);
         }
-        if to.is_some_and(|to| !self.participants.contains_key(&to)) {
+        // A hidden participant is not there, for all that others can tell.
+        let is_seen = |to| self.participants.get(&to).is_some_and(|participant| !participant.grant.hidden);
+        if to.is_some_and(|to| !is_seen(to)) {
             return Err(RefuseReason::ParticipantUnknown);
         }
         if self.chat.pending.len() >= CHAT_PENDING_MAX {

@@ -63,6 +63,8 @@ pub enum Input {
     },
     /// [`Room::next_timeout`](super::Room::next_timeout) has come.
     Timeout,
+    /// The relay has no place for another room: seats that nobody is in are given up.
+    PlaceWanted,
 }
 
 /// A request for a seat: its names were checked, its token was verified, its ticket was opened.

@@ -91,9 +91,14 @@ impl Room {
         out.push(Output::tell(from, ServerMessage::Done { request }));
         self.notes.locked = false;
         out.push(Output::Note(self.notes.clone()));
+        let reason = CloseReason::MeetingEnded;
+        // All sessions first: each is told why it ends, and not of everyone else's end.
         let everyone: Vec<_> = self.participants.keys().copied().collect();
+        for participant in &everyone {
+            self.detach(*participant, reason, out);
+        }
         for participant in everyone {
-            self.send_away(participant, CloseReason::MeetingEnded, out);
+            self.leave(participant, reason, out);
         }
         Ok(())
     }

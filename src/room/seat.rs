@@ -38,6 +38,11 @@ impl Room {
         if let Some(other) = self.same_identity(&request) {
             self.send_away(other, CloseReason::Replaced, out);
         }
+        if self.is_full()
+            && let Some(away) = self.longest_away()
+        {
+            self.leave(away, CloseReason::ConnectionLost, out);
+        }
         self.seat(now, session, id, request, out);
         self.note_ids(out);
     }
@@ -51,14 +56,22 @@ impl Room {
         if let Entrance::Resume(_) = entrance {
             return Ok(entrance);
         }
-        if self.notes.locked && entrance == Entrance::New && !request.grant.admin {
+        let passes_lock = match entrance {
+            Entrance::Resume(_) => true,
+            Entrance::Return(id) => self.returning.may_pass_lock(now, id),
+            Entrance::New => false,
+        };
+        if self.notes.locked && !passes_lock && !request.grant.admin {
             return Err(CloseReason::RoomLocked);
         }
         let same = self.same_identity(request).and_then(|other| self.participants.get(&other));
         if same.is_some_and(|other| other.is_here() && self.limits.same_identity == SameIdentity::Refuse) {
             return Err(CloseReason::IdentityInUse);
         }
-        if same.is_none() && self.participants.len() >= self.limits.participants_per_room as usize {
+        if same.is_none() && self.is_full() && self.longest_away().is_none() {
+            return Err(CloseReason::RoomFull);
+        }
+        if self.ids.participants == u32::MAX && entrance == Entrance::New {
             return Err(CloseReason::RoomFull);
         }
         Ok(entrance)
@@ -66,6 +79,19 @@ impl Room {
 
     fn is_hidden(&self, id: ParticipantId) -> bool {
         self.participants.get(&id).is_some_and(|participant| participant.grant.hidden)
+    }
+
+    fn is_full(&self) -> bool {
+        self.participants.len() >= self.limits.participants_per_room as usize
+    }
+
+    /// Whose seat a newcomer gets in a full room: without that, one could fill it by coming and going.
+    fn longest_away(&self) -> Option<ParticipantId> {
+        let away = self.participants.iter().filter_map(|(id, participant)| match participant.presence {
+            Presence::Here(_) => None,
+            Presence::Away { until } => Some((until, *id)),
+        });
+        away.min().map(|(_, id)| id)
     }
 
     /// What the ticket of a request is good for. An id is given once in an epoch, so whoever was given it may have it again.
@@ -105,6 +131,7 @@ impl Room {
             out.push(Output::Tell { to: Audience::EveryoneBut(id), message });
         }
         self.participants.insert(id, newcomer);
+        self.returning.note_entry(id);
         if auto_subscribe {
             self.subscribe_to_all(now, id, out);
         }
@@ -120,11 +147,7 @@ impl Room {
         request: JoinRequest,
         out: &mut Vec<Output>,
     ) {
-        if self.participants.get(&id).is_some_and(Participant::is_here) {
-            out.push(Output::Close { participant: id, reason: CloseReason::Replaced });
-            self.release(id, out);
-            out.push(Output::Away { participant: id });
-        }
+        self.detach(id, CloseReason::Replaced, out);
         let Some(mut participant) = self.participants.remove(&id) else {
             return;
         };
@@ -200,6 +223,17 @@ impl Room {
         out.push(Output::Away { participant: id });
     }
 
+    /// Ends a participant's session, if it has one; the seat is as if the session had broken.
+    pub(super) fn detach(&mut self, id: ParticipantId, reason: CloseReason, out: &mut Vec<Output>) {
+        let Some(participant) = self.participants.get_mut(&id).filter(|participant| participant.is_here()) else {
+            return;
+        };
+        participant.presence = Presence::Away { until: Duration::ZERO };
+        out.push(Output::Close { participant: id, reason });
+        self.release(id, out);
+        out.push(Output::Away { participant: id });
+    }
+
     /// Stops what flows to and from a participant whose session is gone.
     fn release(&mut self, id: ParticipantId, out: &mut Vec<Output>) {
         for (track, published) in &self.tracks {
@@ -269,6 +303,9 @@ impl Room {
             return;
         };
         let is_here = gone.is_here();
+        if !is_here && reason == CloseReason::ConnectionLost {
+            self.returning.note_lapse(id);
+        }
         let own = self.tracks.extract_if(.., |_, track| track.publisher == id);
         out.extend(own.filter(|_| is_here).map(|(track, _)| Output::RouteClosed { track }));
         for (track, subscribed) in &mut self.tracks {
@@ -280,6 +317,13 @@ impl Room {
         if !gone.grant.hidden {
             let message = ServerMessage::ParticipantLeft { participant: id, reason };
             out.push(Output::Tell { to: Audience::Everyone, message });
+        }
+    }
+
+    /// Gives up every seat that nobody is in: others need the place.
+    pub(super) fn give_up_empty_seats(&mut self, out: &mut Vec<Output>) {
+        while let Some(away) = self.longest_away() {
+            self.leave(away, CloseReason::ConnectionLost, out);
         }
     }
 

@@ -95,7 +95,7 @@ impl Room {
         if own >= self.limits.tracks_per_participant as usize {
             return Err(RefuseReason::TracksFull);
         }
-        self.ids.tracks += 1;
+        self.ids.tracks = self.ids.tracks.checked_add(1).ok_or(RefuseReason::TracksFull)?;
         let id = TrackId(self.ids.tracks);
         let takes = |other: ParticipantId, participant: &Participant| other != from && participant.auto_subscribe;
         let subscribers = self.participants.iter().filter(|(other, participant)| takes(**other, participant));

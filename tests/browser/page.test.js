@@ -1,26 +1,19 @@
 // The page in a real browser against a real relay.
 import assert from 'node:assert/strict';
-import { mkdir } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { after, before, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
+import * as meeting from './meeting.js';
+import { PHONE, bubbles, complaints, say, sees, shoot } from './meeting.js';
 import { startBrowser, startRelay } from './relay.js';
 
 /** @typedef {import('playwright-core').Page} Page */
-
-const OUTPUT = fileURLToPath(new URL('../output/', import.meta.url));
-const PHONE = { width: 390, height: 844 };
-const DESKTOP = { width: 1180, height: 760 };
 
 /** @type {import('playwright-core').Browser} */
 let browser;
 /** @type {import('./relay.js').Relay} */
 let relay;
-/** What pages complained about. @type {string[]} */
-const complaints = [];
 
 before(async () => {
-  await mkdir(OUTPUT, { recursive: true });
   [browser, relay] = await Promise.all([startBrowser(), startRelay()]);
 });
 
@@ -30,36 +23,11 @@ after(async () => {
   assert.deepEqual(complaints, [], 'no console errors, no policy violations, no uncaught errors');
 });
 
-/** @param {string} url @param {import('playwright-core').BrowserContextOptions} [options] */
-async function open(url, options) {
-  const page = await (await browser.newContext({ viewport: DESKTOP, ...options })).newPage();
-  page.setDefaultTimeout(10_000);
-  page.on('pageerror', (error) => complaints.push(String(error)));
-  page.on('console', (message) => { if (message.type() === 'error') complaints.push(message.text()); });
-  await page.goto(url);
-  return page;
-}
+/** @param {string} url @param {meeting.ContextOptions} [options] */
+const open = (url, options) => meeting.open(browser, url, options);
 
-/** @param {string} room @param {string} name @param {import('playwright-core').BrowserContextOptions & { query?: string, at?: string }} [options] */
-async function join(room, name, { query = '', at = relay.url, ...options } = {}) {
-  const page = await open(new URL(`/r/${room}${query}`, at).href, options);
-  await page.locator('#name').fill(name);
-  await page.locator('#join').click();
-  await page.locator('#badge[data-state="connected"]').waitFor();
-  return page;
-}
-
-/** @param {Page} page @param {string} text */
-async function say(page, text) {
-  await page.locator('#text').fill(text);
-  await page.locator('#send').click();
-}
-
-/** @param {Page} page @param {string} text */
-const sees = (page, text) => page.locator('#messages .message:not(.pending):not(.failed) .bubble').getByText(text, { exact: true }).waitFor();
-
-/** @param {Page} page */
-const bubbles = (page) => page.locator('#messages .bubble').allTextContents();
+/** @param {string} room @param {string} name @param {Partial<Parameters<typeof meeting.join>[3]>} [options] */
+const join = (room, name, options) => meeting.join(browser, room, name, { at: relay.url, ...options });
 
 /** The code that every tutorial has. @param {Page} page @param {string} url */
 async function openPlain(page, url) {
@@ -102,9 +70,6 @@ async function plainClientsAndAMeeting(url, socketUrl) {
   await Promise.all([...pages, meeting].map((page) => page.context().close()));
 }
 
-/** @param {Page} page @param {string} name */
-const shoot = (page, name) => page.screenshot({ path: `${OUTPUT}${name}.png`, animations: 'disabled' });
-
 test('two tabs chat over WebTransport, a third over WebSocket', { timeout: 60_000 }, async () => {
   const names = ['Ana', 'Bo', 'Carmen'];
   const pages = [await join('standup', 'Ana'), await join('standup', 'Bo'), await join('standup', 'Carmen', { query: '?transport=websocket' })];
@@ -128,7 +93,7 @@ test('the tutorial code takes part in the chat, unmodified', { timeout: 60_000 }
 
 test('the tutorial code takes part on ws://localhost:8000', { timeout: 60_000 }, async (t) => {
   if (!(await isFree(8000))) return t.skip('port 8000 is taken');
-  const usual = await startRelay(['--listen', '[::]:0']);
+  const usual = await startRelay([], ['--listen', '[::]:0']);
   try {
     await plainClientsAndAMeeting(usual.url, 'ws://localhost:8000');
   } finally {
@@ -159,19 +124,34 @@ test('a message to one participant reaches that one alone', { timeout: 60_000 },
   await Promise.all([ana, bo, carmen].map((page) => page.context().close()));
 });
 
-test('a page says why the relay is gone', { timeout: 60_000 }, async () => {
+test('a page says why the relay is gone, and tries again', { timeout: 60_000 }, async () => {
   const brief = await startRelay();
-  const pages = [await join('brief', 'Ana', { at: brief.url }), await join('brief', 'Bo', { at: brief.url, query: '?transport=websocket' })];
+  const pages = [
+    await join('brief', 'Ana', { at: brief.url, loses: true }),
+    await join('brief', 'Bo', { at: brief.url, loses: true, query: '?transport=websocket' }),
+  ];
   await brief.stop();
-  for (const page of pages) {
-    await page.locator('#status[data-code="shutting_down"]').waitFor();
-    await page.locator('#again').waitFor();
-  }
-  await shoot(pages[0], 'closed');
-  await Promise.all(pages.map((page) => page.context().close()));
+  for (const page of pages) await page.locator('#status[data-kind="working"][data-reason="shutting_down"]').waitFor();
+  await say(pages[0], 'Is anyone still here?');
+  await pages[0].locator('.message.pending', { hasText: 'Waiting for the connection' }).waitFor();
+  await shoot(pages[0], 'reconnecting');
+  await meeting.closeAll(...pages);
 });
 
-for (const [look, options] of /** @type {[string, import('playwright-core').BrowserContextOptions][]} */ ([
+test('who leaves is gone for the others at once, and can join again', { timeout: 60_000 }, async () => {
+  const [ana, bo] = [await join('leave', 'Ana'), await join('leave', 'Bo', { query: '?transport=websocket' })];
+  for (const [one, other, name] of /** @type {[Page, Page, string][]} */ ([[ana, bo, 'Ana'], [bo, ana, 'Bo']])) {
+    await meeting.seesPerson(other, name);
+    await one.locator('#leave').click();
+    await meeting.ended(one, 'left');
+    await other.locator('#roster .who').getByText(name, { exact: true }).waitFor({ state: 'detached' });
+    await one.locator('#again').click();
+    await meeting.seesPerson(other, name);
+  }
+  await meeting.closeAll(ana, bo);
+});
+
+for (const [look, options] of /** @type {[string, meeting.ContextOptions][]} */ ([
   ['desktop-light', {}],
   ['desktop-dark', { colorScheme: 'dark' }],
   ['phone-light', { viewport: PHONE }],

@@ -10,35 +10,64 @@ import { chromium } from 'playwright-core';
 
 const STOP_MS = 5000;
 const START_MS = 10_000;
+const ANY_PORTS = ['--listen', '[::]:0', '--http', '127.0.0.1:0'];
 
-/** @typedef {{ url: string, stop(): Promise<void> }} Relay */
+/**
+ * @typedef {object} Relay
+ * @property {string} url of its page
+ * @property {number} port of QUIC and TLS
+ * @property {() => Promise<void>} stop
+ * @property {() => Promise<void>} kill as a crash ends it
+ * @property {() => Promise<void>} startAgain on the same ports, with what it kept
+ */
 
-/** @param {string[]} [options] @returns {Promise<Relay>} */
-export async function startRelay(options = ['--listen', '[::]:0', '--http', '127.0.0.1:0']) {
+/** @param {string[]} [options] beyond the ports @param {string[]} [ports] @returns {Promise<Relay>} */
+export async function startRelay(options = [], ports = ANY_PORTS) {
+  const directory = await mkdtemp(join(tmpdir(), 'tertulia-'));
+  const places = ['--certificate-dir', directory, '--data-dir', directory];
+  let running = await start([...options, ...places, ...ports]);
+  const { url } = running;
+  const { webtransport: port } = await (await fetch(new URL('/relay.json', url))).json();
+  const same = ['--listen', `[::]:${port}`, '--http', `127.0.0.1:${new URL(url).port}`];
+  return {
+    url,
+    port,
+    async stop() {
+      const code = await end(running, 'SIGTERM');
+      await rm(directory, { recursive: true, force: true });
+      assert.equal(code, 0, 'the relay stops with 0 on SIGTERM');
+    },
+    kill: async () => void (await end(running, 'SIGKILL')),
+    startAgain: async () => void (running = await start([...options, ...places, ...same])),
+  };
+}
+
+/** @param {string[]} options */
+async function start(options) {
   const binary = process.env.TERTULIA_BIN;
   assert.ok(binary, 'set TERTULIA_BIN to the relay, such as target/debug/tertulia');
-  const certificates = await mkdtemp(join(tmpdir(), 'tertulia-'));
-  const child = spawn(binary, ['serve', ...options, '--certificate-dir', certificates, '--data-dir', certificates], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn(binary, ['serve', ...options], { stdio: ['ignore', 'pipe', 'inherit'] });
   const exit = once(child, 'exit');
-  const stop = async () => {
-    const started = performance.now();
-    child.kill('SIGTERM');
-    const kill = setTimeout(() => child.kill('SIGKILL'), STOP_MS);
-    const [code] = await exit;
-    clearTimeout(kill);
-    await rm(certificates, { recursive: true, force: true });
-    assert.equal(code, 0, 'the relay stops with 0 on SIGTERM');
-    assert.ok(performance.now() - started < STOP_MS, 'the relay stops within 5 s');
-  };
   const timeout = setTimeout(() => child.kill('SIGKILL'), START_MS);
   for await (const line of createInterface({ input: child.stdout })) {
     const url = /Page:\s+(http:\S+)/.exec(line)?.[1];
     if (!url) continue;
     clearTimeout(timeout);
     child.stdout.resume();
-    return { url, stop };
+    return { child, exit, url };
   }
   throw new Error('the relay ended before it printed the address of its page');
+}
+
+/** @param {Awaited<ReturnType<typeof start>>} running @param {'SIGTERM' | 'SIGKILL'} signal */
+async function end({ child, exit }, signal) {
+  const started = performance.now();
+  child.kill(signal);
+  const kill = setTimeout(() => child.kill('SIGKILL'), STOP_MS);
+  const [code] = await exit;
+  clearTimeout(kill);
+  assert.ok(performance.now() - started < STOP_MS, 'the relay ends within 5 s');
+  return code;
 }
 
 export function startBrowser() {

@@ -8,6 +8,7 @@
 
 pub mod http;
 pub mod https;
+pub mod proxy;
 pub mod quic;
 
 use std::path::{Path, PathBuf};

@@ -29,6 +29,12 @@ export function showComposer(room, send) {
     form.requestSubmit();
   };
   text.oninput = () => typing(text.value !== '');
+  room.on('stateChanged', () => {
+    const mayWrite = room.permissions?.chat !== false;
+    text.disabled = !mayWrite;
+    find('send', HTMLButtonElement).disabled = !mayWrite;
+    text.placeholder = mayWrite ? 'Write a message' : 'You may read here, not write';
+  });
   showTyping(room);
 }
 
@@ -40,7 +46,7 @@ function ownTyping(room) {
   const tell = (/** @type {boolean} */ now) => {
     clearTimeout(pause);
     if (now) pause = setTimeout(() => tell(false), TYPING_MS);
-    if (now !== active && room.state === 'connected') room.chat.setTyping(now);
+    if (now !== active) room.chat.setTyping(now);
     active = now;
   };
   return tell;
@@ -64,8 +70,9 @@ function showTyping(room) {
     writing.set(id, name);
     show();
   });
-  room.on('participantLeft', ({ id }) => stop(id));
-  room.on('closed', () => {
+  room.on('participantDisconnected', ({ participant: { id } }) => stop(id));
+  room.on('stateChanged', (state) => {
+    if (state === 'connected') return;
     writing.clear();
     show();
   });

@@ -13,11 +13,9 @@ const time = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-di
 /** @param {Room} room */
 export function showMessages(room) {
   const log = find('messages', HTMLDivElement);
-  /** @type {Map<string, Draft>} */
+  /** @type {Map<string, { draft: Draft, node: HTMLElement }>} */
   const drafts = new Map();
-  /** @type {Map<string, HTMLElement>} */
-  const draftNodes = new Map();
-  /** @type {Map<number, HTMLElement>} */
+  /** By the ids of their messages. @type {Map<string, HTMLElement>} */
   const nodes = new Map();
   log.replaceChildren(element('p', 'empty', 'Nobody has said anything yet.'));
 
@@ -26,58 +24,66 @@ export function showMessages(room) {
     change();
     if (atEnd || force) log.scrollTop = log.scrollHeight;
   };
+  const firstDraft = () => drafts.values().next().value?.node ?? null;
 
   const confirm = (/** @type {ChatMessage} */ message) => {
-    drafts.delete(message.messageId);
-    draftNodes.get(message.messageId)?.remove();
-    draftNodes.delete(message.messageId);
+    discard(message.messageId);
     const at = room.chat.messages.indexOf(message);
     const node = messageNode(room, message, room.chat.messages[at - 1]);
     const next = room.chat.messages[at + 1];
-    nodes.set(message.sequence, node);
-    keepAtEnd(() => log.insertBefore(node, (next && nodes.get(next.sequence)) ?? draftNodes.values().next().value ?? null));
+    nodes.set(message.messageId, node);
+    keepAtEnd(() => log.insertBefore(node, (next && nodes.get(next.messageId)) ?? firstDraft()));
+    const [oldest] = nodes;
+    if (nodes.size <= room.chat.messages.length) return;
+    oldest[1].remove();
+    nodes.delete(oldest[0]);
+  };
+
+  const draw = (/** @type {Draft} */ draft) => {
+    const waits = room.state === 'connected' ? 'Sending…' : 'Waiting for the connection…';
+    const node = draftNode(draft, waits, () => submit({ ...draft, error: null }), () => discard(draft.messageId));
+    const old = drafts.get(draft.messageId);
+    drafts.set(draft.messageId, { draft, node });
+    keepAtEnd(() => (old ? old.node.replaceWith(node) : log.append(node)), !old);
   };
 
   const submit = (/** @type {Draft} */ draft) => {
-    const redraw = () => {
-      const node = draftNode(draft, () => submit({ ...draft, error: null }), () => discard(draft.messageId));
-      const old = draftNodes.get(draft.messageId);
-      draftNodes.set(draft.messageId, node);
-      keepAtEnd(() => (old ? old.replaceWith(node) : log.append(node)), !old);
-    };
-    drafts.set(draft.messageId, draft);
-    redraw();
+    draw(draft);
     room.chat.send(draft.text, draft).catch((error) => {
-      draft.error = error instanceof TertuliaError ? error.message : 'It was not sent.';
-      if (drafts.has(draft.messageId)) redraw();
+      if (drafts.has(draft.messageId)) draw({ ...draft, error: error instanceof TertuliaError ? error.message : 'It was not sent.' });
     });
   };
 
   const discard = (/** @type {string} */ id) => {
+    drafts.get(id)?.node.remove();
     drafts.delete(id);
-    draftNodes.get(id)?.remove();
-    draftNodes.delete(id);
   };
 
-  for (const message of room.chat.messages) confirm(message);
+  const note = (/** @type {string} */ text) => keepAtEnd(() => log.insertBefore(element('p', 'note', text), firstDraft()));
+
   room.on('chatMessage', confirm);
-  return { send: (/** @type {string} */ text, /** @type {number | null} */ to) => submit({ messageId: newMessageId(), text, to, error: null }) };
+  room.on('stateChanged', () => {
+    for (const { draft } of drafts.values()) draw(draft);
+  });
+  return { send: (/** @type {string} */ text, /** @type {number | null} */ to) => submit({ messageId: newMessageId(), text, to, error: null }), note };
 }
 
 /** @param {Room} room @param {ChatMessage} message @param {ChatMessage | undefined} before */
 function messageNode(room, message, before) {
-  const { fromName, own, sentAt, text, to } = message;
-  const follows = before?.from === message.from && before.to === to && +sentAt - +before.sentAt < GROUP_MS;
+  const { fromName, own, sentAt, text, to, kept } = message;
+  const follows = before?.from === message.from && before.fromName === fromName && before.to === to && +sentAt - +before.sentAt < GROUP_MS;
   const when = element('time', '', time.format(sentAt));
   when.dateTime = sentAt.toISOString();
   const head = element('p', 'head', element('strong', '', own ? 'You' : fromName), when);
   if (to !== null) head.append(own ? ` · only to ${room.remoteParticipants.get(to)?.name ?? 'one participant'}` : ' · only to you');
-  return element('article', `message${own ? ' own' : ''}${follows ? ' follows' : ''}`, avatar(fromName), head, element('p', 'bubble', text));
+  const node = element('article', `message${own ? ' own' : ''}${follows ? ' follows' : ''}`, avatar(fromName), head, element('p', 'bubble', text));
+  if (!kept) node.append(element('p', 'foot', 'Not kept: who comes later will not see it.'));
+  return node;
 }
 
-/** @param {Draft} draft @param {() => void} retry @param {() => void} discard */
-function draftNode({ text, error }, retry, discard) {
-  const head = element('p', 'head', error ? 'Not sent' : 'Sending…');
+/** @param {Draft} draft @param {string} waits @param {() => void} retry @param {() => void} discard */
+function draftNode({ text, error }, waits, retry, discard) {
+  const head = element('p', 'head', error ? 'Not sent' : waits);
   const node = element('article', `message own ${error ? 'failed' : 'pending'}`, head, element('p', 'bubble', text));
   if (!error) return node;
   const again = element('button', '', 'Try again');

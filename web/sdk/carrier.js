@@ -20,7 +20,7 @@ import { TertuliaError } from './error.js';
  * @property {(stream: StreamName, message: Uint8Array) => void} send
  * @property {(datagram: Uint8Array<ArrayBuffer>) => void} sendDatagram zero byte included; dropped when it cannot leave
  * @property {(listener: SessionListener) => void} listen what came before is told first
- * @property {() => void} close
+ * @property {() => void} close ends it as if it broke: the relay keeps the seat for a while, unless `leave` was sent before
  */
 
 /** Keeps what a session hears until someone listens, and tells its end once. */
@@ -62,7 +62,7 @@ export class Inbox {
   }
 }
 
-export const LOST = 'The connection to the relay broke. Check the network and join again.';
+export const LOST = 'The connection to the relay broke. Check the network.';
 
 /**
  * Whether this browser starts with WebSocket: WebKit's WebTransport stalls when its flow-control credit is used up,

@@ -1,144 +1,155 @@
-/** A room's chat: order and acknowledgement as the relay gives them, every message once. */
+/** A room's chat: what is said arrives once and in order, also when the connection breaks in between. */
 import { TertuliaError } from './error.js';
+import { bytesOf, hexOf } from './hex.js';
+import { sentence } from './sentences.js';
+import { Transcript } from './transcript.js';
 import { encodeClientChat } from './wire.js';
 
 /** @typedef {import('./wire/messages.js').ChatPosition} ChatPosition */
 /** @typedef {import('./wire/messages.js').ServerChat} ServerChat */
-
-/**
- * @typedef {object} ChatMessage
- * @property {number} sequence its number in the room
- * @property {string} messageId the sender's own id, hexadecimal
- * @property {Date} sentAt when the relay took it
- * @property {number} from participant id
- * @property {string} fromName what they were called then
- * @property {number | null} to participant id; `null`: everyone
- * @property {string} text
- * @property {boolean} own
- */
+/** @typedef {import('./transcript.js').ChatMessage} ChatMessage */
 /** @typedef {{ sequence: number, sentAt: Date }} Acknowledgement */
 /** @typedef {{ text: string, to: number | null, resolve(value: Acknowledgement): void, reject(error: TertuliaError): void }} Pending */
 
 /**
  * What the chat needs of its room.
  * @typedef {object} ChatRoom
+ * @property {() => boolean} isOpen whether messages are taken: the room is connected, or will be again
  * @property {(bytes: Uint8Array) => void} send throws if the room is not connected
  * @property {() => { id: number, name: string }} self
  * @property {(message: ChatMessage) => void} received
  */
 
-/** Messages kept in the page; the oldest go first. */
-const MESSAGES_MAX = 5000;
+/** Messages without an acknowledgement: as many as a relay takes at once, so that it takes all of them after a break. */
+export const PENDING_MAX = 50;
+
+const NOT_CONNECTED = 'The room is not connected. Join again, then send it again.';
 
 export class Chat {
   #room;
-  /** @type {ChatMessage[]} */
-  #messages = [];
-  /** @type {Map<string, Pending>} */
+  #transcript = new Transcript();
+  /** In the order in which they were said. @type {Map<string, Pending>} */
   #pending = new Map();
-  #seen = new Set();
-  #own = new Set();
   #bytesMax = 16 * 1024;
-  /** @type {ChatPosition} */
-  #position = { epoch: 0, sequence: 0 };
+  /** Whether all that was missed is here, so that what is still pending did not arrive. */
+  #isLive = false;
 
   /** @param {ChatRoom} room */
   constructor(room) {
     this.#room = room;
   }
 
-  /** In the order of their sequence numbers. @returns {readonly ChatMessage[]} */
+  /** In the order of the room. @returns {readonly ChatMessage[]} */
   get messages() {
-    return this.#messages;
+    return this.#transcript.messages;
   }
 
   /** The last message that is here, to ask for what follows it. @returns {ChatPosition} */
   get position() {
-    return this.#position;
+    return this.#transcript.position;
   }
 
   /**
-   * Says something, and resolves when the relay has kept it. Sending the same `messageId` again does no harm.
+   * Says something, and resolves when the relay has kept it. If the connection breaks, it is sent again when it is back.
+   * Sending the same `messageId` again does no harm.
    * @param {string} text
    * @param {{ to?: number | null, messageId?: string }} [options] `to`: a participant's id; left out: everyone
-   * @returns {Promise<Acknowledgement>}
+   * @returns {Promise<Acknowledgement>} rejects with a TertuliaError: `chat_not_kept`, `chat_too_long`, `chat_too_fast`, ...
    */
   send(text, { to = null, messageId = newMessageId() } = {}) {
     const length = new TextEncoder().encode(text).length;
-    if (length === 0) return Promise.reject(new TertuliaError('chat_empty', 'There is nothing to send. Write something first.'));
+    if (length === 0) return refuse('chat_empty', 'There is nothing to send. Write something first.');
     if (length > this.#bytesMax) {
-      return Promise.reject(new TertuliaError('chat_too_long', `The message has ${length} bytes; at most ${this.#bytesMax} are allowed. Send it in parts.`));
+      return refuse('chat_too_long', `The message has ${length} bytes; at most ${this.#bytesMax} are allowed. Send it in parts.`);
     }
+    if (!this.#room.isOpen()) return refuse('not_connected', NOT_CONNECTED);
+    if (this.#pending.has(messageId)) return refuse('chat_pending', 'This message is on its way already. Wait for the answer.');
+    if (this.#pending.size >= PENDING_MAX) return refuse('chat_busy', 'Too many messages wait to be sent. Wait a moment, then send it again.');
     return new Promise((resolve, reject) => {
-      this.#room.send(encodeClientChat({ type: 'send', messageId: bytesOf(messageId), to, body: text }));
-      this.#own.add(messageId);
       this.#pending.set(messageId, { text, to, resolve, reject });
+      if (this.#isLive) this.#transmit(messageId, text, to);
     });
   }
 
-  /** Says whether the participant is writing at the moment. @param {boolean} active */
+  /** Says whether the participant is writing at the moment. Says nothing while the connection is broken. @param {boolean} active */
   setTyping(active) {
-    this.#room.send(encodeClientChat({ type: 'typing', active }));
+    if (this.#isLive) this.#room.send(encodeClientChat({ type: 'typing', active }));
   }
 
-  /** A seat was taken. @param {ChatPosition} position @param {number} bytesMax */
+  /** A session began. @param {ChatPosition} position @param {number} bytesMax */
   joined({ epoch }, bytesMax) {
     this.#bytesMax = bytesMax;
-    if (epoch === this.#position.epoch) return;
-    this.#messages = [];
-    this.#seen.clear();
-    this.#position = { epoch, sequence: 0 };
+    this.#transcript.begin(epoch);
+  }
+
+  /** The session ended; another will follow. */
+  interrupted() {
+    this.#isLive = false;
+  }
+
+  /** The session ended, and no other will follow. @param {string} code */
+  closed(code) {
+    this.#isLive = false;
+    for (const { reject } of this.#pending.values()) {
+      reject(new TertuliaError(code, 'The connection ended before the relay confirmed the message. Join again, then send it again.'));
+    }
+    this.#pending.clear();
   }
 
   /** @param {Extract<ServerChat, { type: 'accepted' }>} accepted */
   accepted({ messageId, sequence, sentAtMs }) {
     const id = hexOf(messageId);
     const pending = this.#pending.get(id);
-    if (!pending) return;
-    const { id: from, name } = this.#room.self();
-    const { text, to } = pending;
-    this.#keep({ sequence, messageId: id, sentAt: new Date(sentAtMs), from, fromName: name, to, text, own: true });
+    if (pending) this.#keepOwn(id, pending, sequence, sentAtMs);
+  }
+
+  /** @param {Extract<ServerChat, { type: 'notKept' }>} notKept */
+  notKept({ messageId, sentAtMs }) {
+    const id = hexOf(messageId);
+    const pending = this.#pending.get(id);
+    if (pending) this.#keepOwn(id, pending, 0, sentAtMs);
   }
 
   /** @param {Extract<ServerChat, { type: 'refused' }>} refused */
   refused({ messageId, reason, message }) {
     const id = hexOf(messageId);
-    this.#pending.get(id)?.reject(new TertuliaError(reason, message));
+    this.#pending.get(id)?.reject(new TertuliaError(reason, sentence(reason, message)));
     this.#pending.delete(id);
   }
 
   /** @param {Extract<ServerChat, { type: 'message' }>} message */
   message({ sequence, messageId, sentAtMs, from, fromName, to, body }) {
-    const id = hexOf(messageId);
-    const own = this.#own.has(id) || from === this.#room.self().id;
-    this.#keep({ sequence, messageId: id, sentAt: new Date(sentAtMs), from, fromName, to, text: body, own });
+    const own = from === this.#room.self().id;
+    this.#keep({ sequence, messageId: hexOf(messageId), sentAt: new Date(sentAtMs), from, fromName, to, text: body, own });
   }
 
-  /** @param {Extract<ServerChat, { type: 'caughtUp' }>} caughtUp */
+  /** What was missed is here. What is still pending did not arrive. @param {Extract<ServerChat, { type: 'caughtUp' }>} caughtUp */
   caughtUp({ position }) {
-    this.#position = { epoch: position.epoch, sequence: Math.max(position.sequence, this.#position.sequence) };
+    this.#transcript.advance(position.sequence);
+    this.#isLive = true;
+    for (const [id, { text, to }] of this.#pending) this.#transmit(id, text, to);
   }
 
-  /** The session ended: what is not acknowledged may or may not have arrived. */
-  closed() {
-    for (const { reject } of this.#pending.values()) {
-      reject(new TertuliaError('connection_lost', 'The connection ended before the relay confirmed the message. Join again, then send it again.'));
-    }
-    this.#pending.clear();
+  /** @param {string} messageId @param {string} text @param {number | null} to */
+  #transmit(messageId, text, to) {
+    this.#room.send(encodeClientChat({ type: 'send', messageId: bytesOf(messageId), to, body: text }));
   }
 
-  /** Keeps a message in its place, once, and takes it as the acknowledgement if it is one's own. @param {ChatMessage} message */
+  /** @param {string} messageId @param {Pending} pending @param {number} sequence @param {number} sentAtMs */
+  #keepOwn(messageId, { text, to }, sequence, sentAtMs) {
+    const { id: from, name: fromName } = this.#room.self();
+    this.#keep({ sequence, messageId, sentAt: new Date(sentAtMs), from, fromName, to, text, own: true });
+  }
+
+  /** Takes a message, and takes it as the acknowledgement if it is one's own. @param {Omit<ChatMessage, 'epoch' | 'kept'>} message */
   #keep(message) {
-    const pending = this.#pending.get(message.messageId);
-    this.#pending.delete(message.messageId);
-    pending?.resolve({ sequence: message.sequence, sentAt: message.sentAt });
-    if (this.#seen.has(message.sequence)) return;
-    this.#seen.add(message.sequence);
-    const after = this.#messages.findLastIndex(({ sequence }) => sequence < message.sequence);
-    this.#messages.splice(after + 1, 0, message);
-    if (this.#messages.length > MESSAGES_MAX) this.#seen.delete(this.#messages.shift()?.sequence);
-    this.#position = { ...this.#position, sequence: Math.max(this.#position.sequence, message.sequence) };
-    this.#room.received(message);
+    const { messageId, sequence, sentAt } = message;
+    const pending = this.#pending.get(messageId);
+    this.#pending.delete(messageId);
+    const taken = this.#transcript.add(message);
+    if (taken) this.#room.received(taken);
+    if (sequence > 0) pending?.resolve({ sequence, sentAt });
+    else pending?.reject(new TertuliaError('chat_not_kept', sentence('chat_not_kept', '')));
   }
 }
 
@@ -147,12 +158,7 @@ export function newMessageId() {
   return hexOf(crypto.getRandomValues(new Uint8Array(16)));
 }
 
-/** @param {Uint8Array} bytes */
-function hexOf(bytes) {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
-}
-
-/** @param {string} hex */
-function bytesOf(hex) {
-  return Uint8Array.from(hex.match(/../g) ?? [], (pair) => parseInt(pair, 16));
+/** @param {string} code @param {string} message @returns {Promise<never>} */
+function refuse(code, message) {
+  return Promise.reject(new TertuliaError(code, message));
 }

@@ -2,9 +2,11 @@
  * From addresses to a seat: WebTransport with a head start, WebSocket where it does not get through.
  *
  * The first carrier that stands is joined on, the other is closed before it says a word, so nobody joins twice. A carrier's
- * handshake proves little about datagrams: over WebTransport the seat counts once a datagram came back.
+ * handshake proves little about datagrams: over WebTransport the seat counts once a datagram came back. Where none does, the
+ * seat moves to WebSocket, and the others notice nothing.
  */
 import { TertuliaError } from './error.js';
+import { sentence } from './sentences.js';
 import { TRACK_ECHO, decodeMedia, decodeServerMessage, encodeClientMessage, encodeDatagram } from './wire.js';
 
 /** @typedef {import('./carrier.js').Carrier} Carrier */
@@ -43,13 +45,33 @@ export async function takeSeat(attempt) {
   const session = await race(skip ? null : webtransport, websocket, signal);
   const seat = await joinOn(session, join, signal);
   if (session.carrier === 'webtransport' && !(await datagramsPass(session, seat))) {
-    leave(session);
-    if (!websocket) throw new TertuliaError('transport_failed', 'Datagrams do not get through over WebTransport. Use WebSocket on this network.');
+    if (!websocket) {
+      leave(session);
+      throw new TertuliaError('transport_failed', 'Datagrams do not get through over WebTransport. Use WebSocket on this network.');
+    }
     blocked?.remember();
-    return joinOn(await race(null, websocket, signal), join, signal);
+    return move(seat, websocket, join, signal);
   }
   if (both && !skip && session.carrier === 'websocket') blocked?.remember();
   return seat;
+}
+
+/**
+ * Brings a seat to WebSocket. What was heard before is told again there.
+ * @param {Seat} seat
+ * @param {Open} websocket
+ * @param {Join} join
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<Seat>}
+ */
+async function move({ session, welcome }, websocket, join, signal) {
+  try {
+    const moved = await joinOn(await race(null, websocket, signal), { ...join, ticket: welcome.ticket }, signal);
+    // Whether it is resumed is for whoever had a seat before, not for a move within one attempt.
+    return { ...moved, welcome: { ...moved.welcome, resumed: welcome.resumed } };
+  } finally {
+    session.close();
+  }
 }
 
 /**
@@ -142,13 +164,13 @@ function joinOn(session, join, signal) {
       message(stream, message) {
         if (answered || stream === 'chat') return void heard.push({ stream, message });
         const first = decodeOrNull(message);
-        if (first?.type === 'closing') return refuse(first.reason, first.message);
+        if (first?.type === 'closing') return refuse(first.reason, sentence(first.reason, first.message));
         if (first?.type !== 'welcome') return refuse('malformed', 'The relay said something unexpected. Reload the page.');
         settle();
         resolve({ session, welcome: first, heard });
       },
       media() {},
-      closed: ({ reason, message }) => refuse(reason, message),
+      closed: ({ reason, message }) => refuse(reason, sentence(reason, message)),
     });
     signal?.addEventListener('abort', cancel);
     if (signal?.aborted) return cancel();

@@ -53,7 +53,7 @@ export class Emitter {
         if (waiting.length > WAITING_MAX) throw new TertuliaError('events_unread', 'Events were not read fast enough. Read them in a loop that does not wait for other work.');
         const event = waiting.shift();
         if (event) yield event;
-        if (event?.type === 'closed') return;
+        if (event?.type === 'disconnected') return;
         if (!event) await new Promise((resolve) => { wake = () => resolve(undefined); });
       }
     } finally {

@@ -1,5 +1,6 @@
 /** What a relay says about itself at `/relay.json`, and where its carriers are. */
 import { TertuliaError } from './error.js';
+import { bytesOf } from './hex.js';
 
 /**
  * @typedef {object} RelayAddresses
@@ -15,7 +16,7 @@ export async function findRelay(page) {
   webSocket.protocol = page.protocol === 'https:' ? 'wss:' : 'ws:';
   return {
     webTransport: Number.isInteger(port) ? `https://${page.hostname}:${port}/` : null,
-    certificateSha256: typeof hash === 'string' && /^[0-9a-f]{64}$/i.test(hash) ? bytesOfHex(hash) : null,
+    certificateSha256: typeof hash === 'string' && /^[0-9a-f]{64}$/i.test(hash) ? bytesOf(hash) : null,
     webSocket: webSocket.href,
   };
 }
@@ -29,9 +30,4 @@ async function fetchDescription(url) {
   } catch (cause) {
     throw new TertuliaError('relay_unreachable', 'The relay cannot be reached. Check the network and that the relay runs, and join again.', { cause });
   }
-}
-
-/** @param {string} hex */
-function bytesOfHex(hex) {
-  return Uint8Array.from(hex.match(/../g) ?? [], (pair) => parseInt(pair, 16));
 }

@@ -1,75 +1,90 @@
-/** A meeting, as one participant sees it. */
-import { blockedNetworks } from './blocked.js';
-import { parseCarrier, prefersWebSocket } from './carrier.js';
+/** A meeting, as one participant sees it. It outlives its sessions: when one breaks, another takes the same seat. */
+import { approach } from './approach.js';
 import { Chat } from './chat.js';
 import { takeSeat } from './connection.js';
 import { TertuliaError } from './error.js';
 import { Emitter } from './events.js';
-import { LocalParticipant, RemoteParticipant, remoteTrack } from './participants.js';
-import { findRelay } from './relay.js';
-import { VERSION, decodeServerChat, decodeServerMessage, encodeClientMessage, isFinal } from './wire.js';
-import { openWebSocket } from './websocket.js';
-import { openWebTransport } from './webtransport.js';
+import { Heartbeat } from './heartbeat.js';
+import { bytesOf, hexOf } from './hex.js';
+import { LocalParticipant } from './participants.js';
+import { STABLE_MS, pause, reconnectDelayMs } from './reconnect.js';
+import { Requests } from './requests.js';
+import { Roster } from './roster.js';
+import { sentence } from './sentences.js';
+import { decodeServerChat, decodeServerMessage, encodeClientMessage, isFinal } from './wire.js';
 
 /** @typedef {import('./carrier.js').Session} Session */
-/** @typedef {import('./carrier.js').Ending} Ending */
 /** @typedef {import('./carrier.js').StreamName} StreamName */
-/** @typedef {import('./chat.js').ChatMessage} ChatMessage */
-/** @typedef {import('./participants.js').RemoteTrack} RemoteTrack */
-/** @typedef {'idle' | 'connecting' | 'connected' | 'closed'} RoomState */
-/** @typedef {{ code: string, message: string, final: boolean }} Closed `final`: connecting again in the same way does not help */
+/** @typedef {import('./connection.js').Seat} Seat */
+/** @typedef {import('./transcript.js').ChatMessage} ChatMessage */
+/** @typedef {import('./participants.js').RemoteParticipant} RemoteParticipant */
+/** @typedef {import('./wire/messages.js').ServerMessage} ServerMessage */
+/** @typedef {import('./wire/messages.js').Welcome} Welcome */
+/** @typedef {Welcome['permissions']} Permissions what one's token allows */
+/** @typedef {'disconnected' | 'connecting' | 'connected' | 'reconnecting'} RoomState */
+/** @typedef {{ reason: string, message: string }} Ending the reason for programs, and what to do for people */
 
 /**
  * @typedef {object} RoomOptions
- * @property {string} name what the others see
+ * @property {string} name what the others see, unless the token has a name
  * @property {string} [room] left out: the last part of the address, or `lobby`
- * @property {string} [token] for relays that ask for one
+ * @property {string | (() => string | Promise<string>) | null} [token] for relays that ask for one. A function is called for each
+ *   connection, so that a fresh token brings one back to a meeting that lasts longer than the first
+ * @property {string | null} [ticket] `room.ticket` of a page before, to come back to its seat
  * @property {'webtransport' | 'websocket' | string | null} [transport] use this carrier and no other
  */
 
 /**
- * @typedef {object} RoomEvents
+ * @typedef {object} ConnectionEvents
  * @property {RoomState} stateChanged
- * @property {RemoteParticipant} participantJoined
- * @property {RemoteParticipant} participantLeft
- * @property {{ participant: RemoteParticipant, track: RemoteTrack }} trackPublished
- * @property {{ participant: RemoteParticipant, track: RemoteTrack }} trackUnpublished
- * @property {{ participant: RemoteParticipant, track: RemoteTrack }} trackMuted
+ * @property {Ending} reconnecting the session broke; another is being tried for
+ * @property {{ resumed: boolean }} reconnected `resumed`: to the same seat, and the others saw nothing
+ * @property {Ending} disconnected nothing more happens until `connect`
+ * @property {{ locked: boolean }} roomLocked
  * @property {ChatMessage} chatMessage
  * @property {{ participant: RemoteParticipant, active: boolean }} chatTyping
- * @property {{ firstKept: number }} caughtUp
+ * @property {{ firstKept: number }} caughtUp all that was missed is here
  * @property {number} roundTrip milliseconds
- * @property {Closed} closed
  */
-
-/** Time between two measurements of the round trip, in milliseconds. */
-const PING_INTERVAL_MS = 2000;
+/** @typedef {ConnectionEvents & import('./roster.js').RosterEvents} RoomEvents */
 
 /** @extends {Emitter<RoomEvents>} */
 export class Room extends Emitter {
   #options;
   /** @type {RoomState} */
-  #state = 'idle';
+  #state = 'disconnected';
   /** @type {Session | null} */
   #session = null;
-  /** @type {AbortController | null} */
-  #connecting = null;
-  /** @type {Map<number, { sentAtMs: number, resolve(ms: number): void, reject(error: TertuliaError): void }>} */
-  #pings = new Map();
-  #pingToken = 0;
-  /** @type {ReturnType<typeof setInterval> | undefined} */
-  #pingInterval;
+  /** Ends what tries to connect. */
+  #leaving = new AbortController();
+  /** @type {Heartbeat | null} */
+  #heartbeat = null;
+  #requests = new Requests();
+  #roster = new Roster();
+  /** @type {Uint8Array | null} */
+  #ticket;
+  /** Tries that failed since the last good session. */
+  #attempts = 0;
+  #seatedAtMs = 0;
+  /** Until when the seats of the last session are kept. */
+  #seatsUntilMs = 0;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #patience;
 
   /** @param {RoomOptions} options */
   constructor(options) {
     super();
     this.#options = options;
+    this.#ticket = options.ticket ? bytesOf(options.ticket) : null;
     this.localParticipant = new LocalParticipant(options.name);
-    /** @type {Map<number, RemoteParticipant>} */
-    this.remoteParticipants = new Map();
-    /** The last measured round trip, smoothed. @type {number | null} */
-    this.roundTripMs = null;
+    /** What one may do; `null` before the first welcome. @type {Permissions | null} */
+    this.permissions = null;
+    /** Whether newcomers are kept out. */
+    this.locked = false;
+    /** How long the relay keeps the seat when the connection breaks, in milliseconds. */
+    this.seatMs = 0;
     this.chat = new Chat({
+      isOpen: () => this.#state !== 'disconnected',
       send: (bytes) => this.#connected().send('chat', bytes),
       self: () => this.localParticipant,
       received: (message) => this.emit('chatMessage', message),
@@ -92,106 +107,136 @@ export class Room extends Emitter {
     return this.#session?.carrier ?? null;
   }
 
-  /** Takes a seat. A room that was closed can connect again and gets the chat it missed. @param {string | URL} url */
+  /** The last measured round trip in milliseconds, smoothed; `null` while there is none. */
+  get roundTripMs() {
+    return this.#heartbeat?.roundTripMs ?? null;
+  }
+
+  /** By their ids. @returns {ReadonlyMap<number, RemoteParticipant>} */
+  get remoteParticipants() {
+    return this.#roster.participants;
+  }
+
+  /** What brings a later Room back to this seat. Whoever has it can take the seat. @returns {string | null} */
+  get ticket() {
+    return this.#ticket ? hexOf(this.#ticket) : null;
+  }
+
+  /**
+   * Takes a seat, and keeps it until `disconnect` or a reason that connecting again cannot mend. A room that was disconnected
+   * can connect again and gets the chat it missed.
+   * @param {string | URL} url
+   */
   async connect(url) {
-    if (this.#state === 'connecting' || this.#state === 'connected') {
+    if (this.#state !== 'disconnected') {
       throw new TertuliaError('already_connected', 'The room is connected already. Disconnect first, or make another Room.');
     }
-    const aborter = (this.#connecting = new AbortController());
+    const address = new URL(url);
+    const { signal } = (this.#leaving = new AbortController());
+    this.#attempts = 0;
+    this.#seatsUntilMs = 0;
     this.#setState('connecting');
     try {
-      this.#take(await takeSeat(await this.#attempt(new URL(url), aborter.signal)));
+      this.#take(await this.#seat(address, signal), address);
     } catch (error) {
-      const known = error instanceof TertuliaError ? error : new TertuliaError('internal', 'Something went wrong in the page. Reload it.', { cause: error });
-      this.#end({ reason: known.code, message: known.message });
+      const known = asTertuliaError(error);
+      if (!signal.aborted) this.#end({ reason: known.code, message: known.message });
       throw known;
     }
   }
 
   /** Leaves the room. */
   disconnect() {
-    this.#connecting?.abort();
-    if (!this.#session) return;
-    this.#session.send('control', encodeClientMessage({ type: 'leave' }));
-    this.#session.close();
+    if (this.#state === 'disconnected') return;
+    this.#leaving.abort();
+    this.#session?.send('control', encodeClientMessage({ type: 'leave' }));
     this.#end({ reason: 'left', message: 'You left the room.' });
   }
 
-  /** Measures the round trip to the relay. @returns {Promise<number>} milliseconds */
-  ping() {
-    return new Promise((resolve, reject) => {
-      const token = ++this.#pingToken;
-      this.#connected().send('control', encodeClientMessage({ type: 'ping', token }));
-      this.#pings.set(token, { sentAtMs: performance.now(), resolve, reject });
-    });
+  /** Sends a participant away and keeps its identity out for a while. For admins. @param {number} participant its id */
+  async removeParticipant(participant) {
+    await this.#ask({ type: 'removeParticipant', participant });
   }
 
-  /** @param {URL} url @param {AbortSignal} signal @returns {Promise<import('./connection.js').Attempt>} */
-  async #attempt(url, signal) {
-    const forced = parseCarrier(this.#options.transport);
-    const relay = await findRelay(url);
-    const { webTransport, certificateSha256, webSocket } = relay;
-    if (forced === 'webtransport' && !webTransport) {
-      throw new TertuliaError('transport_unavailable', 'This relay has no WebTransport. Leave the transport out, or use "websocket".');
-    }
-    const useWebTransport = forced ? forced === 'webtransport' : 'WebTransport' in globalThis && !prefersWebSocket(navigator.userAgent);
-    return {
-      webtransport: useWebTransport && webTransport ? (signal) => openWebTransport(webTransport, { certificateSha256, signal }) : null,
-      websocket: forced === 'webtransport' ? null : (signal) => openWebSocket(webSocket, { signal }),
-      join: this.#join(url),
-      blocked: blockedNetworks(webTransport ?? webSocket),
-      signal,
-    };
+  /** Silences a track of someone else, until they turn it on again. For admins. @param {number} track its id */
+  async muteTrack(track) {
+    await this.#ask({ type: 'muteTrack', track });
   }
 
-  /** @param {URL} url @returns {import('./wire/messages.js').Join} */
-  #join(url) {
-    const { room = url.pathname.split('/').filter(Boolean).at(-1) ?? 'lobby', name, token = null } = this.#options;
-    return { type: 'join', version: VERSION, room, name, token, resume: null, chatAfter: this.chat.position, autoSubscribe: true };
+  /** Keeps newcomers out, or lets them in again. For admins. @param {boolean} locked */
+  async setLocked(locked) {
+    await this.#ask({ type: 'setLocked', locked });
   }
 
-  /** @param {import('./connection.js').Seat} seat */
-  #take({ session, welcome, heard }) {
-    this.#connecting = null;
+  /** Sends everyone away. For admins. */
+  async endMeeting() {
+    await this.#ask({ type: 'endMeeting' });
+  }
+
+  /** @param {import('./requests.js').Request} request */
+  #ask(request) {
+    return this.#requests.ask(request, (message) => this.#connected().send('control', encodeClientMessage(message)));
+  }
+
+  /** @param {URL} url @param {AbortSignal} signal @returns {Promise<Seat>} */
+  async #seat(url, signal) {
+    const past = { ticket: this.#ticket, chatAfter: this.chat.position };
+    return takeSeat(await approach(url, this.#options, past, signal));
+  }
+
+  /** @param {Seat} seat @param {URL} url */
+  #take({ session, welcome, heard }, url) {
     this.#session = session;
+    this.#seatedAtMs = performance.now();
+    this.#ticket = welcome.ticket;
+    this.seatMs = welcome.seatMs;
+    this.permissions = welcome.permissions;
     this.localParticipant.id = welcome.participant;
-    this.remoteParticipants.clear();
+    this.localParticipant.name = welcome.name;
     this.chat.joined(welcome.chat, welcome.chatBytesMax);
-    this.#setState('connected');
-    for (const { stream, message } of heard) this.#hear(stream, message);
-    session.listen({
-      message: (stream, message) => this.#hear(stream, message),
-      media: () => {},
-      closed: (ending) => this.#end(ending),
+    this.#heartbeat = new Heartbeat({
+      ping: (token) => session.send('control', encodeClientMessage({ type: 'ping', token })),
+      measured: () => this.emit('roundTrip', this.roundTripMs ?? 0),
+      silent: () => this.#lose(session, url, { reason: 'idle_timeout', message: 'The relay does not answer.' }),
     });
-    this.#measure();
-    this.#pingInterval = setInterval(() => this.#measure(), PING_INTERVAL_MS);
+    this.#setState('connected');
+    this.#setLocked(welcome.locked);
+    this.#beginRoster(welcome);
+    const hear = (/** @type {StreamName} */ stream, /** @type {Uint8Array} */ message) => {
+      if (session === this.#session) this.#hear(stream, message, (ending) => this.#lose(session, url, ending));
+    };
+    for (const { stream, message } of heard) hear(stream, message);
+    session.listen({ message: hear, media: () => {}, closed: (ending) => this.#lose(session, url, ending) });
   }
 
-  /** @param {StreamName} stream @param {Uint8Array} message */
-  #hear(stream, message) {
+  /** @param {Welcome} welcome */
+  #beginRoster({ participants, resumed }) {
+    // A seat that is gone before its time: the relay was started again, and the others are on their way back too.
+    const restMs = resumed ? 0 : this.#seatsUntilMs - performance.now();
+    this.#emitAll(this.#roster.begin(participants, { isPatient: restMs > 0 }));
+    if (restMs > 0) this.#patience = setTimeout(() => this.#emitAll(this.#roster.giveUp()), restMs);
+  }
+
+  /** @param {StreamName} stream @param {Uint8Array} message @param {(ending: Ending) => void} lose */
+  #hear(stream, message, lose) {
     try {
-      if (stream === 'control') this.#control(decodeServerMessage(message));
-      else this.#chatStream(decodeServerChat(message));
+      if (stream === 'chat') return this.#chatStream(decodeServerChat(message));
+      const said = decodeServerMessage(message);
+      if (said.type === 'closing') lose(said);
+      else this.#control(said);
     } catch (error) {
       if (!(error instanceof TertuliaError)) throw error;
-      this.#session?.close();
-      this.#end({ reason: error.code, message: error.message });
+      lose({ reason: error.code, message: error.message });
     }
   }
 
-  /** @param {import('./wire/messages.js').ServerMessage} message */
+  /** @param {ServerMessage} message */
   #control(message) {
     switch (message.type) {
-      case 'participantJoined': return this.#joined(new RemoteParticipant(message));
-      case 'participantLeft': return this.#left(message.participant);
-      case 'trackPublished': return this.#published(message);
-      case 'trackUnpublished': return this.#unpublished(message.track);
-      case 'trackMuted': return this.#muted(message);
-      case 'pong': return this.#pong(message.token);
-      case 'closing': return this.#end(message);
-      // Answers to requests about tracks of one's own, which this version does not make.
-      default: return;
+      case 'pong': return this.#heartbeat?.pong(message.token);
+      case 'done': case 'published': case 'failed': return this.#requests.answered(message);
+      case 'roomLocked': return this.#setLocked(message.locked);
+      default: return this.#emitAll(this.#roster.handle(message));
     }
   }
 
@@ -199,6 +244,7 @@ export class Room extends Emitter {
   #chatStream(message) {
     switch (message.type) {
       case 'accepted': return this.chat.accepted(message);
+      case 'notKept': return this.chat.notKept(message);
       case 'refused': return this.chat.refused(message);
       case 'message': return this.chat.message(message);
       case 'caughtUp':
@@ -211,79 +257,73 @@ export class Room extends Emitter {
     }
   }
 
-  /** @param {RemoteParticipant} participant */
-  #joined(participant) {
-    this.remoteParticipants.set(participant.id, participant);
-    this.emit('participantJoined', participant);
-  }
-
-  /** @param {number} id */
-  #left(id) {
-    const participant = this.remoteParticipants.get(id);
-    this.remoteParticipants.delete(id);
-    if (participant) this.emit('participantLeft', participant);
-  }
-
-  /** @param {Extract<import('./wire/messages.js').ServerMessage, { type: 'trackPublished' }>} message */
-  #published(message) {
-    const participant = this.remoteParticipants.get(message.participant);
-    if (!participant) return;
-    const track = remoteTrack(message.track);
-    participant.tracks.set(track.id, track);
-    this.emit('trackPublished', { participant, track });
-  }
-
-  /** @param {number} id */
-  #unpublished(id) {
-    for (const participant of this.remoteParticipants.values()) {
-      const track = participant.tracks.get(id);
-      participant.tracks.delete(id);
-      if (track) this.emit('trackUnpublished', { participant, track });
-    }
-  }
-
-  /** @param {{ track: number, muted: boolean }} message */
-  #muted({ track: id, muted }) {
-    for (const participant of this.remoteParticipants.values()) {
-      const track = participant.tracks.get(id);
-      if (!track) continue;
-      track.muted = muted;
-      this.emit('trackMuted', { participant, track });
-    }
-  }
-
-  /** @param {number} token */
-  #pong(token) {
-    const ping = this.#pings.get(token);
-    if (!ping) return;
-    this.#pings.delete(token);
-    const ms = performance.now() - ping.sentAtMs;
-    this.roundTripMs = this.roundTripMs === null ? ms : this.roundTripMs * 0.75 + ms * 0.25;
-    this.emit('roundTrip', this.roundTripMs);
-    ping.resolve(ms);
-  }
-
-  #measure() {
-    this.ping().catch(() => {});
-  }
-
   #connected() {
-    if (!this.#session) throw new TertuliaError('not_connected', 'The room is not connected. Join again, then repeat it.');
+    if (!this.#session) throw new TertuliaError('not_connected', 'The room is not connected at the moment. Do it again when it is.');
     return this.#session;
   }
 
-  /** @param {Ending} ending */
-  #end({ reason, message }) {
-    if (this.#state === 'closed') return;
-    clearInterval(this.#pingInterval);
-    this.#connecting = null;
+  /** A session ended. @param {Session} session @param {URL} url @param {Ending} ending */
+  #lose(session, url, { reason, message }) {
+    if (session !== this.#session) return;
+    const ending = { reason, message: sentence(reason, message) };
+    if (isFinal(reason)) return this.#end(ending);
+    this.#release();
+    this.chat.interrupted();
+    const now = performance.now();
+    if (now - this.#seatedAtMs > STABLE_MS) this.#attempts = 0;
+    this.#seatsUntilMs = now + this.seatMs;
+    this.#setState('reconnecting');
+    this.emit('reconnecting', ending);
+    void this.#reconnect(url, this.#leaving.signal);
+  }
+
+  /** @param {URL} url @param {AbortSignal} signal */
+  async #reconnect(url, signal) {
+    while (!signal.aborted) {
+      await pause(reconnectDelayMs(this.#attempts++, Math.random), signal);
+      if (signal.aborted) return;
+      try {
+        const seat = await this.#seat(url, signal);
+        if (signal.aborted) return seat.session.close();
+        this.#take(seat, url);
+        return this.emit('reconnected', { resumed: seat.welcome.resumed });
+      } catch (error) {
+        const { code, message } = asTertuliaError(error);
+        if (isFinal(code) && !signal.aborted) return this.#end({ reason: code, message });
+      }
+    }
+  }
+
+  /** Lets the session go. */
+  #release() {
+    clearTimeout(this.#patience);
+    this.#heartbeat?.stop();
+    this.#heartbeat = null;
+    const session = this.#session;
     this.#session = null;
-    this.roundTripMs = null;
-    for (const { reject } of this.#pings.values()) reject(new TertuliaError('not_connected', message));
-    this.#pings.clear();
-    this.chat.closed();
-    this.#setState('closed');
-    this.emit('closed', { code: reason, message, final: isFinal(reason) });
+    session?.close();
+    this.#requests.interrupted();
+  }
+
+  /** @param {Ending} ending */
+  #end(ending) {
+    this.#release();
+    this.#leaving.abort();
+    this.chat.closed(ending.reason);
+    this.#setState('disconnected');
+    this.emit('disconnected', ending);
+  }
+
+  /** @param {boolean} locked */
+  #setLocked(locked) {
+    if (this.locked === locked) return;
+    this.locked = locked;
+    this.emit('roomLocked', { locked });
+  }
+
+  /** @param {import('./roster.js').RosterEvent[]} events */
+  #emitAll(events) {
+    for (const { type, value } of events) this.emit(type, value);
   }
 
   /** @param {RoomState} state */
@@ -291,4 +331,10 @@ export class Room extends Emitter {
     this.#state = state;
     this.emit('stateChanged', state);
   }
+}
+
+/** @param {unknown} error */
+function asTertuliaError(error) {
+  if (error instanceof TertuliaError) return error;
+  return new TertuliaError('internal', 'Something went wrong in the page. Reload it.', { cause: error });
 }

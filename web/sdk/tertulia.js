@@ -12,7 +12,9 @@ export { newMessageId } from './chat.js';
 export { LocalParticipant, RemoteParticipant } from './participants.js';
 export { Room } from './room.js';
 
-/** @typedef {import('./chat.js').ChatMessage} ChatMessage */
-/** @typedef {import('./room.js').Closed} Closed */
+/** @typedef {import('./transcript.js').ChatMessage} ChatMessage */
+/** @typedef {import('./room.js').Ending} Ending */
+/** @typedef {import('./room.js').Permissions} Permissions */
 /** @typedef {import('./room.js').RoomEvents} RoomEvents */
 /** @typedef {import('./room.js').RoomOptions} RoomOptions */
+/** @typedef {import('./room.js').RoomState} RoomState */

@@ -1,7 +1,7 @@
 /** A session over WebSocket: the first byte of each binary message says what it is. */
 import { Inbox, LOST } from './carrier.js';
 import { TertuliaError } from './error.js';
-import { PREFIX_BYTES, STREAM_KIND, reasonOfWebSocketCode } from './wire.js';
+import { PREFIX_BYTES, STREAM_KIND, reasonOfWebSocketCode, webSocketCodeOfReason } from './wire.js';
 
 /** @typedef {import('./carrier.js').Session} Session */
 
@@ -52,7 +52,7 @@ function session(socket) {
     listen: (listener) => inbox.listen(listener),
     close() {
       inbox.end('left', 'You left the room.');
-      socket.close(1000);
+      socket.close(webSocketCodeOfReason('connection_lost'));
     },
   };
 }

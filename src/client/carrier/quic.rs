@@ -15,14 +15,12 @@ use tokio::task::JoinSet;
 use wtransport::config::DnsResolver;
 use wtransport::endpoint::endpoint_side;
 
-use super::{Gone, OUTBOX_MESSAGES_MAX};
-use crate::client::ConnectError;
+use super::{Gone, OUTBOX_MESSAGES_MAX, keep_alive_interval};
 use crate::client::address::Address;
-use crate::client::session::Session;
-use crate::client::tls::Certificates;
-use crate::limits::{
-    DATAGRAM_SEND_BYTES_MAX, IDLE_TIMEOUT, INITIAL_WINDOW_BYTES, KEEP_ALIVE_INTERVAL, UDP_SOCKET_BUFFER_BYTES,
-};
+use crate::client::connect_error::ConnectError;
+use crate::client::options::Options;
+use crate::client::session::{Session, Stage};
+use crate::limits::{DATAGRAM_SEND_BYTES_MAX, INITIAL_WINDOW_BYTES, UDP_SOCKET_BUFFER_BYTES};
 use crate::wire::{ALPN_QUIC, ALPN_WEBTRANSPORT, CloseReason, MessageBuffer, StreamKind, delimit};
 
 /// Datagrams that arrived and were not read yet, in bytes: a keyframe in one burst is no reason to lose a part of it.
@@ -93,17 +91,13 @@ impl ReceiveStream {
 }
 
 /// Connects by plain QUIC.
-pub(super) async fn connect(
-    address: &Address,
-    remote: SocketAddr,
-    certificates: &Certificates,
-) -> Result<Streams, ConnectError> {
+pub(super) async fn connect(address: &Address, remote: SocketAddr, options: &Options) -> Result<Streams, ConnectError> {
     let failed = |error: ConnectionError| ConnectError::unreachable(remote, error);
     let socket = bind(remote).map_err(ConnectError::Socket)?;
     let runtime = Arc::new(quinn::TokioRuntime);
     let endpoint =
         quinn::Endpoint::new(EndpointConfig::default(), None, socket, runtime).map_err(ConnectError::Socket)?;
-    let configuration = configuration(certificates, ALPN_QUIC)?;
+    let configuration = configuration(options, ALPN_QUIC)?;
     let connecting = endpoint
         .connect_with(configuration, remote, &address.host)
         .map_err(|error| ConnectError::unreachable(remote, error))?;
@@ -120,13 +114,13 @@ pub(super) async fn connect(
 pub(super) async fn connect_webtransport(
     address: &Address,
     remote: SocketAddr,
-    certificates: &Certificates,
+    options: &Options,
 ) -> Result<Streams, ConnectError> {
     let failed = |error: wtransport::error::ConnectionError| ConnectError::unreachable(remote, error);
     let socket = bind(remote).map_err(ConnectError::Socket)?;
     let mut configuration = wtransport::ClientConfig::builder()
         .with_bind_socket(socket)
-        .build_with_quic_config(configuration(certificates, ALPN_WEBTRANSPORT)?);
+        .build_with_quic_config(configuration(options, ALPN_WEBTRANSPORT)?);
     configuration.set_dns_resolver(Resolved(remote));
     let endpoint = wtransport::Endpoint::client(configuration).map_err(ConnectError::Socket)?;
     let url = format!("https://{}/", address.authority());
@@ -155,16 +149,17 @@ impl DnsResolver for Resolved {
     }
 }
 
-fn configuration(certificates: &Certificates, alpn: &[u8]) -> Result<quinn::ClientConfig, ConnectError> {
-    let tls = certificates.configuration(alpn)?;
+fn configuration(options: &Options, alpn: &[u8]) -> Result<quinn::ClientConfig, ConnectError> {
+    let tls = options.certificates.configuration(alpn)?;
     let tls = QuicClientConfig::try_from(tls).expect("ring has the cipher suite that QUIC begins with");
     let mut configuration = quinn::ClientConfig::new(Arc::new(tls));
     let mut congestion = quinn::congestion::CubicConfig::default();
     congestion.initial_window(INITIAL_WINDOW_BYTES);
     let mut transport = TransportConfig::default();
     transport
-        .keep_alive_interval(Some(KEEP_ALIVE_INTERVAL))
-        .max_idle_timeout(Some(IdleTimeout::try_from(IDLE_TIMEOUT).expect("ten seconds fit a variable-length integer")))
+        .keep_alive_interval(Some(keep_alive_interval(options)))
+        // Longer than can be said is for ever.
+        .max_idle_timeout(IdleTimeout::try_from(options.idle_timeout).ok())
         .datagram_send_buffer_size(DATAGRAM_SEND_BYTES_MAX)
         .datagram_receive_buffer_size(Some(DATAGRAM_RECEIVE_BYTES_MAX))
         .congestion_controller_factory(Arc::new(congestion));
@@ -285,6 +280,10 @@ impl QuicReader {
 }
 
 async fn read_messages(session: Arc<Session>, mut stream: ReceiveStream, kind: StreamKind) {
+    if kind == StreamKind::Chat {
+        // Each stream has its own order: what is said can overtake what says who is there.
+        session.reached(Stage::Seated).await;
+    }
     let mut buffer = MessageBuffer::default();
     // The end of a stream is not the end of the connection, which alone can say why.
     while let Ok(Some(chunk)) = stream.quic().read_chunk(usize::MAX, true).await {
@@ -293,13 +292,18 @@ async fn read_messages(session: Arc<Session>, mut stream: ReceiveStream, kind: S
             match buffer.pop() {
                 Ok(Some(message)) => session.receive(kind, &message),
                 Ok(None) => break,
-                Err(error) => return session.fail(CloseReason::TooLarge, error.to_string()),
+                Err(error) => return session.end(CloseReason::TooLarge, error.to_string()),
             }
         }
     }
 }
 
 async fn read_datagrams(session: Arc<Session>, quic: quinn::Connection) {
+    tokio::select! {
+        // Datagrams can overtake what says who is there; they wait in the connection.
+        () = session.reached(Stage::Seated) => {}
+        _ = quic.closed() => {}
+    }
     let mut burst = Vec::with_capacity(BURST_DATAGRAMS_MAX);
     let ended = loop {
         match quic.read_datagram().await {
@@ -319,7 +323,7 @@ async fn read_datagrams(session: Arc<Session>, quic: quinn::Connection) {
         ConnectionError::TimedOut => CloseReason::IdleTimeout,
         _ => CloseReason::ConnectionLost,
     };
-    session.fail(reason, ended.to_string());
+    session.end(reason, ended.to_string());
 }
 
 /// `Closing` says more than the connection's code; where both have arrived, let its reader go first.
@@ -328,7 +332,9 @@ fn grace_for_last_words(session: &Session) -> impl Future<Output = ()> + '_ {
     async { drop(tokio::time::timeout(GRACE, session.ended()).await) }
 }
 
+/// A relay that has lost track of a connection closes it with 0, which would say that this participant left.
 fn close_reason(code: VarInt) -> CloseReason {
     let code = u16::try_from(code.into_inner()).ok();
-    code.and_then(CloseReason::from_code).unwrap_or(CloseReason::ConnectionLost)
+    let reason = code.and_then(CloseReason::from_code).filter(|reason| *reason != CloseReason::Left);
+    reason.unwrap_or(CloseReason::ConnectionLost)
 }

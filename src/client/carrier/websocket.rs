@@ -1,5 +1,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::stream::{SplitSink, SplitStream};
@@ -19,14 +20,14 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
-use super::{Gone, OUTBOX_MESSAGES_MAX};
-use crate::client::ConnectError;
+use super::{Gone, OUTBOX_MESSAGES_MAX, keep_alive_interval};
 use crate::client::address::Address;
+use crate::client::connect_error::ConnectError;
+use crate::client::options::Options;
 use crate::client::session::Session;
-use crate::client::tls::Certificates;
 use crate::limits::{
-    CLOSE_TIMEOUT, DATAGRAM_SEND_BYTES_MAX, IDLE_TIMEOUT, KEEP_ALIVE_INTERVAL, MESSAGE_BYTES_MAX,
-    WEBSOCKET_WRITE_BUFFER_BYTES, WEBSOCKET_WRITE_BUFFER_BYTES_MAX,
+    CLOSE_TIMEOUT, DATAGRAM_SEND_BYTES_MAX, MESSAGE_BYTES_MAX, WEBSOCKET_WRITE_BUFFER_BYTES,
+    WEBSOCKET_WRITE_BUFFER_BYTES_MAX,
 };
 use crate::wire::{CloseReason, SUBPROTOCOL, StreamKind};
 
@@ -44,11 +45,7 @@ pub(super) trait Socket: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Socket for S {}
 
 /// Connects by WebSocket.
-pub(super) async fn connect(
-    address: &Address,
-    remote: SocketAddr,
-    certificates: &Certificates,
-) -> Result<Stream, ConnectError> {
+pub(super) async fn connect(address: &Address, remote: SocketAddr, options: &Options) -> Result<Stream, ConnectError> {
     let unreachable = |error: std::io::Error| ConnectError::unreachable(remote, error);
     let tcp = TcpStream::connect(remote).await.map_err(unreachable)?;
     tcp.set_nodelay(true).map_err(unreachable)?;
@@ -57,7 +54,7 @@ pub(super) async fn connect(
         true => {
             let name = ServerName::try_from(address.host.clone())
                 .map_err(|_| ConnectError::Url(format!("{} is no host name", address.host)))?;
-            let connector = TlsConnector::from(Arc::new(certificates.configuration(b"http/1.1")?));
+            let connector = TlsConnector::from(Arc::new(options.certificates.configuration(b"http/1.1")?));
             ("wss", Box::new(connector.connect(name, tcp).await.map_err(unreachable)?))
         }
     };
@@ -79,11 +76,12 @@ fn configuration() -> WebSocketConfig {
 }
 
 /// Takes up the work on a connection.
-pub(super) fn start(stream: Stream, tasks: &mut JoinSet<()>) -> (WebSocketLink, WebSocketReader) {
+pub(super) fn start(stream: Stream, options: &Options, tasks: &mut JoinSet<()>) -> (WebSocketLink, WebSocketReader) {
     let (sink, stream) = stream.split();
     let (outbox, queue) = mpsc::channel(OUTBOX_MESSAGES_MAX);
-    tasks.spawn(write(sink, queue));
-    (WebSocketLink { outbox, media: Arc::new(Semaphore::new(DATAGRAM_SEND_BYTES_MAX)) }, WebSocketReader(stream))
+    tasks.spawn(write(sink, queue, keep_alive_interval(options)));
+    let link = WebSocketLink { outbox, media: Arc::new(Semaphore::new(DATAGRAM_SEND_BYTES_MAX)) };
+    (link, WebSocketReader { stream, idle_timeout: options.idle_timeout })
 }
 
 /// One message, and its part of what media may take in the queue: it is given back when the message has left.
@@ -141,8 +139,8 @@ impl WebSocketLink {
     }
 }
 
-async fn write(mut sink: SplitSink<Stream, Message>, mut queue: mpsc::Receiver<Outgoing>) {
-    let mut keep_alive = interval(KEEP_ALIVE_INTERVAL);
+async fn write(mut sink: SplitSink<Stream, Message>, mut queue: mpsc::Receiver<Outgoing>, pause: Duration) {
+    let mut keep_alive = interval(pause.max(Duration::from_millis(1)));
     loop {
         let first = tokio::select! {
             next = queue.recv() => match next {
@@ -172,12 +170,15 @@ async fn write(mut sink: SplitSink<Stream, Message>, mut queue: mpsc::Receiver<O
 }
 
 /// The way back on WebSocket.
-pub(in crate::client) struct WebSocketReader(SplitStream<Stream>);
+pub(in crate::client) struct WebSocketReader {
+    stream: SplitStream<Stream>,
+    idle_timeout: Duration,
+}
 
 impl WebSocketReader {
     pub async fn run(mut self, session: &Arc<Session>) {
         let (reason, why) = loop {
-            match timeout(IDLE_TIMEOUT, self.0.next()).await {
+            match timeout(self.idle_timeout, self.stream.next()).await {
                 Ok(Some(Ok(Message::Binary(bytes)))) => receive(session, bytes),
                 Ok(Some(Ok(Message::Close(frame)))) => break close_reason(frame),
                 Ok(Some(Ok(_))) => {}
@@ -186,7 +187,7 @@ impl WebSocketReader {
                 Err(_) => break (CloseReason::IdleTimeout, CloseReason::IdleTimeout.to_string()),
             }
         };
-        session.fail(reason, why);
+        session.end(reason, why);
     }
 }
 

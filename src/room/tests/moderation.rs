@@ -131,11 +131,9 @@ fn a_locked_room_keeps_newcomers_out() {
     room.handle(NOON, ended(BEN, CloseReason::ConnectionLost));
     assert_eq!(seat(&join(&mut room, with_ticket(BEN, person("Ben")))), Some((BEN, true)));
     room.handle(NOON, ended(CAT, CloseReason::Left));
-    assert_eq!(seat(&join(&mut room, with_ticket(CAT, person("Cat")))), Some((CAT, false)), "no newcomer");
+    assert_eq!(join(&mut room, with_ticket(CAT, person("Cat"))), not_admitted(CloseReason::RoomLocked), "she left");
     let outputs = join(&mut room, admin("Eva"));
     assert!(matches!(&outputs[0], Output::Admitted(admitted) if admitted.locked), "{outputs:?}");
-    let mut crashed = Room::new(RoomName::parse("team").unwrap(), limits(), position(40), room.reserve_ids());
-    assert_eq!(join(&mut crashed, person("Dan")), not_admitted(CloseReason::RoomLocked));
 
     message(&mut room, ANA, lock(false));
     assert!(seat(&join(&mut room, person("Dan"))).is_some());
@@ -144,15 +142,44 @@ fn a_locked_room_keeps_newcomers_out() {
 }
 
 #[test]
+fn who_was_away_for_too_long_comes_back_into_a_locked_room() {
+    let mut room = moderated();
+    message(&mut room, ANA, lock(true));
+    room.handle(NOON, ended(BEN, CloseReason::ConnectionLost));
+    room.handle(after_noon(30_000), Input::Timeout);
+    assert_eq!(room.participant_count(), 2);
+    assert_eq!(seat(&join(&mut room, with_ticket(BEN, person("Ben")))), Some((BEN, false)));
+}
+
+#[test]
+fn a_room_that_was_locked_when_the_relay_ended_stays_locked_and_lets_its_people_in() {
+    let mut before = moderated();
+    message(&mut before, ANA, lock(true));
+    let open = || Room::new(RoomName::parse("team").unwrap(), limits(), position(40), before.notes.clone());
+    let mut room = open();
+    assert_eq!(join(&mut room, person("Dan")), not_admitted(CloseReason::RoomLocked));
+    assert!(room.closing_notes(NOON).locked, "one who is refused does not unlock it");
+    let mut room = Room::new(RoomName::parse("team").unwrap(), limits(), position(40), room.closing_notes(NOON));
+    assert_eq!(seat(&join(&mut room, with_ticket(BEN, person("Ben")))), Some((BEN, false)));
+    assert!(!room.closing_notes(NOON).locked);
+    let mut late = open();
+    late.handle(NOON, Input::Timeout);
+    let input = Input::Join { session: SessionKey(5), request: with_ticket(BEN, person("Ben")) };
+    assert_eq!(late.handle(after_noon(60_000), input), not_admitted(CloseReason::RoomLocked), "an old ticket");
+}
+
+#[test]
 fn the_end_of_the_meeting_sends_everyone_away() {
     let mut room = moderated();
     message(&mut room, ANA, lock(true));
     room.handle(NOON, ended(CAT, CloseReason::ConnectionLost));
     let outputs = message(&mut room, ANA, ClientMessage::EndMeeting { request: 9 });
-    let close = |participant| vec![Output::Close { participant, reason: CloseReason::MeetingEnded }];
+    let close = |participant| {
+        vec![Output::Close { participant, reason: CloseReason::MeetingEnded }, Output::Away { participant }]
+    };
     let gone = |participant| left(participant, CloseReason::MeetingEnded).to_vec();
     let notes = vec![done(ANA), Output::Note(room.notes.clone())];
-    assert_eq!(outputs, [notes, close(ANA), gone(ANA), close(BEN), gone(BEN), gone(CAT)].concat());
+    assert_eq!(outputs, [notes, close(ANA), close(BEN), gone(ANA), gone(BEN), gone(CAT)].concat());
     assert!(room.is_empty() && !room.notes.locked);
     assert!(seat(&join(&mut room, person("Ben"))).is_some(), "whoever may join can begin anew");
 }

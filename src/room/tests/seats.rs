@@ -190,14 +190,29 @@ fn ids_are_noted_before_they_run_out() {
 }
 
 #[test]
-fn a_kept_seat_counts_in_a_full_room_and_is_always_open_to_its_holder() {
+fn a_full_room_gives_the_seat_of_whoever_is_away_longest_to_a_newcomer() {
+    let mut room = room_of_three();
+    broken(&mut room, BEN);
+    room.handle(after_noon(1000), ended(ANA, CloseReason::ConnectionLost));
+    let outputs = join(&mut room, request("Dan"));
+    assert_eq!(outputs[..2], left(BEN, CloseReason::ConnectionLost));
+    assert_eq!(seat(&outputs[2..]), Some((ParticipantId(4), false)));
+    assert_eq!(seat(&come_back(&mut room, ANA, "Ana")), Some((ANA, true)));
+    assert_eq!(join(&mut room, request("Eva")), not_admitted(CloseReason::RoomFull));
+    assert_eq!(seat(&come_back(&mut room, BEN, "Ben")), None, "a seat that was given up is like any other");
+}
+
+#[test]
+fn seats_that_nobody_is_in_are_given_up_when_the_relay_needs_the_place() {
     let mut room = room_of_three();
     broken(&mut room, ANA);
-    assert_eq!(join(&mut room, request("Dan")), not_admitted(CloseReason::RoomFull));
-    assert_eq!(seat(&come_back(&mut room, ANA, "Ana")), Some((ANA, true)));
-    room.handle(NOON, Input::Ended { participant: ANA, session: LATER, reason: CloseReason::Left });
-    join(&mut room, request("Dan"));
-    assert_eq!(seat(&come_back(&mut room, ANA, "Ana")), None, "a seat that was given up is like any other");
+    assert_eq!(room.handle(NOON, Input::PlaceWanted), left(ANA, CloseReason::ConnectionLost));
+    assert!(room.is_attended());
+    broken(&mut room, BEN);
+    broken(&mut room, CAT);
+    assert!(!room.is_attended());
+    room.handle(NOON, Input::PlaceWanted);
+    assert!(room.is_empty());
 }
 
 #[test]

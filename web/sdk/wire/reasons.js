@@ -39,6 +39,11 @@ export function reasonOfWebSocketCode(code) {
   return code >= 4000 && code < 5000 ? labelOf(CLOSE_REASONS, code - 4000) : 'connection_lost';
 }
 
+/** The WebSocket close code of a close reason. @param {string} reason */
+export function webSocketCodeOfReason(reason) {
+  return 4000 + CLOSE_REASONS.indexOf(reason);
+}
+
 /** @param {readonly string[]} labels @returns {ReasonCodec} */
 function reason(labels) {
   return {

@@ -1,0 +1,59 @@
+//! How a session takes the seat.
+
+use std::sync::Arc;
+
+use super::roster::missed;
+use super::session::{Session, Stage};
+use crate::wire::{CloseReason, ServerMessage, Welcome};
+
+impl Session {
+    pub(super) fn welcomed(self: &Arc<Self>, welcome: Welcome) {
+        let is_second = self.arrival().welcome.replace(welcome).is_some();
+        if is_second || self.is(Stage::Seated) {
+            return self.end(CloseReason::UnexpectedMessage, "the relay said welcome twice".to_owned());
+        }
+        self.arrive();
+    }
+
+    /// Whether the room was joined by another session before this one.
+    pub(super) fn is_return(&self) -> bool {
+        self.arrival().is_return
+    }
+
+    /// Takes the seat, once all are known who are in the room. In one step: nothing of an earlier session comes between.
+    pub(super) fn arrive(self: &Arc<Self>) {
+        let mut state = self.seat.state();
+        let (welcome, roster) = {
+            let mut arrival = self.arrival();
+            let told = arrival.roster.len();
+            let Some(welcome) = arrival.welcome.take_if(|welcome| welcome.participants as usize <= told) else {
+                return;
+            };
+            arrival.is_return = state.welcome.is_some();
+            (Arc::new(welcome), std::mem::take(&mut arrival.roster))
+        };
+        if !self.seat.hold(self) {
+            drop(state);
+            return self.end(CloseReason::Left, CloseReason::Left.to_string());
+        }
+        state.carrier = Some(self.carrier);
+        let before = state.welcome.replace(welcome.clone());
+        let same_ids = before.as_ref().is_some_and(|before| before.chat.epoch == welcome.chat.epoch);
+        state.inbox.begin(self.asked, welcome.chat);
+        if before.is_none() {
+            state.locked = welcome.locked;
+            roster.iter().for_each(|info| self.seat.note_participant(&mut state, info));
+        } else {
+            let now = roster.into_iter().map(|info| (info.participant, info)).collect();
+            for message in missed(&state.participants, &now, same_ids) {
+                self.seat.apply(&mut state, message);
+            }
+            if state.locked != welcome.locked {
+                self.seat.apply(&mut state, ServerMessage::RoomLocked { locked: welcome.locked });
+            }
+        }
+        self.arrival().restore = self.seat.to_restore(&state, self, &welcome);
+        drop(state);
+        self.reach(if self.asked.is_some() { Stage::Seated } else { Stage::Live });
+    }
+}

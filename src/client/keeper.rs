@@ -1,0 +1,149 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep};
+
+use super::connect_error::ConnectError;
+use super::event::{Ending, Event};
+use super::live::Live;
+use super::options::{Options, Reconnect};
+use super::reconnect::{GOOD_SESSION, place, wait};
+use super::seat::Seat;
+use crate::wire::CloseReason;
+
+/// Keeps a session on the seat: opens the next one when one breaks, or when another carrier is asked for.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    seat: Arc<Seat>,
+    options: Options,
+    live: Live,
+    /// Where the session goes to.
+    url: String,
+    /// All places that are known from the beginning.
+    urls: Vec<String>,
+    since: Instant,
+    /// Attempts in a row that came to nothing, or to a session that did not last.
+    attempts: u32,
+    switches: mpsc::Receiver<Switch>,
+}
+
+/// Another URL to go on at.
+#[derive(Debug)]
+pub(super) struct Switch {
+    pub url: String,
+    pub done: oneshot::Sender<Result<(), ConnectError>>,
+}
+
+impl Keeper {
+    /// Opens the first session, at the first of the URLs that answers.
+    pub async fn connect(
+        seat: Arc<Seat>,
+        url: &str,
+        options: Options,
+        switches: mpsc::Receiver<Switch>,
+    ) -> Result<Self, ConnectError> {
+        let mut urls = vec![url.to_owned()];
+        urls.extend(options.fallbacks.iter().cloned());
+        let mut failed = None;
+        for url in &urls {
+            match Live::open(&seat, url, &options).await {
+                Ok(live) => {
+                    let (url, since) = (url.clone(), Instant::now());
+                    return Ok(Self { seat, options, live, url, urls, since, attempts: 0, switches });
+                }
+                Err(error) if error.is_final() => return Err(error),
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        Err(failed.expect("there is at least one URL, and none succeeded"))
+    }
+
+    /// Keeps the seat until the room ends.
+    pub async fn run(mut self) {
+        loop {
+            tokio::select! {
+                ending = self.live.session.ended() => {
+                    if let Err(ending) = self.come_back(ending).await {
+                        return self.seat.close(ending);
+                    }
+                }
+                Some(switch) = self.switches.recv() => self.switch(switch).await,
+            }
+        }
+    }
+
+    /// Opens a session elsewhere while this one goes on: the relay lets it take the seat over.
+    async fn switch(&mut self, Switch { url, done }: Switch) {
+        self.live.session.supersede(true);
+        let opened = Live::open(&self.seat, &url, &self.options).await.map(|live| self.take_up(live, url));
+        if opened.is_err() && self.live.session.check_open().is_ok() {
+            self.live.session.supersede(false);
+        }
+        let _ = done.send(opened);
+    }
+
+    fn take_up(&mut self, live: Live, url: String) {
+        let former = std::mem::replace(&mut self.live, live);
+        // The seat is not its any more; if it has another one, nobody needs that.
+        former.end(CloseReason::Left);
+        (self.url, self.since) = (url, Instant::now());
+        let resumed = self.seat.welcome().resumed;
+        self.seat.emit(Event::Reconnected { resumed, carrier: self.live.session.carrier });
+    }
+
+    /// Opens sessions until one succeeds, after one that ended like this.
+    async fn come_back(&mut self, ending: Ending) -> Result<(), Ending> {
+        let Reconnect::Within(patience) = self.options.reconnect else {
+            return Err(ending);
+        };
+        if self.live.session.is_last(&ending) {
+            return Err(ending);
+        }
+        let broken_since = Instant::now();
+        if self.since.elapsed() >= GOOD_SESSION {
+            self.attempts = 0;
+        }
+        let mut last_error = None;
+        for turn in 0.. {
+            let pause = wait(self.attempts, rand::random());
+            if broken_since.elapsed().saturating_add(pause) > patience {
+                break;
+            }
+            self.attempts += 1;
+            self.seat.emit(Event::Reconnecting { reason: ending.reason, attempt: self.attempts });
+            let (url, asker) = self.next_place(turn, pause).await;
+            let opened = Live::open(&self.seat, &url, &self.options).await;
+            let failed = match opened {
+                Ok(live) => {
+                    self.take_up(live, url);
+                    asker.map(|asker| asker.send(Ok(())));
+                    return Ok(());
+                }
+                Err(error) => error,
+            };
+            let is_final = failed.is_final() && asker.is_none();
+            last_error = Some(failed.to_string());
+            let ended = failed.reason().filter(|_| is_final);
+            asker.map(|asker| asker.send(Err(failed)));
+            if is_final {
+                let reason = ended.unwrap_or(ending.reason);
+                return Err(Ending { reason, message: last_error.unwrap_or_default() });
+            }
+        }
+        let why = last_error.unwrap_or(ending.message);
+        Err(Ending { reason: ending.reason, message: format!("reconnecting was given up: {why}") })
+    }
+
+    /// Waits, then says where to try next; at once if someone asks for a place.
+    async fn next_place(
+        &mut self,
+        turn: u32,
+        pause: Duration,
+    ) -> (String, Option<oneshot::Sender<Result<(), ConnectError>>>) {
+        tokio::select! {
+            () = sleep(pause) => (place(turn, &self.url, &self.urls).to_owned(), None),
+            Some(Switch { url, done }) = self.switches.recv() => (url, Some(done)),
+        }
+    }
+}

@@ -1,0 +1,63 @@
+use std::time::Duration;
+
+use super::Certificates;
+use crate::limits::IDLE_TIMEOUT;
+use crate::wire::ChatPosition;
+
+/// How to join a room, and how to stay in it.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The room; `None`: the one that the URL's path names.
+    pub room: Option<String>,
+    /// What people see: 1 to 128 bytes of UTF-8.
+    pub name: String,
+    /// An access token, for relays that ask for one.
+    pub token: Option<String>,
+    /// Whom to trust to be the relay.
+    pub certificates: Certificates,
+    /// Whether tracks are subscribed without asking.
+    pub auto_subscribe: bool,
+    /// Chat to be sent again: everything after this position that is still kept. `None`: nothing.
+    pub history: Option<ChatPosition>,
+    /// Further URLs of the same relay, tried in turn when the first one does not answer: `wss://` where UDP may be blocked.
+    pub fallbacks: Vec<String>,
+    /// What to do when the connection breaks.
+    pub reconnect: Reconnect,
+    /// After this long without anything heard, a connection has broken: 10 s, as the relay sees it too. A relay that waits
+    /// less goes first.
+    pub idle_timeout: Duration,
+}
+
+impl Default for Options {
+    /// A guest who wants to see and hear everything from now on.
+    fn default() -> Self {
+        Self {
+            room: None,
+            name: "guest".to_owned(),
+            token: None,
+            certificates: Certificates::default(),
+            auto_subscribe: true,
+            history: None,
+            fallbacks: Vec::new(),
+            reconnect: Reconnect::default(),
+            idle_timeout: IDLE_TIMEOUT,
+        }
+    }
+}
+
+/// What to do when the connection breaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reconnect {
+    /// The room is lost at once.
+    Never,
+    /// Connect again, until so much time has passed since it broke. The relay keeps the seat for 30 s or what it says in
+    /// [`Welcome::seat_ms`](crate::wire::Welcome::seat_ms); who comes later gets its id back, but the others saw it leave.
+    Within(Duration),
+}
+
+impl Default for Reconnect {
+    /// Two minutes: a tunnel, a lift, another network, a relay that is started again.
+    fn default() -> Self {
+        Self::Within(Duration::from_secs(120))
+    }
+}

@@ -1,0 +1,63 @@
+//! When and where to try again. Pure: the chance comes in as a number.
+
+use std::time::Duration;
+
+/// The first waits grow with the square of their number.
+const WAIT_STEP: Duration = Duration::from_millis(300);
+
+/// No wait is longer, but for its jitter.
+const WAIT_MAX: Duration = Duration::from_secs(7);
+
+/// How far the first attempts of many clients are spread.
+const FIRST_JITTER: Duration = Duration::from_millis(100);
+
+/// A session that lasted so long was a good one: the waits begin anew. Without that, a session that breaks as soon as it
+/// begins would be tried again at once for ever.
+pub(super) const GOOD_SESSION: Duration = Duration::from_secs(1);
+
+/// How long to wait before an attempt: 0, 0.3, 1.2, 2.7, 4.8, 7 s and so on, times 0.5 to 1.5, so that many clients whom a
+/// relay lost in one moment do not all come back in one moment. `chance` is evenly distributed from 0 to 1.
+pub(super) fn wait(attempt: u32, chance: f64) -> Duration {
+    if attempt == 0 {
+        return FIRST_JITTER.mul_f64(chance);
+    }
+    let base = WAIT_STEP.saturating_mul(attempt.saturating_mul(attempt)).min(WAIT_MAX);
+    base.mul_f64(0.5 + chance)
+}
+
+/// Where to make an attempt: where the last session was, then the other places in turn.
+pub(super) fn place<'a>(attempt: u32, last: &'a str, others: &'a [String]) -> &'a str {
+    let others: Vec<&str> = others.iter().map(String::as_str).filter(|other| *other != last).collect();
+    match (attempt as usize % (1 + others.len())).checked_sub(1) {
+        None => last,
+        Some(index) => others[index],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_up_to_seven_seconds() {
+        let waits: Vec<_> = (0..8).map(|attempt| wait(attempt, 0.5).as_millis()).collect();
+        assert_eq!(waits, [50, 300, 1200, 2700, 4800, 7000, 7000, 7000]);
+        assert_eq!(wait(u32::MAX, 0.5), WAIT_MAX);
+    }
+
+    #[test]
+    fn chance_spreads_them_by_half() {
+        assert_eq!([wait(0, 0.0), wait(0, 1.0)].map(|wait| wait.as_millis()), [0, 100]);
+        assert_eq!([wait(2, 0.0), wait(2, 1.0)].map(|wait| wait.as_millis()), [600, 1800]);
+    }
+
+    #[test]
+    fn places_take_turns_and_the_last_one_goes_first() {
+        let others = ["a", "b", "c"].map(str::to_owned);
+        let places: Vec<_> = (0..4).map(|attempt| place(attempt, "b", &others)).collect();
+        assert_eq!(places, ["b", "a", "c", "b"]);
+        let places: Vec<_> = (0..5).map(|attempt| place(attempt, "x", &others)).collect();
+        assert_eq!(places, ["x", "a", "b", "c", "x"]);
+        assert_eq!(place(7, "x", &[]), "x");
+    }
+}

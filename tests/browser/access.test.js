@@ -1,0 +1,176 @@
+// Who may come in, and what an admin can do: tokens of LiveKit's SDK and pages of several origins, in real browsers.
+import assert from 'node:assert/strict';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join as joinPath } from 'node:path';
+import { after, before, test } from 'node:test';
+import { livekitToken } from './livekit.js';
+import * as meeting from './meeting.js';
+import { complaints, isIn, say, sees, seesPerson, shoot } from './meeting.js';
+import { startBrowser, startRelay } from './relay.js';
+
+/** @typedef {import('playwright-core').Page} Page */
+
+const APPLICATION = { apiKey: 'application', secret: 'a secret of LiveKit, 32 bytes or more' };
+const FOREIGN = 'https://elsewhere.example/';
+
+/** @type {import('playwright-core').Browser} */
+let browser;
+/** @type {import('./relay.js').Relay} */
+let relay;
+/** @type {string} */
+let directory;
+
+before(async () => {
+  directory = await mkdtemp(joinPath(tmpdir(), 'tertulia-keys-'));
+  const keys = joinPath(directory, 'keys.toml');
+  await writeFile(keys, `[secrets]\n${APPLICATION.apiKey} = "${APPLICATION.secret}"\n`, { mode: 0o600 });
+  [browser, relay] = await Promise.all([startBrowser(), startRelay(['--keys', keys])]);
+});
+
+after(async () => {
+  await browser?.close();
+  await relay?.stop();
+  await rm(directory, { recursive: true, force: true });
+  assert.deepEqual(complaints, []);
+});
+
+/** @param {string} room @param {string} name @param {{ isAdmin?: boolean, mayWrite?: boolean, ttl?: string }} [rights] */
+function tokenFor(room, name, { isAdmin = false, mayWrite = true, ttl } = {}) {
+  return livekitToken({ ...APPLICATION, room, identity: name.toLowerCase(), name, ttl, grants: { roomAdmin: isAdmin, canPublishData: mayWrite } });
+}
+
+/** @param {string} room @param {string} name @param {Parameters<typeof tokenFor>[2]} [rights] */
+const join = async (room, name, rights) => meeting.join(browser, room, 'ignored', { at: relay.url, token: await tokenFor(room, name, rights) });
+
+/** @param {Page} page @param {string} name @param {string} [token] in the field */
+async function tries(page, name, token) {
+  await page.locator('#name').fill(name);
+  if (token !== undefined) await page.locator('#token').fill(token);
+  await page.locator('#join').click();
+}
+
+/** @param {Page} page @param {RegExp} text */
+const isTold = (page, text) => page.locator('#join-error', { hasText: text }).waitFor();
+
+test('a token in the link joins under its name, and leaves the address bar', { timeout: 60_000 }, async () => {
+  const [ana, bo] = [await join('link', 'Ana'), await join('link', 'Bo')];
+  await seesPerson(ana, 'Bo');
+  await seesPerson(ana, 'Ana');
+  assert.equal(ana.url(), new URL('/r/link', relay.url).href);
+  await say(bo, 'hello');
+  await sees(ana, 'hello');
+  await ana.reload();
+  await isIn(ana);
+  await sees(ana, 'hello');
+  await meeting.closeAll(ana, bo);
+});
+
+test('a page without a token asks for one, and says what is wrong with it', { timeout: 60_000 }, async () => {
+  const page = await meeting.open(browser, new URL('/r/asked', relay.url).href);
+  assert.equal(await page.locator('#token').isVisible(), false);
+  await tries(page, 'Ana');
+  await isTold(page, /asks for an access token/);
+  await shoot(page, 'token-asked');
+  await tries(page, 'Ana', 'no token at all');
+  await isTold(page, /not valid for this room/);
+  await tries(page, 'Ana', await tokenFor('another-room', 'Ana'));
+  await isTold(page, /not valid for this room/);
+  await tries(page, 'Ana', await tokenFor('asked', 'Ana', { ttl: '-5m' }));
+  await isTold(page, /has expired/);
+  await tries(page, 'Ana', await tokenFor('asked', 'Ana'));
+  await isIn(page);
+  await meeting.closeAll(page);
+});
+
+test('who may not write is told so', { timeout: 60_000 }, async () => {
+  const page = await join('mute', 'Ana', { mayWrite: false });
+  await page.locator('#text[disabled][placeholder="You may read here, not write"]').waitFor();
+  await meeting.closeAll(page);
+});
+
+test('an admin removes a participant, who is told so and cannot come back', { timeout: 60_000 }, async () => {
+  const [ana, bo, carmen] = [await join('removal', 'Ana', { isAdmin: true }), await join('removal', 'Bo'), await join('removal', 'Carmen')];
+  assert.equal(await bo.locator('#admin').isVisible(), false);
+  assert.equal(await bo.locator('.more').first().isVisible(), false);
+  await say(bo, 'I am disturbing');
+  await sees(ana, 'I am disturbing');
+  await ana.getByRole('button', { name: 'Actions for Bo' }).click();
+  await shoot(ana, 'admin');
+  await ana.getByRole('button', { name: 'Remove from the meeting' }).click();
+  await meeting.ended(bo, 'removed');
+  await shoot(bo, 'removed');
+  assert.equal(await bo.locator('#again').isVisible(), false);
+  for (const page of [ana, carmen]) {
+    await page.locator('.note', { hasText: 'Bo was removed' }).waitFor();
+    await page.locator('#roster .who').getByText('Bo', { exact: true }).waitFor({ state: 'detached' });
+  }
+  await bo.reload();
+  await tries(bo, 'Bo');
+  await isTold(bo, /You were removed from the meeting/);
+  await meeting.closeAll(ana, bo, carmen);
+});
+
+test('an admin locks the room and ends the meeting', { timeout: 60_000 }, async () => {
+  const [ana, bo] = [await join('ending', 'Ana', { isAdmin: true }), await join('ending', 'Bo')];
+  await ana.getByRole('switch', { name: 'Lock' }).click();
+  await bo.locator('#locked').waitFor();
+  const late = await meeting.open(browser, `${new URL('/r/ending', relay.url).href}#token=${await tokenFor('ending', 'Carmen')}`);
+  await tries(late, 'Carmen');
+  await isTold(late, /The room is locked/);
+  await ana.getByRole('switch', { name: 'Lock', checked: true }).click();
+  await bo.locator('#locked').waitFor({ state: 'hidden' });
+  await tries(late, 'Carmen');
+  await isIn(late);
+  await ana.locator('#end').click();
+  await shoot(ana, 'ending');
+  await ana.getByTestId('end-confirm').click();
+  for (const page of [ana, bo, late]) await meeting.ended(page, 'meeting_ended');
+  await meeting.closeAll(ana, bo, late);
+});
+
+test('the same identity in a second tab goes on there', { timeout: 60_000 }, async () => {
+  const first = await join('same', 'Ana');
+  const second = await join('same', 'Ana');
+  await meeting.ended(first, 'replaced');
+  await isIn(second);
+  await meeting.closeAll(first, second);
+});
+
+/** Whether a page can open each carrier. @param {Page} page */
+function opens(page) {
+  return page.evaluate(async ({ url, port }) => {
+    const { certificateSha256: hex } = await (await fetch(new URL('/relay.json', url))).json();
+    const value = Uint8Array.from(hex.match(/../g), (pair) => parseInt(pair, 16));
+    const transport = new WebTransport(`https://localhost:${port}/`, { serverCertificateHashes: [{ algorithm: 'sha-256', value }] });
+    transport.closed.catch(() => {});
+    const webTransport = await transport.ready.then(() => true, () => false);
+    const webSocket = await new Promise((resolve) => {
+      const socket = new WebSocket(new URL('/ws', url).href.replace('http', 'ws'), 'tertulia.v1');
+      socket.onopen = () => resolve(true);
+      socket.onerror = () => resolve(false);
+    });
+    return { webTransport, webSocket };
+  }, { url: relay.url, port: relay.port });
+}
+
+/** How many the relay has refused for their origin. */
+async function refusedOrigins() {
+  const metrics = await (await fetch(new URL('/metrics', relay.url))).text();
+  return Number(/^tertulia_refused_total\{reason="origin"\} (\d+)$/m.exec(metrics)?.[1] ?? NaN);
+}
+
+test('pages of other origins are refused, the relay\'s own are not', { timeout: 60_000 }, async () => {
+  const own = await meeting.open(browser, new URL('/relay.json', relay.url).href);
+  assert.deepEqual(await opens(own), { webTransport: true, webSocket: true });
+  const before = await refusedOrigins();
+  const foreign = await (await browser.newContext()).newPage();
+  const said = /** @type {string[]} */ ([]);
+  foreign.on('console', (message) => said.push(message.text()));
+  await foreign.route(`${FOREIGN}**`, (route) => route.fulfill({ contentType: 'text/html', body: '<title>elsewhere</title>' }));
+  await foreign.goto(FOREIGN);
+  assert.deepEqual(await opens(foreign), { webTransport: false, webSocket: false });
+  assert.equal(await refusedOrigins(), before + 2);
+  assert.ok(said.some((text) => /WebSocket.*403/.test(text)), said.join('\n'));
+  await meeting.closeAll(own, foreign);
+});

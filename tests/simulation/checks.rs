@@ -1,0 +1,243 @@
+use tertulia::limits::{CHAT_PENDING_MAX, REMOVED_IDENTITIES_MAX};
+use tertulia::media::{Forward, Frame, Publisher, Slot};
+use tertulia::room::{Admitted, Audience, Input, JoinRequest, Output, SessionKey};
+use tertulia::wire::{ClientMessage, CloseReason, DropReason, ParticipantId, ParticipantKind, ServerMessage, TrackId};
+
+use crate::model::Person;
+use crate::relay::SlotState;
+use crate::world::{LIMITS, REMOVED_MS, World};
+
+impl World {
+    /// Brings the model to where the room should be now, and checks what it says on the way.
+    pub fn follow(&mut self, room: usize, input: &Input, outputs: &[Output]) {
+        if let Input::Join { request, .. } = input {
+            self.check_entrance(room, request, outputs);
+        }
+        for output in outputs {
+            if let (Output::Admitted(admitted), Input::Join { request, .. }) = (output, input) {
+                self.follow_admitted(room, admitted, request);
+                continue;
+            }
+            let unix_ms = self.now().unix_ms;
+            let model = &mut self.rooms.get_mut(&room).expect("it decided this").model;
+            match output {
+                Output::Away { participant } => {
+                    model.people.get_mut(participant).expect("who goes away was there").here = None;
+                }
+                Output::Left { participant, reason } => {
+                    let person = model.leave(*participant).expect("who leaves was there");
+                    let identity = self.clients[person.client].identity.clone();
+                    if let (CloseReason::Removed, Some(identity)) = (reason, identity) {
+                        self.kept_out.insert((room, identity), unix_ms + REMOVED_MS);
+                        self.count("removed");
+                    }
+                }
+                Output::Store(_) => model.pending += 1,
+                Output::Deliver { .. } => model.pending -= 1,
+                Output::Tell { message: ServerMessage::RoomLocked { locked }, .. } => model.locked = *locked,
+                Output::Tell { to: Audience::One(to), message: ServerMessage::Published { track, .. } } => {
+                    let Input::Message { message: ClientMessage::Publish { track: info, .. }, .. } = input else {
+                        panic!("nobody asked for that: {output:?}")
+                    };
+                    model.publish(*to, *track, info.source);
+                }
+                Output::Tell { to: Audience::One(from), message: ServerMessage::Done { .. } } => {
+                    self.follow_request(room, *from, input);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn follow_request(&mut self, room: usize, from: ParticipantId, input: &Input) {
+        let model = &mut self.rooms.get_mut(&room).expect("it decided this").model;
+        let Input::Message { message, .. } = input else { panic!("nobody asked for that: {input:?}") };
+        let is_moderation = matches!(
+            message,
+            ClientMessage::RemoveParticipant { .. }
+                | ClientMessage::MuteTrack { .. }
+                | ClientMessage::SetLocked { .. }
+                | ClientMessage::EndMeeting { .. }
+        );
+        if is_moderation {
+            assert!(self.clients[model.people[&from].client].admin, "{from} is no admin: {message:?}");
+        }
+        match message {
+            ClientMessage::Unpublish { track, .. } => {
+                let gone = model.tracks.remove(track).expect("what is taken back was there");
+                assert_eq!(gone.publisher, from);
+            }
+            ClientMessage::SetMuted { track, muted, .. } => {
+                let track = model.tracks.get_mut(track).expect("what is muted was there");
+                assert_eq!(track.publisher, from);
+                (track.muted, track.silenced) = (*muted, track.silenced && *muted);
+            }
+            ClientMessage::MuteTrack { track, .. } => {
+                let track = model.tracks.get_mut(track).expect("what is muted was there");
+                (track.muted, track.silenced) = (true, true);
+            }
+            ClientMessage::Subscribe { track, .. } => {
+                let track = model.tracks.get_mut(track).expect("what is subscribed to was there");
+                assert_ne!(track.publisher, from);
+                track.subscribers.insert(from);
+            }
+            ClientMessage::Unsubscribe { track, .. } => {
+                model.tracks.get_mut(track).expect("what was subscribed to is there").subscribers.remove(&from);
+            }
+            ClientMessage::SetAutoSubscribe { enabled, .. } => {
+                model.people.get_mut(&from).expect("who asks is there").auto_subscribe = *enabled;
+            }
+            _ => {}
+        }
+    }
+
+    fn follow_admitted(&mut self, room: usize, admitted: &Admitted, request: &JoinRequest) {
+        let Admitted { session, participant: id, resumed, .. } = *admitted;
+        let client = self.sessions[&session].client;
+        let live = self.rooms.get_mut(&room).expect("it decided this");
+        let epoch = live.room.chat_position().epoch;
+        let is_known = self.holders.contains_key(&(room, epoch, id));
+        let holder = *self.holders.entry((room, epoch, id)).or_insert(client);
+        assert_eq!(holder, client, "id {id} is given to another client");
+        let takes = request.kind == ParticipantKind::Meeting && request.grant.subscribe;
+        let model = &mut live.model;
+        assert!(!model.locked || is_known || request.grant.admin, "{id} comes into a locked room");
+        if resumed {
+            let allowed = request.grant.publish;
+            model.tracks.retain(|_, track| track.publisher != id || allowed.allows(track.source));
+            let tracks = model.tracks.iter().filter(|(_, track)| track.publisher == id).map(|(track, _)| *track);
+            assert!(tracks.eq(admitted.tracks.iter().map(|track| track.track)), "{:?}", admitted.tracks);
+            if !takes {
+                model.tracks.values_mut().for_each(|track| _ = track.subscribers.remove(&id));
+            }
+        }
+        let auto_subscribe = takes && request.auto_subscribe;
+        model.admit(id, Person { client, here: Some(session), hidden: request.grant.hidden, auto_subscribe }, resumed);
+        let others = model.roster(id).len();
+        assert_eq!(admitted.participants as usize, others, "so many are told of next");
+    }
+
+    /// Who may come in does, to the seat that it had.
+    fn check_entrance(&mut self, room: usize, request: &JoinRequest, outputs: &[Output]) {
+        let now = self.now();
+        let live = &self.rooms[&room];
+        let admitted = outputs.iter().find_map(|output| match output {
+            Output::Admitted(admitted) => Some(admitted),
+            _ => None,
+        });
+        let refused = outputs.iter().find_map(|output| match output {
+            Output::Refused { reason, .. } => Some(*reason),
+            _ => None,
+        });
+        assert_ne!(admitted.is_some(), refused.is_some(), "there is one answer: {outputs:?}");
+        let until = request.grant.identity.clone().and_then(|identity| self.kept_out.get(&(room, identity)));
+        if until.is_some_and(|until| *until > now.unix_ms) {
+            return assert_eq!(refused, Some(CloseReason::Removed), "before its time");
+        }
+        let good = request.seat.as_ref().filter(|claim| {
+            let is_own = claim.identity == request.grant.identity && request.kind == ParticipantKind::Meeting;
+            is_own && claim.epoch == live.room.chat_position().epoch
+        });
+        let seat = good.and_then(|claim| Some((claim.participant, live.model.people.get(&claim.participant)?)));
+        match (seat, admitted) {
+            (Some((id, person)), Some(admitted)) => {
+                assert_eq!((admitted.participant, admitted.resumed), (id, person.hidden == request.grant.hidden));
+            }
+            (Some((id, _)), None) => panic!("{id} does not get its own seat: {refused:?}"),
+            (None, Some(admitted)) => assert!(!admitted.resumed, "there was no seat"),
+            (None, None) => self.count("refused"),
+        }
+    }
+
+    /// What has to hold after every step.
+    pub fn check(&mut self, room: usize, is_timeout: bool) {
+        let now = self.now();
+        let live = &self.rooms[&room];
+        let model = &live.model;
+        assert_eq!(live.room.participant_count(), model.people.len());
+        assert!(model.people.len() <= LIMITS.participants_per_room as usize, "the room is too full");
+        assert!(model.pending <= CHAT_PENDING_MAX);
+        assert_eq!(live.room.is_empty(), model.people.is_empty() && model.pending == 0);
+        if is_timeout {
+            let next = live.room.next_timeout();
+            assert!(next.is_none_or(|next| next > now.since_start), "{next:?} was due at {now:?}");
+            assert!(live.room.closing_notes(now).removed.len() <= REMOVED_IDENTITIES_MAX);
+        }
+        let here = model.people.iter().filter_map(|(id, person)| Some((*id, person.here?)));
+        assert!(here.eq(live.members.iter().map(|(id, key)| (*id, *key))), "others are here: {:?}", live.members);
+        for (id, key) in &live.members {
+            let session = &self.sessions[key];
+            if !self.clients[session.client].plain {
+                assert_eq!(session.told, model.roster(*id), "what {id} was told");
+            }
+        }
+        for (id, person) in &model.people {
+            let own = model.tracks.values().filter(|track| track.publisher == *id).count();
+            assert!(own <= LIMITS.tracks_per_participant as usize, "{id} has too many tracks");
+            let same = model.people.values().filter(|other| other.client == person.client).count();
+            assert!(same == 1 || self.clients[person.client].identity.is_none(), "one identity is there twice");
+        }
+        for track in model.tracks.keys() {
+            self.check_route(room, *track);
+        }
+    }
+
+    /// A track goes to those who are here and want it, and to nobody else.
+    fn check_route(&self, room: usize, id: TrackId) {
+        let live = &self.rooms[&room];
+        let track = &live.model.tracks[&id];
+        let slot_of = |participant: &ParticipantId| -> Option<Slot> {
+            Some(self.sessions[live.members.get(participant)?].seat.as_ref()?.slot)
+        };
+        let datagram = Frame::default().datagrams(id).expect("it has one byte").next().expect("it has one fragment");
+        let publisher = slot_of(&track.publisher);
+        let mut sender = Publisher::new(publisher.unwrap_or(Slot(u32::MAX)));
+        let forward = live.routes.forward(self.now(), &LIMITS, &mut sender, &datagram.bytes);
+        if publisher.is_none() {
+            return assert_eq!(forward, Err(DropReason::TrackUnknown), "the publisher of {id} is away");
+        }
+        if track.silenced {
+            return assert_eq!(forward, Err(DropReason::TrackMuted), "track {id} is silenced");
+        }
+        let Ok(Forward::To(slots)) = forward else { panic!("track {id} goes nowhere: {forward:?}") };
+        let mut slots = slots.to_vec();
+        slots.sort_unstable();
+        let mut wanted: Vec<_> = track.subscribers.iter().filter_map(slot_of).collect();
+        wanted.sort_unstable();
+        assert_eq!(slots, wanted, "track {id} goes to these slots");
+    }
+
+    /// A datagram that is passed on comes from its track's publisher and goes to a subscriber.
+    pub fn check_forwarded(&self, room: usize, from: (ParticipantId, SessionKey), id: TrackId, to: SessionKey) {
+        let live = &self.rooms[&room];
+        let track = live.model.tracks.get(&id).expect("a track that is forwarded is there");
+        assert_eq!((track.publisher, track.silenced), (from.0, false), "track {id} in room {room}");
+        assert_eq!(live.members.get(&from.0), Some(&from.1), "a session that has no seat any more is heard");
+        let subscriber = self.sessions[&to].seat.as_ref().expect("its slot is taken").participant;
+        assert!(track.subscribers.contains(&subscriber), "{subscriber} did not subscribe to track {id}");
+        assert_eq!((self.sessions[&to].room, live.members.get(&subscriber)), (room, Some(&to)));
+    }
+
+    /// What has to hold when nothing is under way any more.
+    pub fn check_calm(&self) {
+        for ((room, message_id), sequence) in &self.acknowledged {
+            let kept = self.history.kept(*room).get(*sequence as usize - 1);
+            assert_eq!(kept.map(|message| message.message_id), Some(*message_id), "it was acknowledged");
+        }
+        for client in self.clients.iter().filter(|client| client.is_welcome()) {
+            let (Some(key), Some(me)) = (client.session, client.me) else { continue };
+            let roster = self.rooms[&client.room].model.roster(me);
+            assert!(client.plain || client.roster == roster, "client {} knows {:?}", client.number, client.roster);
+            self.check_nothing_missed(client, self.history.kept(client.room).len() as u64 + 1);
+            assert!(client.plain || client.unacknowledged.is_empty(), "session {key:?} waits for an answer");
+        }
+        for live in self.rooms.values() {
+            assert!(live.slots.iter().filter(|slot| matches!(slot, SlotState::Taken(_))).count() == live.members.len());
+        }
+    }
+
+    pub fn check_empty(&self) {
+        assert!(self.rooms.is_empty(), "everyone has left, but there are rooms: {:?}", self.rooms.keys());
+        assert!(self.sessions.is_empty(), "everyone has left, but there are sessions: {:?}", self.sessions.keys());
+    }
+}

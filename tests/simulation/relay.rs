@@ -1,0 +1,456 @@
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tertulia::auth::SeatClaim;
+use tertulia::limits::MEDIA_BYTES_MAX;
+use tertulia::media::{Forward, Publisher, Routes, Slot};
+use tertulia::room::{Admitted, Audience, Input, JoinRequest, Output, Room, SessionKey};
+use tertulia::wire::{
+    ChatMessage, CloseReason, Identity, MediaHeader, ParticipantId, ParticipantKind, ServerChat, ServerMessage, Welcome,
+};
+
+use crate::model::{Model, hear};
+use crate::world::{Down, Event, LIMITS, MINUTE, REMOVED_MS, SECOND, Seat, Up, World, room_name};
+
+/// For how long the disk takes nothing, at most.
+const BAD_DISK_US: u64 = 5 * SECOND;
+
+/// A room with those who are in it, as the relay's shell keeps it.
+pub struct LiveRoom {
+    pub room: Room,
+    pub routes: Routes,
+    pub members: BTreeMap<ParticipantId, SessionKey>,
+    /// The sessions' slots, which are given again when their session has ended.
+    pub slots: Vec<SlotState>,
+    pub model: Model,
+    /// Which of the rooms of this name it is.
+    pub opening: u64,
+    timer_at: Option<Duration>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SlotState {
+    Free,
+    Taken(SessionKey),
+    /// Its session has no seat any more, but has not ended yet.
+    Vacant,
+}
+
+impl World {
+    /// The relay hears a client's reliable message.
+    pub fn relay_hears(&mut self, key: SessionKey, up: Up) {
+        match up {
+            Up::Join => self.seat(key),
+            Up::Control(tertulia::wire::ClientMessage::Leave) => self.end_session(key, CloseReason::Left),
+            Up::Control(message) => {
+                if let Some((room, from)) = self.speaks_for(key) {
+                    self.handle(room, Input::Message { from, message });
+                }
+            }
+            Up::Chat(message) => {
+                if let Some((room, from)) = self.speaks_for(key) {
+                    self.handle(room, Input::Chat { from, message });
+                }
+            }
+        }
+    }
+
+    /// For whom a session speaks: for nobody, when it was told to end.
+    fn speaks_for(&self, key: SessionKey) -> Option<(usize, ParticipantId)> {
+        let session = self.sessions.get(&key).filter(|session| !session.ending)?;
+        Some((session.room, session.seat.as_ref()?.participant))
+    }
+
+    fn seat(&mut self, key: SessionKey) {
+        let (client, room) = (self.sessions[&key].client, self.sessions[&key].room);
+        if self.now_us < self.down_until {
+            return self.refuse(key, None);
+        }
+        let wish = self.clients[client].wish.clone().expect("it connects with a wish");
+        let seat = wish.ticket.as_deref().and_then(|ticket| self.tickets.open(&room_name(room), ticket));
+        let request = JoinRequest {
+            name: None,
+            kind: if self.clients[client].plain { ParticipantKind::Plain } else { ParticipantKind::Meeting },
+            grant: wish.grant,
+            seat,
+            auto_subscribe: wish.auto_subscribe,
+            chat_after: wish.chat_after,
+        };
+        if !self.rooms.contains_key(&room) {
+            let opened = self.history.open(room, room_name(room));
+            let locked = self.history.is_locked(room);
+            self.openings += 1;
+            self.rooms.insert(room, LiveRoom::new(opened, locked, self.openings));
+        }
+        self.handle(room, Input::Join { session: key, request });
+    }
+
+    fn refuse(&mut self, key: SessionKey, reason: Option<CloseReason>) {
+        if let Some(session) = self.sessions.get_mut(&key) {
+            session.relay_done = true;
+        }
+        if let Some(reason) = reason {
+            self.send_down(key, Down::Control(ServerMessage::Closing { reason, message: String::new() }));
+        }
+        let at = self.sessions.get(&key).map_or(self.now_us, |session| session.down_at);
+        self.at(at, Event::ClientEnds(key));
+    }
+
+    /// The relay's end of a session is over.
+    pub fn end_session(&mut self, key: SessionKey, reason: CloseReason) {
+        let Some(session) = self.sessions.get_mut(&key).filter(|session| !session.relay_done) else {
+            return;
+        };
+        session.relay_done = true;
+        let (room, is_cut) = (session.room, session.cut);
+        if let Some((participant, slot)) = session.seat.as_ref().map(|seat| (seat.participant, seat.slot)) {
+            if self.is_in_its_room(key) {
+                self.handle(room, Input::Ended { participant, session: key, reason });
+            }
+            if self.is_in_its_room(key) {
+                self.rooms.entry(room).and_modify(|live| live.slots[slot.0 as usize] = SlotState::Free);
+            }
+            self.sessions.entry(key).and_modify(|session| session.seat = None);
+        }
+        if is_cut {
+            self.forget_if_done(key);
+        } else {
+            self.refuse(key, Some(reason));
+        }
+    }
+
+    /// Whether a session's room is still open; one of the same name may have been opened since.
+    fn is_in_its_room(&self, key: SessionKey) -> bool {
+        let Some(session) = self.sessions.get(&key) else {
+            return false;
+        };
+        let live = self.rooms.get(&session.room);
+        session.seat.as_ref().is_some_and(|seat| live.is_some_and(|live| live.opening == seat.opening))
+    }
+
+    /// Tells a room what happened, carries out what it decides, and checks everything.
+    pub fn handle(&mut self, room: usize, input: Input) {
+        let now = self.now();
+        let Some(live) = self.rooms.get_mut(&room) else {
+            return;
+        };
+        let is_timeout = matches!(input, Input::Timeout);
+        let outputs = live.room.handle(now, input.clone());
+        write!(self.trace, "{room}{outputs:?}").expect("a hash takes everything");
+        self.follow(room, &input, &outputs);
+        for output in outputs {
+            self.apply(room, output);
+        }
+        self.check(room, is_timeout);
+        self.close_if_empty(room);
+        self.arm_timer(room);
+    }
+
+    fn apply(&mut self, room: usize, output: Output) {
+        match output {
+            Output::Admitted(admitted) => self.admit(room, admitted),
+            Output::Refused { session, reason } => self.refuse(session, Some(reason)),
+            Output::Away { participant } | Output::Left { participant, .. } => self.detach(room, participant),
+            Output::Tell { to, message } => self.tell(room, to, &message),
+            Output::Chat { to, message } => {
+                for key in self.audience(room, to) {
+                    self.send_down(key, Down::Chat(message.clone()));
+                }
+            }
+            Output::Deliver { to, message } => self.deliver(room, &to, &message),
+            Output::Store(message) => {
+                self.history.append(room, message);
+                self.arm_commit();
+            }
+            Output::Note(notes) => {
+                self.history.note(room, notes);
+                self.arm_commit();
+            }
+            Output::Replay { participant, after, through } => {
+                if let Some(key) = self.rooms[&room].members.get(&participant).copied() {
+                    self.sessions.entry(key).and_modify(|session| session.replay = Some((after, through)));
+                    let delay = self.dice.within(0..200_000);
+                    self.after(delay, Event::Page(key));
+                }
+            }
+            Output::CaughtUp { participant, position } => {
+                let message = ServerChat::CaughtUp { position, first_kept: 1 };
+                for key in self.audience(room, Audience::One(participant)) {
+                    self.send_down(key, Down::Chat(message.clone()));
+                }
+            }
+            Output::Close { participant, reason } => {
+                if let Some(key) = self.rooms[&room].members.get(&participant).copied() {
+                    self.sessions.entry(key).and_modify(|session| session.ending = true);
+                    let delay = self.dice.within(0..SECOND / 2);
+                    self.after(delay, Event::RelayEnds(key, reason));
+                }
+            }
+            route => self.apply_route(room, &route),
+        }
+    }
+
+    fn apply_route(&mut self, room: usize, output: &Output) {
+        let live = self.rooms.get_mut(&room).expect("it decided this");
+        let slot = |id: &ParticipantId| {
+            let seat = self.sessions.get(live.members.get(id)?)?.seat.as_ref()?;
+            Some(seat.slot)
+        };
+        match output {
+            Output::RouteOpened { track, publisher } => {
+                if let Some(slot) = slot(publisher) {
+                    live.routes.open(*track, slot);
+                }
+            }
+            Output::RouteClosed { track } => live.routes.close(*track),
+            Output::RouteMuted { track, muted } => live.routes.set_muted(*track, *muted),
+            Output::Subscribed { track, subscriber } => {
+                if let Some(slot) = slot(subscriber) {
+                    live.routes.subscribe(*track, slot);
+                }
+            }
+            Output::Unsubscribed { track, subscriber } => {
+                if let Some(slot) = slot(subscriber) {
+                    live.routes.unsubscribe(*track, slot);
+                }
+            }
+            other => panic!("{other:?} is no matter of routes"),
+        }
+    }
+
+    fn admit(&mut self, room: usize, admitted: Admitted) {
+        let Admitted { session: key, participant, resumed, tracks, participants, chat, locked, name, permissions } =
+            admitted;
+        let client = self.sessions[&key].client;
+        let live = self.rooms.get_mut(&room).expect("it decided this");
+        let slot = live.take_slot(key);
+        live.members.insert(participant, key);
+        let seat = Seat { participant, slot, publisher: Publisher::new(slot), opening: live.opening };
+        self.sessions.entry(key).and_modify(|session| session.seat = Some(seat));
+        let claim = SeatClaim { epoch: chat.epoch, participant, identity: self.clients[client].identity.clone() };
+        let welcome = Welcome {
+            participant,
+            ticket: self.tickets.seal(&room_name(room), claim),
+            seat_ms: LIMITS.seat_seconds * 1000,
+            resumed,
+            tracks,
+            participants,
+            chat,
+            locked,
+            name,
+            permissions,
+            media_bytes_max: MEDIA_BYTES_MAX as u16,
+            chat_bytes_max: LIMITS.chat_bytes,
+            relay: String::new(),
+        };
+        self.count(if resumed { "resumed" } else { "joined" });
+        self.send_down(key, Down::Control(ServerMessage::Welcome(welcome)));
+    }
+
+    fn detach(&mut self, room: usize, participant: ParticipantId) {
+        let live = self.rooms.get_mut(&room).expect("it decided this");
+        let Some(key) = live.members.remove(&participant) else {
+            return;
+        };
+        let session = self.sessions.get_mut(&key).filter(|session| session.seat.is_some());
+        if let Some(Seat { slot, .. }) = session.and_then(|session| session.seat.as_ref()) {
+            live.slots[slot.0 as usize] = SlotState::Vacant;
+        }
+    }
+
+    fn audience(&self, room: usize, to: Audience) -> Vec<SessionKey> {
+        let members = self.rooms[&room].members.iter();
+        let chosen = members.filter(|(id, _)| match to {
+            Audience::One(one) => **id == one,
+            Audience::Everyone => true,
+            Audience::EveryoneBut(one) => **id != one,
+        });
+        let meeting = |key: &SessionKey| !self.clients[self.sessions[key].client].plain;
+        chosen.map(|(_, key)| *key).filter(meeting).collect()
+    }
+
+    fn tell(&mut self, room: usize, to: Audience, message: &ServerMessage) {
+        for key in self.audience(room, to) {
+            let session = self.sessions.get_mut(&key).expect("a member has a session");
+            let own = session.seat.as_ref().map(|seat| seat.participant);
+            hear(&mut session.told, own, message);
+            self.send_down(key, Down::Control(message.clone()));
+        }
+    }
+
+    fn deliver(&mut self, room: usize, to: &[ParticipantId], message: &Arc<ChatMessage>) {
+        for id in to {
+            if let Some(key) = self.rooms[&room].members.get(id).copied() {
+                let message = ServerChat::Message(ChatMessage::clone(message));
+                self.send_down(key, Down::Chat(message));
+            }
+        }
+    }
+
+    pub fn send_page(&mut self, key: SessionKey) {
+        const PAGE: u64 = 16;
+        let Some((room, id)) = self.speaks_for(key) else {
+            return;
+        };
+        let Some((after, through)) = self.sessions[&key].replay else {
+            return;
+        };
+        let end = through.min(after + PAGE);
+        let page: Vec<_> = self.history.kept(room)[after as usize..end as usize].to_vec();
+        for message in page.iter().filter(|message| message.concerns(id)) {
+            self.deliver(room, &[id], message);
+        }
+        self.sessions.entry(key).and_modify(|session| session.replay = (end < through).then_some((end, through)));
+        if end < through {
+            let delay = self.dice.within(0..100_000);
+            self.after(delay, Event::Page(key));
+        } else {
+            self.handle(room, Input::Replayed { participant: id, through });
+        }
+    }
+
+    /// The relay passes on a datagram.
+    pub fn forward(&mut self, key: SessionKey, datagram: &Bytes) {
+        let now = self.now();
+        if !self.is_in_its_room(key) {
+            return;
+        }
+        let Some(session) = self.sessions.get_mut(&key).filter(|session| !session.cut && !session.relay_done) else {
+            return;
+        };
+        let (room, Some(seat)) = (session.room, &mut session.seat) else {
+            return;
+        };
+        let Some(live) = self.rooms.get(&room) else {
+            return;
+        };
+        let Ok(Forward::To(slots)) = live.routes.forward(now, &LIMITS, &mut seat.publisher, datagram) else {
+            return self.count("datagrams dropped");
+        };
+        let track = MediaHeader::decode(datagram).expect("it was forwarded").track;
+        let to: Vec<_> = slots.iter().map(|slot| live.slots[slot.0 as usize]).collect();
+        let participant = seat.participant;
+        for state in to {
+            let SlotState::Taken(to) = state else {
+                panic!("a datagram of track {track} goes to a slot that is {state:?}")
+            };
+            self.check_forwarded(room, (participant, key), track, to);
+            self.count("datagrams forwarded");
+            self.send_datagram(|| Event::MediaToClient(to, datagram.clone(), track));
+        }
+    }
+
+    fn arm_commit(&mut self) {
+        if !std::mem::replace(&mut self.commit_due, true) {
+            let delay = self.dice.within(200..30_000);
+            self.after(delay, Event::Commit);
+        }
+    }
+
+    pub fn commit(&mut self) {
+        self.commit_due = false;
+        let fails = self.now_us < self.bad_disk_until;
+        if !fails && !self.calm && self.dice.happens(2) {
+            self.bad_disk_until = self.now_us + self.dice.within(0..BAD_DISK_US);
+        }
+        for (room, input) in self.history.commit(fails) {
+            self.count(if fails { "failed to keep" } else { "kept" });
+            let delay = self.dice.within(0..3_000);
+            // In order, or a room would hear of a failure before what was kept before it.
+            let at = self.outcomes_at.max(self.now_us + delay);
+            self.outcomes_at = at;
+            self.at(at, Event::Outcome(self.crashes, room, input));
+        }
+        if fails {
+            self.arm_commit();
+        }
+    }
+
+    pub fn timer(&mut self, room: usize) {
+        let now = self.now().since_start;
+        let Some(live) = self.rooms.get_mut(&room) else {
+            return;
+        };
+        live.timer_at = None;
+        if live.room.next_timeout().is_some_and(|due| due <= now) {
+            self.handle(room, Input::Timeout);
+        } else {
+            self.arm_timer(room);
+        }
+    }
+
+    fn arm_timer(&mut self, room: usize) {
+        let now = self.now().since_start;
+        let Some(live) = self.rooms.get_mut(&room) else {
+            return;
+        };
+        let Some(due) = live.room.next_timeout() else {
+            return;
+        };
+        if live.timer_at.is_none_or(|armed| due < armed) {
+            live.timer_at = Some(due);
+            self.at((due.max(now).as_nanos().div_ceil(1000)) as u64, Event::Timer(room));
+        }
+    }
+
+    fn close_if_empty(&mut self, room: usize) {
+        let now = self.now();
+        if let Some(live) = self.rooms.get(&room).filter(|live| live.room.is_empty()) {
+            self.history.close(room, live.room.closing_notes(now));
+            self.rooms.remove(&room);
+            self.arm_commit();
+            self.count("rooms closed");
+        }
+    }
+
+    /// Kills the relay: what was not written is gone, and so is every connection.
+    pub fn crash(&mut self) {
+        let next = self.dice.within(MINUTE..15 * MINUTE);
+        if self.calm {
+            return;
+        }
+        self.after(next, Event::Crash);
+        self.count("crashes");
+        self.rooms.clear();
+        self.history.crash();
+        let (history, now) = (&self.history, self.now());
+        let is_known = |(room, identity): &(usize, Identity)| history.is_kept_out(*room, identity.as_str(), now);
+        // What was noted a moment ago may be lost.
+        let is_old = |until: u64| until < now.unix_ms + REMOVED_MS - 2 * BAD_DISK_US / 1000;
+        self.kept_out.retain(|who, until| is_known(who) || is_old(*until));
+        self.crashes += 1;
+        self.down_until = self.now_us + self.dice.within(SECOND / 5..5 * SECOND);
+        let keys: Vec<_> = self.sessions.keys().copied().collect();
+        for key in keys {
+            if let Some(session) = self.sessions.get_mut(&key) {
+                (session.cut, session.relay_done, session.seat) = (true, true, None);
+            }
+            let delay = self.dice.within(0..SECOND);
+            self.after(delay, Event::ClientEnds(key));
+        }
+    }
+}
+
+impl LiveRoom {
+    fn new(room: Room, locked: bool, opening: u64) -> Self {
+        Self {
+            opening,
+            model: Model { locked, ..Model::default() },
+            room,
+            routes: Routes::default(),
+            members: BTreeMap::new(),
+            slots: Vec::new(),
+            timer_at: None,
+        }
+    }
+
+    fn take_slot(&mut self, key: SessionKey) -> Slot {
+        let free = self.slots.iter().position(|state| *state == SlotState::Free).unwrap_or(self.slots.len());
+        self.slots.resize(self.slots.len().max(free + 1), SlotState::Free);
+        self.slots[free] = SlotState::Taken(key);
+        Slot(free as u32)
+    }
+}
