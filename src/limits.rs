@@ -144,6 +144,9 @@ pub const UDP_DROPS_INTERVAL: Duration = Duration::from_secs(5);
 /// TCP connections per listener: beyond that, new ones wait in the kernel. Upgraded WebSockets do not count.
 pub const TCP_CONNECTIONS_MAX: usize = 4096;
 
+/// TCP connections per listener that are being told why they are turned away: beyond that, others are closed without a word.
+pub const TCP_REFUSALS_MAX: usize = 64;
+
 /// A whole HTTP connection, from its first byte to its end or its upgrade: whoever reads slowly holds a place.
 pub const HTTP_CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -227,6 +230,8 @@ pub struct Limits {
     pub handshakes_per_second_per_address: u32,
     /// Connections that one address block may begin at once.
     pub handshakes_burst_per_address: u32,
+    /// TCP connections of one address block at a time, those that became WebSockets not counted: a browser opens six for a page.
+    pub tcp_connections_per_address: u32,
     /// Tokens from one address block that may be refused per minute before the next is not looked at: a check of a
     /// signature costs 100 us.
     pub refused_tokens_per_minute_per_address: u32,
@@ -280,6 +285,7 @@ impl Default for Limits {
             sessions_per_address: 200,
             handshakes_per_second_per_address: 20,
             handshakes_burst_per_address: 100,
+            tcp_connections_per_address: 256,
             refused_tokens_per_minute_per_address: 50,
             rooms: 10_000,
             participants_per_room: 500,

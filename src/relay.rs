@@ -17,11 +17,12 @@ mod slots;
 mod websocket_session;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::sync::{Arc, mpsc};
 use std::thread;
 
 use thiserror::Error;
+use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
 
 pub use callbacks::{Callbacks, Closed, Failed, Opened, Said, Subject, Verdict};
@@ -101,13 +102,8 @@ impl Relay {
         let sockets = Sockets::bind(&config)?;
         let address = sockets.udp.local_addr()?;
         let http_address = sockets.plain.first().map(TcpListener::local_addr).transpose()?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let Sockets { udp, tls, plain } = sockets;
         let udp_drops = UdpDrops::of(&udp);
-        let endpoint = {
-            let _entered = runtime.enter();
-            Sockets::endpoint(udp, &certificates, &endpoint_keys)?
-        };
         let metrics = Arc::new(Metrics::default());
         let (history, outcomes) = crate::history::History::start(config.history.clone(), config.limits)?;
         let (stop, stopping) = watch::channel(false);
@@ -131,12 +127,21 @@ impl Relay {
             port: address.port(),
             stopping,
         };
+        let (ready, is_ready) = mpsc::channel();
+        // The thread makes its runtime itself: if nothing comes of it, it must not be dropped inside an async program.
         thread::Builder::new().name("tertulia-0".into()).spawn(move || {
+            let (runtime, endpoint) = match start_endpoint(udp, &part.certificates, &endpoint_keys) {
+                Ok(started) => started,
+                Err(error) => return drop(ready.send(Err(error))),
+            };
+            // Whoever starts the relay waits for it.
+            let _ = ready.send(Ok(()));
             let local = tokio::task::LocalSet::new();
             local.block_on(&runtime, listen::serve(part, endpoint, tls, plain));
             // Whoever waited may be gone: then nobody needs to know.
             let _ = ended.send(());
         })?;
+        is_ready.recv().map_err(io::Error::other)??;
         Ok(Self { address, http_address, certificates, metrics, stop, stopped })
     }
 
@@ -172,4 +177,18 @@ impl Relay {
         // Either way it has ended.
         let _ = (&mut self.stopped).await;
     }
+}
+
+/// The runtime of the relay's thread, with the QUIC endpoint on it.
+fn start_endpoint(
+    udp: UdpSocket,
+    certificates: &Arc<CertificateStore>,
+    keys: &EndpointKeys,
+) -> io::Result<(Runtime, quinn::Endpoint)> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let endpoint = {
+        let _entered = runtime.enter();
+        Sockets::endpoint(udp, certificates, keys)?
+    };
+    Ok((runtime, endpoint))
 }

@@ -11,7 +11,7 @@ mod udp_drops;
 mod websocket;
 
 pub use endpoint::{BindError, Sockets};
-pub use gate::{Gate, GateError, Place, Refusal};
+pub use gate::{Gate, GateError, Place, Refusal, TcpPlace};
 pub use host::{HostError, HostPolicy};
 pub use keys::{EndpointKeys, KeysError};
 pub use origin::{InvalidOrigin, OriginError, OriginPolicy};

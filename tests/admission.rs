@@ -130,6 +130,79 @@ async fn connections_that_begin_too_fast_are_refused_until_a_moment_later() {
     soon("the rate allows another one", later).await;
 }
 
+/// Waits until a request is answered with 200.
+async fn served_again(relay: &TestRelay) {
+    let again = async {
+        while exchange(relay.relay.http_address().unwrap(), &get("/health", "")).await.status() != Some(200) {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    soon("an answer", again).await;
+}
+
+#[tokio::test]
+async fn tcp_connections_of_one_address_are_bounded_and_the_others_are_told() {
+    let relay = TestRelay::start(Limits { tcp_connections_per_address: 3, ..Limits::default() });
+    let (ana, ben) = (relay.join("quic", "Ana").await, relay.join("ws", "Ben").await);
+    // What became a WebSocket is a session and holds no such place.
+    served_again(&relay).await;
+    let mut silent = Vec::new();
+    for _ in 0..3 {
+        silent.push(TcpStream::connect(relay.relay.http_address().unwrap()).await.unwrap());
+    }
+    let refused = async {
+        while exchange(relay.relay.http_address().unwrap(), &get("/health", "")).await.status() == Some(200) {}
+        exchange(relay.relay.http_address().unwrap(), &get("/health", "")).await
+    };
+    let reply = soon("a refusal", refused).await;
+    assert!(reply.closed && reply.status() == Some(503), "{}", reply.text);
+    assert!(reply.body().contains("TCP connections from this address"), "{}", reply.text);
+    let tls = support::https::connect(relay.relay.address(), &[&rustls::version::TLS13], &[b"http/1.1"]).await;
+    assert!(tls.is_err(), "the places are those of both ports");
+    assert!(relay.relay.metrics().refused(Refusal::ConnectionsOfAddress) >= 2);
+    assert_undisturbed(&ana, &ben).await;
+    silent.pop();
+    served_again(&relay).await;
+}
+
+#[tokio::test]
+async fn tls_handshakes_and_plain_requests_that_begin_too_fast_are_refused() {
+    let limits = Limits { handshakes_per_second_per_address: 1, handshakes_burst_per_address: 10, ..Limits::default() };
+    let relay = TestRelay::start(limits);
+    let (ana, ben) = (relay.join("quic", "Ana").await, relay.join("ws", "Ben").await);
+    let mut handshakes = 0;
+    for _ in 0..20 {
+        let tls = support::https::connect(relay.relay.address(), &[&rustls::version::TLS13], &[b"http/1.1"]).await;
+        handshakes += usize::from(tls.is_ok());
+    }
+    assert!((6..=15).contains(&handshakes), "{handshakes} of 20");
+    let reply = exchange(relay.relay.http_address().unwrap(), &get("/health", "")).await;
+    assert!(reply.closed && reply.status() == Some(429), "{}", reply.text);
+    assert!(reply.body().contains("too many connections"), "{}", reply.text);
+    assert!(relay.relay.metrics().refused(Refusal::Handshakes) > 4);
+    assert_undisturbed(&ana, &ben).await;
+    served_again(&relay).await;
+}
+
+/// A browser loads a page over six connections, and goes on with them as long as they are open.
+#[tokio::test]
+async fn a_page_that_is_loaded_again_and_again_is_well_within_the_limits() {
+    let relay = TestRelay::start(Limits::default());
+    for _ in 0..10 {
+        let connections = (0..6).map(|_| async {
+            let mut stream = TcpStream::connect(relay.relay.http_address().unwrap()).await.unwrap();
+            for path in ["/", "/app.js", "/style.css", "/sdk/tertulia.js", "/relay.json"] {
+                let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+                stream.write_all(request.as_bytes()).await.unwrap();
+                let reply = support::http::read(&mut stream, Duration::from_secs(5)).await;
+                assert_eq!(reply.status(), Some(200), "{path}: {}", reply.text);
+            }
+        });
+        futures_util::future::join_all(connections).await;
+    }
+    assert_eq!(Refusal::ALL.map(|refusal| relay.relay.metrics().refused(refusal)), [0; 7]);
+}
+
 /// What `Origin` a page sends, and whether a relay that is asked for at `localhost` lets it in.
 const ORIGINS: [(Option<&str>, bool); 11] = [
     (None, true),

@@ -286,7 +286,11 @@ async fn s8_who_is_slow_is_given_up_and_holds_up_nobody() {
 
 #[tokio::test]
 async fn s8_many_connections_that_say_nothing_leave_room_for_others() {
-    let relay = relay();
+    let relay = TestRelay::start(Limits {
+        handshakes_burst_per_address: 1000,
+        tcp_connections_per_address: 1000,
+        ..Limits::default()
+    });
     let mut silent = Vec::new();
     for _ in 0..400 {
         silent.push(tcp(&relay).await);

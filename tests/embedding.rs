@@ -4,10 +4,12 @@ mod support;
 
 use std::sync::{Arc, Mutex};
 
-use support::TestRelay;
+use support::{Directory, TestRelay};
 use tertulia::client::{ChatError, ConnectError, Room};
+use tertulia::config::{CertificateSource, Config, HistoryPlace};
+use tertulia::history::HistoryError;
 use tertulia::limits::Limits;
-use tertulia::relay::{Callbacks, Subject, Verdict};
+use tertulia::relay::{Callbacks, Relay, StartError, Subject, Verdict};
 use tertulia::wire::{CloseReason, RefuseReason};
 
 fn who(subject: &Subject) -> String {
@@ -77,4 +79,22 @@ async fn what_the_host_refuses_does_not_happen() {
     assert!(matches!(refused, ChatError::Refused { reason: RefuseReason::RefusedByHost, .. }), "{refused}");
     assert_eq!(ana.chat().send("hello").await.unwrap(), 1, "what was refused takes no number");
     assert_eq!(*failures.lock().unwrap(), [CloseReason::RefusedByHost; 4]);
+}
+
+#[tokio::test]
+async fn what_keeps_a_relay_from_starting_is_told_and_the_program_goes_on() {
+    let directory = Directory::new();
+    let config = Config {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        http: Vec::new(),
+        certificate: CertificateSource::Development { directory: directory.path().into() },
+        history: HistoryPlace::Directory(directory.path().into()),
+        data_directory: Some(directory.path().into()),
+        ..Config::default()
+    };
+    let first = Relay::start(config.clone()).unwrap();
+    let second = Relay::start(config.clone()).unwrap_err();
+    assert!(matches!(second, StartError::History(HistoryError::InUse { .. })), "{second}");
+    first.stop().await;
+    Relay::start(config).expect("the directory is free again").stop().await;
 }

@@ -142,10 +142,14 @@ fn seconds(value: &Value, name: &'static str) -> Result<Option<u64>, TokenError>
 
 /// An empty list is as good as none, as in LiveKit; one that names only what nobody knows allows nothing.
 fn sources(value: &Value) -> Result<Sources, TokenError> {
+    let invalid = TokenError::Claim { name: "video.canPublishSources" };
     match value {
         Value::Null => Ok(Sources::ALL),
         Value::Array(names) if names.is_empty() => Ok(Sources::ALL),
-        Value::Array(names) => Ok(Sources::named(names.iter().filter_map(Value::as_str))),
-        _ => Err(TokenError::Claim { name: "video.canPublishSources" }),
+        Value::Array(names) => {
+            let names: Option<Vec<_>> = names.iter().map(Value::as_str).collect();
+            names.map(|names| Sources::named(names.into_iter())).ok_or(invalid)
+        }
+        _ => Err(invalid),
     }
 }

@@ -49,7 +49,7 @@ pub enum KeyProblem {
         problem: &'static str,
     },
     /// A JSON Web Key Set is none.
-    #[error("it is not a JSON Web Key Set (RFC 7517) with an ES256, RS256 or EdDSA key that has a `kid`")]
+    #[error("it is not a JSON Web Key Set (RFC 7517)")]
     Jwks,
 }
 
@@ -92,7 +92,8 @@ impl Keys {
     /// without a `kid` are passed over.
     ///
     /// # Errors
-    /// [`KeyProblem`], also if none is left.
+    /// [`KeyProblem`] of a key that is damaged, or of what is no set. One of which no key is left is no error: see
+    /// [`Keys::is_empty`].
     pub fn with_jwks(self, json: &str) -> Result<Self, KeyProblem> {
         jwks::read(json)?.into_iter().try_fold(self, |keys, (kid, key)| keys.with_public(&kid, key))
     }

@@ -11,9 +11,12 @@ use crate::wire::{DisplayName, Identity};
 
 impl SecretKey {
     /// Makes a token that grants `identity` what `grant` says, from now on and for that long. The grant's own identity and
-    /// end are not looked at.
+    /// end are not looked at. A token has no name for [`TrackSource::Other`](crate::wire::TrackSource::Other): who may publish
+    /// from there and not from everywhere, may not with the token.
     pub fn mint(&self, identity: &Identity, grant: &Grant, now: Now, valid_for: Duration) -> String {
         let now = now.unix_ms / 1000;
+        // An empty list would allow everything.
+        let sources = if grant.publish == Sources::ALL { Vec::new() } else { grant.publish.names() };
         let claims = json!({
             "iss": self.api_key(),
             "sub": identity.as_str(),
@@ -25,8 +28,8 @@ impl SecretKey {
                 "room": grant.room.as_str(),
                 "roomJoin": true,
                 "roomAdmin": grant.admin,
-                "canPublish": grant.publish != Sources::NONE,
-                "canPublishSources": if grant.publish == Sources::ALL { Vec::new() } else { grant.publish.names() },
+                "canPublish": grant.publish == Sources::ALL || !sources.is_empty(),
+                "canPublishSources": sources,
                 "canPublishData": grant.chat,
                 "canSubscribe": grant.subscribe,
                 "hidden": grant.hidden,

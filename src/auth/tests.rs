@@ -86,7 +86,7 @@ fn each_claim_changes_what_it_stands_for_and_nothing_else() {
         ("video.canPublish", json!(true), |_| {}),
         ("video.canPublishSources", json!([]), |_| {}),
         ("video.canPublishSources", json!(null), |_| {}),
-        ("video.canPublishSources", json!(["hologram", 7]), |grant| grant.publish = Sources::NONE),
+        ("video.canPublishSources", json!(["hologram", "7"]), |grant| grant.publish = Sources::NONE),
         ("video.canPublishData", json!(false), |grant| grant.chat = false),
         ("video.canSubscribe", json!(false), |grant| grant.subscribe = false),
         ("video.hidden", json!(true), |grant| grant.hidden = true),
@@ -193,6 +193,8 @@ fn a_claim_that_cannot_hold_what_it_holds_is_named() {
         ("video.roomAdmin", json!("false")),
         ("video.canPublish", json!(0)),
         ("video.canPublishSources", json!("camera")),
+        ("video.canPublishSources", json!(["camera", 7])),
+        ("video.canPublishSources", json!([null])),
         ("video.canPublishData", json!("no")),
         ("video.canSubscribe", json!([])),
         ("video.hidden", json!({})),
@@ -360,6 +362,20 @@ fn what_is_minted_grants_the_same() {
         assert_eq!(keys().verify(&token, now()), Ok(expected));
         let later = Now::after(Duration::from_secs(151));
         assert_eq!(keys().verify(&token, later), Err(TokenError::Expired));
+    }
+}
+
+#[test]
+fn what_a_token_cannot_name_is_left_out_and_never_widened() {
+    let room = RoomName::parse("standup").unwrap();
+    for (publish, expected) in [
+        (Sources::only(&[TrackSource::Other]), Sources::NONE),
+        (Sources::only(&[]), Sources::NONE),
+        (Sources::only(&[TrackSource::Other, TrackSource::Camera]), Sources::only(&[TrackSource::Camera])),
+    ] {
+        let grant = Grant { publish, ..Grant::everyone(room.clone()) };
+        let token = key().mint(&Identity::parse("ana").unwrap(), &grant, now(), Duration::from_secs(90));
+        assert_eq!(keys().verify(&token, now()).unwrap().publish, expected, "{publish:?}");
     }
 }
 

@@ -90,6 +90,9 @@ settings! {
     /// Connections that one address block begins at once [default: 100]
     #[arg(long, value_name = "COUNT", help_heading = "Limits")]
     handshakes_burst_per_address: u32,
+    /// TCP connections of one address block at a time, WebSockets not counted [default: 256]
+    #[arg(long, value_name = "COUNT", help_heading = "Limits")]
+    tcp_connections_per_address: u32,
     /// Refused tokens per minute and address block, above which no more are looked at [default: 50]
     #[arg(long, value_name = "COUNT", help_heading = "Limits")]
     refused_tokens_per_minute_per_address: u32,
@@ -263,6 +266,9 @@ impl Settings {
             handshakes_burst_per_address: self
                 .handshakes_burst_per_address
                 .unwrap_or(default.handshakes_burst_per_address),
+            tcp_connections_per_address: self
+                .tcp_connections_per_address
+                .unwrap_or(default.tcp_connections_per_address),
             refused_tokens_per_minute_per_address: self
                 .refused_tokens_per_minute_per_address
                 .unwrap_or(default.refused_tokens_per_minute_per_address),
@@ -295,6 +301,7 @@ impl Settings {
             ("sessions-per-address", limits.sessions_per_address, u32::MAX),
             ("handshakes-per-second-per-address", limits.handshakes_per_second_per_address, u32::MAX),
             ("handshakes-burst-per-address", limits.handshakes_burst_per_address, u32::MAX),
+            ("tcp-connections-per-address", limits.tcp_connections_per_address, u32::MAX),
             ("refused-tokens-per-minute-per-address", limits.refused_tokens_per_minute_per_address, u32::MAX),
             ("rooms", limits.rooms, u32::MAX),
             ("participants-per-room", limits.participants_per_room, u32::MAX),

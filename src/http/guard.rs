@@ -31,14 +31,16 @@ pub(super) enum RequestError {
 }
 
 impl RequestError {
-    fn status(&self) -> StatusCode {
+    pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::Ambiguous(_) | Self::Key => StatusCode::BAD_REQUEST,
             Self::WebSocketVersion => StatusCode::UPGRADE_REQUIRED,
             Self::Path(_) => StatusCode::NOT_FOUND,
             Self::Gate(error) => match Refusal::from(error) {
                 Refusal::Handshakes => StatusCode::TOO_MANY_REQUESTS,
-                Refusal::Sessions | Refusal::SessionsOfAddress => StatusCode::SERVICE_UNAVAILABLE,
+                Refusal::Sessions | Refusal::SessionsOfAddress | Refusal::ConnectionsOfAddress => {
+                    StatusCode::SERVICE_UNAVAILABLE
+                }
                 Refusal::Tokens | Refusal::Origin => StatusCode::FORBIDDEN,
                 Refusal::Host => StatusCode::MISDIRECTED_REQUEST,
             },

@@ -148,7 +148,6 @@ fn accept_websocket(
     } else {
         WebSocketKind::Plain(PlainEntry { room: RoomName::from_path(uri.path())?, token: bearer_token(headers) })
     };
-    site.gate.begin(remote.ip())?;
     let place = site.gate.enter(remote.ip())?;
     Ok(upgrade.on_upgrade(move |socket: WebSocket| async move {
         // The relay is stopping if nobody takes it; dropping the socket closes it.

@@ -8,7 +8,7 @@ use axum::extract::Extension;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -16,10 +16,13 @@ use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
 use super::Site;
+use super::guard::RequestError;
 use super::routes::Remote;
 use crate::limits::{
-    HANDSHAKE_TIMEOUT, HTTP_CONNECTION_TIMEOUT, HTTP_HEAD_BYTES_MAX, TCP_CONNECTIONS_MAX, TCP_UNSENT_BYTES_MAX,
+    CLOSE_TIMEOUT, HANDSHAKE_TIMEOUT, HTTP_CONNECTION_TIMEOUT, HTTP_HEAD_BYTES_MAX, TCP_CONNECTIONS_MAX,
+    TCP_REFUSALS_MAX, TCP_UNSENT_BYTES_MAX,
 };
+use crate::transport::{Refusal, TcpPlace};
 
 /// How long accepting pauses when the process has no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -27,36 +30,49 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Serves HTTPS and WSS. Ends with the relay.
 pub async fn serve_tls(listener: TcpListener, site: Site, config: rustls::ServerConfig) {
     let acceptor = TlsAcceptor::from(Arc::new(config));
-    let router = site.public();
-    accept(listener, |stream, remote| {
+    let router = site.clone().public();
+    // Without a handshake nothing can be said to those who are turned away, and a handshake is what it would cost.
+    let refuse = |_, _| std::future::ready(());
+    let serve = |stream, remote, place| {
         let (acceptor, router) = (acceptor.clone(), router.clone());
         async move {
+            let _place: TcpPlace = place;
             match timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
                 Ok(Ok(stream)) => serve_connection(stream, remote, router).await,
                 Ok(Err(error)) => debug!(%remote, %error, "TLS handshake failed"),
                 Err(_) => debug!(%remote, "TLS handshake took too long"),
             }
         }
-    })
-    .await;
+    };
+    accept(listener, &site, serve, refuse).await;
 }
 
 /// Serves HTTP and WS. Ends with the relay.
 pub async fn serve_plain(listener: TcpListener, site: Site) {
-    let router = site.plain();
-    accept(listener, |stream, remote| serve_connection(stream, remote, router.clone())).await;
+    let router = site.clone().plain();
+    let serve = |stream, remote, place| {
+        let router = router.clone();
+        async move {
+            let _place: TcpPlace = place;
+            serve_connection(stream, remote, router).await;
+        }
+    };
+    accept(listener, &site, serve, turn_away).await;
 }
 
-async fn accept<S, F>(listener: TcpListener, serve: S)
+/// Serves those whom the gate lets in, and tells the others.
+async fn accept<S, F, R, T>(listener: TcpListener, site: &Site, serve: S, refuse: R)
 where
-    S: Fn(TcpStream, SocketAddr) -> F,
+    S: Fn(TcpStream, SocketAddr, TcpPlace) -> F,
     F: Future<Output = ()> + Send + 'static,
+    R: Fn(TcpStream, RequestError) -> T,
+    T: Future<Output = ()> + Send + 'static,
 {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return warn!(%error, "a TCP listener could not be served"),
     };
-    let mut connections = JoinSet::new();
+    let (mut connections, mut refusals) = (JoinSet::new(), JoinSet::new());
     loop {
         tokio::select! {
             accepted = listener.accept(), if connections.len() < TCP_CONNECTIONS_MAX => match accepted {
@@ -64,7 +80,16 @@ where
                     if let Err(error) = prepare(&stream) {
                         debug!(%remote, %error, "a TCP connection was gone at once");
                     }
-                    connections.spawn(serve(stream, remote));
+                    match site.gate.connect(remote.ip()) {
+                        Ok(place) => _ = connections.spawn(serve(stream, remote, place)),
+                        Err(error) => {
+                            debug!(%remote, %error, "a TCP connection was refused");
+                            site.metrics.refuse(Refusal::from(&error));
+                            if refusals.len() < TCP_REFUSALS_MAX {
+                                refusals.spawn(refuse(stream, error.into()));
+                            }
+                        }
+                    }
                 }
                 Err(error) => {
                     warn!(%error, "no TCP connection could be accepted");
@@ -72,8 +97,29 @@ where
                 }
             },
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            Some(_) = refusals.join_next(), if !refusals.is_empty() => {}
         }
     }
+}
+
+/// Says why a connection is turned away, and closes it. Its request is read before, and what follows afterwards: TCP resets a
+/// connection that is closed with something unread, and the reset would overtake the answer.
+async fn turn_away(mut stream: TcpStream, error: RequestError) {
+    let (status, body) = (error.status(), format!("{error}\n"));
+    let head = format!(
+        "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: "
+    );
+    let answer = format!("{head}{}\r\n\r\n{body}", body.len());
+    let told = async {
+        let mut unread = [0; 1024];
+        stream.read(&mut unread).await?;
+        stream.write_all(answer.as_bytes()).await?;
+        stream.shutdown().await?;
+        while stream.read(&mut unread).await? > 0 {}
+        Ok::<_, io::Error>(())
+    };
+    // Who does not listen is not told.
+    let _ = timeout(CLOSE_TIMEOUT, told).await;
 }
 
 /// Small messages leave at once, and stale media waits here, where it can be left out, instead of in the kernel.

@@ -19,6 +19,9 @@ pub enum AdmissionError {
     /// There are as many sessions as there can be.
     #[error("the relay has as many sessions as it can hold; try again later")]
     Sessions,
+    /// The address block has as many TCP connections as it may have.
+    #[error("there are as many TCP connections from this address as it may have; close one of them first")]
+    ConnectionsOfAddress,
     /// The address block has as many sessions as it may have.
     #[error("there are as many sessions from this address as it may have; end one of them first")]
     SessionsOfAddress,
@@ -47,6 +50,8 @@ enum Block {
 #[derive(Debug, Default)]
 struct Visits {
     sessions: u32,
+    /// TCP connections that are no sessions yet.
+    connections: u32,
     handshakes: Bucket,
     refused_tokens: Bucket,
 }
@@ -69,7 +74,7 @@ impl Block {
 
 impl Visits {
     fn is_forgettable(&self, now: Now) -> bool {
-        self.sessions == 0 && self.handshakes.is_full(now) && self.refused_tokens.is_full(now)
+        self.sessions == 0 && self.connections == 0 && self.handshakes.is_full(now) && self.refused_tokens.is_full(now)
     }
 }
 
@@ -97,6 +102,33 @@ impl Admission {
         let rate = self.handshakes();
         let visits = self.visits(now, address).ok_or(AdmissionError::Handshakes)?;
         if visits.handshakes.take(now, rate, 1) { Ok(()) } else { Err(AdmissionError::Handshakes) }
+    }
+
+    /// Notes the beginning of a TCP connection, and takes a place for it. [`Admission::disconnect`] gives it back.
+    ///
+    /// # Errors
+    /// [`AdmissionError::ConnectionsOfAddress`] or [`AdmissionError::Handshakes`].
+    pub fn connect(&mut self, now: Now, address: IpAddr) -> Result<(), AdmissionError> {
+        let connections_max = self.limits.tcp_connections_per_address;
+        let here = self.blocks.get(&Block::of(address)).map_or(0, |visits| visits.connections);
+        if here >= connections_max {
+            return Err(AdmissionError::ConnectionsOfAddress);
+        }
+        self.begin(now, address)?;
+        self.visits(now, address).ok_or(AdmissionError::Handshakes)?.connections += 1;
+        Ok(())
+    }
+
+    /// Gives back the place of a TCP connection.
+    pub fn disconnect(&mut self, now: Now, address: IpAddr) {
+        let block = Block::of(address);
+        let Some(visits) = self.blocks.get_mut(&block).filter(|visits| visits.connections > 0) else {
+            return;
+        };
+        visits.connections -= 1;
+        if visits.is_forgettable(now) {
+            self.blocks.remove(&block);
+        }
     }
 
     /// Whether there is a place for one more session from there: nothing is noted.
@@ -201,6 +233,7 @@ mod tests {
             sessions_per_address: 2,
             handshakes_per_second_per_address: 10,
             handshakes_burst_per_address: 3,
+            tcp_connections_per_address: 2,
             refused_tokens_per_minute_per_address: 2,
             ..Limits::default()
         })
@@ -227,6 +260,26 @@ mod tests {
         assert_eq!([begun(0.0), begun(0.09), begun(0.1), begun(10.0)], [3, 0, 1, 3]);
         assert_eq!(admission.may_begin(at(10.0), here), Err(AdmissionError::Handshakes));
         assert_eq!(admission.begin(at(10.0), address("198.51.100.1")), Ok(()), "another block is not held up");
+    }
+
+    #[test]
+    fn tcp_connections_are_counted_until_they_end_and_as_beginnings() {
+        let mut admission = admission();
+        let [here, there] = ["192.0.2.1", "198.51.100.1"].map(address);
+        let full = Err(AdmissionError::ConnectionsOfAddress);
+        assert_eq!(
+            [here, here, here, there].map(|from| admission.connect(at(0.0), from)),
+            [Ok(()), Ok(()), full, Ok(())]
+        );
+        admission.disconnect(at(0.0), here);
+        assert_eq!(admission.connect(at(0.0), here), Ok(()), "the last of the burst");
+        admission.disconnect(at(0.0), here);
+        assert_eq!(admission.connect(at(0.0), here), Err(AdmissionError::Handshakes));
+        for _ in 0..3 {
+            admission.disconnect(at(5.0), here);
+            admission.disconnect(at(5.0), there);
+        }
+        assert!(admission.blocks.is_empty());
     }
 
     #[test]

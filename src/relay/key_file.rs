@@ -57,7 +57,11 @@ pub enum KeyError {
         problem: KeyProblem,
     },
     /// There is no key in the files.
-    #[error("{} holds no key: add one (`tertulia token --help` says how), or leave the option out for an open relay", path.display())]
+    #[error(
+        "{} holds no key: add one (`tertulia token --help` says how; in a JSON Web Key Set one for ES256, RS256 or EdDSA that has \
+         a `kid`), or leave the option out for an open relay",
+        path.display()
+    )]
     Empty {
         /// Which one.
         path: PathBuf,
@@ -110,6 +114,21 @@ impl KeyFile {
     }
 }
 
+/// What the files hold.
+#[derive(Debug, Default)]
+pub(super) struct Loaded {
+    pub keys: Keys,
+    /// A file without a key in it: a mistake when the relay starts, and later the way to take the last key out.
+    pub empty: Option<PathBuf>,
+}
+
+impl Loaded {
+    /// What a relay can start with.
+    pub fn with_a_key_in_each_file(self) -> Result<Keys, KeyError> {
+        self.empty.map_or(Ok(self.keys), |path| Err(KeyError::Empty { path }))
+    }
+}
+
 /// What was read of each file, to see later whether it changed.
 #[derive(Debug, Default)]
 pub(super) struct Seen(Vec<(PathBuf, Option<Stamp>)>);
@@ -130,24 +149,23 @@ impl Seen {
 }
 
 /// Reads all keys there are.
-pub(super) fn load(sources: &KeySources, seen: &mut Seen) -> Result<Keys, KeyError> {
-    let mut keys = Keys::default();
+pub(super) fn load(sources: &KeySources, seen: &mut Seen) -> Result<Loaded, KeyError> {
+    let Loaded { mut keys, mut empty } = Loaded::default();
     if let Some(path) = &sources.keys {
         let file = KeyFile::parse(path, &seen.read(path)?)?;
         keys = file.add_to(keys, path, seen)?;
+        empty = Some(path.clone()).filter(|_| keys.is_empty());
     }
     if let Some(path) = &sources.jwks {
-        let problem = |problem| KeyError::Key { path: path.into(), problem };
+        let (before, problem) = (keys.len(), |problem| KeyError::Key { path: path.into(), problem });
         keys = keys.with_jwks(&seen.read(path)?).map_err(problem)?;
+        empty = empty.or(Some(path.clone()).filter(|_| keys.len() == before));
     }
-    Ok(keys)
+    Ok(Loaded { keys, empty })
 }
 
 impl KeyFile {
     fn add_to(self, mut keys: Keys, path: &Path, seen: &mut Seen) -> Result<Keys, KeyError> {
-        if self.secrets.is_empty() && self.public.is_empty() {
-            return Err(KeyError::Empty { path: path.into() });
-        }
         let problem = |problem| KeyError::Key { path: path.into(), problem };
         for secret in self.secrets {
             keys = keys.with_secret(secret).map_err(problem)?;

@@ -4,7 +4,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-use super::key_file::{KeyError, Seen, is_open_to_everyone, load};
+use super::key_file::{KeyError, Loaded, Seen, is_open_to_everyone, load};
 use crate::auth::Keys;
 use crate::config::KeySources;
 use crate::limits::KEY_POLL_INTERVAL;
@@ -31,7 +31,7 @@ impl KeyStore {
     /// [`KeyError`] names the file and says what to do.
     pub fn open(sources: &KeySources) -> Result<Self, KeyError> {
         let mut seen = Seen::default();
-        let keys = load(sources, &mut seen)?;
+        let keys = load(sources, &mut seen)?.with_a_key_in_each_file()?;
         warn_if_readable(sources);
         let watched = Mutex::new(Watched { seen, problem: None });
         Ok(Self { sources: sources.clone(), current: RwLock::new(Arc::new(keys)), watched })
@@ -70,7 +70,10 @@ impl KeyStore {
         }
         let mut seen = Seen::default();
         match load(&self.sources, &mut seen) {
-            Ok(keys) => {
+            Ok(Loaded { keys, .. }) => {
+                if keys.is_empty() {
+                    warn!("the key files hold no key any more: nobody can come in");
+                }
                 info!(keys = keys.len(), "the keys were read again");
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
                 *watched = Watched { seen, problem: None };
@@ -103,6 +106,9 @@ mod tests {
     use super::*;
 
     const SECRET: &str = "canary-canary-canary-canary-canary";
+
+    const JWKS: &str =
+        r#"{"keys":[{"kid":"ed","kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
 
     /// A directory of one test, removed with the value.
     struct Directory(PathBuf);
@@ -167,7 +173,7 @@ mod tests {
         let path = directory.write("keys.toml", &secrets(1));
         let store = KeyStore::open(&sources(&path)).unwrap();
         let weak = secrets(1).replace(SECRET, "short-canary");
-        for broken in [&format!("[secrets]\nkey-0 = {SECRET}"), "secrets = 7", "", &weak] {
+        for broken in [&format!("[secrets]\nkey-0 = {SECRET}"), "secrets = 7", &weak] {
             directory.write("keys.toml", broken);
             let log = Log::during(|| (0..3).for_each(|_| store.reload_if_changed()));
             assert_eq!(log.matches("WARN").count(), 1, "{log}");
@@ -181,6 +187,30 @@ mod tests {
         directory.write("keys.toml", &secrets(2));
         store.reload_if_changed();
         assert_eq!(store.current().len(), 2);
+    }
+
+    #[test]
+    fn a_file_whose_keys_were_all_taken_out_lets_nobody_in() {
+        let directory = Directory::new("emptied");
+        for (name, keys, emptied) in [
+            ("keys.toml", secrets(1), ""),
+            ("keys.toml", secrets(1), "[secrets]\n"),
+            ("jwks.json", JWKS.to_owned(), r#"{"keys":[]}"#),
+            ("jwks.json", JWKS.to_owned(), &JWKS.replace("Ed25519", "X25519")),
+        ] {
+            let path = directory.write(name, &keys);
+            let sources = match name {
+                "keys.toml" => sources(&path),
+                _ => KeySources { keys: None, jwks: Some(path) },
+            };
+            let store = KeyStore::open(&sources).unwrap();
+            assert_eq!(store.current().len(), 1, "{name}");
+            directory.write(name, emptied);
+            let log = Log::during(|| (0..3).for_each(|_| store.reload_if_changed()));
+            assert!(store.current().is_empty() && !store.is_open(), "{name}: {emptied}");
+            assert_eq!(log.matches("nobody can come in").count(), 1, "{log}");
+            assert!(matches!(KeyStore::open(&sources), Err(KeyError::Empty { .. })), "{name}: {emptied}");
+        }
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub enum Refusal {
     Sessions,
     /// Sessions beyond those of one address.
     SessionsOfAddress,
+    /// TCP connections beyond those of one address.
+    ConnectionsOfAddress,
     /// Tokens that were not looked at, after many that were refused.
     Tokens,
     /// Pages of other sites.
@@ -41,8 +43,15 @@ pub enum Refusal {
 
 impl Refusal {
     /// All there are.
-    pub const ALL: [Self; 6] =
-        [Self::Handshakes, Self::Sessions, Self::SessionsOfAddress, Self::Tokens, Self::Origin, Self::Host];
+    pub const ALL: [Self; 7] = [
+        Self::Handshakes,
+        Self::Sessions,
+        Self::SessionsOfAddress,
+        Self::ConnectionsOfAddress,
+        Self::Tokens,
+        Self::Origin,
+        Self::Host,
+    ];
 
     /// Its name in metrics.
     pub const fn label(self) -> &'static str {
@@ -50,6 +59,7 @@ impl Refusal {
             Self::Handshakes => "handshakes",
             Self::Sessions => "sessions",
             Self::SessionsOfAddress => "sessions_of_address",
+            Self::ConnectionsOfAddress => "connections_of_address",
             Self::Tokens => "tokens",
             Self::Origin => "origin",
             Self::Host => "host",
@@ -63,6 +73,7 @@ impl From<&GateError> for Refusal {
             GateError::Admission(AdmissionError::Handshakes) => Self::Handshakes,
             GateError::Admission(AdmissionError::Sessions) => Self::Sessions,
             GateError::Admission(AdmissionError::SessionsOfAddress) => Self::SessionsOfAddress,
+            GateError::Admission(AdmissionError::ConnectionsOfAddress) => Self::ConnectionsOfAddress,
             GateError::Origin(_) => Self::Origin,
             GateError::Host(_) => Self::Host,
         }
@@ -120,6 +131,15 @@ impl Gate {
         Ok(self.admission().begin(self.now(), address)?)
     }
 
+    /// Notes that a TCP connection begins, and takes a place for it.
+    ///
+    /// # Errors
+    /// [`GateError::Admission`].
+    pub fn connect(self: &Arc<Self>, address: IpAddr) -> Result<TcpPlace, GateError> {
+        self.admission().connect(self.now(), address)?;
+        Ok(TcpPlace { gate: self.clone(), address })
+    }
+
     /// Whether there is a place for a session.
     ///
     /// # Errors
@@ -168,5 +188,19 @@ impl Drop for Place {
     fn drop(&mut self) {
         let now = self.gate.now();
         self.gate.admission().leave(now, self.address);
+    }
+}
+
+/// A TCP connection's place in the relay, until it has ended or is a WebSocket: dropping it gives the place back.
+#[derive(Debug)]
+pub struct TcpPlace {
+    gate: Arc<Gate>,
+    address: IpAddr,
+}
+
+impl Drop for TcpPlace {
+    fn drop(&mut self) {
+        let now = self.gate.now();
+        self.gate.admission().disconnect(now, self.address);
     }
 }
