@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 #[path = "../fuzz/src/lib.rs"]
 mod bodies;
 
-use bodies::TARGETS;
+use bodies::{Body, TARGETS};
 
 /// As much as one message, and a little more.
 const INPUT_BYTES_MAX: usize = 70_000;
@@ -63,7 +63,7 @@ fn corpus(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
 }
 
 /// Names the input if it fails.
-fn try_out(target: &str, body: fn(&[u8]), bytes: &[u8], origin: &str) {
+fn try_out(target: &str, body: Body, bytes: &[u8], origin: &str) {
     if let Err(problem) = panic::catch_unwind(AssertUnwindSafe(|| body(bytes))) {
         eprintln!("{target} fails with {origin}: {bytes:02x?}");
         panic::resume_unwind(problem);

@@ -9,8 +9,11 @@ pub mod plain_text;
 pub mod room;
 pub mod token;
 
+/// What a target does with an input.
+pub type Body = fn(&[u8]);
+
 /// Every target, by name.
-pub const TARGETS: [(&str, fn(&[u8])); 7] = [
+pub const TARGETS: [(&str, Body); 7] = [
     ("chat", chat::try_out),
     ("control", control::try_out),
     ("framing", framing::try_out),
