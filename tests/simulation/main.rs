@@ -76,7 +76,18 @@ fn meetings_go_as_they_should() {
         outcome.tally.into_iter().for_each(|(what, count)| *tally.entry(what).or_insert(0) += count);
     }
     println!("{} seeds, {:.1} h, {steps} steps: {tally:?}", seeds.len(), (each * seeds.len() as u64) as f64 / 60.0);
-    for what in ["joined", "resumed", "cuts", "crashes", "kept", "chat read", "datagrams seen", "doubled"] {
+    for what in [
+        "joined",
+        "resumed",
+        "cuts",
+        "crashes",
+        "kept",
+        "chat read",
+        "datagrams seen",
+        "removed",
+        "doubled",
+        "rooms forgotten",
+    ] {
         assert!(tally.get(what).is_some_and(|count| *count > 10), "{what} hardly ever happened: {tally:?}");
     }
 }

@@ -398,11 +398,19 @@ impl World {
 
     fn close_if_empty(&mut self, room: usize) {
         let now = self.now();
-        if let Some(live) = self.rooms.get(&room).filter(|live| live.room.is_empty()) {
-            self.history.close(room, live.room.closing_notes(now));
-            self.rooms.remove(&room);
-            self.arm_commit();
-            self.count("rooms closed");
+        let Some(live) = self.rooms.get(&room).filter(|live| live.room.is_empty()) else {
+            return;
+        };
+        let notes = live.room.closing_notes(now);
+        let is_forgotten = notes.removed.is_empty() && !self.calm && self.dice.happens(500);
+        self.history.close(room, notes);
+        self.rooms.remove(&room);
+        self.arm_commit();
+        self.count("rooms closed");
+        if is_forgotten {
+            self.history.forget(room);
+            self.acknowledged.retain(|(other, _), _| *other != room);
+            self.count("rooms forgotten");
         }
     }
 
