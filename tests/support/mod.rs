@@ -6,9 +6,15 @@
     reason = "test support: each test uses a part of it, and a failure is a failed test"
 )]
 
+pub mod bystander;
+pub mod child;
 pub mod http;
 pub mod https;
+pub mod lossy;
 pub mod quic;
+pub mod scene;
+pub mod session;
+pub mod tokens;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
