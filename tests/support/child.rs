@@ -26,8 +26,17 @@ pub struct Launch {
 impl Launch {
     /// Any ports, and a directory of its own for everything; with these arguments more.
     pub fn new(arguments: &[&str]) -> Self {
+        Self::in_directory(Directory::in_memory(), arguments)
+    }
+
+    /// The same, with files on the disk.
+    pub fn on_disk(arguments: &[&str]) -> Self {
+        Self::in_directory(Directory::new(), arguments)
+    }
+
+    fn in_directory(directory: Directory, arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        Self { directory: Arc::new(Directory::new()), arguments, wrapper: Vec::new(), ports: None }
+        Self { directory: Arc::new(directory), arguments, wrapper: Vec::new(), ports: None }
     }
 
     /// Runs a line of shell before the relay, in the same process.
@@ -149,6 +158,12 @@ impl ChildRelay {
     /// Closes the other end of its standard output.
     pub fn close_stdout(&mut self) {
         self.stdout = None;
+    }
+
+    /// The SHA-256 of its development certificate.
+    pub fn certificate_sha256(&self) -> [u8; 32] {
+        let (_, after) = self.printed.split_once("SHA-256: ").unwrap();
+        std::array::from_fn(|at| u8::from_str_radix(&after[2 * at..2 * at + 2], 16).unwrap())
     }
 
     /// What it has logged.

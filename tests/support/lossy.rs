@@ -23,6 +23,8 @@ pub struct Weather {
     /// They come a little later than those after them.
     pub reordered: u32,
     pub one_way: Duration,
+    /// Losses in bursts (Gilbert-Elliott): of a thousand packets so many begin one, of a hundred so many end it.
+    pub bursts: Option<(u32, u32)>,
 }
 
 /// A way to a relay.
@@ -38,6 +40,7 @@ pub struct Lossy {
 struct Way {
     weather: Weather,
     random: std::sync::Mutex<StdRng>,
+    is_bursting: AtomicBool,
     passes: Arc<AtomicBool>,
 }
 
@@ -47,8 +50,16 @@ impl Way {
         if !self.passes.load(Ordering::Relaxed) {
             return;
         }
-        let Weather { lost, doubled, changed, reordered, one_way } = self.weather;
+        let Weather { lost, doubled, changed, reordered, one_way, bursts } = self.weather;
         let mut random = self.random.lock().unwrap();
+        if let Some((begins, ends)) = bursts {
+            let was = self.is_bursting.load(Ordering::Relaxed);
+            let changes = if was { random.random_range(0..100) < ends } else { random.random_range(0..1000) < begins };
+            self.is_bursting.store(was != changes, Ordering::Relaxed);
+            if was != changes {
+                return;
+            }
+        }
         let mut happens = |percent: u32| random.random_range(0..100) < percent;
         if happens(lost) {
             return;
@@ -96,7 +107,7 @@ impl Lossy {
         let (up, down) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(true)));
         let way = |passes: &Arc<AtomicBool>, seed| {
             let random = std::sync::Mutex::new(StdRng::seed_from_u64(seed));
-            Arc::new(Way { weather, random, passes: passes.clone() })
+            Arc::new(Way { weather, random, is_bursting: AtomicBool::new(false), passes: passes.clone() })
         };
         let mut task = JoinSet::new();
         task.spawn(carry(front, relay, way(&up, seed), way(&down, seed + 1)));

@@ -29,9 +29,19 @@ pub struct Directory(PathBuf);
 
 impl Directory {
     pub fn new() -> Self {
+        Self::under(&std::env::temp_dir())
+    }
+
+    /// One in memory where there is such a place: for tests of something else than the disk, which would be their noise.
+    pub fn in_memory() -> Self {
+        let memory = Path::new("/dev/shm");
+        if memory.is_dir() { Self::under(memory) } else { Self::new() }
+    }
+
+    fn under(place: &Path) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("tertulia-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let path = std::env::temp_dir().join(name);
+        let path = place.join(name);
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
     }
