@@ -8,9 +8,12 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use support::TestRelay;
 use support::child::Launch;
 use support::scene::{CROWDED, Scene};
 use support::session::{CARRIERS, Over, Session, Target, datagram, join_of, message_id, payload, plain};
+use tertulia::limits::Limits;
+use tertulia::relay::{Callbacks, Verdict};
 use tertulia::wire::*;
 use tokio::time::{sleep, timeout};
 
@@ -303,4 +306,33 @@ async fn d11_a_closed_output_and_a_full_disk_of_logs_end_nothing() {
     relay.assert_sound("a closed output").await;
     relay.stop();
     full.stop();
+}
+
+/// No input from outside makes the relay panic, so a program that hosts it has to: its callbacks run in the session's task.
+#[tokio::test]
+async fn d12_a_panic_ends_one_session_which_comes_back_and_is_counted() {
+    let callbacks = Callbacks::default().on_message(|said| {
+        assert_ne!(said.body, "panic");
+        Verdict::Accept
+    });
+    let relay = TestRelay::start_with(Limits::default(), callbacks);
+    let target = Target { quic: relay.relay.address(), http: relay.relay.http_address().unwrap() };
+    let mut ana = Session::member(target, Over::WebSocket, "panic", "Ana").await;
+    for (count, over) in (1..).zip(CARRIERS) {
+        let join = join_of("panic", "Mallory");
+        let (mut session, welcome) = Session::join(target, over, join.clone()).await.unwrap();
+        session.chat(&ClientChat::Send { message_id: message_id(), to: None, body: "panic".into() }).await;
+        let ended = session.ended().await;
+        let told = if over == Over::WebSocket { CloseReason::ConnectionLost } else { CloseReason::Internal };
+        assert_eq!(ended, told, "{over:?}: what ends a session like that is worth trying again");
+        // The session's connection is gone a moment before its task is looked at.
+        while relay.relay.metrics().closed(CloseReason::Internal) < count {
+            sleep(Duration::from_millis(1)).await;
+        }
+        let back = Join { ticket: Some(welcome.ticket), ..join };
+        let (back, again) = Session::join(target, over, back).await.unwrap();
+        assert!(again.resumed && again.participant == welcome.participant, "{over:?}");
+        back.leave().await;
+        ana.say_kept("I am still here").await;
+    }
 }
