@@ -14,7 +14,7 @@ use support::session::{Incoming, Over, Session, Target, datagram, join_of, paylo
 use tertulia::client::{Certificates, ConnectError, Options, Room};
 use tertulia::limits::{HANDSHAKE_TIMEOUT, IDLE_TIMEOUT, KEEP_ALIVE_INTERVAL};
 use tertulia::wire::*;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 /// Both carriers over UDP.
 const OVER_UDP: [Over; 2] = [Over::Quic, Over::WebTransport];
@@ -316,4 +316,41 @@ async fn n9_where_udp_is_blocked_the_client_says_what_to_do_and_websocket_works(
         soon("WebSocket", Room::connect(&format!("ws://{}/", relay.target.http), options(&relay))).await.unwrap();
     assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
     room.disconnect().await;
+}
+
+#[tokio::test]
+async fn h14_large_packets_that_vanish_stop_neither_chat_nor_media() {
+    let relay = Launch::new(&CROWDED).start();
+    for (over, from_the_start) in [(Over::Quic, false), (Over::WebTransport, false), (Over::Quic, true)] {
+        let way = Lossy::new(relay.target.quic, Weather::default(), 14).await;
+        let narrow = || way.bytes_max.store(1232, Ordering::Relaxed);
+        if from_the_start {
+            narrow();
+        }
+        let mut ana = Session::member(by(&relay, &way), over, "narrow", "Ana").await;
+        let mut ben = Session::member(by(&relay, &way), over, "narrow", "Ben").await;
+        let track = ana.publish().await;
+        for round in 0..10u8 {
+            let sequence = ana.say_kept(&"x".repeat(10_000)).await;
+            assert_eq!(ben.heard().await.sequence, sequence, "{over:?}");
+            if round == 4 {
+                // Larger packets have been found to pass, and suddenly do not any more.
+                narrow();
+            }
+        }
+        let media = async {
+            loop {
+                ana.media(datagram(track, &[7; Datagram::PAYLOAD_BYTES_MAX])).await;
+                if let Ok(Some(Incoming::Media(datagram))) =
+                    timeout(Duration::from_millis(50), ben.incoming.recv()).await
+                {
+                    return datagram;
+                }
+            }
+        };
+        assert_eq!(payload(&soon("media", media).await), [7; Datagram::PAYLOAD_BYTES_MAX], "{over:?}");
+        ana.leave().await;
+        ben.leave().await;
+    }
+    relay.assert_sound("a narrow path").await;
 }

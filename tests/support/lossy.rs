@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -34,6 +34,8 @@ pub struct Lossy {
     pub up: Arc<AtomicBool>,
     /// Whether packets from the relay pass.
     pub down: Arc<AtomicBool>,
+    /// Packets with more bytes do not pass, and nobody is told.
+    pub bytes_max: Arc<AtomicUsize>,
     _task: JoinSet<()>,
 }
 
@@ -42,12 +44,13 @@ struct Way {
     random: std::sync::Mutex<StdRng>,
     is_bursting: AtomicBool,
     passes: Arc<AtomicBool>,
+    bytes_max: Arc<AtomicUsize>,
 }
 
 impl Way {
     /// Sends a packet on, after what the network does to it.
     fn pass(&self, tasks: &mut JoinSet<()>, packet: &[u8], to: impl Fn(Vec<u8>) -> Sending) {
-        if !self.passes.load(Ordering::Relaxed) {
+        if !self.passes.load(Ordering::Relaxed) || packet.len() > self.bytes_max.load(Ordering::Relaxed) {
             return;
         }
         let Weather { lost, doubled, changed, reordered, one_way, bursts } = self.weather;
@@ -105,13 +108,20 @@ impl Lossy {
         let front = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
         let address = front.local_addr().unwrap();
         let (up, down) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(true)));
+        let bytes_max = Arc::new(AtomicUsize::new(usize::MAX));
         let way = |passes: &Arc<AtomicBool>, seed| {
             let random = std::sync::Mutex::new(StdRng::seed_from_u64(seed));
-            Arc::new(Way { weather, random, is_bursting: AtomicBool::new(false), passes: passes.clone() })
+            Arc::new(Way {
+                weather,
+                random,
+                is_bursting: AtomicBool::new(false),
+                passes: passes.clone(),
+                bytes_max: bytes_max.clone(),
+            })
         };
         let mut task = JoinSet::new();
         task.spawn(carry(front, relay, way(&up, seed), way(&down, seed + 1)));
-        Self { address, up, down, _task: task }
+        Self { address, up, down, bytes_max, _task: task }
     }
 
     /// Nothing passes any more, or again.
