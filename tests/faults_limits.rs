@@ -17,6 +17,7 @@ fn reached(limits: Limits) -> Vec<(&'static str, &'static str)> {
     let Limits {
         sessions: _,
         sessions_per_address: _,
+        tcp_connections_per_address: _,
         handshakes_per_second_per_address: _,
         handshakes_burst_per_address: _,
         refused_tokens_per_minute_per_address: _,
@@ -43,6 +44,7 @@ fn reached(limits: Limits) -> Vec<(&'static str, &'static str)> {
     vec![
         ("sessions", "sessions_in_all_are_bounded_beside_a_meeting"),
         ("sessions_per_address", "sessions_of_one_address_are_bounded_beside_a_meeting"),
+        ("tcp_connections_per_address", "tcp_connections_of_one_address_are_bounded_and_the_others_are_told"),
         ("handshakes_per_second_per_address", "connections_that_begin_too_fast_are_refused_beside_a_meeting"),
         ("handshakes_burst_per_address", "connections_that_begin_too_fast_are_refused_beside_a_meeting"),
         ("refused_tokens_per_minute_per_address", "tokens_are_guessed_no_faster_than_the_limit"),
