@@ -40,7 +40,12 @@ impl Live {
         let joined = timeout(time, Self::join(seat, address, options)).await;
         let live = joined.map_err(|_| ConnectError::Timeout { seconds: time.as_secs() })??;
         if live.session.carrier != Carrier::WebSocket {
-            live.prove_datagrams().await?;
+            let proof = live.prove_datagrams().await;
+            if proof.is_err() && options.fallbacks.is_empty() && !live.session.is_return() {
+                // Nobody will come back to this seat.
+                live.end(CloseReason::Left);
+            }
+            proof?;
         }
         Ok(live)
     }
