@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::ops::ControlFlow::{Break, Continue};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -78,11 +79,11 @@ async fn join_somehow(relay: &ChildRelay, way: &Lossy, scheme: &str) -> (Duratio
     unreachable!("the attempts end")
 }
 
-/// How long forty people take to join in this weather, over both carriers, sorted.
+/// How long twenty people take to join in this weather, over both carriers, sorted.
 async fn joining(scene: &Scene, lost: u32) -> Vec<Duration> {
     let weather = Weather { lost, one_way: Duration::from_millis(20), ..Weather::default() };
     let mut ways = Vec::new();
-    for seed in 0..40 {
+    for seed in 0..20 {
         ways.push(Lossy::new(scene.target().quic, weather, seed).await);
     }
     let schemes = ["quic", "https"];
@@ -91,7 +92,7 @@ async fn joining(scene: &Scene, lost: u32) -> Vec<Duration> {
     let mut took: Vec<_> = joined.iter().map(|(took, ..)| *took).collect();
     took.sort_unstable();
     let attempts: usize = joined.iter().map(|(_, attempts, _)| attempts).sum();
-    println!("{lost} % lost each way: {attempts} attempts; median {:?}, p95 {:?}", took[20], took[37]);
+    println!("{lost} % lost each way: {attempts} attempts; median {:?}, p95 {:?}", took[10], took[18]);
     join_all(joined.iter().map(|(.., room)| room.disconnect())).await;
     took
 }
@@ -101,11 +102,11 @@ async fn n5_everyone_joins_where_every_third_packet_is_lost() {
     let scene = Scene::crowded(&[]).await;
     // Of a hundred round trips thirty fail.
     let took = joining(&scene, 16).await;
-    assert!(took[37] <= Duration::from_secs(3), "{took:?}");
+    assert!(took[18] <= Duration::from_secs(3), "{took:?}");
     // Of a hundred round trips fifty fail. The client proves that datagrams pass before it says that it has joined, which
     // takes a while there; its p95 is above 3 s.
     let took = joining(&scene, 30).await;
-    assert!(took[20] <= Duration::from_secs(3) && took[37] <= Duration::from_secs(12), "{took:?}");
+    assert!(took[10] <= Duration::from_secs(3) && took[18] <= Duration::from_secs(12), "{took:?}");
     scene.close("30 % of loss").await;
 }
 
@@ -245,15 +246,16 @@ async fn n7_n12_whoever_is_away_for_too_long_is_seen_leaving_and_finds_the_chat(
     let mut left = Vec::new();
     for _ in 0..2 {
         let gone = ana.wait_for("someone is seen leaving", |incoming| match incoming {
-            Incoming::Control(ServerMessage::ParticipantLeft { participant, reason }) => Ok((participant, reason)),
-            other => Err(other),
+            Incoming::Control(ServerMessage::ParticipantLeft { participant, reason }) => Break((participant, reason)),
+            other => Continue(other),
         });
         left.push(gone.await);
     }
     let took = begin.elapsed();
     println!("they were seen leaving after {took:?}");
     assert!(took < IDLE_TIMEOUT + KEEP_ALIVE_INTERVAL + Duration::from_secs(2 + 1), "{took:?}");
-    assert!(left.iter().all(|(_, reason)| *reason == CloseReason::ConnectionLost), "{left:?}");
+    let is_loss = |reason| matches!(reason, CloseReason::ConnectionLost | CloseReason::IdleTimeout);
+    assert!(left.iter().all(|(_, reason)| is_loss(*reason)), "{left:?}");
     let said = ana.say_kept("after").await;
     victim.way.set_passable(true);
     let (_back, welcome, missed) = victim.come_back(&relay, Over::Quic, before).await;

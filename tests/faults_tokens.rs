@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::ops::ControlFlow::{Break, Continue};
 use std::time::{Duration, Instant};
 
 use rcgen::{KeyPair, PublicKeyData};
@@ -242,8 +243,8 @@ async fn a6_a_session_ends_with_its_token() {
         assert_eq!(session.ended().await, CloseReason::TokenExpired);
         assert!(unix_s() >= expires_at + 60, "it ended too early");
         let left = witness.wait_for("the witness sees it", |incoming| match incoming {
-            Incoming::Control(ServerMessage::ParticipantLeft { reason, .. }) => Ok(reason),
-            other => Err(other),
+            Incoming::Control(ServerMessage::ParticipantLeft { reason, .. }) => Break(reason),
+            other => Continue(other),
         });
         assert_eq!(left.await, CloseReason::TokenExpired);
     }
@@ -410,7 +411,7 @@ async fn a9_a_name_is_letters_digits_and_two_signs() {
 }
 
 /// Rooms whose tracks and participants have the same numbers, all at once.
-const ROOMS: usize = 20;
+const ROOMS: usize = 10;
 
 #[tokio::test]
 async fn a10_nothing_comes_from_another_room() {
@@ -436,6 +437,8 @@ async fn a10_nothing_comes_from_another_room() {
                 let body = format!("{canary} round {round}");
                 member.chat(&ClientChat::Send { message_id: support::session::message_id(), to: None, body }).await;
             }
+            // Many rooms at once, but not all of them in one millisecond.
+            sleep(Duration::from_millis(5)).await;
         }
     }
     for (canary, members, _) in &mut rooms {

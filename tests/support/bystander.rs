@@ -186,13 +186,13 @@ async fn meet(target: Target, joins: [Join; 2], shared: &Mutex<Shared>) -> Strin
     let tracks = [ana.publish().await, ben.publish().await];
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut count = 0;
+    let mut count: u64 = 0;
     loop {
         let ended = tokio::select! {
             due = tick.tick() => {
                 lock(shared).measured.late.push(due.elapsed());
                 count += 1;
-                let (sender, turn) = if count % 2 == 0 { (&mut ana, 0) } else { (&mut ben, 1) };
+                let (sender, turn) = if count.is_multiple_of(2) { (&mut ana, 0) } else { (&mut ben, 1) };
                 speak(sender, turn, tracks[turn], count, shared).await;
                 None
             }
@@ -206,7 +206,7 @@ async fn meet(target: Target, joins: [Join; 2], shared: &Mutex<Shared>) -> Strin
 }
 
 async fn speak(sender: &mut Session, turn: usize, track: TrackId, count: u64, shared: &Mutex<Shared>) {
-    if count % 5 == 0 {
+    if count.is_multiple_of(5) {
         let id = message_id();
         let underway = Underway { sent_at: Instant::now(), awaited_by: [true; 2] };
         lock(shared).chat_underway.insert(id, underway);

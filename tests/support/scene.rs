@@ -26,9 +26,11 @@ pub struct Scene {
 }
 
 /// Nobody is kept out for being many: the tests all come from one address.
-pub const CROWDED: [&str; 6] = [
+pub const CROWDED: [&str; 8] = [
     "--sessions-per-address",
     "20000",
+    "--tcp-connections-per-address",
+    "4000",
     "--handshakes-per-second-per-address",
     "20000",
     "--handshakes-burst-per-address",

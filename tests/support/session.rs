@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::ops::ControlFlow::{self, Break, Continue};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -207,10 +208,10 @@ impl Session {
     pub async fn seated(mut self, join: Join) -> Result<(Self, Welcome), CloseReason> {
         self.control(&ClientMessage::Join(join)).await;
         let answer = self.wait_for("an answer to the join", |incoming| match incoming {
-            Incoming::Control(ServerMessage::Welcome(welcome)) => Ok(Ok(welcome)),
-            Incoming::Control(ServerMessage::Closing { reason, .. }) => Ok(Err(reason)),
-            Incoming::Ended(code) => Ok(Err(code.unwrap_or(CloseReason::ConnectionLost))),
-            other => Err(other),
+            Incoming::Control(ServerMessage::Welcome(welcome)) => Break(Ok(welcome)),
+            Incoming::Control(ServerMessage::Closing { reason, .. }) => Break(Err(reason)),
+            Incoming::Ended(code) => Break(Err(code.unwrap_or(CloseReason::ConnectionLost))),
+            other => Continue(other),
         });
         let answer = answer.await;
         answer.map(|welcome| (self, welcome))
@@ -256,12 +257,12 @@ impl Session {
     }
 
     /// Waits for something; what else comes is left for others to wait for.
-    pub async fn wait_for<T>(&mut self, what: &str, take: impl Fn(Incoming) -> Result<T, Incoming>) -> T {
+    pub async fn wait_for<T>(&mut self, what: &str, take: impl Fn(Incoming) -> ControlFlow<T, Incoming>) -> T {
         for at in 0..self.passed_over.len() {
             let incoming = self.passed_over.remove(at).expect("it is below the length");
             match take(incoming) {
-                Ok(found) => return found,
-                Err(other) => self.passed_over.insert(at, other),
+                Break(found) => return found,
+                Continue(other) => self.passed_over.insert(at, other),
             }
         }
         let patience = self.patience;
@@ -269,11 +270,11 @@ impl Session {
             loop {
                 let incoming = self.incoming.recv().await;
                 match take(incoming.unwrap_or_else(|| panic!("{what}: the session has ended"))) {
-                    Ok(found) => return found,
-                    Err(ended @ Incoming::Ended(_)) => {
+                    Break(found) => return found,
+                    Continue(ended @ Incoming::Ended(_)) => {
                         panic!("{what}: {ended:?} after {:?}", self.passed_over.iter().last())
                     }
-                    Err(other) => self.passed_over.push_back(other),
+                    Continue(other) => self.passed_over.push_back(other),
                 }
             }
         };
@@ -298,14 +299,14 @@ impl Session {
                 answer @ (ServerChat::Accepted { message_id, .. }
                 | ServerChat::Refused { message_id, .. }
                 | ServerChat::NotKept { message_id, .. }),
-            ) if message_id == id => Ok(answer),
+            ) if message_id == id => Break(answer),
             // It is history for whoever was away meanwhile.
             Incoming::Chat(ServerChat::Message(ChatMessage { message_id, sequence, sent_at_ms, .. }))
                 if message_id == id =>
             {
-                Ok(ServerChat::Accepted { message_id, sequence, sent_at_ms })
+                Break(ServerChat::Accepted { message_id, sequence, sent_at_ms })
             }
-            other => Err(other),
+            other => Continue(other),
         })
         .await
     }
@@ -321,8 +322,8 @@ impl Session {
     /// The next message of someone else.
     pub async fn heard(&mut self) -> ChatMessage {
         self.wait_for("a chat message", |incoming| match incoming {
-            Incoming::Chat(ServerChat::Message(message)) => Ok(message),
-            other => Err(other),
+            Incoming::Chat(ServerChat::Message(message)) => Break(message),
+            other => Continue(other),
         })
         .await
     }
@@ -332,9 +333,9 @@ impl Session {
         let mut messages = Vec::new();
         loop {
             let next = self.wait_for("history", |incoming| match incoming {
-                Incoming::Chat(ServerChat::Message(message)) => Ok(Some(message)),
-                Incoming::Chat(ServerChat::CaughtUp { .. }) => Ok(None),
-                other => Err(other),
+                Incoming::Chat(ServerChat::Message(message)) => Break(Some(message)),
+                Incoming::Chat(ServerChat::CaughtUp { .. }) => Break(None),
+                other => Continue(other),
             });
             match next.await {
                 Some(message) => messages.push(message),
@@ -346,8 +347,8 @@ impl Session {
     /// The next message on the control stream.
     pub async fn told(&mut self) -> ServerMessage {
         self.wait_for("a control message", |incoming| match incoming {
-            Incoming::Control(message) => Ok(message),
-            other => Err(other),
+            Incoming::Control(message) => Break(message),
+            other => Continue(other),
         })
         .await
     }
@@ -361,8 +362,8 @@ impl Session {
                 answer @ (ServerMessage::Done { request }
                 | ServerMessage::Published { request, .. }
                 | ServerMessage::Failed { request, .. }),
-            ) if request == number => Ok(answer),
-            other => Err(other),
+            ) if request == number => Break(answer),
+            other => Continue(other),
         })
         .await
     }
@@ -377,8 +378,8 @@ impl Session {
     /// The next datagram.
     pub async fn datagram(&mut self) -> Bytes {
         self.wait_for("a datagram", |incoming| match incoming {
-            Incoming::Media(datagram) => Ok(datagram),
-            other => Err(other),
+            Incoming::Media(datagram) => Break(datagram),
+            other => Continue(other),
         })
         .await
     }
@@ -388,8 +389,8 @@ impl Session {
         let token = u64::from_be_bytes(message_id().0[8..].try_into().unwrap());
         self.control(&ClientMessage::Ping { token }).await;
         self.wait_for(case, |incoming| match incoming {
-            Incoming::Control(ServerMessage::Pong { token: answered, .. }) if answered == token => Ok(()),
-            other => Err(other),
+            Incoming::Control(ServerMessage::Pong { token: answered, .. }) if answered == token => Break(()),
+            other => Continue(other),
         })
         .await;
     }
@@ -397,9 +398,9 @@ impl Session {
     /// Why the relay ends the session.
     pub async fn ended(&mut self) -> CloseReason {
         let reason = self.wait_for("the end of the session", |incoming| match incoming {
-            Incoming::Control(ServerMessage::Closing { reason, .. }) => Ok(Some(reason)),
-            Incoming::Ended(code) => Ok(code),
-            other => Err(other),
+            Incoming::Control(ServerMessage::Closing { reason, .. }) => Break(Some(reason)),
+            Incoming::Ended(code) => Break(code),
+            other => Continue(other),
         });
         reason.await.unwrap_or(CloseReason::ConnectionLost)
     }
