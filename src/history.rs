@@ -131,13 +131,27 @@ impl History {
         Ok((Self { requests, lost }, told))
     }
 
-    /// Begins or goes on with a room's chat. A new room gets `new_epoch`, which must not have been used before and is not 0.
+    /// Begins or goes on with a room's chat. A new room gets `new_epoch`, which must not have been used before and is not 0; a
+    /// known one gets it if its ids cannot be reserved.
     ///
     /// # Errors
     /// [`HistoryError::Unreadable`] if what is kept cannot be read at the moment.
     pub async fn open(&self, room: RoomName, new_epoch: u64, unix_ms: u64) -> Result<OpenedRoom, HistoryError> {
         let (answer, answered) = oneshot::channel();
         self.request(Request::Open { room, new_epoch, unix_ms, answer });
+        answered.await.unwrap_or(Err(HistoryError::Ended))
+    }
+
+    /// Reserves the ids in `notes` before any of them is given in a room that has just been opened, and waits until that is
+    /// durable. Gives the epoch to give them in: the one that the room was opened with, or the `new_epoch` of its opening, if
+    /// nothing can be written at the moment. In that one no id can be given twice either, whether or not it is ever written:
+    /// after a crash the room is where it was before, in its old epoch. The messages keep their numbers.
+    ///
+    /// # Errors
+    /// [`HistoryError::NotOpen`] if it is not.
+    pub async fn reserve(&self, room: &RoomName, notes: RoomNotes) -> Result<u64, HistoryError> {
+        let (answer, answered) = oneshot::channel();
+        self.request(Request::Reserve { room: room.clone(), notes, answer });
         answered.await.unwrap_or(Err(HistoryError::Ended))
     }
 
@@ -174,14 +188,6 @@ impl History {
     /// ids is forgotten altogether.
     pub fn close(&self, room: &RoomName, notes: RoomNotes, unix_ms: u64) {
         self.request(Request::Close { room: room.clone(), notes, unix_ms });
-    }
-
-    /// Waits until everything so far is durable, or was reported as not stored.
-    pub async fn flush(&self) {
-        let (answer, answered) = oneshot::channel();
-        self.request(Request::Flush { answer });
-        // An error means that the thread has ended: there is nothing left to wait for.
-        let _ = answered.await;
     }
 
     /// Keeps everything so far, closes the file, so that another relay can use it, and ends the thread. What is asked of the

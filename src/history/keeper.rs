@@ -25,7 +25,7 @@ pub enum Request {
     Page { query: PageQuery, answer: oneshot::Sender<Result<Page, HistoryError>> },
     Note { room: RoomName, notes: RoomNotes },
     Close { room: RoomName, notes: RoomNotes, unix_ms: u64 },
-    Flush { answer: oneshot::Sender<()> },
+    Reserve { room: RoomName, notes: RoomNotes, answer: oneshot::Sender<Result<u64, HistoryError>> },
     Stop { answer: oneshot::Sender<()> },
 }
 
@@ -58,14 +58,9 @@ struct Live {
     /// The ids that were given for certain: those of before it was opened, and those of its messages. Others up to those in
     /// the head are only reserved.
     given: Ids,
+    /// The epoch to go on with if ids cannot be reserved in the present one.
+    spare_epoch: u64,
     is_open: bool,
-}
-
-/// Who waits for the end of a transaction.
-#[derive(Debug, Default)]
-pub struct Waiting {
-    pub flushed: Vec<oneshot::Sender<()>>,
-    pub stopped: Option<oneshot::Sender<()>>,
 }
 
 impl Keeper {
@@ -94,24 +89,19 @@ impl Keeper {
     /// Serves until it is stopped or nobody is left to ask.
     pub async fn run(mut self, mut requests: mpsc::UnboundedReceiver<Request>) {
         loop {
-            if self.queue.is_empty() {
+            if self.is_done() {
                 match timeout_at(self.wakes_at(), requests.recv()).await {
                     Ok(Some(request)) => self.take(request),
                     Ok(None) => return,
                     // What could not be written is tried again.
-                    Err(_) => self.commit(Batch::default()),
+                    Err(_) => _ = self.commit(Batch::default()),
                 }
             }
             // Whatever came meanwhile shares the transaction, and pages do not wait for it.
             while let Ok(request) = requests.try_recv() {
                 self.take(request);
             }
-            let Waiting { flushed, stopped } = self.work();
-            for answer in flushed {
-                // Whoever waited may be gone.
-                let _ = answer.send(());
-            }
-            if let Some(answer) = stopped {
+            if let Some(answer) = self.work() {
                 drop(self);
                 let _ = answer.send(());
                 return;
@@ -140,12 +130,17 @@ impl Keeper {
         }
     }
 
-    /// Takes as much as one transaction holds, and carries it out.
-    pub fn work(&mut self) -> Waiting {
-        let (mut batch, mut waiting) = (Batch::default(), Waiting::default());
+    /// Whether nothing waits.
+    pub fn is_done(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Takes as much as one transaction holds, and carries it out. Gives back whom to tell that it was the last one.
+    pub fn work(&mut self) -> Option<oneshot::Sender<()>> {
+        let (mut batch, mut reserved, mut stopped) = (Batch::default(), Vec::new(), None);
         let mut bytes = 0;
         for _ in 0..HISTORY_BATCH_MESSAGES_MAX {
-            if bytes >= HISTORY_BATCH_BYTES_MAX || waiting.stopped.is_some() {
+            if bytes >= HISTORY_BATCH_BYTES_MAX || stopped.is_some() {
                 break;
             }
             let Some(request) = self.queue.pop_front() else {
@@ -171,13 +166,30 @@ impl Keeper {
                 }
                 Request::Note { room, notes } => self.note(&mut batch, &room, notes),
                 Request::Close { room, notes, unix_ms } => self.close(&mut batch, &room, notes, unix_ms),
-                Request::Flush { answer } => waiting.flushed.push(answer),
-                Request::Stop { answer } => waiting.stopped = Some(answer),
+                Request::Reserve { room, notes, answer } => {
+                    self.note(&mut batch, &room, notes);
+                    reserved.push((room, answer));
+                }
+                Request::Stop { answer } => stopped = Some(answer),
                 Request::Page { .. } => unreachable!("pages are answered as they come"),
             }
         }
-        self.commit(batch);
-        waiting
+        let is_durable = self.commit(batch);
+        for (room, answer) in reserved {
+            // Whoever asked may be gone.
+            let _ = answer.send(self.reserved_epoch(&room, is_durable));
+        }
+        stopped
+    }
+
+    /// The epoch in which ids can be given after an attempt to reserve them.
+    fn reserved_epoch(&mut self, room: &RoomName, is_durable: bool) -> Result<u64, HistoryError> {
+        let live = self.rooms.get_mut(room).ok_or(HistoryError::NotOpen)?;
+        if !is_durable {
+            // After a crash the file has the old epoch and its old ids, or this one and the ids with it.
+            live.head.epoch = live.spare_epoch;
+        }
+        Ok(live.head.epoch)
     }
 
     fn open(&mut self, room: &RoomName, new_epoch: u64, unix_ms: u64) -> Result<OpenedRoom, Problem> {
@@ -185,7 +197,8 @@ impl Keeper {
             let stored = self.store.head(room)?;
             self.idle.retain(|(_, idle)| idle != room);
             let head = stored.unwrap_or_else(|| Head::new(new_epoch, unix_ms));
-            self.rooms.insert(room.clone(), Live { head, given: Ids::default(), is_open: true });
+            let live = Live { head, given: Ids::default(), spare_epoch: new_epoch, is_open: true };
+            self.rooms.insert(room.clone(), live);
         }
         if let Err(problem) = self.tidy_room(room, unix_ms) {
             debug!(%room, %problem, "not tidied");
@@ -193,7 +206,7 @@ impl Keeper {
         let recent = self.recent(room)?;
         let live = self.rooms.get_mut(room).expect("it was put there");
         live.is_open = true;
-        live.given = live.head.notes.ids;
+        (live.given, live.spare_epoch) = (live.head.notes.ids, new_epoch);
         live.head.notes.removed.retain(|removed| removed.until_unix_ms > unix_ms);
         let position = ChatPosition { epoch: live.head.epoch, sequence: live.head.last };
         Ok(OpenedRoom { position, recent, notes: live.head.notes.clone() })
@@ -260,16 +273,18 @@ impl Keeper {
         }
     }
 
-    fn commit(&mut self, mut batch: Batch) {
+    /// Whether everything so far is durable.
+    fn commit(&mut self, mut batch: Batch) -> bool {
         self.complete(&mut batch);
         if batch.is_empty() {
-            return;
+            return true;
         }
         let written = self.store.commit(&mut batch, &Retention::new(&self.limits, unix_ms()));
-        match written {
+        match &written {
             Ok(()) => self.committed(batch),
-            Err(problem) => self.not_committed(batch, &problem),
+            Err(problem) => self.not_committed(batch, problem),
         }
+        written.is_ok()
     }
 
     /// Adds what else is due: heads that changed, rooms that nobody misses, and the rooms that were idle for longest.
