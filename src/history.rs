@@ -98,13 +98,18 @@ pub struct Page {
 }
 
 /// Which part of a room's chat is wanted.
-#[derive(Debug)]
-struct PageQuery {
-    room: RoomName,
-    reader: ParticipantId,
-    after: u64,
-    through: u64,
-    bytes_max: usize,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PageQuery {
+    /// Whose chat.
+    pub room: RoomName,
+    /// Who reads: only what concerns this participant is given.
+    pub reader: ParticipantId,
+    /// The sequence number to begin after.
+    pub after: u64,
+    /// The last sequence number that is wanted.
+    pub through: u64,
+    /// How much is wanted at once, in bytes; one message is always given.
+    pub bytes_max: usize,
 }
 
 impl History {
@@ -161,21 +166,13 @@ impl History {
         self.request(Request::Append { room: room.clone(), message });
     }
 
-    /// The messages after one sequence number up to another that concern `reader`, as far as they fit `bytes_max` (one
-    /// always does).
+    /// A part of a room's chat.
     ///
     /// # Errors
     /// [`HistoryError::Unreadable`] if what is kept cannot be read at the moment.
-    pub async fn page(
-        &self,
-        room: RoomName,
-        reader: ParticipantId,
-        after: u64,
-        through: u64,
-        bytes_max: usize,
-    ) -> Result<Page, HistoryError> {
+    pub async fn page(&self, query: PageQuery) -> Result<Page, HistoryError> {
         let (answer, answered) = oneshot::channel();
-        self.request(Request::Page { query: PageQuery { room, reader, after, through, bytes_max }, answer });
+        self.request(Request::Page { query, answer });
         answered.await.unwrap_or(Err(HistoryError::Ended))
     }
 

@@ -789,7 +789,8 @@ async fn the_file_outlives_the_thread_and_belongs_to_its_owner_and_to_one_relay(
     let (again, _outcomes) = start(&place).unwrap();
     let opened = again.open(room("team"), 8, now_ms()).await.unwrap();
     assert_eq!(opened.position, ChatPosition { epoch: EPOCH, sequence: 3 });
-    let page = again.page(room("team"), ParticipantId(2), 1, 3, usize::MAX).await.unwrap();
+    let query = PageQuery { room: room("team"), reader: ParticipantId(2), after: 1, through: 3, bytes_max: usize::MAX };
+    let page = again.page(query).await.unwrap();
     assert_eq!(page.messages.len(), 2);
     assert_eq!(again.messages_lost(), 0);
     again.stop().await;
