@@ -90,6 +90,9 @@ pub const HISTORY_FORGOTTEN_MAX: usize = 4;
 /// Damaged messages that the history remembers having reported, so that each is counted once.
 pub const HISTORY_LOST_MAX: usize = 1000;
 
+/// Damaged chat databases that are kept beside the one in use: each may be as large as all chat.
+pub const HISTORY_DAMAGED_FILES_MAX: u32 = 4;
+
 /// What the history's database keeps of its file in memory, in bytes: the inner nodes of some gigabytes of chat.
 pub const HISTORY_CACHE_BYTES: usize = 16 * 1024 * 1024;
 
