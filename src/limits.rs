@@ -244,6 +244,8 @@ pub struct Limits {
     pub participants_per_room: u32,
     /// Tracks that one participant publishes at a time.
     pub tracks_per_participant: u32,
+    /// Tracks that one participant is subscribed to at a time: four of everyone in a room that is full.
+    pub subscriptions_per_participant: u32,
     /// A chat message, in bytes of UTF-8. At most 32 KiB.
     pub chat_bytes: u32,
     /// Chat messages per second and participant, over time.
@@ -293,6 +295,7 @@ impl Default for Limits {
             rooms: 10_000,
             participants_per_room: 500,
             tracks_per_participant: 8,
+            subscriptions_per_participant: 2000,
             chat_bytes: 16 * 1024,
             chat_per_second: 20,
             chat_burst: 50,

@@ -58,7 +58,7 @@ impl Seat {
             let from_name = room.participant_name(self.participant);
             let said = Said { room: room.name(), from: self.participant, from_name, to: *to, body };
             if !self.shard.may_say(said) {
-                return room.refuse_chat(self.participant, &message);
+                return room.refuse_chat(&self.shard, self.participant, &message);
             }
         }
         self.shard.handle(&self.room, Input::Chat { from: self.participant, message });

@@ -29,6 +29,8 @@ pub const MINUTE: u64 = 60 * SECOND;
 pub const LIMITS: Limits = Limits {
     participants_per_room: 6,
     tracks_per_participant: 2,
+    subscriptions_per_participant: 1000,
+    tcp_connections_per_address: 0,
     chat_bytes: 64,
     chat_per_second: 5,
     chat_burst: 8,
