@@ -44,7 +44,6 @@ pub const LIMITS: Limits = Limits {
     // What the core does not look at.
     sessions: 0,
     sessions_per_address: 0,
-    tcp_connections_per_address: 0,
     handshakes_per_second_per_address: 0,
     handshakes_burst_per_address: 0,
     refused_tokens_per_minute_per_address: 0,
