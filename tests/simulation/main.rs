@@ -9,6 +9,7 @@ mod client;
 mod dice;
 mod history;
 mod model;
+mod outputs;
 mod relay;
 mod world;
 
