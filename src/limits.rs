@@ -90,6 +90,9 @@ pub const HISTORY_FORGOTTEN_MAX: usize = 4;
 /// Damaged messages that the history remembers having reported, so that each is counted once.
 pub const HISTORY_LOST_MAX: usize = 1000;
 
+/// Damaged chat databases that are kept beside the one in use: each may be as large as all chat.
+pub const HISTORY_DAMAGED_FILES_MAX: u32 = 4;
+
 /// What the history's database keeps of its file in memory, in bytes: the inner nodes of some gigabytes of chat.
 pub const HISTORY_CACHE_BYTES: usize = 16 * 1024 * 1024;
 
@@ -241,6 +244,8 @@ pub struct Limits {
     pub participants_per_room: u32,
     /// Tracks that one participant publishes at a time.
     pub tracks_per_participant: u32,
+    /// Tracks that one participant is subscribed to at a time: four of everyone in a room that is full.
+    pub subscriptions_per_participant: u32,
     /// A chat message, in bytes of UTF-8. At most 32 KiB.
     pub chat_bytes: u32,
     /// Chat messages per second and participant, over time.
@@ -290,6 +295,7 @@ impl Default for Limits {
             rooms: 10_000,
             participants_per_room: 500,
             tracks_per_participant: 8,
+            subscriptions_per_participant: 2000,
             chat_bytes: 16 * 1024,
             chat_per_second: 20,
             chat_burst: 50,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use support::TestRelay;
 use tertulia::client::{Event, Options, Room};
 use tertulia::limits::Limits;
-use tertulia::wire::{ChatMessage, ChatPosition, RefuseReason};
+use tertulia::wire::{ChatMessage, ChatPosition, ParticipantId, RefuseReason, TrackInfo, TrackMedia, TrackSource};
 
 const CARRIERS: [&str; 4] = ["https", "quic", "wss", "ws"];
 
@@ -147,7 +147,7 @@ async fn what_is_refused_says_why() {
         other => panic!("{other:?}"),
     };
     assert!(matches!(ana.chat().send("x".repeat(16 * 1024 + 1)).await, Err(ChatError::TooLong { .. })));
-    let nobody = tertulia::wire::ParticipantId(99);
+    let nobody = ParticipantId(99);
     assert_eq!(refused(ana.chat().send_to(nobody, "hello").await), RefuseReason::ParticipantUnknown);
     ana.chat().send("x".repeat(16 * 1024)).await.unwrap();
     ana.chat().send("two").await.unwrap();
@@ -173,4 +173,21 @@ async fn a_room_that_was_empty_keeps_its_secrets_and_recognises_repetitions() {
         assert_eq!((message.sequence, &*message.body), (said + 1, "for all"));
         newcomer.disconnect().await;
     }
+}
+
+#[tokio::test]
+async fn what_is_refused_is_counted_by_its_reason() {
+    let relay = TestRelay::start(Limits::default());
+    let ana = relay.join("quic", "Ana").await;
+    for _ in 0..2 {
+        ana.chat().send_to(ParticipantId(99), "hello?").await.unwrap_err();
+    }
+    let media = TrackMedia::Audio { sample_rate: 1, channels: 1 };
+    let track = TrackInfo { source: TrackSource::Microphone, codec: "opus".into(), media, description: Vec::new() };
+    ana.publish(track).await.unwrap_err();
+    ana.chat().send("hello").await.unwrap();
+    let counted = RefuseReason::ALL.iter().map(|reason| (*reason, relay.relay.metrics().requests_refused(*reason)));
+    let counted: Vec<_> = counted.filter(|(_, count)| *count > 0).collect();
+    assert_eq!(counted, [(RefuseReason::TrackInvalid, 1), (RefuseReason::ParticipantUnknown, 2)]);
+    assert!(relay.relay.metrics().text().contains("tertulia_requests_refused_total{reason=\"participant_unknown\"} 2"));
 }

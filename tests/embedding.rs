@@ -77,6 +77,7 @@ async fn what_the_host_refuses_does_not_happen() {
     let ana = relay.join("https", "Ana").await;
     let refused = ana.chat().send("buy spam").await.unwrap_err();
     assert!(matches!(refused, ChatError::Refused { reason: RefuseReason::RefusedByHost, .. }), "{refused}");
+    assert_eq!(relay.relay.metrics().requests_refused(RefuseReason::RefusedByHost), 1);
     assert_eq!(ana.chat().send("hello").await.unwrap(), 1, "what was refused takes no number");
     assert_eq!(*failures.lock().unwrap(), [CloseReason::RefusedByHost; 4]);
 }

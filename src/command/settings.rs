@@ -105,6 +105,9 @@ settings! {
     /// Tracks that one participant publishes at a time [default: 8]
     #[arg(long, value_name = "COUNT", help_heading = "Limits")]
     tracks_per_participant: u32,
+    /// Tracks that one participant is subscribed to at a time [default: 2000]
+    #[arg(long, value_name = "COUNT", help_heading = "Limits")]
+    subscriptions_per_participant: u32,
     /// Bytes of a chat message, at most 32768 [default: 16384]
     #[arg(long, value_name = "BYTES", help_heading = "Limits")]
     chat_bytes: u32,
@@ -275,6 +278,9 @@ impl Settings {
             rooms: self.rooms.unwrap_or(default.rooms),
             participants_per_room: self.participants_per_room.unwrap_or(default.participants_per_room),
             tracks_per_participant: self.tracks_per_participant.unwrap_or(default.tracks_per_participant),
+            subscriptions_per_participant: self
+                .subscriptions_per_participant
+                .unwrap_or(default.subscriptions_per_participant),
             chat_bytes: self.chat_bytes.unwrap_or(default.chat_bytes),
             chat_per_second: self.chat_per_second.unwrap_or(default.chat_per_second),
             chat_burst: self.chat_burst.unwrap_or(default.chat_burst),

@@ -70,15 +70,9 @@ impl Desk {
 
     /// Carries out everything that waits.
     fn work(&mut self) {
-        loop {
-            let (answer, mut answered) = oneshot::channel();
-            self.keeper.take(Request::Flush { answer });
-            for answer in self.keeper.work().flushed {
-                answer.send(()).unwrap();
-            }
-            if answered.try_recv().is_ok() {
-                return;
-            }
+        self.keeper.work();
+        while !self.keeper.is_done() {
+            self.keeper.work();
         }
     }
 
@@ -91,6 +85,13 @@ impl Desk {
     fn note(&mut self, name: &str, notes: RoomNotes) {
         self.keeper.take(Request::Note { room: room(name), notes });
         self.work();
+    }
+
+    fn reserve(&mut self, name: &str, notes: RoomNotes) -> Result<u64, HistoryError> {
+        let (answer, mut answered) = oneshot::channel();
+        self.keeper.take(Request::Reserve { room: room(name), notes, answer });
+        self.work();
+        answered.try_recv().unwrap()
     }
 
     fn close_at(&mut self, name: &str, notes: RoomNotes, unix_ms: u64) {
@@ -371,6 +372,71 @@ fn ids_that_were_reserved_stay_so_after_a_crash() {
     drop(desk);
     let mut desk = Desk::on(&disk, Limits::default());
     assert_eq!(desk.open("team").notes, with_ids(1000, 1000));
+}
+
+#[test]
+fn ids_are_reserved_in_the_epoch_of_the_room() {
+    for mut desk in Desk::both(Limits::default()) {
+        assert!(matches!(desk.reserve("team", with_ids(1000, 1000)), Err(HistoryError::NotOpen)));
+        desk.open("team");
+        assert_eq!(desk.reserve("team", with_ids(1000, 1000)).unwrap(), EPOCH);
+        desk.keep("team", 1..=1);
+        desk.close_at("team", with_ids(3, 0), now_ms());
+        desk.open_at("team", 8, now_ms()).unwrap();
+        assert_eq!(desk.reserve("team", with_ids(1003, 1000)).unwrap(), EPOCH);
+    }
+}
+
+/// A known room whose ids could not be reserved in the epoch that it has on that disk, but in 8.
+fn desk_in_spare_epoch(disk: &Fragile, fails: impl Fn(bool)) -> Desk {
+    let mut desk = Desk::on(disk, Limits::default());
+    desk.open("team");
+    desk.reserve("team", with_ids(1000, 1000)).unwrap();
+    desk.keep("team", 1..=2);
+    assert_eq!(desk.outcome(), stored(2));
+    desk.close_at("team", with_ids(3, 0), now_ms());
+    fails(true);
+    let opened = desk.open_at("team", 8, now_ms()).unwrap();
+    assert_eq!((opened.position, opened.notes), (ChatPosition { epoch: EPOCH, sequence: 2 }, with_ids(3, 0)));
+    assert_eq!(desk.reserve("team", with_ids(1003, 1000)).unwrap(), 8);
+    desk.keep("team", 3..=3);
+    assert_not_stored(desk.outcome(), 3);
+    fails(false);
+    desk
+}
+
+#[test]
+fn no_id_is_given_twice_in_an_epoch_when_it_could_not_be_reserved() {
+    let disk = Fragile::default();
+    let full = desk_in_spare_epoch(&disk, |full| disk.fill_up(full));
+    let mut desk = Desk::on(&disk.after_crash(1), Limits::default());
+    let again = desk.open_at("team", 9, now_ms()).unwrap();
+    assert_eq!((again.position, again.notes), (ChatPosition { epoch: EPOCH, sequence: 2 }, with_ids(3, 0)));
+    drop(full);
+
+    for seed in 0..40 {
+        let disk = Fragile::default();
+        // The first sync of each transaction fails, or the second.
+        let unsure = desk_in_spare_epoch(&disk, |fails| disk.fail_to_sync_after(fails.then_some((seed % 2) as u32)));
+        let again = Desk::on(&disk.after_crash(seed), Limits::default()).open_at("team", 9, now_ms()).unwrap();
+        let expected = if again.position.epoch == EPOCH { [3, 1003] } else { [1003, 1003] };
+        assert!(expected.contains(&again.notes.ids.participants), "seed {seed}: {again:?}");
+        assert!([EPOCH, 8].contains(&again.position.epoch), "seed {seed}: {again:?}");
+        drop(unsure);
+    }
+}
+
+#[test]
+fn the_other_epoch_is_kept_with_all_messages_when_there_is_space_again() {
+    let disk = Fragile::default();
+    let mut desk = desk_in_spare_epoch(&disk, |full| disk.fill_up(full));
+    desk.keep("team", 3..=3);
+    assert_eq!(desk.outcome(), stored(3));
+    drop(desk);
+    let mut desk = Desk::on(&disk, Limits::default());
+    let again = desk.open_at("team", 9, now_ms()).unwrap();
+    assert_eq!((again.position, again.notes), (ChatPosition { epoch: 8, sequence: 3 }, with_ids(1003, 1000)));
+    assert_eq!(desk.kept(), [1, 2, 3]);
 }
 
 #[test]
@@ -723,7 +789,8 @@ async fn the_file_outlives_the_thread_and_belongs_to_its_owner_and_to_one_relay(
     let (again, _outcomes) = start(&place).unwrap();
     let opened = again.open(room("team"), 8, now_ms()).await.unwrap();
     assert_eq!(opened.position, ChatPosition { epoch: EPOCH, sequence: 3 });
-    let page = again.page(room("team"), ParticipantId(2), 1, 3, usize::MAX).await.unwrap();
+    let query = PageQuery { room: room("team"), reader: ParticipantId(2), after: 1, through: 3, bytes_max: usize::MAX };
+    let page = again.page(query).await.unwrap();
     assert_eq!(page.messages.len(), 2);
     assert_eq!(again.messages_lost(), 0);
     again.stop().await;

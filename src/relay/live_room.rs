@@ -20,8 +20,8 @@ use crate::limits::MEDIA_BYTES_MAX;
 use crate::media::{Forward, Publisher, Routes, Slot};
 use crate::room::{Admitted, Audience, Input, JoinRequest, Output, Room, SessionKey};
 use crate::wire::{
-    ChatMessage, ChatPosition, ClientChat, CloseReason, Identity, ParticipantId, RoomName, ServerChat, ServerMessage,
-    VERSION, Welcome,
+    ChatMessage, ChatPosition, ClientChat, CloseReason, Identity, ParticipantId, RefuseReason, RoomName, ServerChat,
+    ServerMessage, VERSION, Welcome,
 };
 
 /// A room with its participants' connections: it carries out what the [`Room`] decides.
@@ -140,6 +140,9 @@ impl LiveRoom {
     }
 
     fn apply(&mut self, shard: &Rc<Shard>, output: Output) {
+        if let Some(reason) = refusal(&output) {
+            shard.metrics.refuse_request(reason);
+        }
         match output {
             Output::Admitted(admitted) => self.admit(shard, admitted),
             Output::Refused { reason, .. } => self.refuse(reason),
@@ -340,9 +343,10 @@ impl LiveRoom {
         self.send(Audience::One(participant), &Encoded::chat(&ServerChat::CaughtUp { position, first_kept }));
     }
 
-    pub fn refuse_chat(&self, from: ParticipantId, message: &ClientChat) {
+    pub fn refuse_chat(&self, shard: &Shard, from: ParticipantId, message: &ClientChat) {
         if let ClientChat::Send { message_id, .. } = message {
-            let reason = crate::wire::RefuseReason::RefusedByHost;
+            let reason = RefuseReason::RefusedByHost;
+            shard.metrics.refuse_request(reason);
             let message = ServerChat::Refused { message_id: *message_id, reason, message: reason.to_string() };
             self.send(Audience::One(from), &Encoded::chat(&message));
         }
@@ -409,5 +413,14 @@ impl Member {
         if sent == Err(Full) {
             self.ending.request(CloseReason::SlowConsumer);
         }
+    }
+}
+
+/// Why a request or a chat message is refused, if that is what an output says.
+fn refusal(output: &Output) -> Option<RefuseReason> {
+    match output {
+        Output::Tell { message: ServerMessage::Failed { reason, .. }, .. }
+        | Output::Chat { message: ServerChat::Refused { reason, .. }, .. } => Some(*reason),
+        _ => None,
     }
 }

@@ -7,7 +7,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use crate::transport::{Carrier, Refusal};
-use crate::wire::{CloseReason, DropReason};
+use crate::wire::{CloseReason, DropReason, RefuseReason};
 
 type Labels = [(&'static str, &'static str); 1];
 
@@ -25,6 +25,8 @@ pub struct Metrics {
     dropped: Vec<Counter>,
     /// Connections and sessions turned away at the gate, in the order of [`Refusal::ALL`].
     refused: Vec<Counter>,
+    /// Requests and chat messages that were refused, in the order of [`RefuseReason::ALL`].
+    requests_refused: Vec<Counter>,
     /// UDP packets that the kernel dropped because they were not read fast enough.
     pub(super) udp_dropped: Counter,
     /// Media datagrams that arrived.
@@ -52,10 +54,16 @@ impl Default for Metrics {
         let closed = Family::<Labels, Counter>::default();
         let dropped = Family::<Labels, Counter>::default();
         let refused = Family::<Labels, Counter>::default();
+        let requests_refused = Family::<Labels, Counter>::default();
         registry.register("participants", "Participants by carrier", participants.clone());
         registry.register("sessions_closed", "Sessions that ended, by reason", closed.clone());
         registry.register("datagrams_dropped", "Media datagrams not forwarded, by reason", dropped.clone());
         registry.register("refused", "Connections and sessions turned away, by reason", refused.clone());
+        registry.register(
+            "requests_refused",
+            "Requests and chat messages refused, by reason",
+            requests_refused.clone(),
+        );
         let mut counter = |name: &str, help: &str| {
             let counter = Counter::default();
             registry.register(name, help, counter.clone());
@@ -77,12 +85,14 @@ impl Default for Metrics {
         let carriers = of(&Carrier::ALL.map(Carrier::label), "carrier");
         let closes = of(&CloseReason::ALL.iter().map(|reason| reason.label()).collect::<Vec<_>>(), "reason");
         let drops = of(&DropReason::ALL.iter().map(|reason| reason.label()).collect::<Vec<_>>(), "reason");
+        let requests = of(&RefuseReason::ALL.iter().map(|reason| reason.label()).collect::<Vec<_>>(), "reason");
         let refusals = of(&Refusal::ALL.map(Refusal::label), "reason");
         Self {
             participants: carriers.iter().map(|labels| participants.get_or_create_owned(labels)).collect(),
             closed: closes.iter().map(|labels| closed.get_or_create_owned(labels)).collect(),
             dropped: drops.iter().map(|labels| dropped.get_or_create_owned(labels)).collect(),
             refused: refusals.iter().map(|labels| refused.get_or_create_owned(labels)).collect(),
+            requests_refused: requests.iter().map(|labels| requests_refused.get_or_create_owned(labels)).collect(),
             udp_dropped,
             registry,
             rooms,
@@ -125,6 +135,11 @@ impl Metrics {
         self.refused[reason as usize].get()
     }
 
+    /// How many requests and chat messages were refused for this reason.
+    pub fn requests_refused(&self, reason: RefuseReason) -> u64 {
+        self.requests_refused[usize::from(reason.code())].get()
+    }
+
     /// How many QUIC handshakes were asked to prove their address.
     pub fn handshakes_retried(&self) -> u64 {
         self.handshakes_retried.get()
@@ -146,6 +161,10 @@ impl Metrics {
 
     pub(crate) fn refuse(&self, reason: Refusal) {
         self.refused[reason as usize].inc();
+    }
+
+    pub(super) fn refuse_request(&self, reason: RefuseReason) {
+        self.requests_refused[usize::from(reason.code())].inc();
     }
 
     pub(super) fn session_closed(&self, reason: CloseReason) {

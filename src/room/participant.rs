@@ -22,6 +22,8 @@ pub(super) struct Participant {
     /// When its token ends, as time since the relay started.
     pub expires_at: Option<Duration>,
     pub auto_subscribe: bool,
+    /// How many tracks it is subscribed to.
+    pub subscriptions: u32,
     pub delivery: Delivery,
     pub chat_bucket: Bucket,
     /// For requests and typing changes, which everyone else is told of.
@@ -52,6 +54,7 @@ impl Participant {
             grant,
             presence: Presence::Here(session),
             auto_subscribe: false,
+            subscriptions: 0,
             delivery: Delivery::Live,
             chat_bucket: Bucket::default(),
             request_bucket: Bucket::default(),

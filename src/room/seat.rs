@@ -154,6 +154,7 @@ impl Room {
         let renewed = Participant::new(session, participant.name, participant.kind, request.grant, now);
         participant = Participant {
             auto_subscribe: request.auto_subscribe && renewed.takes_media(),
+            subscriptions: participant.subscriptions,
             chat_bucket: participant.chat_bucket,
             request_bucket: participant.request_bucket,
             ..renewed
@@ -271,7 +272,10 @@ impl Room {
                 // It is there and its own, so it cannot fail.
                 let _ = self.unpublish(id, track_id, out);
             } else if !takes_media {
-                track.subscribers.remove(&id);
+                let was_subscribed = track.subscribers.remove(&id);
+                if let Some(participant) = self.participants.get_mut(&id).filter(|_| was_subscribed) {
+                    participant.subscriptions -= 1;
+                }
             } else if track.subscribers.contains(&id) {
                 out.push(Output::Subscribed { track: track_id, subscriber: id });
                 self.request_keyframe(now, id, track_id, out);
@@ -309,8 +313,13 @@ impl Room {
         if !is_here && reason.keeps_seat() {
             self.returning.note_lapse(id);
         }
-        let own = self.tracks.extract_if(.., |_, track| track.publisher == id);
-        out.extend(own.filter(|_| is_here).map(|(track, _)| Output::RouteClosed { track }));
+        let own: Vec<_> = self.tracks.extract_if(.., |_, track| track.publisher == id).collect();
+        for (track, published) in own {
+            self.forget_subscriptions(&published);
+            if is_here {
+                out.push(Output::RouteClosed { track });
+            }
+        }
         for (track, subscribed) in &mut self.tracks {
             if subscribed.subscribers.remove(&id) && is_here {
                 out.push(Output::Unsubscribed { track: *track, subscriber: id });

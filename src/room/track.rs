@@ -97,9 +97,7 @@ impl Room {
         }
         self.ids.tracks = self.ids.tracks.checked_add(1).ok_or(RefuseReason::TracksFull)?;
         let id = TrackId(self.ids.tracks);
-        let takes = |other: ParticipantId, participant: &Participant| other != from && participant.auto_subscribe;
-        let subscribers = self.participants.iter().filter(|(other, participant)| takes(**other, participant));
-        let subscribers: BTreeSet<_> = subscribers.map(|(other, _)| *other).collect();
+        let subscribers = self.subscribe_all_to(from);
         let keyframe = KeyframeRequests::default();
         let track = Track { publisher: from, subscribers, info, muted: false, silenced: false, keyframe };
         let message = ServerMessage::TrackPublished { participant: from, track: track.published(id) };
@@ -119,7 +117,9 @@ impl Room {
         out: &mut Vec<Output>,
     ) -> Result<(), RefuseReason> {
         own_track(&mut self.tracks, from, track)?;
-        self.tracks.remove(&track);
+        if let Some(gone) = self.tracks.remove(&track) {
+            self.forget_subscriptions(&gone);
+        }
         out.push(Output::RouteClosed { track });
         let message = ServerMessage::TrackUnpublished { participant: from, track };
         out.push(Output::Tell { to: Audience::EveryoneBut(from), message });
@@ -151,19 +151,24 @@ impl Room {
         id: TrackId,
         out: &mut Vec<Output>,
     ) -> Result<(), RefuseReason> {
-        let subscriber = self.participants.get(&from).ok_or(RefuseReason::ParticipantUnknown)?;
-        let takes_media = subscriber.takes_media();
+        let subscriber = self.participants.get_mut(&from).ok_or(RefuseReason::ParticipantUnknown)?;
         let track = self.tracks.get_mut(&id).ok_or(RefuseReason::TrackUnknown)?;
         if track.publisher == from {
             return Err(RefuseReason::TrackOwn);
         }
-        if !takes_media {
+        if !subscriber.takes_media() {
             return Err(RefuseReason::NotAllowed);
         }
-        if track.subscribers.insert(from) {
-            out.push(Output::Subscribed { track: id, subscriber: from });
-            self.request_keyframe(now, from, id, out);
+        if track.subscribers.contains(&from) {
+            return Ok(());
         }
+        if subscriber.subscriptions >= self.limits.subscriptions_per_participant {
+            return Err(RefuseReason::SubscriptionsFull);
+        }
+        subscriber.subscriptions += 1;
+        track.subscribers.insert(from);
+        out.push(Output::Subscribed { track: id, subscriber: from });
+        self.request_keyframe(now, from, id, out);
         Ok(())
     }
 
@@ -175,6 +180,9 @@ impl Room {
     ) -> Result<(), RefuseReason> {
         let track = self.tracks.get_mut(&id).ok_or(RefuseReason::TrackUnknown)?;
         if track.subscribers.remove(&from) {
+            if let Some(subscriber) = self.participants.get_mut(&from) {
+                subscriber.subscriptions -= 1;
+            }
             out.push(Output::Unsubscribed { track: id, subscriber: from });
         }
         Ok(())
@@ -201,11 +209,32 @@ impl Room {
         }
     }
 
+    /// Subscribes those who take every track to one more, by this publisher, and says who they are.
+    fn subscribe_all_to(&mut self, publisher: ParticipantId) -> BTreeSet<ParticipantId> {
+        let subscriptions_max = self.limits.subscriptions_per_participant;
+        let others = self.participants.iter_mut().filter(|(other, _)| **other != publisher);
+        let takers = others.filter(|(_, taker)| taker.auto_subscribe && taker.subscriptions < subscriptions_max);
+        let subscribed = takers.map(|(other, taker)| {
+            taker.subscriptions += 1;
+            *other
+        });
+        subscribed.collect()
+    }
+
+    /// Counts what nobody is subscribed to any more, because the track is gone.
+    pub(super) fn forget_subscriptions(&mut self, gone: &Track) {
+        for subscriber in &gone.subscribers {
+            if let Some(participant) = self.participants.get_mut(subscriber) {
+                participant.subscriptions -= 1;
+            }
+        }
+    }
+
     /// Subscribes a newcomer to all there is.
     pub(super) fn subscribe_to_all(&mut self, now: Now, newcomer: ParticipantId, out: &mut Vec<Output>) {
         let ids: Vec<_> = self.tracks.keys().copied().collect();
         for id in ids {
-            // Nothing of the newcomer's own can be among them, and they all exist.
+            // Nothing of the newcomer's own can be among them, and they all exist; what is beyond the bound is left out.
             let _ = self.subscribe(now, newcomer, id, out);
         }
     }

@@ -107,6 +107,7 @@ reasons! {
         RefusedByHost = "refused_by_host", "The program that hosts the relay refused it";
         TooFast = "too_fast", "Too many requests in a short time; wait a moment";
         NotAllowed = "not_allowed", "This participant may not do that";
+        SubscriptionsFull = "subscriptions_full", "There are as many subscriptions as one participant can have";
     }
 }
 

@@ -101,7 +101,7 @@ test('an admin removes a participant, who is told so and cannot come back', { ti
   await sees(ana, 'I am disturbing');
   await ana.getByRole('button', { name: 'Actions for Bo' }).click();
   await shoot(ana, 'admin');
-  await ana.getByRole('button', { name: 'Remove from the meeting' }).click();
+  await ana.getByRole('button', { name: 'Remove Bo' }).click();
   await meeting.ended(bo, 'removed');
   await shoot(bo, 'removed');
   assert.equal(await bo.locator('#again').isVisible(), false);

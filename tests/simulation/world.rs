@@ -29,6 +29,8 @@ pub const MINUTE: u64 = 60 * SECOND;
 pub const LIMITS: Limits = Limits {
     participants_per_room: 6,
     tracks_per_participant: 2,
+    subscriptions_per_participant: 1000,
+    tcp_connections_per_address: 0,
     chat_bytes: 64,
     chat_per_second: 5,
     chat_burst: 8,
@@ -42,7 +44,6 @@ pub const LIMITS: Limits = Limits {
     // What the core does not look at.
     sessions: 0,
     sessions_per_address: 0,
-    tcp_connections_per_address: 0,
     handshakes_per_second_per_address: 0,
     handshakes_burst_per_address: 0,
     refused_tokens_per_minute_per_address: 0,

@@ -64,15 +64,14 @@ function session(transport, control, chat) {
     send: (stream, message) => void writers[stream].write(delimit(message)).catch(lose),
     sendDatagram: (datagram) => void datagrams.write(datagram.subarray(PREFIX_BYTES)).catch(() => {}),
     listen: (listener) => inbox.listen(listener),
-    close: () => close(transport, writers.control, inbox),
+    close() {
+      inbox.end('left', 'You left the room.');
+      writers.control.close().catch(() => {});
+      // Closing the transport could overtake what was written. The relay ends its half when it has read all.
+      void heard.then(() => transport.close());
+      abandon();
+    },
   };
-}
-
-/** Lets what was written leave first. @param {WebTransport} transport @param {WritableStreamDefaultWriter} control @param {Inbox} inbox */
-function close(transport, control, inbox) {
-  inbox.end('left', 'You left the room.');
-  const done = () => transport.close();
-  control.close().then(done, done);
 }
 
 /** @param {WebTransport} transport @returns {WritableStreamDefaultWriter} */

@@ -202,3 +202,40 @@ fn requests_beyond_the_rate_are_refused_and_reach_nobody_else() {
     assert!(refused > 4800, "{refused}");
     assert!(told <= limits().requests_burst as usize, "{told}");
 }
+
+#[test]
+fn nobody_is_subscribed_to_more_tracks_than_allowed() {
+    let subscribed = |outputs: &[Output]| {
+        let is_subscribed = |output: &&Output| matches!(output, Output::Subscribed { subscriber: BEN, .. });
+        outputs.iter().filter(is_subscribed).count()
+    };
+    let mut room = room_with(Limits { subscriptions_per_participant: 2, tracks_per_participant: 9, ..limits() });
+    join(&mut room, person("Ana"));
+    for _ in 0..3 {
+        publish(&mut room, ANA, audio());
+    }
+    assert_eq!(subscribed(&join(&mut room, person("Ben"))), 2, "of what was there");
+    assert_eq!(subscribed(&publish(&mut room, ANA, audio())), 0, "of what comes");
+    let subscribe = |room: &mut Room, track| message(room, BEN, ClientMessage::Subscribe { request: 9, track });
+    let third = TrackId(3);
+    assert_eq!(subscribe(&mut room, third), failed(BEN, RefuseReason::SubscriptionsFull));
+    assert_eq!(subscribe(&mut room, FIRST), [done(BEN)], "twice is once");
+
+    message(&mut room, BEN, ClientMessage::Unsubscribe { request: 9, track: FIRST });
+    assert_eq!(subscribed(&subscribe(&mut room, third)), 1, "one was given up");
+    message(&mut room, ANA, ClientMessage::Unpublish { request: 9, track: SECOND });
+    assert_eq!(subscribed(&publish(&mut room, ANA, audio())), 1, "one is gone");
+    assert_eq!(subscribe(&mut room, FIRST), failed(BEN, RefuseReason::SubscriptionsFull));
+
+    room.handle(NOON, ended(BEN, CloseReason::ConnectionLost));
+    join(&mut room, with_ticket(BEN, person("Ben")));
+    assert_eq!(
+        subscribe(&mut room, FIRST),
+        failed(BEN, RefuseReason::SubscriptionsFull),
+        "they are kept with the seat"
+    );
+    room.handle(NOON, ended(ANA, CloseReason::Left));
+    join(&mut room, person("Cat"));
+    let taken: usize = (0..3).map(|_| subscribed(&publish(&mut room, CAT, audio()))).sum();
+    assert_eq!(taken, 2, "all were gone with their publisher");
+}
