@@ -3,6 +3,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 use anyhow::Context;
 use tertulia::relay::Relay;
+use tertulia::transport::hex;
 use tracing_subscriber::EnvFilter;
 
 use super::settings::Settings;
@@ -48,8 +49,7 @@ fn greet(relay: &Relay) {
         say(&format!("       https://{}/ for others on this network", SocketAddr::new(address, port)));
     }
     if let Some(sha256) = relay.certificate_sha256() {
-        let hex: String = sha256.iter().map(|byte| format!("{byte:02x}")).collect();
-        say(&format!("Development certificate, SHA-256: {hex}"));
+        say(&format!("Development certificate, SHA-256: {}", hex(&sha256)));
     }
     say("Press Ctrl-C to stop.");
 }

@@ -15,7 +15,7 @@ use super::file::DatabaseFile;
 use super::head::{Head, Retention, Weight};
 use super::record::{open_head, open_message, seal_head, seal_message, weigh};
 use super::store::{Batch, Problem};
-use crate::limits::{HISTORY_LOST_MAX, HISTORY_REMOVALS_MAX};
+use crate::limits::{EPOCH_MAX, HISTORY_LOST_MAX, HISTORY_REMOVALS_MAX};
 use crate::wire::{ChatMessage, RoomName};
 
 /// A room's head by the room's name.
@@ -25,9 +25,6 @@ const ROOMS: TableDefinition<&str, &[u8]> = TableDefinition::new("rooms");
 const MESSAGES: TableDefinition<(&str, u64), &[u8]> = TableDefinition::new("messages");
 
 type Messages<'a> = Table<'a, (&'static str, u64), &'static [u8]>;
-
-/// The largest number that JavaScript holds exactly; epochs are read there too.
-const EPOCH_MAX: u64 = (1 << 53) - 1;
 
 /// The chat of all rooms, in a database file.
 #[derive(Debug)]
