@@ -8,6 +8,11 @@ use tracing::warn;
 
 use crate::limits::Limits;
 
+/// The line of a TOML file that an error is about, from 1.
+pub fn line_of(text: &str, error: &toml::de::Error) -> usize {
+    error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1)
+}
+
 /// What a relay is started with.
 #[derive(Debug, Clone)]
 pub struct Config {

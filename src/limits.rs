@@ -44,8 +44,18 @@ pub const KEY_FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// How often the files with keys are looked at: a key that was taken out opens no session a second later.
 pub const KEY_POLL_INTERVAL: Duration = Duration::from_millis(500);
 
+/// How often the files with the certificate are looked at: a new one is in use a second later.
+pub const CERTIFICATE_POLL_INTERVAL: Duration = Duration::from_millis(500);
+
 /// The ticket that brings a participant back to its seat, in bytes: the longest there is has 172.
 pub const TICKET_BYTES_MAX: usize = 256;
+
+/// The largest number that JavaScript holds exactly: epochs of chat are read there too.
+pub const EPOCH_MAX: u64 = (1 << 53) - 1;
+
+/// Tracks of one participant that can be set: all of them are told in one message, and 32 with the longest descriptions take
+/// 36 KiB of the 64 that a message may have.
+pub const TRACKS_PER_PARTICIPANT_MAX: u32 = 32;
 
 /// A codec's name, in bytes: the longest in the WebCodecs registry have about 40.
 pub const CODEC_BYTES_MAX: usize = 64;

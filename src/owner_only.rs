@@ -31,5 +31,18 @@ pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = options.open(&unfinished)?;
     file.write_all(content)?;
     file.sync_all()?;
-    fs::rename(&unfinished, path)
+    fs::rename(&unfinished, path)?;
+    sync_directory(path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+}
+
+/// The new name is on the disk after it, and not only the file.
+#[cfg(unix)]
+fn sync_directory(path: &Path) -> io::Result<()> {
+    fs::File::open(path)?.sync_all()
+}
+
+/// Directories cannot be synced here.
+#[cfg(not(unix))]
+fn sync_directory(_: &Path) -> io::Result<()> {
+    Ok(())
 }

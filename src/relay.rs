@@ -105,7 +105,7 @@ impl Relay {
         let Sockets { udp, tls, plain } = sockets;
         let udp_drops = UdpDrops::of(&udp);
         let metrics = Arc::new(Metrics::default());
-        let (history, outcomes) = crate::history::History::start(config.history.clone(), config.limits)?;
+        let (history, outcomes) = crate::history::History::start(config.history, config.limits)?;
         let (stop, stopping) = watch::channel(false);
         let (ended, stopped) = oneshot::channel();
 

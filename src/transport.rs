@@ -1,26 +1,30 @@
 //! Sockets and carriers: what the network does, turned into sessions that yield messages and datagrams.
 
+mod arrival;
+mod bearer_token;
 mod endpoint;
 mod gate;
 mod host;
 mod keys;
 mod origin;
+mod ping_budget;
 mod quic;
 mod tls;
 mod udp_drops;
-mod websocket;
 
+pub use arrival::{Arrival, PlainEntry, WebSocketKind};
+pub use bearer_token::BearerToken;
 pub use endpoint::{BindError, Sockets};
 pub use gate::{Gate, GateError, Place, Refusal, TcpPlace};
 pub use host::{HostError, HostPolicy};
 pub use keys::{EndpointKeys, KeysError};
 pub use origin::{InvalidOrigin, OriginError, OriginPolicy};
+pub use ping_budget::PingBudget;
 pub use quic::{
     EstablishError, KnownStream, MessageReader, QuicCarrier, QuicSession, SendStream, StreamError, Streams,
 };
-pub use tls::{CertificateError, CertificateStore};
+pub use tls::{CertificateError, CertificateStore, hex};
 pub use udp_drops::UdpDrops;
-pub use websocket::{Arrival, BearerToken, PingBudget, PlainEntry, WebSocketKind};
 
 use std::fmt;
 

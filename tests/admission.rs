@@ -2,20 +2,27 @@
 
 mod support;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use futures_util::StreamExt;
 use quinn::ConnectionError;
-use support::TestRelay;
 use support::http::{Reply, exchange, get, upgrade};
 use support::quic::{H3, QuicMember, join, soon};
+use support::{Directory, TestRelay};
+use tertulia::auth::{Grant, SecretKey};
 use tertulia::client::{Event, Room};
-use tertulia::config::Config;
+use tertulia::config::{Config, KeySources};
 use tertulia::limits::Limits;
+use tertulia::now::Now;
 use tertulia::relay::Callbacks;
-use tertulia::transport::Refusal;
+use tertulia::transport::{Carrier, Refusal};
+use tertulia::wire::{CloseReason, Identity, RoomName};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::sleep;
+use tokio_tungstenite::client_async;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 /// The transport error code CONNECTION_REFUSED (RFC 9000, section 20.1).
 fn is_refused(ended: &Result<QuicMember, ConnectionError>) -> bool {
@@ -321,4 +328,71 @@ async fn a14_metrics_are_not_on_the_public_port() {
     assert!(plain.body().contains("tertulia_udp_dropped_total 0"), "{}", plain.text);
     let public = support::https::exchange(relay.relay.address(), &get("/metrics", "")).await;
     assert_eq!(public.status(), Some(404), "{}", public.text);
+}
+
+/// Connects a plain client with these headers, and gives back the code that it is closed with, or nothing once it has its
+/// seat.
+async fn plain(relay: &TestRelay, headers: &[&str]) -> Option<u16> {
+    let mut request = relay.url("ws").into_client_request().unwrap();
+    for header in headers {
+        request.headers_mut().append("authorization", header.parse().unwrap());
+    }
+    let stream = TcpStream::connect(relay.relay.http_address().unwrap()).await.unwrap();
+    let (mut socket, _) = client_async(request, stream).await.unwrap();
+    let seated = || relay.relay.metrics().participants(Carrier::PlainWebSocket) > 0;
+    let closed = async {
+        loop {
+            if let Some(Ok(Message::Close(Some(frame)))) = socket.next().await {
+                return u16::from(frame.code);
+            }
+        }
+    };
+    let entered = async {
+        while !seated() {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let code = tokio::select! {
+        code = soon("a close", closed) => Some(code),
+        () = entered => None,
+    };
+    drop(socket);
+    let left = async {
+        while seated() {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    soon("the seat is free", left).await;
+    code
+}
+
+#[tokio::test]
+async fn a_plain_client_shows_its_token_in_a_header() {
+    let directory = Directory::new();
+    let secret = "a secret of enough bytes for these tests";
+    let keys = directory.path().join("keys.toml");
+    std::fs::write(&keys, format!("[secrets]\napplication = '{secret}'\n")).unwrap();
+    let keys = KeySources { keys: Some(keys), jwks: None };
+    let unix_ms = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis() as u64;
+    let now = Now { since_start: Duration::ZERO, unix_ms };
+    let bearer = |room: &str| {
+        let grant = Grant::everyone(RoomName::parse(room).unwrap());
+        let key = SecretKey::new("application", secret).unwrap();
+        let token = key.mint(&Identity::parse("ana").unwrap(), &grant, now, Duration::from_secs(60));
+        format!("Bearer {token}")
+    };
+    let (good, elsewhere) = (bearer("lobby"), bearer("elsewhere"));
+    let [missing, invalid] =
+        [CloseReason::TokenMissing, CloseReason::TokenInvalid].map(|reason| Some(reason.websocket_code()));
+    for (plain_without_token, without) in [(false, missing), (true, None)] {
+        let config = Config { keys: keys.clone(), plain_without_token, ..Config::default() };
+        let relay = TestRelay::start_config(config, Callbacks::default());
+        assert_eq!(plain(&relay, &[]).await, without);
+        assert_eq!(plain(&relay, &["Basic YTpi"]).await, without, "another scheme");
+        assert_eq!(plain(&relay, &[&good, &good]).await, without, "several headers");
+        assert_eq!(plain(&relay, &[&good]).await, None);
+        assert_eq!(plain(&relay, &[&good.replace("Bearer", "bEARER")]).await, None);
+        assert_eq!(plain(&relay, &[&elsewhere]).await, invalid);
+        assert_eq!(plain(&relay, &["Bearer nonsense"]).await, invalid);
+    }
 }

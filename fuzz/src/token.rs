@@ -39,7 +39,7 @@ pub fn try_out(bytes: &[u8]) {
         }
         b'k' => {
             // What is wrong with keys is explained, whatever it is.
-            let _ = Keys::default().with_jwks(&text).map(|keys| assert!(!keys.is_empty()));
+            let _ = Keys::default().with_jwks(&text);
         }
         _ => {
             let room = RoomName::parse("standup").expect("it is a name");

@@ -3,6 +3,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 use anyhow::Context;
 use tertulia::relay::Relay;
+use tertulia::transport::hex;
 use tracing::{Level, Metadata};
 use tracing_subscriber::filter::{FilterExt, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
@@ -58,8 +59,7 @@ fn greet(relay: &Relay) {
         say(&format!("       https://{}/ for others on this network", SocketAddr::new(address, port)));
     }
     if let Some(sha256) = relay.certificate_sha256() {
-        let hex: String = sha256.iter().map(|byte| format!("{byte:02x}")).collect();
-        say(&format!("Development certificate, SHA-256: {hex}"));
+        say(&format!("Development certificate, SHA-256: {}", hex(&sha256)));
     }
     say("Press Ctrl-C to stop.");
 }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
-use tertulia::config::{CertificateSource, Config, HistoryPlace, KeySources, OpenRelay};
-use tertulia::limits::{Limits, SameIdentity};
+use tertulia::config::{CertificateSource, Config, HistoryPlace, KeySources, OpenRelay, line_of};
+use tertulia::limits::{Limits, SameIdentity, TRACKS_PER_PARTICIPANT_MAX};
 
 /// Declares every setting once: as an option of the command line, as a key of the file, and how the two combine.
 macro_rules! settings {
@@ -102,7 +102,7 @@ settings! {
     /// Participants in one room [default: 500]
     #[arg(long, value_name = "COUNT", help_heading = "Limits")]
     participants_per_room: u32,
-    /// Tracks that one participant publishes at a time [default: 8]
+    /// Tracks that one participant publishes at a time, at most 32 [default: 8]
     #[arg(long, value_name = "COUNT", help_heading = "Limits")]
     tracks_per_participant: u32,
     /// Tracks that one participant is subscribed to at a time [default: 2000]
@@ -190,10 +190,8 @@ impl Settings {
     }
 
     fn from_toml(text: &str) -> anyhow::Result<Self> {
-        let settings: Self = toml::from_str(text).map_err(|error| {
-            let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
-            anyhow::anyhow!("line {line}: {}", error.message())
-        })?;
+        let settings: Self = toml::from_str(text)
+            .map_err(|error| anyhow::anyhow!("line {}: {}", line_of(text, &error), error.message()))?;
         Ok(settings)
     }
 
@@ -220,6 +218,9 @@ impl Settings {
             Some(directory) => Some(directory.clone()).filter(|directory| directory != Path::new("none")),
         };
         let history = match (self.history, &data_directory) {
+            (Some(HistoryChoice::Disk), None) => {
+                bail!("--history disk needs a directory, and --data-dir is none: leave one of them out")
+            }
             (Some(HistoryChoice::Disk) | None, Some(directory)) => HistoryPlace::Directory(directory.clone()),
             _ => HistoryPlace::Memory,
         };
@@ -316,7 +317,7 @@ impl Settings {
             ("chat-burst", limits.chat_burst, u32::MAX),
             ("requests-per-second", limits.requests_per_second, u32::MAX),
             ("requests-burst", limits.requests_burst, u32::MAX),
-            // A timer cannot be set for later than that, and nobody waits so long.
+            // A year: what is meant for longer is a matter for those who make the tokens.
             ("removed-minutes", limits.removed_minutes, 525_600),
             ("outbox-bytes", limits.outbox_bytes, u32::MAX),
             ("outbox-messages", limits.outbox_messages, u32::MAX),
@@ -324,6 +325,10 @@ impl Settings {
             if !(1..=max).contains(&value) {
                 bail!("{name} is {value}; it must be between 1 and {max}");
             }
+        }
+        if limits.tracks_per_participant > TRACKS_PER_PARTICIPANT_MAX {
+            let tracks = limits.tracks_per_participant;
+            bail!("tracks-per-participant is {tracks}; it must be at most {TRACKS_PER_PARTICIPANT_MAX}");
         }
         Ok(limits)
     }
@@ -377,6 +382,20 @@ mod tests {
             let error = Settings::from_toml(text).unwrap().config().unwrap_err().to_string();
             assert!(error.contains("must be between 1 and"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_participants_tracks_fit_one_message() {
+        let limits = |text| Settings::from_toml(text).unwrap().config().map(|config| config.limits);
+        assert_eq!(limits("tracks-per-participant = 32").unwrap().tracks_per_participant, 32);
+        assert_eq!(limits("tracks-per-participant = 0").unwrap().tracks_per_participant, 0, "chat alone");
+        assert!(limits("tracks-per-participant = 33").unwrap_err().to_string().contains("at most 32"));
+    }
+
+    #[test]
+    fn chat_on_disk_needs_a_directory() {
+        let settings = Settings::from_toml("history = 'disk'\ndata-dir = 'none'").unwrap();
+        assert!(settings.config().unwrap_err().to_string().contains("--data-dir is none"));
     }
 
     #[test]

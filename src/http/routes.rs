@@ -17,7 +17,7 @@ use crate::limits::{
     MESSAGE_BYTES_MAX, WEBSOCKET_READ_BUFFER_BYTES, WEBSOCKET_WRITE_BUFFER_BYTES, WEBSOCKET_WRITE_BUFFER_BYTES_MAX,
 };
 use crate::relay::Metrics;
-use crate::transport::{Arrival, BearerToken, CertificateStore, Gate, PlainEntry, WebSocketKind};
+use crate::transport::{Arrival, BearerToken, CertificateStore, Gate, PlainEntry, WebSocketKind, hex};
 use crate::wire::{RoomName, SUBPROTOCOL, VERSION};
 
 /// What the HTTP side serves from, shared by all its connections.
@@ -70,10 +70,6 @@ impl Site {
 async fn metrics(State(site): State<Site>) -> Response {
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, content_type)], site.metrics.text()).into_response()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 async fn certificate(State(site): State<Site>) -> Response {

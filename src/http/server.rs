@@ -112,7 +112,7 @@ async fn turn_away(mut stream: TcpStream, error: RequestError) {
     let answer = format!("{head}{}\r\n\r\n{body}", body.len());
     let told = async {
         let mut unread = [0; 1024];
-        stream.read(&mut unread).await?;
+        let _request = stream.read(&mut unread).await?;
         stream.write_all(answer.as_bytes()).await?;
         stream.shutdown().await?;
         while stream.read(&mut unread).await? > 0 {}

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::auth::{Algorithm, KeyProblem, Keys, PublicKey, SecretKey};
-use crate::config::KeySources;
+use crate::config::{KeySources, line_of};
 use crate::limits::KEY_FILE_BYTES_MAX;
 
 /// Why there are no keys. Nothing of a secret is in it.
@@ -103,10 +103,8 @@ impl KeyFile {
 
     fn parse(path: &Path, text: &str) -> Result<Self, KeyError> {
         // The parser's own message may quote what is in the line.
-        let content: Content = toml::from_str(text).map_err(|error| {
-            let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
-            KeyError::Content { path: path.into(), line }
-        })?;
+        let content: Content = toml::from_str(text)
+            .map_err(|error| KeyError::Content { path: path.into(), line: line_of(text, &error) })?;
         let secrets = content.secrets.iter().map(|(api_key, secret)| SecretKey::new(api_key, secret));
         let secrets =
             secrets.collect::<Result<_, _>>().map_err(|problem| KeyError::Key { path: path.into(), problem })?;

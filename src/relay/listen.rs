@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{interval, timeout};
 use tracing::{debug, error, warn};
 
@@ -18,9 +18,6 @@ use crate::transport::{
     Arrival, CertificateStore, EstablishError, GateError, QuicSession, Refusal, UdpDrops, WebSocketKind,
 };
 use crate::wire::CloseReason;
-
-/// How often the development certificate is looked at.
-const CERTIFICATE_CHECK_INTERVAL: Duration = Duration::from_hours(6);
 
 /// How long sessions may take to say goodbye when the relay stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);
@@ -42,7 +39,10 @@ pub(super) struct Part {
 pub(super) async fn serve(part: Part, endpoint: quinn::Endpoint, tls: TcpListener, plain: Vec<TcpListener>) {
     let Part { shard, mut outcomes, udp_drops, certificates, port, mut stopping } = part;
     let shard = Shard::new(shard);
-    let keys = tokio::task::spawn_local(shard.keys.clone().watch());
+    let mut background = JoinSet::new();
+    background.spawn_local(shard.keys.clone().watch());
+    background.spawn_local(certificates.clone().watch());
+    background.spawn_local(count_losses(shard.clone(), udp_drops));
     let (arrivals, mut arrived) = mpsc::channel(ARRIVALS_MAX);
     let site = http::Site::new(shard.metrics.clone(), shard.gate.clone(), certificates.clone(), port, arrivals);
     let mut http = JoinSet::new();
@@ -52,8 +52,6 @@ pub(super) async fn serve(part: Part, endpoint: quinn::Endpoint, tls: TcpListene
     }
 
     let mut sessions = JoinSet::new();
-    let mut check = interval(CERTIFICATE_CHECK_INTERVAL);
-    let mut count_drops = interval(UDP_DROPS_INTERVAL);
     loop {
         tokio::select! {
             Some(incoming) = endpoint.accept() => accept(&shard, &mut sessions, incoming, endpoint.open_connections()),
@@ -62,17 +60,6 @@ pub(super) async fn serve(part: Part, endpoint: quinn::Endpoint, tls: TcpListene
             }
             Some(outcome) = outcomes.recv() => note_outcome(&shard, outcome),
             Some(ended) = sessions.join_next(), if !sessions.is_empty() => note_panic(&shard, ended),
-            _ = check.tick() => {
-                if let Err(error) = certificates.renew_if_due() {
-                    warn!(%error, "the development certificate could not be renewed");
-                }
-            }
-            _ = count_drops.tick() => {
-                let counted = shard.metrics.udp_dropped.get();
-                shard.metrics.udp_dropped.inc_by(udp_drops.count().saturating_sub(counted));
-                let counted = shard.metrics.chat_lost.get();
-                shard.metrics.chat_lost.inc_by(shard.history.messages_lost().saturating_sub(counted));
-            }
             _ = stopping.wait_for(|stop| *stop) => break,
         }
     }
@@ -96,7 +83,20 @@ pub(super) async fn serve(part: Part, endpoint: quinn::Endpoint, tls: TcpListene
     let _ = timeout(Duration::from_millis(500), endpoint.wait_idle()).await;
     shard.note_stopped();
     shard.history.stop().await;
-    keys.abort();
+}
+
+/// Counts what the kernel dropped and what the history found to be damaged, for as long as it is polled.
+async fn count_losses(shard: Rc<Shard>, udp_drops: UdpDrops) {
+    let mut due = interval(UDP_DROPS_INTERVAL);
+    loop {
+        due.tick().await;
+        // The kernel goes through all sockets of the machine for it: media does not wait for that.
+        let dropped = spawn_blocking(move || udp_drops.count()).await.unwrap_or_default();
+        let counted = shard.metrics.udp_dropped.get();
+        shard.metrics.udp_dropped.inc_by(dropped.saturating_sub(counted));
+        let counted = shard.metrics.chat_lost.get();
+        shard.metrics.chat_lost.inc_by(shard.history.messages_lost().saturating_sub(counted));
+    }
 }
 
 /// A hosting program's callback that panics ends neither the other rooms' chat nor the relay.

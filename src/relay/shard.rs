@@ -17,14 +17,11 @@ use super::outlet::{Ending, Outlet};
 use super::seat::Seat;
 use crate::auth::TicketKey;
 use crate::history::{History, Outcome};
-use crate::limits::Limits;
+use crate::limits::{EPOCH_MAX, Limits};
 use crate::now::Now;
 use crate::room::{Input, JoinRequest, Room, SessionKey};
 use crate::transport::Gate;
 use crate::wire::{CloseReason, RoomName};
-
-/// The largest number that JavaScript holds exactly; epochs are read there too.
-const EPOCH_MAX: u64 = (1 << 53) - 1;
 
 /// A room with its connections, shared by the sessions of those in it.
 pub(super) type SharedRoom = Rc<RefCell<LiveRoom>>;

@@ -51,7 +51,7 @@ pub struct EndpointKeys {
     connection_id: u64,
     /// Of Retry and validation tokens.
     token: [u8; 32],
-    /// Of whatever the relay signs for its clients, such as resume secrets.
+    /// Of whatever the relay signs for its clients, such as tickets.
     pub ticket: [u8; 32],
 }
 

@@ -1,8 +1,8 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
 
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
@@ -11,9 +11,13 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use thiserror::Error;
 use time::OffsetDateTime;
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+use tracing::{info, warn};
 use x509_parser::extensions::GeneralName;
 
 use crate::config::CertificateSource;
+use crate::limits::CERTIFICATE_POLL_INTERVAL;
 use crate::owner_only;
 
 /// How long a development certificate is valid: browsers take a certificate by its hash only if it is valid for at most
@@ -25,6 +29,9 @@ const DEVELOPMENT_HEAD_START: Duration = Duration::from_hours(1);
 
 /// How long before its end it is replaced.
 const DEVELOPMENT_RENEWAL: Duration = Duration::from_hours(3 * 24);
+
+/// How often it is looked at.
+const DEVELOPMENT_CHECK_INTERVAL: Duration = Duration::from_hours(6);
 
 const CHAIN_FILE: &str = "development.pem";
 const KEY_FILE: &str = "development.key";
@@ -61,12 +68,31 @@ pub enum CertificateError {
     Make(#[from] rcgen::Error),
 }
 
-/// The certificate that UDP and TCP share, replaceable while the relay runs.
+/// The certificate that UDP and TCP share, replaced while the relay runs: when its files change, or when it nears its end.
 #[derive(Debug)]
 pub struct CertificateStore {
     source: CertificateSource,
-    current: RwLock<Arc<CertifiedKey>>,
+    current: RwLock<Current>,
+    watched: Mutex<Watched>,
 }
+
+/// The certificate that new handshakes get.
+#[derive(Debug, Clone)]
+struct Current {
+    key: Arc<CertifiedKey>,
+    /// The hosts that it is for.
+    names: Arc<[String]>,
+}
+
+#[derive(Debug)]
+struct Watched {
+    seen: [Option<Stamp>; 2],
+    /// What is wrong with the files at the moment, as it was logged.
+    problem: Option<String>,
+}
+
+/// When a file was changed, and how long it is.
+type Stamp = (SystemTime, u64);
 
 impl CertificateStore {
     /// Loads the certificate, or makes it.
@@ -74,20 +100,53 @@ impl CertificateStore {
     /// # Errors
     /// [`CertificateError`] names the file and the problem.
     pub fn open(source: CertificateSource) -> Result<Self, CertificateError> {
-        let current = load(&source)?;
-        Ok(Self { source, current: RwLock::new(Arc::new(current)) })
+        // Before: what is written while it is read is a change.
+        let seen = stamps(&source);
+        let current = RwLock::new(load(&source)?.into());
+        Ok(Self { source, current, watched: Mutex::new(Watched { seen, problem: None }) })
     }
 
-    /// Replaces a development certificate that nears its end.
-    ///
-    /// # Errors
-    /// [`CertificateError`]; the old certificate stays.
-    pub fn renew_if_due(&self) -> Result<(), CertificateError> {
-        if let CertificateSource::Development { .. } = self.source {
-            let renewed = load(&self.source)?;
-            *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(renewed);
+    /// Looks at the certificate again and again, for as long as it is polled. It does not end.
+    pub async fn watch(self: Arc<Self>) {
+        let interval = match self.source {
+            CertificateSource::Development { .. } => DEVELOPMENT_CHECK_INTERVAL,
+            CertificateSource::Files { .. } => CERTIFICATE_POLL_INTERVAL,
+        };
+        loop {
+            let store = self.clone();
+            // A file may be on a disk that is slow to answer: media does not wait for it.
+            if let Err(error) = spawn_blocking(move || store.reload_if_due()).await {
+                warn!(%error, "looking at the certificate failed");
+            }
+            sleep(interval).await;
         }
-        Ok(())
+    }
+
+    /// Takes a certificate from files that have changed, and replaces a development certificate that nears its end. If that
+    /// fails, the old one stays, and it is tried again.
+    fn reload_if_due(&self) {
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = stamps(&self.source);
+        let is_development = matches!(self.source, CertificateSource::Development { .. });
+        if !is_development && watched.problem.is_none() && watched.seen == seen {
+            return;
+        }
+        match load(&self.source) {
+            Ok(loaded) => {
+                if loaded.cert != self.current().key.cert {
+                    info!("new handshakes get another certificate");
+                    *self.current.write().unwrap_or_else(PoisonError::into_inner) = loaded.into();
+                }
+                *watched = Watched { seen, problem: None };
+            }
+            Err(error) => {
+                let problem = error.to_string();
+                if watched.problem.as_ref() != Some(&problem) {
+                    warn!(problem, "the certificate stays as it was");
+                }
+                watched.problem = Some(problem);
+            }
+        }
     }
 
     /// The SHA-256 of a development certificate, which browsers need to be told. `None` for certificates of an authority:
@@ -96,13 +155,13 @@ impl CertificateStore {
         let CertificateSource::Development { .. } = self.source else {
             return None;
         };
-        let digest = ::ring::digest::digest(&::ring::digest::SHA256, self.current().end_entity_cert().ok()?);
+        let digest = ::ring::digest::digest(&::ring::digest::SHA256, self.current().key.end_entity_cert().ok()?);
         digest.as_ref().try_into().ok()
     }
 
     /// The hosts that the certificate is for, some with a `*`.
-    pub fn names(&self) -> Vec<String> {
-        names(&self.current())
+    pub fn names(&self) -> Arc<[String]> {
+        self.current().names
     }
 
     /// The TLS settings of one side of the relay.
@@ -116,14 +175,20 @@ impl CertificateStore {
         config
     }
 
-    fn current(&self) -> Arc<CertifiedKey> {
+    fn current(&self) -> Current {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl From<CertifiedKey> for Current {
+    fn from(key: CertifiedKey) -> Self {
+        Self { names: names(&key).into(), key: Arc::new(key) }
     }
 }
 
 impl ResolvesServerCert for CertificateStore {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.current())
+        Some(self.current().key)
     }
 }
 
@@ -131,18 +196,30 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
-fn load(source: &CertificateSource) -> Result<CertifiedKey, CertificateError> {
+/// What is seen of the chain and the key without reading them.
+fn stamps(source: &CertificateSource) -> [Option<Stamp>; 2] {
+    files(source).map(|path| {
+        let metadata = fs::metadata(path).ok()?;
+        Some((metadata.modified().ok()?, metadata.len()))
+    })
+}
+
+/// Where the chain and the key are.
+fn files(source: &CertificateSource) -> [PathBuf; 2] {
     match source {
-        CertificateSource::Files { chain, key } => load_files(chain, key),
-        CertificateSource::Development { directory } => {
-            let (chain, key) = (directory.join(CHAIN_FILE), directory.join(KEY_FILE));
-            match load_files(&chain, &key) {
-                Ok(certified) if is_fresh(&certified) => Ok(certified),
-                _ => {
-                    make_development_certificate(&chain, &key)?;
-                    load_files(&chain, &key)
-                }
-            }
+        CertificateSource::Files { chain, key } => [chain.clone(), key.clone()],
+        CertificateSource::Development { directory } => [CHAIN_FILE, KEY_FILE].map(|file| directory.join(file)),
+    }
+}
+
+fn load(source: &CertificateSource) -> Result<CertifiedKey, CertificateError> {
+    let [chain, key] = files(source);
+    match (source, load_files(&chain, &key)) {
+        (CertificateSource::Files { .. }, loaded) => loaded,
+        (CertificateSource::Development { .. }, Ok(certified)) if is_fresh(&certified) => Ok(certified),
+        (CertificateSource::Development { .. }, _) => {
+            make_development_certificate(&chain, &key)?;
+            load_files(&chain, &key)
         }
     }
 }
@@ -198,4 +275,31 @@ fn names(certified: &CertifiedKey) -> Vec<String> {
         _ => None,
     });
     dns.collect()
+}
+
+/// Bytes as hexadecimal digits, as hashes of certificates are written.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_development_certificate_is_kept_and_made_again_when_it_is_of_no_use() {
+        let directory = std::env::temp_dir().join(format!("tertulia-tls-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&directory);
+        let source = CertificateSource::Development { directory: directory.clone() };
+        let store = CertificateStore::open(source.clone()).unwrap();
+        let first = store.sha256();
+        assert_eq!(&*store.names(), ["localhost"]);
+        store.reload_if_due();
+        assert_eq!(store.sha256(), first, "it is fresh");
+        fs::write(directory.join(CHAIN_FILE), "gone").unwrap();
+        store.reload_if_due();
+        assert_ne!(store.sha256(), first);
+        assert_eq!(CertificateStore::open(source).unwrap().sha256(), store.sha256(), "it is on the disk");
+        fs::remove_dir_all(&directory).unwrap();
+    }
 }

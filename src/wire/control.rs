@@ -1,3 +1,5 @@
+use std::fmt;
+
 use bincode::{Decode, Encode};
 
 use super::chat::ChatPosition;
@@ -117,7 +119,7 @@ impl ClientMessage {
 }
 
 /// The first message of a session.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Join {
     /// [`VERSION`](super::VERSION). Stands first, so that it can be read when the rest cannot.
     pub version: u16,
@@ -134,6 +136,25 @@ pub struct Join {
     /// Whether tracks are subscribed without asking.
     pub auto_subscribe: bool,
 }
+
+impl fmt::Debug for Join {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { version, room, name, token, ticket, chat_after, auto_subscribe } = self;
+        f.debug_struct("Join")
+            .field("version", version)
+            .field("room", room)
+            .field("name", name)
+            .field("token", &token.as_ref().map(|_| Secret))
+            .field("ticket", &ticket.as_ref().map(|_| Secret))
+            .field("chat_after", chat_after)
+            .field("auto_subscribe", auto_subscribe)
+            .finish()
+    }
+}
+
+/// What no log shows.
+#[derive(Debug)]
+struct Secret;
 
 /// What the relay says on the control stream. The first message is [`ServerMessage::Welcome`] or [`ServerMessage::Closing`].
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -218,7 +239,7 @@ pub enum ServerMessage {
 }
 
 /// The seat that was given.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Welcome {
     /// One's own id.
     pub participant: ParticipantId,
@@ -247,6 +268,25 @@ pub struct Welcome {
     pub chat_bytes_max: u32,
     /// The relay's version, for people.
     pub relay: String,
+}
+
+impl fmt::Debug for Welcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { participant, ticket: _, seat_ms, resumed, tracks, participants, chat, locked, name, .. } = self;
+        f.debug_struct("Welcome")
+            .field("participant", participant)
+            .field("ticket", &Secret)
+            .field("seat_ms", seat_ms)
+            .field("resumed", resumed)
+            .field("tracks", tracks)
+            .field("participants", participants)
+            .field("chat", chat)
+            .field("locked", locked)
+            .field("name", name)
+            .field("permissions", &self.permissions)
+            .field("relay", &self.relay)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a participant may do, as its token says. In an open relay, everything but moderation.
@@ -374,4 +414,36 @@ pub struct Rational {
     pub numerator: u32,
     /// Below it; not 0.
     pub denominator: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_not_printed() {
+        let token = Some("canary".to_owned());
+        let (room, name, canary) = ("team".into(), "Ana".into(), b"canary".to_vec());
+        let ticket = Some(canary.clone());
+        let join = Join { version: 1, room, name, token, ticket, chat_after: None, auto_subscribe: true };
+        let permissions = Permissions { publish: vec![], subscribe: true, chat: true, admin: false, hidden: false };
+        let welcome = Welcome {
+            participant: ParticipantId(1),
+            ticket: canary.clone(),
+            seat_ms: 0,
+            resumed: false,
+            tracks: vec![],
+            participants: 0,
+            chat: ChatPosition { epoch: 1, sequence: 0 },
+            locked: false,
+            name: "Ana".into(),
+            permissions,
+            media_bytes_max: 0,
+            chat_bytes_max: 0,
+            relay: "tertulia".into(),
+        };
+        let printed = format!("{:?} {:?}", ClientMessage::Join(join), ServerMessage::Welcome(welcome));
+        assert!(printed.contains("Ana") && printed.contains("Secret"), "{printed}");
+        assert!(!printed.contains("canary") && !printed.contains(&format!("{canary:?}")), "{printed}");
+    }
 }

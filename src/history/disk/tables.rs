@@ -3,7 +3,7 @@ use redb::{Database, ReadableTable, Table, TableDefinition, TableError};
 use crate::history::head::{Head, Retention, Weight};
 use crate::history::record::{open_message, seal_head, seal_message, weigh};
 use crate::history::store::Batch;
-use crate::limits::HISTORY_REMOVALS_MAX;
+use crate::limits::{EPOCH_MAX, HISTORY_REMOVALS_MAX};
 use crate::wire::RoomName;
 
 /// A room's head by the room's name.
@@ -13,9 +13,6 @@ pub const ROOMS: TableDefinition<&str, &[u8]> = TableDefinition::new("rooms");
 pub const MESSAGES: TableDefinition<(&str, u64), &[u8]> = TableDefinition::new("messages");
 
 type Messages<'a> = Table<'a, (&'static str, u64), &'static [u8]>;
-
-/// The largest number that JavaScript holds exactly; epochs are read there too.
-const EPOCH_MAX: u64 = (1 << 53) - 1;
 
 /// One transaction.
 pub fn write(database: &Database, batch: &mut Batch, retention: &Retention) -> Result<(), redb::Error> {
