@@ -24,7 +24,7 @@ pub struct Command {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Run a relay until Ctrl-C or SIGTERM.
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Make an access token and print it.
     Token(Token),
 }
@@ -45,7 +45,7 @@ impl Command {
     /// What went wrong and what to do about it, in one line.
     pub fn run(self) -> anyhow::Result<()> {
         let Serve { config, settings } = match self.action {
-            Some(Action::Serve(serve)) => serve,
+            Some(Action::Serve(serve)) => *serve,
             Some(Action::Token(token)) => return token.print(),
             None => self.serve,
         };

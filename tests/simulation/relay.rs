@@ -133,9 +133,10 @@ impl World {
             return;
         };
         let is_timeout = matches!(input, Input::Timeout);
-        let outputs = live.room.handle(now, input.clone());
+        let given = input.clone();
+        let outputs = live.room.handle(now, input);
         write!(self.trace, "{room}{outputs:?}").expect("a hash takes everything");
-        self.follow(room, &input, &outputs);
+        self.follow(room, &given, &outputs);
         for output in outputs {
             self.apply(room, output);
         }
