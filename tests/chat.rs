@@ -147,7 +147,7 @@ async fn what_is_refused_says_why() {
         other => panic!("{other:?}"),
     };
     assert!(matches!(ana.chat().send("x".repeat(16 * 1024 + 1)).await, Err(ChatError::TooLong { .. })));
-    let nobody = tertulia::wire::ParticipantId(99);
+    let nobody = ParticipantId(99);
     assert_eq!(refused(ana.chat().send_to(nobody, "hello").await), RefuseReason::ParticipantUnknown);
     ana.chat().send("x".repeat(16 * 1024)).await.unwrap();
     ana.chat().send("two").await.unwrap();
