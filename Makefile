@@ -4,7 +4,7 @@ SHELL := /bin/bash
 CARGO ?= cargo
 NODE_PACKAGES := tests/browser/node_modules/.package-lock.json
 
-.PHONY: help run check test setup node-packages bench
+.PHONY: help run check test fuzz setup node-packages bench
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
@@ -22,7 +22,11 @@ check: node-packages ## format, lints, documentation, dependency policy, types o
 test: setup ## install what the tests need, then run every test
 	$(CARGO) test
 	$(CARGO) test --benches --profile test -- --test
+	tests/fuzz
 	TERTULIA_BIN=$(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/debug/tertulia node --test tests/browser/
+
+fuzz: ## a million inputs over the fuzz targets; more of each: tests/fuzz 10000000
+	tests/fuzz
 
 setup: node-packages ## install Chromium, ffmpeg, and what the browser tests need
 	tests/setup

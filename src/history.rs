@@ -98,13 +98,18 @@ pub struct Page {
 }
 
 /// Which part of a room's chat is wanted.
-#[derive(Debug)]
-struct PageQuery {
-    room: RoomName,
-    reader: ParticipantId,
-    after: u64,
-    through: u64,
-    bytes_max: usize,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PageQuery {
+    /// Whose chat.
+    pub room: RoomName,
+    /// Who reads: only what concerns this participant is given.
+    pub reader: ParticipantId,
+    /// The sequence number to begin after.
+    pub after: u64,
+    /// The last sequence number that is wanted.
+    pub through: u64,
+    /// How much is wanted at once, in bytes; one message is always given.
+    pub bytes_max: usize,
 }
 
 impl History {
@@ -131,7 +136,8 @@ impl History {
         Ok((Self { requests, lost }, told))
     }
 
-    /// Begins or goes on with a room's chat. A new room gets `new_epoch`, which must not have been used before and is not 0.
+    /// Begins or goes on with a room's chat. A new room gets `new_epoch`, which must not have been used before and is not 0; a
+    /// known one gets it if its ids cannot be reserved.
     ///
     /// # Errors
     /// [`HistoryError::Unreadable`] if what is kept cannot be read at the moment.
@@ -141,27 +147,32 @@ impl History {
         answered.await.unwrap_or(Err(HistoryError::Ended))
     }
 
+    /// Reserves the ids in `notes` before any of them is given in a room that has just been opened, and waits until that is
+    /// durable. Gives the epoch to give them in: the one that the room was opened with, or the `new_epoch` of its opening, if
+    /// nothing can be written at the moment. In that one no id can be given twice either, whether or not it is ever written:
+    /// after a crash the room is where it was before, in its old epoch. The messages keep their numbers.
+    ///
+    /// # Errors
+    /// [`HistoryError::NotOpen`] if it is not.
+    pub async fn reserve(&self, room: &RoomName, notes: RoomNotes) -> Result<u64, HistoryError> {
+        let (answer, answered) = oneshot::channel();
+        self.request(Request::Reserve { room: room.clone(), notes, answer });
+        answered.await.unwrap_or(Err(HistoryError::Ended))
+    }
+
     /// Keeps a message of an open room; the answer is an [`Outcome`]. Its number follows that of the one before, or is the one
     /// that was reported as [`Outcome::NotStored`].
     pub fn append(&self, room: &RoomName, message: Arc<ChatMessage>) {
         self.request(Request::Append { room: room.clone(), message });
     }
 
-    /// The messages after one sequence number up to another that concern `reader`, as far as they fit `bytes_max` (one
-    /// always does).
+    /// A part of a room's chat.
     ///
     /// # Errors
     /// [`HistoryError::Unreadable`] if what is kept cannot be read at the moment.
-    pub async fn page(
-        &self,
-        room: RoomName,
-        reader: ParticipantId,
-        after: u64,
-        through: u64,
-        bytes_max: usize,
-    ) -> Result<Page, HistoryError> {
+    pub async fn page(&self, query: PageQuery) -> Result<Page, HistoryError> {
         let (answer, answered) = oneshot::channel();
-        self.request(Request::Page { query: PageQuery { room, reader, after, through, bytes_max }, answer });
+        self.request(Request::Page { query, answer });
         answered.await.unwrap_or(Err(HistoryError::Ended))
     }
 
@@ -174,14 +185,6 @@ impl History {
     /// ids is forgotten altogether.
     pub fn close(&self, room: &RoomName, notes: RoomNotes, unix_ms: u64) {
         self.request(Request::Close { room: room.clone(), notes, unix_ms });
-    }
-
-    /// Waits until everything so far is durable, or was reported as not stored.
-    pub async fn flush(&self) {
-        let (answer, answered) = oneshot::channel();
-        self.request(Request::Flush { answer });
-        // An error means that the thread has ended: there is nothing left to wait for.
-        let _ = answered.await;
     }
 
     /// Keeps everything so far, closes the file, so that another relay can use it, and ends the thread. What is asked of the

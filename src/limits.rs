@@ -100,6 +100,9 @@ pub const HISTORY_FORGOTTEN_MAX: usize = 4;
 /// Damaged messages that the history remembers having reported, so that each is counted once.
 pub const HISTORY_LOST_MAX: usize = 1000;
 
+/// Damaged chat databases that are kept beside the one in use: each may be as large as all chat.
+pub const HISTORY_DAMAGED_FILES_MAX: u32 = 4;
+
 /// What the history's database keeps of its file in memory, in bytes: the inner nodes of some gigabytes of chat.
 pub const HISTORY_CACHE_BYTES: usize = 16 * 1024 * 1024;
 
@@ -111,6 +114,10 @@ pub const HISTORY_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Identities that were removed from a room and have to stay out: when there are more, the first ones may come back.
 pub const REMOVED_IDENTITIES_MAX: usize = 1000;
+
+/// How long the seat of a page is kept that was closed without a word: one that is loaded again is back sooner, and the others
+/// should not look for long at someone who is gone.
+pub const PAGE_SEAT_TIME: Duration = Duration::from_secs(5);
 
 /// Seats of a room that ended while nobody was in them: their participants may come back although the room is locked. When
 /// there are more, the first ones are newcomers.

@@ -32,7 +32,8 @@ impl Session {
             arrival.is_return = state.welcome.is_some();
             (Arc::new(welcome), std::mem::take(&mut arrival.roster))
         };
-        if !self.seat.hold(self) {
+        // The connection may have ended while this was on its way.
+        if self.check_open().is_err() || !self.seat.hold(self) {
             drop(state);
             return self.end(CloseReason::Left, CloseReason::Left.to_string());
         }

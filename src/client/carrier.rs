@@ -102,7 +102,7 @@ impl Raw {
                 (Link::Quic(link), Reader::Quic(reader))
             }
             Self::WebSocket(stream) => {
-                let (link, reader) = websocket::start(*stream, options, tasks);
+                let (link, reader) = websocket::start(*stream, options);
                 (Link::WebSocket(link), Reader::WebSocket(reader))
             }
         }

@@ -3,7 +3,6 @@ use std::net::SocketAddr;
 
 use thiserror::Error;
 
-use crate::limits::HANDSHAKE_TIMEOUT;
 use crate::wire::{CloseReason, NameError};
 
 /// What rustls says of a certificate that it does not take. wtransport passes on no more than the text.
@@ -54,8 +53,11 @@ pub enum ConnectError {
         why: String,
     },
     /// The relay did not answer in time.
-    #[error("the relay did not answer within {} s; check the address, or use wss:// where UDP is blocked", HANDSHAKE_TIMEOUT.as_secs())]
-    Timeout,
+    #[error("the relay did not answer within {seconds} s; check the address, or use wss:// where UDP is blocked")]
+    Timeout {
+        /// How long it had.
+        seconds: u64,
+    },
     /// The relay gave no seat.
     #[error("the relay refused the session ({label}): {message}", label = .reason.label())]
     Refused {
@@ -90,9 +92,11 @@ impl ConnectError {
             | Self::Tls(_)
             | Self::Certificate { .. } => true,
             Self::Refused { reason, .. } => reason.is_final(),
-            Self::Resolve { .. } | Self::Socket(_) | Self::Unreachable { .. } | Self::Timeout | Self::NoDatagrams => {
-                false
-            }
+            Self::Resolve { .. }
+            | Self::Socket(_)
+            | Self::Unreachable { .. }
+            | Self::Timeout { .. }
+            | Self::NoDatagrams => false,
             Self::Closed => true,
         }
     }

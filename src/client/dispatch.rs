@@ -85,7 +85,7 @@ impl Session {
                 state.inbox.acknowledged(message_id, sequence);
                 self.acknowledged(&mut state, message_id, Ok(sequence));
             }
-            ServerChat::Refused { message_id, reason: RefuseReason::ChatTooFast, .. }
+            ServerChat::Refused { message_id, reason: RefuseReason::ChatTooFast | RefuseReason::ChatBusy, .. }
                 if state.outbox.postpone(message_id) =>
             {
                 state.hasty = true;

@@ -8,8 +8,9 @@ use super::connect_error::ConnectError;
 use super::event::{Ending, Event};
 use super::live::Live;
 use super::options::{Options, Reconnect};
-use super::reconnect::{GOOD_SESSION, place, wait};
+use super::reconnect::{GOOD_SESSION, attempt_time, place, wait};
 use super::seat::Seat;
+use crate::limits::HANDSHAKE_TIMEOUT;
 use crate::wire::CloseReason;
 
 /// Keeps a session on the seat: opens the next one when one breaks, or when another carrier is asked for.
@@ -46,8 +47,8 @@ impl Keeper {
         let mut urls = vec![url.to_owned()];
         urls.extend(options.fallbacks.iter().cloned());
         let mut failed = None;
-        for url in &urls {
-            match Live::open(&seat, url, &options).await {
+        for (turn, url) in (0..).zip(&urls) {
+            match Live::open(&seat, url, &options, attempt_time(turn, &urls)).await {
                 Ok(live) => {
                     let (url, since) = (url.clone(), Instant::now());
                     return Ok(Self { seat, options, live, url, urls, since, attempts: 0, switches });
@@ -76,7 +77,8 @@ impl Keeper {
     /// Opens a session elsewhere while this one goes on: the relay lets it take the seat over.
     async fn switch(&mut self, Switch { url, done }: Switch) {
         self.live.session.supersede(true);
-        let opened = Live::open(&self.seat, &url, &self.options).await.map(|live| self.take_up(live, url));
+        let opened = Live::open(&self.seat, &url, &self.options, HANDSHAKE_TIMEOUT).await;
+        let opened = opened.map(|live| self.take_up(live, url));
         if opened.is_err() && self.live.session.check_open().is_ok() {
             self.live.session.supersede(false);
         }
@@ -113,8 +115,10 @@ impl Keeper {
             self.attempts += 1;
             self.seat.emit(Event::Reconnecting { reason: ending.reason, attempt: self.attempts });
             let (url, asker) = self.next_place(turn, pause).await;
-            let opened = Live::open(&self.seat, &url, &self.options).await;
-            let failed = match opened {
+            // Whoever left meanwhile does not want to be seated again.
+            self.seat.check_open()?;
+            let time = attempt_time(turn, &self.urls);
+            let error = match Live::open(&self.seat, &url, &self.options, time).await {
                 Ok(live) => {
                     self.take_up(live, url);
                     asker.map(|asker| asker.send(Ok(())));
@@ -122,14 +126,12 @@ impl Keeper {
                 }
                 Err(error) => error,
             };
-            let is_final = failed.is_final() && asker.is_none();
-            last_error = Some(failed.to_string());
-            let ended = failed.reason().filter(|_| is_final);
-            asker.map(|asker| asker.send(Err(failed)));
-            if is_final {
-                let reason = ended.unwrap_or(ending.reason);
-                return Err(Ending { reason, message: last_error.unwrap_or_default() });
+            if error.is_final() && asker.is_none() {
+                let reason = error.reason().unwrap_or(ending.reason);
+                return Err(Ending { reason, message: error.to_string() });
             }
+            last_error = Some(error.to_string());
+            asker.map(|asker| asker.send(Err(error)));
         }
         let why = last_error.unwrap_or(ending.message);
         Err(Ending { reason: ending.reason, message: format!("reconnecting was given up: {why}") })

@@ -11,7 +11,6 @@ use super::options::Options;
 use super::seat::Seat;
 use super::session::{Session, Stage};
 use super::{Carrier, carrier};
-use crate::limits::HANDSHAKE_TIMEOUT;
 use crate::wire::{ClientMessage, CloseReason, Join, VERSION};
 
 /// Time between two attempts to learn whether datagrams pass.
@@ -35,14 +34,18 @@ impl Drop for Live {
 }
 
 impl Live {
-    /// Connects, takes the seat, and sees whether media passes.
-    pub async fn open(seat: &Arc<Seat>, url: &str, options: &Options) -> Result<Self, ConnectError> {
+    /// Connects and takes the seat, in at most this time; then sees whether media passes.
+    pub async fn open(seat: &Arc<Seat>, url: &str, options: &Options, time: Duration) -> Result<Self, ConnectError> {
         let address = Address::parse(url, options)?;
-        let live = timeout(HANDSHAKE_TIMEOUT, Self::join(seat, address, options))
-            .await
-            .map_err(|_| ConnectError::Timeout)??;
+        let joined = timeout(time, Self::join(seat, address, options)).await;
+        let live = joined.map_err(|_| ConnectError::Timeout { seconds: time.as_secs() })??;
         if live.session.carrier != Carrier::WebSocket {
-            live.prove_datagrams().await?;
+            let proof = live.prove_datagrams().await;
+            if proof.is_err() && options.fallbacks.is_empty() && !live.session.is_return() {
+                // Nobody will come back to this seat.
+                live.end(CloseReason::Left);
+            }
+            proof?;
         }
         Ok(live)
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::limits::HANDSHAKE_TIMEOUT;
+
 /// The first waits grow with the square of their number.
 const WAIT_STEP: Duration = Duration::from_millis(300);
 
@@ -14,6 +16,10 @@ const FIRST_JITTER: Duration = Duration::from_millis(100);
 /// A session that lasted so long was a good one: the waits begin anew. Without that, a session that breaks as soon as it
 /// begins would be tried again at once for ever.
 pub(super) const GOOD_SESSION: Duration = Duration::from_secs(1);
+
+/// How long a place has to answer while there are others that were not tried: where UDP does not pass any more, WebSocket is
+/// not far.
+const FIRST_ROUND_TIME: Duration = Duration::from_secs(2);
 
 /// How long to wait before an attempt: 0, 0.3, 1.2, 2.7, 4.8, 7 s and so on, times 0.5 to 1.5, so that many clients whom a
 /// relay lost in one moment do not all come back in one moment. `chance` is evenly distributed from 0 to 1.
@@ -32,6 +38,12 @@ pub(super) fn place<'a>(attempt: u32, last: &'a str, others: &'a [String]) -> &'
         None => last,
         Some(index) => others[index],
     }
+}
+
+/// How long an attempt may take.
+pub(super) fn attempt_time(attempt: u32, places: &[String]) -> Duration {
+    let others_are_left = (attempt as usize) + 1 < places.len();
+    if others_are_left { FIRST_ROUND_TIME } else { HANDSHAKE_TIMEOUT }
 }
 
 #[cfg(test)]
@@ -59,5 +71,11 @@ mod tests {
         let places: Vec<_> = (0..5).map(|attempt| place(attempt, "x", &others)).collect();
         assert_eq!(places, ["x", "a", "b", "c", "x"]);
         assert_eq!(place(7, "x", &[]), "x");
+    }
+
+    #[test]
+    fn a_place_has_less_time_while_there_is_another_to_try() {
+        let times = |places: usize| [0, 1, 2].map(|turn| attempt_time(turn, &vec![String::new(); places]).as_secs());
+        assert_eq!([times(1), times(2), times(3)], [[5, 5, 5], [2, 5, 5], [2, 2, 5]]);
     }
 }

@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::sleep;
 
 use super::Carrier;
@@ -218,7 +218,7 @@ impl Seat {
     }
 
     /// Takes a message of one's own to be sent.
-    pub fn say(&self, words: Words, answer: Answer, place: tokio::sync::OwnedSemaphorePermit) -> Result<(), Ending> {
+    pub fn say(&self, words: Words, answer: Answer, place: OwnedSemaphorePermit) -> Result<(), Ending> {
         let mut state = self.state();
         self.check_open()?;
         state.outbox.push(words, answer, place);

@@ -4,7 +4,11 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use anyhow::Context;
 use tertulia::relay::Relay;
 use tertulia::transport::hex;
-use tracing_subscriber::EnvFilter;
+use tracing::{Level, Metadata};
+use tracing_subscriber::filter::{FilterExt, filter_fn};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 use super::settings::Settings;
 
@@ -30,9 +34,15 @@ pub fn serve(settings: &Settings) -> anyhow::Result<()> {
 fn start_log(filter: &str) -> anyhow::Result<()> {
     let parsed =
         EnvFilter::try_new(filter).with_context(|| format!("--log {filter} is not a filter; try info or debug"))?;
-    let log = tracing_subscriber::fmt().with_env_filter(parsed).with_target(false);
-    log.with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).init();
+    let log = tracing_subscriber::fmt::layer().with_target(false);
+    let log = log.with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+    tracing_subscriber::registry().with(log.with_filter(parsed.and(filter_fn(is_discreet)))).init();
     Ok(())
+}
+
+/// Whether something can be logged: tungstenite traces whole frames, and in them are tokens, tickets and chat.
+fn is_discreet(metadata: &Metadata<'_>) -> bool {
+    !(metadata.target().starts_with("tungstenite") && *metadata.level() == Level::TRACE)
 }
 
 /// Prints where the relay is reached. A closed standard output is no reason to stop.

@@ -38,6 +38,9 @@ pub enum HistoryError {
     /// What is kept cannot be read at the moment.
     #[error("the chat that is kept cannot be read: {0}")]
     Unreadable(Arc<str>),
+    /// Ids can be reserved in an open room only.
+    #[error("the room is not open in the history")]
+    NotOpen,
     /// The operating system refused a thread.
     #[error("the history could not start: {0}")]
     Thread(#[from] io::Error),

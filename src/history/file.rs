@@ -11,7 +11,7 @@ use super::error::HistoryError;
 #[cfg(test)]
 use super::fragile::Fragile;
 use super::overlay::Overlay;
-use crate::limits::HISTORY_CACHE_BYTES;
+use crate::limits::{HISTORY_CACHE_BYTES, HISTORY_DAMAGED_FILES_MAX};
 use crate::owner_only;
 
 /// The file's name in the data directory.
@@ -69,10 +69,21 @@ impl DatabaseFile {
             disk.hold(other.bytes());
             return Ok(());
         }
-        let moved = fs::rename(&self.path, self.path.with_extension("damaged"))
+        let damaged = self.damaged_path();
+        // A second name, so that after a crash there is a file under the first one. Some file systems have no links.
+        let moved = fs::hard_link(&self.path, &damaged)
+            .or_else(|_| fs::rename(&self.path, &damaged))
             .and_then(|()| fs::rename(&other.path, &self.path))
             .and_then(|()| self.sync_directory());
         moved.map_err(|error| self.place(error))
+    }
+
+    /// The first name for a damaged file that is free. If none is, the last one has to make way: the first have most in them.
+    fn damaged_path(&self) -> PathBuf {
+        let mut paths =
+            (1..=HISTORY_DAMAGED_FILES_MAX).map(|number| self.path.with_extension(format!("damaged-{number}")));
+        let last = self.path.with_extension(format!("damaged-{HISTORY_DAMAGED_FILES_MAX}"));
+        paths.find(|path| !path.exists()).unwrap_or(last)
     }
 
     /// Opens the database. What a crash left half done is undone.
@@ -183,4 +194,26 @@ pub fn write_format(database: &Database, format: u64) -> Result<(), redb::Error>
     transaction.open_table(META)?.insert("format", format)?;
     transaction.commit()?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn damaged_files_are_kept_but_not_any_number_of_them() {
+        let directory = std::env::temp_dir().join(format!("tertulia-damaged-{}", std::process::id()));
+        let file = DatabaseFile::in_directory(&directory).unwrap();
+        fs::write(&file.path, "0").unwrap();
+        for number in 1..=HISTORY_DAMAGED_FILES_MAX + 2 {
+            let other = file.beside().unwrap();
+            fs::write(&other.path, number.to_string()).unwrap();
+            file.replace_by(&other).unwrap();
+            assert_eq!(fs::read_to_string(&file.path).unwrap(), number.to_string());
+        }
+        let read = |number| fs::read_to_string(directory.join(format!("chat.damaged-{number}"))).unwrap();
+        assert_eq!([1, 2, 3, 4].map(read), ["0", "1", "2", "5"]);
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 5);
+        fs::remove_dir_all(&directory).unwrap();
+    }
 }

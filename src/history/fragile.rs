@@ -21,6 +21,7 @@ struct Disk {
     writes: Vec<Write>,
     /// How many more operations succeed; `None`: all.
     operations_left: Option<u32>,
+    fails_to_read: bool,
     fails_to_write: bool,
     /// How many more syncs succeed; `None`: all.
     syncs_left: Option<u32>,
@@ -36,6 +37,11 @@ impl Fragile {
     /// No space is left for anything new.
     pub fn fill_up(&self, full: bool) {
         self.disk(|disk| disk.fails_to_write = full);
+    }
+
+    /// Nothing can be read.
+    pub fn fail_to_read(&self, fails: bool) {
+        self.disk(|disk| disk.fails_to_read = fails);
     }
 
     /// After that many more, syncs fail, and what they should have made durable is lost, though the running system still
@@ -118,6 +124,9 @@ impl StorageBackend for Fragile {
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         self.disk(|disk| {
+            if disk.fails_to_read {
+                return Err(io::Error::other("input/output error"));
+            }
             let offset = usize::try_from(offset).unwrap();
             let bytes = disk.cache.get(offset..offset + out.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
             out.copy_from_slice(bytes);

@@ -47,9 +47,7 @@ impl Head {
     pub fn add(&mut self, message: &ChatMessage) {
         self.count(Weight::of(message));
         self.used_unix_ms = self.used_unix_ms.max(message.sent_at_ms);
-        // Who wrote or got a message keeps its id for itself: a newcomer under it would be sent what was said in private.
-        let participants = message.from.0.max(message.to.map_or(0, |to| to.0));
-        self.notes.ids = self.notes.ids.or_later(Ids { participants, tracks: 0 });
+        self.notes.ids = self.notes.ids.or_later(written_ids(message));
     }
 
     /// Adds a message behind all others.
@@ -74,11 +72,16 @@ impl Head {
         (self.first, self.messages, self.bytes) = (self.last + 1, 0, 0);
     }
 
-    /// Takes over what is noted now. Ids never go back.
+    /// Takes over what is noted of a room that is open. Ids do not go back: they are reserved ahead.
     pub fn note(&mut self, notes: RoomNotes) {
         let ids = self.notes.ids.or_later(notes.ids);
         self.notes = RoomNotes { ids, ..notes };
     }
+}
+
+/// Who wrote or got a message keeps its id for itself: a newcomer under it would be sent what was said in private.
+pub fn written_ids(message: &ChatMessage) -> Ids {
+    Ids { participants: message.from.0.max(message.to.map_or(0, |to| to.0)), tracks: 0 }
 }
 
 impl Weight {

@@ -70,15 +70,9 @@ impl Desk {
 
     /// Carries out everything that waits.
     fn work(&mut self) {
-        loop {
-            let (answer, mut answered) = oneshot::channel();
-            self.keeper.take(Request::Flush { answer });
-            for answer in self.keeper.work().flushed {
-                answer.send(()).unwrap();
-            }
-            if answered.try_recv().is_ok() {
-                return;
-            }
+        self.keeper.work();
+        while !self.keeper.is_done() {
+            self.keeper.work();
         }
     }
 
@@ -93,6 +87,13 @@ impl Desk {
         self.work();
     }
 
+    fn reserve(&mut self, name: &str, notes: RoomNotes) -> Result<u64, HistoryError> {
+        let (answer, mut answered) = oneshot::channel();
+        self.keeper.take(Request::Reserve { room: room(name), notes, answer });
+        self.work();
+        answered.try_recv().unwrap()
+    }
+
     fn close_at(&mut self, name: &str, notes: RoomNotes, unix_ms: u64) {
         self.keeper.take(Request::Close { room: room(name), notes, unix_ms });
         self.work();
@@ -100,6 +101,14 @@ impl Desk {
 
     fn close(&mut self, name: &str) {
         self.close_at(name, RoomNotes::default(), now_ms());
+    }
+
+    /// Makes a room idle that was used later than all others.
+    fn make_place_for(&mut self, name: &str) {
+        self.open(name);
+        self.keep(name, 1..=1);
+        self.close_at(name, RoomNotes::default(), now_ms() + 1000);
+        self.work();
     }
 
     fn page(&mut self, name: &str, reader: u32, after: u64, through: u64, bytes_max: usize) -> Page {
@@ -255,13 +264,42 @@ fn an_empty_room_keeps_its_chat_until_others_need_the_place() {
         let again = desk.open_at("team", 8, now_ms()).unwrap();
         assert_eq!(again.position, ChatPosition { epoch: EPOCH, sequence: 1 });
         desk.close_at("team", RoomNotes::default(), now_ms());
-        desk.open("other");
-        desk.keep("other", 1..=1);
-        desk.close_at("other", RoomNotes::default(), now_ms() + 1000);
-        desk.work();
+        desk.make_place_for("other");
         let later = desk.open_at("team", 10, now_ms()).unwrap();
         assert_eq!(later.position, ChatPosition { epoch: 10, sequence: 0 });
         assert_eq!(desk.open("other").position.sequence, 1);
+    }
+}
+
+#[test]
+fn a_room_that_could_not_be_opened_is_idle() {
+    let disk = Fragile::default();
+    let limits = Limits { history_rooms: 1, ..Limits::default() };
+    let mut desk = Desk::on(&disk, limits);
+    desk.open("team");
+    desk.keep("team", 1..=1);
+    desk.close("team");
+    drop(desk);
+    // The names of the rooms have been read, and where they stand; the messages have not.
+    let mut desk = Desk::on(&disk, limits);
+    disk.fail_to_read(true);
+    assert!(matches!(desk.open_at("team", 8, now_ms()), Err(HistoryError::Unreadable(_))));
+    disk.fail_to_read(false);
+    desk.make_place_for("other");
+    assert_eq!(desk.open_at("team", 8, now_ms()).unwrap().position, ChatPosition { epoch: 8, sequence: 0 });
+}
+
+#[test]
+fn a_room_that_was_opened_for_nobody_is_idle() {
+    for mut desk in Desk::both(Limits { history_rooms: 1, ..Limits::default() }) {
+        desk.open("team");
+        desk.keep("team", 1..=1);
+        desk.close("team");
+        let (answer, _) = oneshot::channel();
+        desk.keeper.take(Request::Open { room: room("team"), new_epoch: 8, unix_ms: now_ms(), answer });
+        desk.work();
+        desk.make_place_for("other");
+        assert_eq!(desk.open_at("team", 8, now_ms()).unwrap().position, ChatPosition { epoch: 8, sequence: 0 });
     }
 }
 
@@ -278,18 +316,127 @@ fn a_room_of_which_nothing_is_kept_is_forgotten() {
 }
 
 #[test]
-fn notes_outlive_the_room_and_ids_never_go_back() {
+fn notes_outlive_the_room() {
     for mut desk in Desk::both(Limits::default()) {
         desk.open("team");
-        desk.append("team", message(1, Some(30)));
-        desk.note("team", noted());
+        desk.keep("team", 1..=1);
         desk.close_at("team", noted(), now_ms());
-        let expected = RoomNotes { ids: Ids { participants: 30, tracks: 12 }, ..noted() };
         let again = desk.open("team").notes;
-        assert_eq!((again.ids, again.locked, again.removed.len()), (expected.ids, true, 1));
+        assert_eq!((again.ids, again.locked, again.removed.len()), (noted().ids, true, 1));
         let later = desk.open_at("team", 8, now_ms() + 120_000).unwrap().notes;
         assert_eq!(later.removed, []);
     }
+}
+
+fn with_ids(participants: u32, tracks: u32) -> RoomNotes {
+    RoomNotes { ids: Ids { participants, tracks }, ..RoomNotes::default() }
+}
+
+#[test]
+fn ids_that_were_reserved_and_not_given_are_free_again_when_the_room_is_closed() {
+    for mut desk in Desk::both(Limits::default()) {
+        for meeting in 1..=3 {
+            let ids = desk.open("team").notes.ids;
+            assert_eq!(ids.participants, meeting - 1);
+            desk.note("team", with_ids(ids.participants + 1000, 1000));
+            // In the same transaction as its closing, or in an earlier one.
+            desk.append("team", message(meeting.into(), None));
+            if meeting == 2 {
+                desk.work();
+            }
+            desk.close_at("team", with_ids(meeting, 0), now_ms());
+        }
+    }
+}
+
+#[test]
+fn ids_never_go_back_behind_those_that_were_given() {
+    for mut desk in Desk::both(Limits::default()) {
+        desk.open("team");
+        desk.note("team", with_ids(1000, 1000));
+        desk.append("team", message(1, Some(30)));
+        desk.close_at("team", with_ids(9, 12), now_ms());
+        assert_eq!(desk.open("team").notes, with_ids(30, 12));
+        desk.close_at("team", with_ids(2, 2), now_ms());
+        assert_eq!(desk.open("team").notes, with_ids(30, 12));
+    }
+}
+
+#[test]
+fn ids_that_were_reserved_stay_so_after_a_crash() {
+    let disk = Fragile::default();
+    let mut desk = Desk::on(&disk, Limits::default());
+    desk.open("team");
+    desk.keep("team", 1..=1);
+    desk.note("team", with_ids(1000, 1000));
+    drop(desk);
+    let mut desk = Desk::on(&disk, Limits::default());
+    assert_eq!(desk.open("team").notes, with_ids(1000, 1000));
+}
+
+#[test]
+fn ids_are_reserved_in_the_epoch_of_the_room() {
+    for mut desk in Desk::both(Limits::default()) {
+        assert!(matches!(desk.reserve("team", with_ids(1000, 1000)), Err(HistoryError::NotOpen)));
+        desk.open("team");
+        assert_eq!(desk.reserve("team", with_ids(1000, 1000)).unwrap(), EPOCH);
+        desk.keep("team", 1..=1);
+        desk.close_at("team", with_ids(3, 0), now_ms());
+        desk.open_at("team", 8, now_ms()).unwrap();
+        assert_eq!(desk.reserve("team", with_ids(1003, 1000)).unwrap(), EPOCH);
+    }
+}
+
+/// A known room whose ids could not be reserved in the epoch that it has on that disk, but in 8.
+fn desk_in_spare_epoch(disk: &Fragile, fails: impl Fn(bool)) -> Desk {
+    let mut desk = Desk::on(disk, Limits::default());
+    desk.open("team");
+    desk.reserve("team", with_ids(1000, 1000)).unwrap();
+    desk.keep("team", 1..=2);
+    assert_eq!(desk.outcome(), stored(2));
+    desk.close_at("team", with_ids(3, 0), now_ms());
+    fails(true);
+    let opened = desk.open_at("team", 8, now_ms()).unwrap();
+    assert_eq!((opened.position, opened.notes), (ChatPosition { epoch: EPOCH, sequence: 2 }, with_ids(3, 0)));
+    assert_eq!(desk.reserve("team", with_ids(1003, 1000)).unwrap(), 8);
+    desk.keep("team", 3..=3);
+    assert_not_stored(desk.outcome(), 3);
+    fails(false);
+    desk
+}
+
+#[test]
+fn no_id_is_given_twice_in_an_epoch_when_it_could_not_be_reserved() {
+    let disk = Fragile::default();
+    let full = desk_in_spare_epoch(&disk, |full| disk.fill_up(full));
+    let mut desk = Desk::on(&disk.after_crash(1), Limits::default());
+    let again = desk.open_at("team", 9, now_ms()).unwrap();
+    assert_eq!((again.position, again.notes), (ChatPosition { epoch: EPOCH, sequence: 2 }, with_ids(3, 0)));
+    drop(full);
+
+    for seed in 0..40 {
+        let disk = Fragile::default();
+        // The first sync of each transaction fails, or the second.
+        let unsure = desk_in_spare_epoch(&disk, |fails| disk.fail_to_sync_after(fails.then_some((seed % 2) as u32)));
+        let again = Desk::on(&disk.after_crash(seed), Limits::default()).open_at("team", 9, now_ms()).unwrap();
+        let expected = if again.position.epoch == EPOCH { [3, 1003] } else { [1003, 1003] };
+        assert!(expected.contains(&again.notes.ids.participants), "seed {seed}: {again:?}");
+        assert!([EPOCH, 8].contains(&again.position.epoch), "seed {seed}: {again:?}");
+        drop(unsure);
+    }
+}
+
+#[test]
+fn the_other_epoch_is_kept_with_all_messages_when_there_is_space_again() {
+    let disk = Fragile::default();
+    let mut desk = desk_in_spare_epoch(&disk, |full| disk.fill_up(full));
+    desk.keep("team", 3..=3);
+    assert_eq!(desk.outcome(), stored(3));
+    drop(desk);
+    let mut desk = Desk::on(&disk, Limits::default());
+    let again = desk.open_at("team", 9, now_ms()).unwrap();
+    assert_eq!((again.position, again.notes), (ChatPosition { epoch: 8, sequence: 3 }, with_ids(1003, 1000)));
+    assert_eq!(desk.kept(), [1, 2, 3]);
 }
 
 #[test]
@@ -642,7 +789,8 @@ async fn the_file_outlives_the_thread_and_belongs_to_its_owner_and_to_one_relay(
     let (again, _outcomes) = start(&place).unwrap();
     let opened = again.open(room("team"), 8, now_ms()).await.unwrap();
     assert_eq!(opened.position, ChatPosition { epoch: EPOCH, sequence: 3 });
-    let page = again.page(room("team"), ParticipantId(2), 1, 3, usize::MAX).await.unwrap();
+    let query = PageQuery { room: room("team"), reader: ParticipantId(2), after: 1, through: 3, bytes_max: usize::MAX };
+    let page = again.page(query).await.unwrap();
     assert_eq!(page.messages.len(), 2);
     assert_eq!(again.messages_lost(), 0);
     again.stop().await;

@@ -18,6 +18,9 @@ use crate::limits::{BURST_DATAGRAMS_MAX, CLOSE_TIMEOUT, HANDSHAKE_TIMEOUT};
 use crate::transport::{MessageReader, QuicSession, SendStream, StreamError, Streams};
 use crate::wire::{ClientChat, ClientMessage, CloseReason, ServerMessage, StreamKind, decode, delimit, encode};
 
+/// How an HTTP/3 connection ends that has nothing to complain about (RFC 9114, section 8.1).
+const H3_NO_ERROR: u64 = 0x100;
+
 /// How many pieces of an outbox leave in one call.
 const WRITE_PIECES_MAX: usize = 64;
 
@@ -34,7 +37,7 @@ pub(super) async fn serve(shard: Rc<Shard>, session: QuicSession, pending: Pendi
         Ok(joined) => joined.run(&shard, &session).await,
         Err((reason, control)) => {
             if let Some(control) = control {
-                say_goodbye(control, reason).await;
+                say_goodbye(&session, control, reason).await;
             }
             reason
         }
@@ -125,7 +128,8 @@ impl Joined {
             outlet.send_uncounted(&Encoded::control(&closing(reason)));
             outlet.close();
             // What cannot be sent in that time is not worth waiting for: the other side is slow or gone.
-            let _ = timeout(CLOSE_TIMEOUT, async { tokio::join!(control_out, chat_out) }).await;
+            let written = async { tokio::join!(control_out, chat_out) };
+            let _ = timeout(CLOSE_TIMEOUT, heard(session, written)).await;
         }
         reason
     }
@@ -135,12 +139,19 @@ pub(super) fn closing(reason: CloseReason) -> ServerMessage {
     ServerMessage::Closing { reason, message: reason.to_string() }
 }
 
-async fn say_goodbye(control: SendStream, reason: CloseReason) {
+/// Waits until the other side has closed the connection after what was `written`. Chromium throws away what a page has not
+/// read yet when the relay closes it, although it has arrived.
+async fn heard(session: &QuicSession, written: impl Future) {
+    written.await;
+    session.connection().closed().await;
+}
+
+async fn say_goodbye(session: &QuicSession, control: SendStream, reason: CloseReason) {
     let outbox = Outbox::new(0, 0);
     outbox.push_uncounted(delimit(&encode(&closing(reason))));
     outbox.close();
     // What cannot be sent in that time is not worth waiting for.
-    let _ = timeout(CLOSE_TIMEOUT, write(&outbox, control)).await;
+    let _ = timeout(CLOSE_TIMEOUT, heard(session, write(&outbox, control))).await;
 }
 
 /// Writes what is put into an outbox until it is closed and empty and the other side has it, or the stream breaks.
@@ -274,8 +285,12 @@ async fn read_datagrams(session: &QuicSession, seat: &Seat) -> CloseReason {
 fn ended(error: &ConnectionError) -> CloseReason {
     match error {
         ConnectionError::ApplicationClosed(close) if close.error_code.into_inner() == 0 => CloseReason::Left,
-        // A page that is reloaded closes its WebTransport session without a word. It may come back; one that does not want to
-        // says `Leave`.
+        ConnectionError::ApplicationClosed(close) if close.error_code.into_inner() == H3_NO_ERROR => {
+            CloseReason::PageClosed
+        }
+        // wtransport closes the connection when the other side has closed the session, as a page does that is left or loaded
+        // again: scripts have no time for a word then.
+        ConnectionError::LocallyClosed => CloseReason::PageClosed,
         ConnectionError::TimedOut => CloseReason::IdleTimeout,
         _ => CloseReason::ConnectionLost,
     }

@@ -5,8 +5,10 @@ use bytes::Bytes;
 use tokio::time::sleep;
 
 use super::callbacks::Said;
+use super::live_room::Replay;
 use super::outlet::{Ending, Outlet};
 use super::shard::{Shard, SharedRoom};
+use crate::history::PageQuery;
 use crate::limits::{HISTORY_RETRY_INTERVAL, Limits};
 use crate::media::{Publisher, Slot};
 use crate::room::{Input, SessionKey};
@@ -81,10 +83,9 @@ impl Seat {
                 // Another session has the seat, or nobody: this one is about to end.
                 Err(None) => std::future::pending().await,
             };
-            let name = self.room.borrow().name().clone();
-            let history = &self.shard.history;
-            let page = history.page(name, self.participant, replay.after, replay.through, bytes_max).await;
-            let Ok(page) = page else {
+            let (room, Replay { after, through }) = (self.room.borrow().name().clone(), replay);
+            let query = PageQuery { room, reader: self.participant, after, through, bytes_max };
+            let Ok(page) = self.shard.history.page(query).await else {
                 // The meeting goes on meanwhile.
                 sleep(HISTORY_RETRY_INTERVAL).await;
                 continue;

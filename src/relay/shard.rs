@@ -216,17 +216,18 @@ impl Shard {
     /// A room as the history knows it.
     async fn recall(&self, name: &RoomName) -> Result<Room, CloseReason> {
         let epoch = rand::random_range(1..=EPOCH_MAX);
-        let opened = self.history.open(name.clone(), epoch, self.now().unix_ms).await.map_err(|error| {
+        let unavailable = |error| {
             warn!(room = %name, %error, "a room cannot be opened");
             CloseReason::HistoryUnavailable
-        })?;
+        };
+        let opened = self.history.open(name.clone(), epoch, self.now().unix_ms).await.map_err(unavailable)?;
         let mut room = Room::new(name.clone(), self.limits, opened.position, opened.notes);
         for recent in &opened.recent {
             room.remember(recent.message_id, recent.sequence, recent.sent_at_ms);
         }
         // Before anyone gets an id or a ticket: both have to be good after a crash.
-        self.history.note(name, room.reserve_ids());
-        self.history.flush().await;
+        let epoch = self.history.reserve(name, room.reserve_ids()).await.map_err(unavailable)?;
+        room.begin_epoch(epoch);
         Ok(room)
     }
 

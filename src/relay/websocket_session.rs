@@ -132,12 +132,12 @@ async fn next_binary(stream: &mut SplitStream<WebSocket>, pings: &mut PingBudget
     }
 }
 
-/// Why a client closed its WebSocket. A browser says 1001 for a page that is reloaded (RFC 6455, section 7.4.1): it may come
-/// back.
+/// Why a client closed its WebSocket. A browser says 1001 for a page that is left or loaded again (RFC 6455, section 7.4.1).
 fn closed(frame: Option<&CloseFrame>) -> CloseReason {
     match frame.map(|frame| frame.code) {
         None | Some(close_code::NORMAL) => CloseReason::Left,
         Some(code) if code == CloseReason::Left.websocket_code() => CloseReason::Left,
+        Some(close_code::AWAY) => CloseReason::PageClosed,
         Some(_) => CloseReason::ConnectionLost,
     }
 }

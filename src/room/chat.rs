@@ -92,6 +92,11 @@ impl Chat {
 }
 
 impl Room {
+    /// Counts on in another epoch, before anyone is in the room.
+    pub fn begin_epoch(&mut self, epoch: u64) {
+        self.chat.epoch = epoch;
+    }
+
     pub(super) fn chat_message(&mut self, now: Now, from: ParticipantId, message: ClientChat, out: &mut Vec<Output>) {
         match message {
             ClientChat::Send { message_id, to, body } => {

@@ -8,7 +8,8 @@ use crate::auth::Grant;
 use crate::limits::{Bucket, TOKEN_LEEWAY};
 use crate::now::Now;
 use crate::wire::{
-    Identity, ParticipantId, ParticipantInfo, ParticipantKind, Permissions, PublishedTrack, TrackId, TrackSource,
+    CloseReason, Identity, ParticipantId, ParticipantInfo, ParticipantKind, Permissions, PublishedTrack, TrackId,
+    TrackSource,
 };
 
 /// Someone in the room.
@@ -35,22 +36,21 @@ pub(super) struct Participant {
 pub(super) enum Presence {
     /// By this session.
     Here(SessionKey),
-    /// Not now: its session broke, and its seat is kept until then.
-    Away { until: Duration },
+    /// Not now: its session ended for this reason, and its seat is kept until then.
+    Away { until: Duration, reason: CloseReason },
 }
 
 impl Participant {
     pub fn new(session: SessionKey, name: String, kind: ParticipantKind, grant: Grant, now: Now) -> Self {
-        // The end of a token is a moment of the clock on the wall; from here on it is an interval, whatever that clock does. The
-        // leeway with which the token was let in holds here too.
-        let ends_at = |end_ms: u64| {
-            let end = Duration::from_millis(end_ms) + TOKEN_LEEWAY;
-            now.since_start + end.saturating_sub(Duration::from_millis(now.unix_ms))
-        };
+        // The end of a token is a moment of the clock on the wall; from here on it is an interval, whatever that clock does.
+        // Whoever came in after it, because clocks differ, stays for as long as they may differ.
+        let leeway_ms = TOKEN_LEEWAY.as_millis() as u64;
+        let end = |end_ms: u64| if end_ms > now.unix_ms { end_ms } else { end_ms.saturating_add(leeway_ms) };
+        let remaining = |end_ms| now.since_start + Duration::from_millis(end(end_ms).saturating_sub(now.unix_ms));
         Self {
             name,
             kind,
-            expires_at: grant.expires_at_ms.map(ends_at),
+            expires_at: grant.expires_at_ms.map(remaining),
             grant,
             presence: Presence::Here(session),
             auto_subscribe: false,
@@ -79,7 +79,7 @@ impl Participant {
     pub fn next_timeout(&self) -> Option<Duration> {
         let seat = match self.presence {
             Presence::Here(_) => None,
-            Presence::Away { until } => Some(until),
+            Presence::Away { until, .. } => Some(until),
         };
         seat.into_iter().chain(self.expires_at).min()
     }

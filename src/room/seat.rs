@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::participant::{Presence, own_tracks};
 use super::{Admitted, Audience, JoinRequest, Output, Participant, Room, SessionKey};
-use crate::limits::{IDS_RESERVED, SameIdentity};
+use crate::limits::{IDS_RESERVED, PAGE_SEAT_TIME, SameIdentity};
 use crate::now::Now;
 use crate::wire::{CloseReason, ParticipantId, ParticipantKind, ServerMessage, TrackId};
 
@@ -89,7 +89,7 @@ impl Room {
     fn longest_away(&self) -> Option<ParticipantId> {
         let away = self.participants.iter().filter_map(|(id, participant)| match participant.presence {
             Presence::Here(_) => None,
-            Presence::Away { until } => Some((until, *id)),
+            Presence::Away { until, .. } => Some((until, *id)),
         });
         away.min().map(|(_, id)| id)
     }
@@ -215,11 +215,14 @@ impl Room {
         if participant.presence != Presence::Here(session) {
             return;
         }
-        let seat = Duration::from_secs(self.limits.seat_seconds.into());
+        let mut seat = Duration::from_secs(self.limits.seat_seconds.into());
+        if reason == CloseReason::PageClosed {
+            seat = seat.min(PAGE_SEAT_TIME);
+        }
         if participant.kind == ParticipantKind::Plain || !reason.keeps_seat() || seat.is_zero() {
             return self.leave(id, reason, out);
         }
-        participant.presence = Presence::Away { until: now.since_start + seat };
+        participant.presence = Presence::Away { until: now.since_start + seat, reason };
         self.release(id, out);
         out.push(Output::Away { participant: id });
     }
@@ -229,7 +232,7 @@ impl Room {
         let Some(participant) = self.participants.get_mut(&id).filter(|participant| participant.is_here()) else {
             return;
         };
-        participant.presence = Presence::Away { until: Duration::ZERO };
+        participant.presence = Presence::Away { until: Duration::ZERO, reason };
         out.push(Output::Close { participant: id, reason });
         self.release(id, out);
         out.push(Output::Away { participant: id });
@@ -307,7 +310,7 @@ impl Room {
             return;
         };
         let is_here = gone.is_here();
-        if !is_here && reason == CloseReason::ConnectionLost {
+        if !is_here && reason.keeps_seat() {
             self.returning.note_lapse(id);
         }
         let own: Vec<_> = self.tracks.extract_if(.., |_, track| track.publisher == id).collect();
@@ -342,8 +345,11 @@ impl Room {
         let due: Vec<_> =
             self.participants.iter().filter(|(_, participant)| is_due(participant)).map(|(id, _)| *id).collect();
         for id in due {
-            let here = self.participants.get(&id).is_some_and(Participant::is_here);
-            let reason = if here { CloseReason::TokenExpired } else { CloseReason::ConnectionLost };
+            let presence = self.participants.get(&id).map(|participant| participant.presence);
+            let reason = match presence {
+                Some(Presence::Away { reason, .. }) => reason,
+                _ => CloseReason::TokenExpired,
+            };
             self.send_away(id, reason, out);
         }
     }

@@ -139,6 +139,14 @@ impl QuicSession {
     }
 }
 
+impl Drop for QuicSession {
+    /// A session that panics does not get to say why it ends. Without a word the code would be 0, which means that the
+    /// participant left. Whoever has closed it before has had the first word.
+    fn drop(&mut self) {
+        self.close(CloseReason::Internal);
+    }
+}
+
 /// The sending half of a stream.
 #[derive(Debug)]
 pub enum SendStream {

@@ -88,6 +88,7 @@ reasons! {
         IdentityInUse = "identity_in_use", "Someone with this identity is in the room already; leave there first";
         HistoryUnavailable = "history_unavailable", "The relay cannot read the room's chat at the moment; try again later";
         TooFast = "too_fast", "Too many messages in a short time; wait a moment";
+        PageClosed = "page_closed", "The page was closed or loaded again";
     }
 }
 
@@ -141,7 +142,12 @@ impl CloseReason {
     pub const fn keeps_seat(self) -> bool {
         matches!(
             self,
-            Self::ConnectionLost | Self::IdleTimeout | Self::SlowConsumer | Self::ShuttingDown | Self::Internal
+            Self::ConnectionLost
+                | Self::IdleTimeout
+                | Self::SlowConsumer
+                | Self::ShuttingDown
+                | Self::Internal
+                | Self::PageClosed
         )
     }
 }

@@ -5,7 +5,7 @@ use tertulia::wire::{
 };
 
 use crate::client::Unacknowledged;
-use crate::world::{Event, SECOND, Up, World};
+use crate::world::{Event, MINUTE, SECOND, Up, World};
 
 impl World {
     /// What people do in a meeting, now and then.
@@ -35,7 +35,8 @@ impl World {
                 self.sessions.entry(key).and_modify(|session| session.down_at += stall);
             }
             925..930 => self.end_session(key, CloseReason::Malformed),
-            930..960 => self.send_again(number),
+            930..932 => self.go_home(number),
+            932..960 => self.send_again(number),
             _ => {}
         }
     }
@@ -118,6 +119,17 @@ impl World {
         }
         self.count("doubled");
         self.begin_session(number, ticket.filter(|_| !with_identity));
+    }
+
+    /// All leave, and nobody comes for a while.
+    fn go_home(&mut self, number: usize) {
+        let room = self.clients[number].room;
+        // Longer than a seat is kept.
+        self.nights[room] = self.now_us + self.dice.within(45 * SECOND..2 * MINUTE);
+        let sessions = self.clients.iter().filter(|client| client.room == room).filter_map(|client| client.session);
+        for key in sessions.collect::<Vec<_>>() {
+            self.send_up(key, Up::Control(ClientMessage::Leave));
+        }
     }
 
     fn moderate(&mut self, number: usize, key: SessionKey) {

@@ -33,7 +33,14 @@ impl World {
                     }
                 }
                 Output::Store(_) => model.pending += 1,
-                Output::Deliver { .. } => model.pending -= 1,
+                Output::Deliver { to, message } => {
+                    model.pending -= 1;
+                    if message.sequence == 0 {
+                        let here = model.people.iter().filter(|(_, person)| person.here.is_some()).map(|(id, _)| *id);
+                        let concerned = here.filter(|id| *id != message.from && message.concerns(*id));
+                        assert!(concerned.eq(to.iter().copied()), "nobody else can ever read {message:?}: {to:?}");
+                    }
+                }
                 Output::Tell { message: ServerMessage::RoomLocked { locked }, .. } => model.locked = *locked,
                 Output::Tell { to: Audience::One(to), message: ServerMessage::Published { track, .. } } => {
                     let Input::Message { message: ClientMessage::Publish { track: info, .. }, .. } = input else {

@@ -106,6 +106,10 @@ impl World {
         if self.clients[number].session.is_some() || self.gone {
             return;
         }
+        let night = self.nights[self.clients[number].room];
+        if night > self.now_us && !self.calm {
+            return self.at(night, Event::Connect(number));
+        }
         let ticket = match self.dice.within(0..100) {
             _ if self.calm => self.clients[number].ticket.clone(),
             0..3 => self.foreign_ticket(number),
@@ -239,6 +243,11 @@ impl World {
     }
 
     fn chatted(&mut self, number: usize, message: ServerChat) {
+        let client = &self.clients[number];
+        // What was on its way when the room was closed and forgotten can no longer be looked up.
+        if client.position.is_some_and(|position| position.epoch != self.history.epoch(client.room)) {
+            return;
+        }
         match message {
             ServerChat::Accepted { message_id, sequence, .. } => {
                 self.acknowledge(number, message_id, sequence);

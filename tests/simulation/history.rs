@@ -62,12 +62,18 @@ impl History {
     }
 
     pub fn close(&mut self, room: usize, notes: RoomNotes) {
-        let is_forgotten = self.kept(room).is_empty() && notes.removed.is_empty();
-        if is_forgotten {
-            self.heads.remove(&room);
-            self.durable.remove(&room);
-        }
         self.note(room, notes);
+    }
+
+    /// Takes away all of a room that nobody is in, as where there are too many idle ones.
+    pub fn forget(&mut self, room: usize) {
+        self.heads.remove(&room);
+        self.durable.remove(&room);
+    }
+
+    /// In which count of numbers a room is; 0 if nothing is known of it.
+    pub fn epoch(&self, room: usize) -> u64 {
+        self.heads.get(&room).map_or(0, |head| head.epoch)
     }
 
     /// One transaction of all that waits, and what the rooms are told of it.

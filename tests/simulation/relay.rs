@@ -1,19 +1,14 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tertulia::auth::SeatClaim;
-use tertulia::limits::MEDIA_BYTES_MAX;
-use tertulia::media::{Forward, Publisher, Routes, Slot};
-use tertulia::room::{Admitted, Audience, Input, JoinRequest, Output, Room, SessionKey};
-use tertulia::wire::{
-    ChatMessage, CloseReason, Identity, MediaHeader, ParticipantId, ParticipantKind, ServerChat, ServerMessage, Welcome,
-};
+use tertulia::media::{Forward, Routes, Slot};
+use tertulia::room::{Input, JoinRequest, Room, SessionKey};
+use tertulia::wire::{CloseReason, Identity, MediaHeader, ParticipantId, ParticipantKind, ServerMessage};
 
-use crate::model::{Model, hear};
-use crate::world::{Down, Event, LIMITS, MINUTE, REMOVED_MS, SECOND, Seat, Up, World, room_name};
+use crate::model::Model;
+use crate::world::{Down, Event, LIMITS, MINUTE, REMOVED_MS, SECOND, Up, World, room_name};
 
 /// For how long the disk takes nothing, at most.
 const BAD_DISK_US: u64 = 5 * SECOND;
@@ -88,7 +83,7 @@ impl World {
         self.handle(room, Input::Join { session: key, request });
     }
 
-    fn refuse(&mut self, key: SessionKey, reason: Option<CloseReason>) {
+    pub fn refuse(&mut self, key: SessionKey, reason: Option<CloseReason>) {
         if let Some(session) = self.sessions.get_mut(&key) {
             session.relay_done = true;
         }
@@ -149,147 +144,6 @@ impl World {
         self.arm_timer(room);
     }
 
-    fn apply(&mut self, room: usize, output: Output) {
-        match output {
-            Output::Admitted(admitted) => self.admit(room, admitted),
-            Output::Refused { session, reason } => self.refuse(session, Some(reason)),
-            Output::Away { participant } | Output::Left { participant, .. } => self.detach(room, participant),
-            Output::Tell { to, message } => self.tell(room, to, &message),
-            Output::Chat { to, message } => {
-                for key in self.audience(room, to) {
-                    self.send_down(key, Down::Chat(message.clone()));
-                }
-            }
-            Output::Deliver { to, message } => self.deliver(room, &to, &message),
-            Output::Store(message) => {
-                self.history.append(room, message);
-                self.arm_commit();
-            }
-            Output::Note(notes) => {
-                self.history.note(room, notes);
-                self.arm_commit();
-            }
-            Output::Replay { participant, after, through } => {
-                if let Some(key) = self.rooms[&room].members.get(&participant).copied() {
-                    self.sessions.entry(key).and_modify(|session| session.replay = Some((after, through)));
-                    let delay = self.dice.within(0..200_000);
-                    self.after(delay, Event::Page(key));
-                }
-            }
-            Output::CaughtUp { participant, position } => {
-                let message = ServerChat::CaughtUp { position, first_kept: 1 };
-                for key in self.audience(room, Audience::One(participant)) {
-                    self.send_down(key, Down::Chat(message.clone()));
-                }
-            }
-            Output::Close { participant, reason } => {
-                if let Some(key) = self.rooms[&room].members.get(&participant).copied() {
-                    self.sessions.entry(key).and_modify(|session| session.ending = true);
-                    let delay = self.dice.within(0..SECOND / 2);
-                    self.after(delay, Event::RelayEnds(key, reason));
-                }
-            }
-            route => self.apply_route(room, &route),
-        }
-    }
-
-    fn apply_route(&mut self, room: usize, output: &Output) {
-        let live = self.rooms.get_mut(&room).expect("it decided this");
-        let slot = |id: &ParticipantId| {
-            let seat = self.sessions.get(live.members.get(id)?)?.seat.as_ref()?;
-            Some(seat.slot)
-        };
-        match output {
-            Output::RouteOpened { track, publisher } => {
-                if let Some(slot) = slot(publisher) {
-                    live.routes.open(*track, slot);
-                }
-            }
-            Output::RouteClosed { track } => live.routes.close(*track),
-            Output::RouteMuted { track, muted } => live.routes.set_muted(*track, *muted),
-            Output::Subscribed { track, subscriber } => {
-                if let Some(slot) = slot(subscriber) {
-                    live.routes.subscribe(*track, slot);
-                }
-            }
-            Output::Unsubscribed { track, subscriber } => {
-                if let Some(slot) = slot(subscriber) {
-                    live.routes.unsubscribe(*track, slot);
-                }
-            }
-            other => panic!("{other:?} is no matter of routes"),
-        }
-    }
-
-    fn admit(&mut self, room: usize, admitted: Admitted) {
-        let Admitted { session: key, participant, resumed, tracks, participants, chat, locked, name, permissions } =
-            admitted;
-        let client = self.sessions[&key].client;
-        let live = self.rooms.get_mut(&room).expect("it decided this");
-        let slot = live.take_slot(key);
-        live.members.insert(participant, key);
-        let seat = Seat { participant, slot, publisher: Publisher::new(slot), opening: live.opening };
-        self.sessions.entry(key).and_modify(|session| session.seat = Some(seat));
-        let claim = SeatClaim { epoch: chat.epoch, participant, identity: self.clients[client].identity.clone() };
-        let welcome = Welcome {
-            participant,
-            ticket: self.tickets.seal(&room_name(room), claim),
-            seat_ms: LIMITS.seat_seconds * 1000,
-            resumed,
-            tracks,
-            participants,
-            chat,
-            locked,
-            name,
-            permissions,
-            media_bytes_max: MEDIA_BYTES_MAX as u16,
-            chat_bytes_max: LIMITS.chat_bytes,
-            relay: String::new(),
-        };
-        self.count(if resumed { "resumed" } else { "joined" });
-        self.send_down(key, Down::Control(ServerMessage::Welcome(welcome)));
-    }
-
-    fn detach(&mut self, room: usize, participant: ParticipantId) {
-        let live = self.rooms.get_mut(&room).expect("it decided this");
-        let Some(key) = live.members.remove(&participant) else {
-            return;
-        };
-        let session = self.sessions.get_mut(&key).filter(|session| session.seat.is_some());
-        if let Some(Seat { slot, .. }) = session.and_then(|session| session.seat.as_ref()) {
-            live.slots[slot.0 as usize] = SlotState::Vacant;
-        }
-    }
-
-    fn audience(&self, room: usize, to: Audience) -> Vec<SessionKey> {
-        let members = self.rooms[&room].members.iter();
-        let chosen = members.filter(|(id, _)| match to {
-            Audience::One(one) => **id == one,
-            Audience::Everyone => true,
-            Audience::EveryoneBut(one) => **id != one,
-        });
-        let meeting = |key: &SessionKey| !self.clients[self.sessions[key].client].plain;
-        chosen.map(|(_, key)| *key).filter(meeting).collect()
-    }
-
-    fn tell(&mut self, room: usize, to: Audience, message: &ServerMessage) {
-        for key in self.audience(room, to) {
-            let session = self.sessions.get_mut(&key).expect("a member has a session");
-            let own = session.seat.as_ref().map(|seat| seat.participant);
-            hear(&mut session.told, own, message);
-            self.send_down(key, Down::Control(message.clone()));
-        }
-    }
-
-    fn deliver(&mut self, room: usize, to: &[ParticipantId], message: &Arc<ChatMessage>) {
-        for id in to {
-            if let Some(key) = self.rooms[&room].members.get(id).copied() {
-                let message = ServerChat::Message(ChatMessage::clone(message));
-                self.send_down(key, Down::Chat(message));
-            }
-        }
-    }
-
     pub fn send_page(&mut self, key: SessionKey) {
         const PAGE: u64 = 16;
         let Some((room, id)) = self.speaks_for(key) else {
@@ -343,7 +197,7 @@ impl World {
         }
     }
 
-    fn arm_commit(&mut self) {
+    pub fn arm_commit(&mut self) {
         if !std::mem::replace(&mut self.commit_due, true) {
             let delay = self.dice.within(200..30_000);
             self.after(delay, Event::Commit);
@@ -398,11 +252,19 @@ impl World {
 
     fn close_if_empty(&mut self, room: usize) {
         let now = self.now();
-        if let Some(live) = self.rooms.get(&room).filter(|live| live.room.is_empty()) {
-            self.history.close(room, live.room.closing_notes(now));
-            self.rooms.remove(&room);
-            self.arm_commit();
-            self.count("rooms closed");
+        let Some(live) = self.rooms.get(&room).filter(|live| live.room.is_empty()) else {
+            return;
+        };
+        let notes = live.room.closing_notes(now);
+        let is_forgotten = notes.removed.is_empty() && !self.calm && self.dice.happens(500);
+        self.history.close(room, notes);
+        self.rooms.remove(&room);
+        self.arm_commit();
+        self.count("rooms closed");
+        if is_forgotten {
+            self.history.forget(room);
+            self.acknowledged.retain(|(other, _), _| *other != room);
+            self.count("rooms forgotten");
         }
     }
 
@@ -447,7 +309,7 @@ impl LiveRoom {
         }
     }
 
-    fn take_slot(&mut self, key: SessionKey) -> Slot {
+    pub fn take_slot(&mut self, key: SessionKey) -> Slot {
         let free = self.slots.iter().position(|state| *state == SlotState::Free).unwrap_or(self.slots.len());
         self.slots.resize(self.slots.len().max(free + 1), SlotState::Free);
         self.slots[free] = SlotState::Taken(key);

@@ -142,6 +142,8 @@ pub struct World {
     /// Nobody comes back any more.
     pub gone: bool,
 
+    /// Until when nobody comes into which room.
+    pub nights: [u64; ROOMS],
     pub rooms: BTreeMap<usize, LiveRoom>,
     pub openings: u64,
     pub history: History,
@@ -174,6 +176,7 @@ impl World {
             tally: BTreeMap::new(),
             calm: false,
             gone: false,
+            nights: [0; ROOMS],
             rooms: BTreeMap::new(),
             openings: 0,
             history: History::default(),

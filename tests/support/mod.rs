@@ -6,10 +6,16 @@
     reason = "test support: each test uses a part of it, and a failure is a failed test"
 )]
 
+pub mod bystander;
+pub mod child;
 pub mod http;
 pub mod https;
+pub mod lossy;
 pub mod proxy;
 pub mod quic;
+pub mod scene;
+pub mod session;
+pub mod tokens;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -24,9 +30,19 @@ pub struct Directory(PathBuf);
 
 impl Directory {
     pub fn new() -> Self {
+        Self::under(&std::env::temp_dir())
+    }
+
+    /// One in memory where there is such a place: for tests of something else than the disk, which would be their noise.
+    pub fn in_memory() -> Self {
+        let memory = Path::new("/dev/shm");
+        if memory.is_dir() { Self::under(memory) } else { Self::new() }
+    }
+
+    fn under(place: &Path) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("tertulia-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let path = std::env::temp_dir().join(name);
+        let path = place.join(name);
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
     }

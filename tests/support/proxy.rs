@@ -115,13 +115,17 @@ async fn pass_udp(socket: Arc<UdpSocket>, target: SocketAddr, line: Arc<Line>) {
         if !line.passes() {
             continue;
         }
-        if !ways.contains_key(&from) {
-            let way = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
-            way.connect(target).await.unwrap();
-            back.spawn(pass_back(way.clone(), socket.clone(), from, line.clone()));
-            ways.insert(from, way);
-        }
-        let _ = ways[&from].send(&packet[..length]).await;
+        let way = match ways.get(&from) {
+            Some(way) => way.clone(),
+            None => {
+                let way = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+                way.connect(target).await.unwrap();
+                back.spawn(pass_back(way.clone(), socket.clone(), from, line.clone()));
+                ways.insert(from, way.clone());
+                way
+            }
+        };
+        let _ = way.send(&packet[..length]).await;
     }
 }
 

@@ -29,10 +29,9 @@ export function showComposer(room, send) {
     form.requestSubmit();
   };
   text.oninput = () => typing(text.value !== '');
-  room.on('stateChanged', () => {
+  room.on('stateChanged', (state) => {
     const mayWrite = room.permissions?.chat !== false;
-    text.disabled = !mayWrite;
-    find('send', HTMLButtonElement).disabled = !mayWrite;
+    text.disabled = find('send', HTMLButtonElement).disabled = !mayWrite || state === 'disconnected';
     text.placeholder = mayWrite ? 'Write a message' : 'You may read here, not write';
   });
   showTyping(room);

@@ -61,9 +61,11 @@ function person(name, tag) {
 /** What an admin can do to someone. @param {string} name @param {() => void} remove */
 function actions(name, remove) {
   const more = element('button', 'more', '⋯');
-  const item = element('button', 'quiet danger action', 'Remove from the meeting');
+  const item = element('button', 'quiet danger action', 'Remove');
   more.type = item.type = 'button';
   more.setAttribute('aria-label', `Actions for ${name}`);
+  item.setAttribute('aria-label', `Remove ${name}`);
+  item.title = 'Sends them away, and keeps them out for a while';
   const open = (/** @type {boolean} */ isOpen) => {
     item.hidden = !isOpen;
     more.setAttribute('aria-expanded', String(isOpen));

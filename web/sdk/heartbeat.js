@@ -21,19 +21,19 @@ export class Heartbeat {
   /** Tokens of pings without an answer, and when they left, oldest first. @type {Map<number, number>} */
   #sent = new Map();
   #token = 0;
-  #interval;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #next;
   /** Smoothed; `null` before the first. @type {number | null} */
   roundTripMs = null;
 
   /** @param {HeartbeatOptions} options */
   constructor(options) {
     this.#options = { now: () => performance.now(), ...options };
-    this.#interval = setInterval(() => this.#beat(), PING_INTERVAL_MS);
     this.#beat();
   }
 
   stop() {
-    clearInterval(this.#interval);
+    clearTimeout(this.#next);
   }
 
   /** An answer came. @param {number} token */
@@ -49,10 +49,8 @@ export class Heartbeat {
   #beat() {
     const now = this.#options.now();
     const oldest = this.#sent.values().next().value;
-    if (oldest !== undefined && now - oldest > SILENCE_MS_MAX) {
-      this.stop();
-      return this.#options.silent();
-    }
+    if (oldest !== undefined && now - oldest > SILENCE_MS_MAX) return this.#options.silent();
+    this.#next = setTimeout(() => this.#beat(), PING_INTERVAL_MS);
     this.#sent.set(++this.#token, now);
     this.#options.ping(this.#token);
   }

@@ -6,6 +6,8 @@ import { MessageBuffer, PREFIX_BYTES, STREAM_KIND, delimit } from './wire.js';
 /** @typedef {import('./carrier.js').Session} Session */
 /** @typedef {import('./carrier.js').StreamName} StreamName */
 
+/** How long the relay may take to say why it ends a session after a stream has ended, in milliseconds. As long as it takes. */
+const CLOSE_TIMEOUT_MS = 500;
 /** Outgoing datagrams older than this stay behind, in milliseconds. */
 const DATAGRAM_AGE_MS_MAX = 100;
 
@@ -44,14 +46,17 @@ export async function openWebTransport(url, { certificateSha256, signal }) {
  */
 function session(transport, control, chat) {
   const inbox = new Inbox();
-  const lose = () => inbox.end('connection_lost', LOST);
+  const heard = readMessages(control.readable, 'control', inbox).catch(() => {});
+  // Why it ended may have been said, and is told first.
+  const lose = () => void heard.then(() => inbox.end('connection_lost', LOST));
+  const abandon = () => void setTimeout(() => transport.close(), CLOSE_TIMEOUT_MS);
   const writers = { control: control.writable.getWriter(), chat: chat.writable.getWriter() };
   const datagrams = datagramWriter(transport);
   // Both kinds at once: the relay takes a stream when its first byte has come.
   writers.control.write(Uint8Array.of(STREAM_KIND.control)).catch(lose);
   writers.chat.write(Uint8Array.of(STREAM_KIND.chat)).catch(lose);
-  readMessages(control.readable, 'control', inbox).catch(() => transport.close());
-  readMessages(chat.readable, 'chat', inbox).catch(() => transport.close());
+  void heard.then(abandon);
+  readMessages(chat.readable, 'chat', inbox).catch(abandon);
   readDatagrams(transport.datagrams.readable, inbox).catch(lose);
   transport.closed.then(lose, lose);
   return {
@@ -59,15 +64,14 @@ function session(transport, control, chat) {
     send: (stream, message) => void writers[stream].write(delimit(message)).catch(lose),
     sendDatagram: (datagram) => void datagrams.write(datagram.subarray(PREFIX_BYTES)).catch(() => {}),
     listen: (listener) => inbox.listen(listener),
-    close: () => close(transport, writers.control, inbox),
+    close() {
+      inbox.end('left', 'You left the room.');
+      writers.control.close().catch(() => {});
+      // Closing the transport could overtake what was written. The relay ends its half when it has read all.
+      void heard.then(() => transport.close());
+      abandon();
+    },
   };
-}
-
-/** Lets what was written leave first. @param {WebTransport} transport @param {WritableStreamDefaultWriter} control @param {Inbox} inbox */
-function close(transport, control, inbox) {
-  inbox.end('left', 'You left the room.');
-  const done = () => transport.close();
-  control.close().then(done, done);
 }
 
 /** @param {WebTransport} transport @returns {WritableStreamDefaultWriter} */

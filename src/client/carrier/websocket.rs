@@ -8,9 +8,8 @@ use futures_util::{SinkExt, StreamExt};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::task::JoinSet;
-use tokio::time::{interval, timeout};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::{interval, sleep, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
@@ -76,11 +75,14 @@ fn configuration() -> WebSocketConfig {
 }
 
 /// Takes up the work on a connection.
-pub(super) fn start(stream: Stream, options: &Options, tasks: &mut JoinSet<()>) -> (WebSocketLink, WebSocketReader) {
+pub(super) fn start(stream: Stream, options: &Options) -> (WebSocketLink, WebSocketReader) {
     let (sink, stream) = stream.split();
     let (outbox, queue) = mpsc::channel(OUTBOX_MESSAGES_MAX);
-    tasks.spawn(write(sink, queue, keep_alive_interval(options)));
-    let link = WebSocketLink { outbox, media: Arc::new(Semaphore::new(DATAGRAM_SEND_BYTES_MAX)) };
+    let (held, dropped) = oneshot::channel();
+    // Not one of the session's tasks: it outlives them by the time that a close frame may take to leave. Without that frame
+    // the relay would take it for a connection that broke, and keep the seat.
+    tokio::spawn(write_until(sink, queue, keep_alive_interval(options), dropped));
+    let link = WebSocketLink { outbox, media: Arc::new(Semaphore::new(DATAGRAM_SEND_BYTES_MAX)), _held: held };
     (link, WebSocketReader { stream, idle_timeout: options.idle_timeout })
 }
 
@@ -96,6 +98,8 @@ struct Outgoing {
 pub(in crate::client) struct WebSocketLink {
     outbox: mpsc::Sender<Outgoing>,
     media: Arc<Semaphore>,
+    /// Its end is the writer's, a moment later.
+    _held: oneshot::Sender<()>,
 }
 
 impl std::fmt::Debug for Outgoing {
@@ -136,6 +140,22 @@ impl WebSocketLink {
     pub async fn closed(&self) {
         // The writer ends after the close frame.
         let _ = timeout(CLOSE_TIMEOUT, self.outbox.closed()).await;
+    }
+}
+
+async fn write_until(
+    sink: SplitSink<Stream, Message>,
+    queue: mpsc::Receiver<Outgoing>,
+    pause: Duration,
+    dropped: oneshot::Receiver<()>,
+) {
+    let last_words = async {
+        let _ = dropped.await;
+        sleep(CLOSE_TIMEOUT).await;
+    };
+    tokio::select! {
+        () = write(sink, queue, pause) => {}
+        () = last_words => {}
     }
 }
 

@@ -2,7 +2,8 @@ use std::sync::Arc;
 
 use tracing::warn;
 
-use super::{DiskStore, Failure, ROOMS, existing, write};
+use super::tables::{ROOMS, existing, write};
+use super::{DiskStore, Failure};
 use crate::history::head::{Head, Retention};
 use crate::history::store::Batch;
 use crate::wire::RoomName;

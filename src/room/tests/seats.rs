@@ -1,4 +1,5 @@
 use super::*;
+use crate::limits::PAGE_SEAT_TIME;
 
 const LATER: SessionKey = SessionKey(6);
 const SEAT: Duration = Duration::from_secs(30);
@@ -27,8 +28,11 @@ fn a_broken_session_keeps_its_seat_and_others_hear_nothing() {
             "{reason:?}"
         );
         assert_eq!((room.participant_count(), room.participant_name(ANA)), (3, Some("Ana")));
-        assert_eq!(room.next_timeout(), Some(NOON.since_start + SEAT));
+        let seat = if reason == CloseReason::PageClosed { PAGE_SEAT_TIME } else { SEAT };
+        assert_eq!(room.next_timeout(), Some(NOON.since_start + seat));
         assert_eq!(room.handle(NOON, ended(ANA, reason)), [], "a second time");
+        let later = Now::after(NOON.since_start + seat);
+        assert_eq!(room.handle(later, Input::Timeout), left(ANA, reason), "why it ended is what the others hear");
     }
 }
 

@@ -8,7 +8,7 @@ export const CLOSE_REASONS = Object.freeze([
   'handshake_timeout', 'idle_timeout', 'slow_consumer', 'room_full', 'rooms_full', 'room_name', 'display_name',
   'refused_by_host', 'unexpected_stream', 'unexpected_message', 'not_text', 'internal',
   'token_missing', 'token_invalid', 'token_expired', 'token_clock', 'removed', 'meeting_ended', 'room_locked', 'replaced',
-  'identity_in_use', 'history_unavailable', 'too_fast',
+  'identity_in_use', 'history_unavailable', 'too_fast', 'page_closed',
 ]);
 
 export const REFUSE_REASONS = Object.freeze([

@@ -1,0 +1,57 @@
+use std::time::Duration;
+
+use bytes::Bytes;
+use tertulia::limits::Limits;
+use tertulia::media::{Assembly, Decodability, Forward, Publisher, Routes, Slot};
+use tertulia::now::Now;
+use tertulia::wire::{Datagram, MediaHeader, TrackId};
+
+/// The publisher of track 7, which goes to one subscriber.
+const PUBLISHER: Slot = Slot(0);
+const SUBSCRIBER: Slot = Slot(1);
+const TRACK: TrackId = TrackId(7);
+
+/// Datagrams, each with its length before it (16 bits), as the relay and as a subscriber take them.
+pub fn try_out(bytes: &[u8]) {
+    let mut routes = Routes::default();
+    routes.open(TRACK, PUBLISHER);
+    routes.subscribe(TRACK, SUBSCRIBER);
+    let mut publishers = [PUBLISHER, SUBSCRIBER].map(Publisher::new);
+    let patience = Duration::from_millis(100);
+    let mut assemblies = [Decodability::Independent, Decodability::Dependent].map(|kind| Assembly::new(kind, patience));
+    let mut rest = bytes;
+    let mut count = 0;
+    while let Some((length, after)) = rest.split_first_chunk() {
+        let length = usize::from(u16::from_be_bytes(*length)).min(after.len());
+        let (datagram, after) = after.split_at(length);
+        rest = after;
+        count += 1;
+        let now = Now::after(Duration::from_millis(count));
+        let header = MediaHeader::decode(datagram);
+        for publisher in &mut publishers {
+            let slot = publisher.slot();
+            match routes.forward(now, &Limits::default(), publisher, datagram) {
+                Ok(Forward::Echo) => assert_eq!(header.map(|header| header.track), Ok(TrackId::ECHO)),
+                Ok(Forward::To(to)) => {
+                    assert_eq!(
+                        (header.map(|header| header.track), slot, to),
+                        (Ok(TRACK), PUBLISHER, &[SUBSCRIBER][..])
+                    );
+                }
+                Err(_) => {}
+            }
+        }
+        let Ok(datagram) = Datagram::decode(Bytes::copy_from_slice(datagram)) else {
+            assert!(header.is_err());
+            continue;
+        };
+        let again = Datagram::new(datagram.header, &datagram.payload());
+        assert_eq!(MediaHeader::decode(&again.bytes), Ok(datagram.header));
+        for assembly in &mut assemblies {
+            assembly.push(now, &datagram);
+            while let Some(frame) = assembly.pop(now) {
+                assert!(!frame.data.is_empty());
+            }
+        }
+    }
+}

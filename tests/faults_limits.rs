@@ -1,0 +1,326 @@
+//! Every limit is reached while a meeting in another room goes on.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use support::http::{exchange, upgrade};
+use support::quic::soon;
+use support::scene::{CROWDED, Scene};
+use support::session::{CARRIERS, Incoming, Over, Session, camera, datagram, join_of, message_id};
+use tertulia::limits::Limits;
+use tertulia::wire::*;
+use tokio::time::sleep;
+
+/// Where each limit is reached: the name of the test. A new limit does not compile until it stands here.
+fn reached(limits: Limits) -> Vec<(&'static str, &'static str)> {
+    let Limits {
+        sessions: _,
+        sessions_per_address: _,
+        tcp_connections_per_address: _,
+        handshakes_per_second_per_address: _,
+        handshakes_burst_per_address: _,
+        refused_tokens_per_minute_per_address: _,
+        rooms: _,
+        participants_per_room: _,
+        tracks_per_participant: _,
+        subscriptions_per_participant: _,
+        chat_bytes: _,
+        chat_per_second: _,
+        chat_burst: _,
+        requests_per_second: _,
+        requests_burst: _,
+        history_messages: _,
+        history_bytes: _,
+        history_rooms: _,
+        history_days: _,
+        media_datagrams_per_second: _,
+        media_bits_per_second: _,
+        seat_seconds: _,
+        removed_minutes: _,
+        same_identity: _,
+        outbox_bytes: _,
+        outbox_messages: _,
+    } = limits;
+    vec![
+        ("sessions", "sessions_in_all_are_bounded_beside_a_meeting"),
+        ("sessions_per_address", "sessions_of_one_address_are_bounded_beside_a_meeting"),
+        ("tcp_connections_per_address", "tcp_connections_of_one_address_are_bounded_and_the_others_are_told"),
+        ("handshakes_per_second_per_address", "connections_that_begin_too_fast_are_refused_beside_a_meeting"),
+        ("handshakes_burst_per_address", "connections_that_begin_too_fast_are_refused_beside_a_meeting"),
+        ("refused_tokens_per_minute_per_address", "tokens_are_guessed_no_faster_than_the_limit"),
+        ("rooms", "rooms_people_tracks_and_requests_are_bounded"),
+        ("participants_per_room", "rooms_people_tracks_and_requests_are_bounded"),
+        ("tracks_per_participant", "rooms_people_tracks_and_requests_are_bounded"),
+        ("subscriptions_per_participant", "nobody_is_subscribed_to_more_tracks_than_allowed"),
+        ("chat_bytes", "m4_chat_that_is_too_long_or_too_fast_is_refused_and_the_rest_is_said"),
+        ("chat_per_second", "m4_chat_that_is_too_long_or_too_fast_is_refused_and_the_rest_is_said"),
+        ("chat_burst", "m4_chat_that_is_too_long_or_too_fast_is_refused_and_the_rest_is_said"),
+        ("requests_per_second", "rooms_people_tracks_and_requests_are_bounded"),
+        ("requests_burst", "rooms_people_tracks_and_requests_are_bounded"),
+        ("history_messages", "what_is_kept_of_a_room_is_bounded"),
+        ("history_bytes", "what_is_kept_of_a_room_is_bounded"),
+        ("history_rooms", "m17_rooms_with_random_names_are_bounded_and_forgotten"),
+        // A day does not pass in a test: the history is told what time it is.
+        ("history_days", "age_is_bounded_also_while_nothing_is_said"),
+        ("media_datagrams_per_second", "m5_a_flood_of_datagrams_is_cut_before_it_is_passed_on"),
+        ("media_bits_per_second", "media_is_bounded_in_bits_as_well"),
+        ("seat_seconds", "n7_n12_whoever_is_away_for_too_long_is_seen_leaving_and_finds_the_chat"),
+        ("removed_minutes", "a13_whoever_was_removed_stays_out_with_ticket_and_after_a_restart"),
+        ("same_identity", "a5_a_token_that_is_used_twice_is_one_person"),
+        ("outbox_bytes", "m8_a_slow_reader_is_closed_and_finds_the_rest_when_it_comes_back"),
+        ("outbox_messages", "an_outbox_is_bounded_in_messages_as_well"),
+    ]
+}
+
+/// All the code of the tests, those beside the code among them.
+fn sources() -> String {
+    let mut text = String::new();
+    let mut directories = vec![std::path::PathBuf::from("tests"), "src".into(), "web".into()];
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(&directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() && !path.ends_with("node_modules") {
+                directories.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs" || extension == "js") {
+                text += &std::fs::read_to_string(path).unwrap();
+            }
+        }
+    }
+    text
+}
+
+#[test]
+fn every_limit_has_a_test_that_reaches_it() {
+    let sources = sources();
+    let reached = reached(Limits::default());
+    let debugged = format!("{:?}", Limits::default());
+    assert_eq!(reached.len(), debugged.matches(": ").count(), "one line for each limit");
+    for (limit, test) in reached {
+        assert!(debugged.contains(&format!("{limit}: ")), "{limit} is none");
+        assert!(sources.contains(&format!("fn {test}(")), "{limit}: there is no test {test}");
+    }
+}
+
+#[test]
+fn every_test_that_the_page_of_faults_names_is_there() {
+    let sources = sources();
+    let page = include_str!("FAULTS.md");
+    let mut named = 0;
+    for word in page.split('`') {
+        let Some((file, test)) = word.split_once("::") else { continue };
+        let path = format!("tests/{file}.rs");
+        let place = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            // Beside the code: `room`, `auth`.
+            Err(_) => sources.clone(),
+        };
+        assert!(place.contains(&format!("fn {test}(")), "there is no {word}");
+        named += 1;
+    }
+    let covered = page.lines().filter(|line| line.starts_with("| ") && line.contains("`")).count();
+    assert!(named >= 70 && covered >= 70, "{named} tests for {covered} cases");
+}
+
+fn failed(answer: &ServerMessage) -> Option<RefuseReason> {
+    match answer {
+        ServerMessage::Failed { reason, .. } => Some(*reason),
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn rooms_people_tracks_and_requests_are_bounded() {
+    let limits = ["--rooms", "3", "--participants-per-room", "3", "--tracks-per-participant", "2"];
+    let rates = ["--requests-per-second", "5", "--requests-burst", "20"];
+    let mut scene = Scene::crowded(&[&limits[..], &rates].concat()).await;
+    let target = scene.target();
+    for over in CARRIERS {
+        let mut members = Vec::new();
+        for name in ["a", "b", "c"] {
+            members.push(Session::member(target, over, "full", name).await);
+        }
+        let one_more = Session::join(target, over, join_of("full", "d")).await.err();
+        assert_eq!(one_more, Some(CloseReason::RoomFull), "{over:?}");
+        let other = Session::member(target, over, "other", "a").await;
+        let one_more = Session::join(target, over, join_of("third", "a")).await.err();
+        assert_eq!(one_more, Some(CloseReason::RoomsFull), "{over:?}");
+
+        let publisher = &mut members[0];
+        publisher.publish().await;
+        publisher.publish().await;
+        let third = publisher.request(&ClientMessage::Publish { request: 1, track: camera() }).await;
+        assert_eq!(failed(&third), Some(RefuseReason::TracksFull), "{over:?}");
+
+        let greedy = &mut members[1];
+        let mut refused = 0;
+        for request in 0..60 {
+            let answer = greedy.request(&ClientMessage::SetAutoSubscribe { request, enabled: true }).await;
+            refused += usize::from(failed(&answer) == Some(RefuseReason::TooFast));
+        }
+        assert!((1..=40).contains(&refused), "{refused} of 60 over {over:?}");
+        for member in members {
+            member.leave().await;
+        }
+        other.leave().await;
+        scene.relay.until("tertulia_rooms", |rooms| rooms == 1).await;
+    }
+    scene.assert_undisturbed("full rooms").await;
+    scene.close("full rooms").await;
+}
+
+#[tokio::test]
+async fn media_is_bounded_in_bits_as_well() {
+    let mut scene = Scene::crowded(&["--media-bits-per-second", "400000"]).await;
+    for over in CARRIERS {
+        let mut listener = Session::member(scene.target(), Over::Quic, "bits", "Listener").await;
+        let mut sender = Session::member(scene.target(), over, "bits", "Sender").await;
+        let track = sender.publish().await;
+        let begin = Instant::now();
+        for _ in 0..200 {
+            sender.media(datagram(track, &[7; 900])).await;
+            sleep(Duration::from_millis(1)).await;
+        }
+        sender.assert_seated("all are on their way").await;
+        listener.assert_seated("all are there").await;
+        let media = |incoming: &Incoming| matches!(incoming, Incoming::Media(_));
+        let arrived = listener.rest().iter().filter(|incoming| media(incoming)).count() as u64;
+        // A burst of a second, and what the rate gave meanwhile, of 921 bytes each.
+        let most = 400_000 / 8 * (begin.elapsed().as_secs() + 2) / 921;
+        assert!((40..=most).contains(&arrived), "{arrived} over {over:?}, {most} may");
+        sender.leave().await;
+        listener.leave().await;
+    }
+    assert!(scene.relay.metric("tertulia_datagrams_dropped_total{reason=\"over_budget\"}").await > 0);
+    scene.assert_undisturbed("too many bits").await;
+    scene.close("too many bits").await;
+}
+
+#[tokio::test]
+async fn what_is_kept_of_a_room_is_bounded() {
+    for (limit, value, body, most) in
+        [("--history-messages", "20", "short".to_owned(), 20), ("--history-bytes", "20000", "x".repeat(3000), 6)]
+    {
+        let scene = Scene::crowded(&["--chat-burst", "1000", limit, value]).await;
+        let mut talker = Session::member(scene.target(), Over::Quic, "kept", "Talker").await;
+        let mut last = 0;
+        for _ in 0..50 {
+            last = talker.say_kept(&body).await;
+        }
+        let join = Join { chat_after: Some(ChatPosition::START), ..join_of("kept", "Newcomer") };
+        let (mut newcomer, _) = Session::join(scene.target(), Over::WebSocket, join).await.unwrap();
+        let kept: Vec<_> = newcomer.history().await.iter().map(|message| message.sequence).collect();
+        assert!(kept.len() <= most && kept.len() > most / 2, "{limit}: {kept:?}");
+        let first = last + 1 - kept.len() as u64;
+        assert_eq!(kept, (first..=last).collect::<Vec<_>>(), "{limit}: the last ones");
+        talker.leave().await;
+        newcomer.leave().await;
+        scene.close(limit).await;
+    }
+}
+
+#[tokio::test]
+async fn an_outbox_is_bounded_in_messages_as_well() {
+    let rates = ["--chat-per-second", "100000", "--chat-burst", "100000", "--history-messages", "100000"];
+    let large = ["--outbox-messages", "50", "--outbox-bytes", "100000000", "--history-bytes", "100000000"];
+    let mut scene = Scene::crowded(&[&rates[..], &large].concat()).await;
+    let slow_consumers = "tertulia_sessions_closed_total{reason=\"slow_consumer\"}";
+    for (count, over) in (1..).zip(CARRIERS) {
+        let mut talker = Session::member(scene.target(), Over::Quic, "outbox", "Talker").await;
+        let mut slow = Session::member(scene.target(), over, "outbox", "Slow").await;
+        slow.set_reading(false);
+        let body = "x".repeat(16_000);
+        let flood = async {
+            while scene.relay.metric(slow_consumers).await < count {
+                let ids: Vec<_> = (0..10).map(|_| message_id()).collect();
+                for id in &ids {
+                    talker.chat(&ClientChat::Send { message_id: *id, to: None, body: body.clone() }).await;
+                }
+                for id in ids {
+                    talker.answer_to(id).await;
+                }
+            }
+        };
+        soon("the slow one is closed", flood).await;
+        slow.set_reading(true);
+        let reason = slow.ended().await;
+        assert!(matches!(reason, CloseReason::SlowConsumer | CloseReason::ConnectionLost), "{over:?}: {reason:?}");
+        talker.leave().await;
+    }
+    scene.assert_undisturbed("full outboxes").await;
+}
+
+/// The answer to someone who wants a WebSocket.
+async fn refused_websocket(scene: &Scene) -> (Option<u16>, String) {
+    let reply = exchange(scene.target().http, &upgrade("/", "localhost", "")).await;
+    (reply.status(), reply.body().to_owned())
+}
+
+/// There are the two of the bystanders' meeting and four more; then nobody comes in until one has left.
+async fn sessions_are_bounded(mut scene: Scene, metric: &str, told: &str) {
+    let mut members = Vec::new();
+    for over in [Over::Quic, Over::WebTransport, Over::WebSocket, Over::Quic] {
+        members.push(Session::member(scene.target(), over, "few", "one").await);
+    }
+    for _ in 0..30 {
+        let (status, body) = refused_websocket(&scene).await;
+        assert_eq!(status, Some(503));
+        assert!(body.contains(told), "{body}");
+        assert!(Session::connect(scene.target(), Over::Quic).await.is_err());
+    }
+    assert!(scene.relay.metric(metric).await >= 60);
+    scene.assert_undisturbed(told).await;
+    members.pop().unwrap().leave().await;
+    let again = async {
+        loop {
+            match Session::connect(scene.target(), Over::Quic).await {
+                Ok(session) => return session.seated(join_of("few", "again")).await.unwrap().0,
+                Err(_) => sleep(Duration::from_millis(5)).await,
+            }
+        }
+    };
+    members.push(soon("the place that was given back", again).await);
+    for member in members {
+        member.leave().await;
+    }
+    scene.close(told).await;
+}
+
+#[tokio::test]
+async fn sessions_in_all_are_bounded_beside_a_meeting() {
+    let scene = Scene::crowded(&["--sessions", "6"]).await;
+    sessions_are_bounded(scene, "tertulia_refused_total{reason=\"sessions\"}", "as many sessions as it can hold").await;
+}
+
+#[tokio::test]
+async fn sessions_of_one_address_are_bounded_beside_a_meeting() {
+    let scene = Scene::open(&[&CROWDED[2..], &["--sessions-per-address", "6"]].concat()).await;
+    let metric = "tertulia_refused_total{reason=\"sessions_of_address\"}";
+    sessions_are_bounded(scene, metric, "sessions from this address").await;
+}
+
+#[tokio::test]
+async fn connections_that_begin_too_fast_are_refused_beside_a_meeting() {
+    let rates = ["--handshakes-per-second-per-address", "1", "--handshakes-burst-per-address", "10"];
+    let mut scene = Scene::open(&rates).await;
+    let refused = "tertulia_refused_total{reason=\"handshakes\"}";
+    let mut answers = Vec::new();
+    for _ in 0..40 {
+        answers.push(refused_websocket(&scene).await);
+    }
+    let (status, told) = answers.last().unwrap();
+    assert_eq!(*status, Some(429));
+    assert!(told.contains("too many connections"), "{told}");
+    for over in [Over::Quic, Over::WebSocket] {
+        assert!(Session::connect(scene.target(), over).await.is_err(), "{over:?}");
+    }
+    assert!(scene.relay.metric(refused).await > 20);
+    scene.assert_undisturbed("too many handshakes").await;
+    let later = async {
+        while Session::connect(scene.target(), Over::Quic).await.is_err() {
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    soon("the rate allows another one", later).await;
+    assert!(scene.relay.metric("tertulia_handshakes_retried_total").await > 0);
+}

@@ -1,0 +1,446 @@
+//! Section M of the faults: too much, too large, too fast, too slow; and what is left of it afterwards.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use support::child::{ChildRelay, Launch};
+use support::quic::endpoint;
+use support::scene::{CROWDED, MEMORY_KEPT_MAX, Scene, turn};
+use support::session::{CARRIERS, Incoming, Over, Session, Target, datagram, join_of, message_id, plain};
+use tertulia::limits::{IDLE_TIMEOUT, Limits, MESSAGE_BYTES_MAX};
+use tertulia::wire::*;
+use tokio::net::TcpStream;
+use tokio::time::sleep;
+
+/// Messages whose lengths and counts promise far more than they hold.
+fn bombs() -> Vec<(&'static str, StreamKind, Vec<u8>)> {
+    // bincode writes a length of 64 bits as 253 and eight bytes, one of 32 bits as 252 and four.
+    let huge = [&[253][..], &(1u64 << 40).to_le_bytes()].concat();
+    let large = [&[252][..], &u32::MAX.to_le_bytes()].concat();
+    let million = [&[252][..], &1_000_000u32.to_le_bytes()].concat();
+    let publish = |codec: &[u8], rest: &[u8]| [&[1, 1, 1][..], codec, rest].concat();
+    let send = |body: &[u8]| [&[0][..], &[7; 16], &[0], body].concat();
+    vec![
+        ("a codec of 2^40 bytes", StreamKind::Control, publish(&huge, &[])),
+        ("a codec of 2^32 bytes", StreamKind::Control, publish(&large, b"vp8")),
+        ("a description of a million bytes", StreamKind::Control, publish(b"\x03vp8\0\x01\x01", &million)),
+        ("a description of 2^40 bytes", StreamKind::Control, publish(b"\x03vp8\0\x01\x01", &huge)),
+        ("a chat message of 2^40 bytes", StreamKind::Chat, send(&huge)),
+        ("a chat message of 2^32 bytes", StreamKind::Chat, send(&[&large[..], b"hello"].concat())),
+        ("a chat message of a million bytes", StreamKind::Chat, send(&million)),
+        ("a variant of 2^40", StreamKind::Control, huge.clone()),
+        ("64 KiB of zeros", StreamKind::Control, vec![0; MESSAGE_BYTES_MAX - 1]),
+        ("64 KiB of ones", StreamKind::Chat, vec![0xff; MESSAGE_BYTES_MAX - 1]),
+        ("a request with four million things in it", StreamKind::Control, vec![1; MESSAGE_BYTES_MAX - 1]),
+    ]
+}
+
+#[tokio::test]
+async fn m1_m2_m3_a_message_that_promises_more_than_it_holds_costs_nothing() {
+    let scene = Scene::crowded(&[]).await;
+    for over in CARRIERS {
+        for (case, kind, bomb) in bombs() {
+            let mut session = Session::member(scene.target(), over, "bombs", "Mallory").await;
+            session.send(kind, &bomb).await;
+            let ended = session.ended().await;
+            // What is a whole message by chance may be refused for another reason.
+            let is_told = matches!(ended, CloseReason::Malformed | CloseReason::UnexpectedMessage);
+            assert!(is_told, "{case} over {over:?}: {ended:?}");
+        }
+    }
+    let grown = scene.relay.resources().await.resident_bytes.saturating_sub(scene.before.resident_bytes);
+    assert!(grown < MEMORY_KEPT_MAX, "{grown} bytes");
+    scene.close("bombs").await;
+}
+
+#[tokio::test]
+async fn m4_chat_that_is_too_long_or_too_fast_is_refused_and_the_rest_is_said() {
+    let mut scene = Scene::crowded(&[]).await;
+    let limits = Limits::default();
+    let mut listener = Session::member(scene.target(), Over::Quic, "chat", "Listener").await;
+    for over in CARRIERS {
+        let mut talker = Session::member(scene.target(), over, "chat", "Talker").await;
+        let long = talker.say(&"x".repeat(limits.chat_bytes as usize + 1)).await;
+        assert!(matches!(long, ServerChat::Refused { reason: RefuseReason::ChatTooLong, .. }), "{long:?}");
+
+        let begin = Instant::now();
+        let ids: Vec<_> = (0..1000).map(|_| message_id()).collect();
+        for id in &ids {
+            let body = "hello".to_owned();
+            talker.chat(&ClientChat::Send { message_id: *id, to: None, body }).await;
+        }
+        let (mut said, mut refused) = (Vec::new(), 0);
+        for id in ids {
+            match talker.answer_to(id).await {
+                ServerChat::Accepted { sequence, .. } => said.push(sequence),
+                ServerChat::Refused { reason: RefuseReason::ChatTooFast, .. } => refused += 1,
+                other => panic!("{other:?} over {over:?}"),
+            }
+        }
+        let most =
+            limits.chat_burst as usize + (limits.chat_per_second as u64 * (begin.elapsed().as_secs() + 1)) as usize;
+        assert!((limits.chat_burst as usize..=most).contains(&said.len()), "{} over {over:?}", said.len());
+        assert_eq!(said.len() + refused, 1000);
+        for sequence in said {
+            assert_eq!(listener.heard().await.sequence, sequence, "{over:?}");
+        }
+        talker.send(StreamKind::Chat, &vec![0; MESSAGE_BYTES_MAX + 1]).await;
+        assert_eq!(talker.ended().await, CloseReason::TooLarge, "{over:?}");
+        scene.assert_undisturbed("chat that is too fast").await;
+    }
+    listener.leave().await;
+    scene.close("chat").await;
+}
+
+/// A flood of datagrams by one participant, as fast as its connection takes them, for a second.
+async fn flood(session: &mut Session, track: TrackId) -> u64 {
+    let begin = Instant::now();
+    let packet = datagram(track, &[7; 200]);
+    let mut sent = 0;
+    while begin.elapsed() < Duration::from_secs(1) {
+        for _ in 0..50 {
+            session.media(packet.clone()).await;
+            sent += 1;
+        }
+        // 50,000 a second are enough; a loop without a pause would be a fault of the test's own.
+        sleep(Duration::from_millis(1)).await;
+    }
+    sent
+}
+
+#[tokio::test]
+async fn m5_a_flood_of_datagrams_is_cut_before_it_is_passed_on() {
+    let mut scene = Scene::crowded(&[]).await;
+    let over_budget = "tertulia_datagrams_dropped_total{reason=\"over_budget\"}";
+    for over in CARRIERS {
+        let mut victim = Session::member(scene.target(), Over::Quic, "flood", "Victim").await;
+        let mut mallory = Session::member(scene.target(), over, "flood", "Mallory").await;
+        let track = mallory.publish().await;
+        let before = scene.relay.metric(over_budget).await;
+        let begin = Instant::now();
+        let sent = flood(&mut mallory, track).await;
+        mallory.assert_seated("after a flood").await;
+        let most = 1500 * (begin.elapsed().as_secs() + 2);
+        let dropped = (scene.relay.metric(over_budget).await - before) as u64;
+        victim.assert_seated("after a flood").await;
+        let arrived = victim.rest().iter().filter(|incoming| matches!(incoming, Incoming::Media(_))).count() as u64;
+        println!("{over:?}: {sent} sent, {dropped} over budget, {arrived} arrived");
+        assert!(sent > 2 * most, "that was no flood: {sent}");
+        assert!(dropped > 0, "{over:?}");
+        assert!(arrived > 100 && arrived <= most, "{arrived} over {over:?}");
+        scene.assert_undisturbed(&format!("a flood over {over:?}")).await;
+        mallory.leave().await;
+        victim.leave().await;
+    }
+    scene.close("floods").await;
+}
+
+#[tokio::test]
+async fn m6_one_who_sends_to_many_is_one_among_others() {
+    let mut scene = Scene::crowded(&[]).await;
+    let mut listeners = Vec::new();
+    for number in 0..120 {
+        let over = if number % 3 == 0 { Over::Quic } else { Over::WebSocket };
+        listeners.push(Session::member(scene.target(), over, "audience", "Listener").await);
+    }
+    let mut speaker = Session::member(scene.target(), Over::Quic, "audience", "Speaker").await;
+    let track = speaker.publish().await;
+    scene.bystander.begin_measuring();
+    let mut said = Vec::new();
+    for _ in 0..20 {
+        for _ in 0..3 {
+            speaker.media(datagram(track, b"picture")).await;
+        }
+        said.push(speaker.say_kept("to all of you").await);
+        sleep(Duration::from_millis(20)).await;
+    }
+    scene.assert_undisturbed("a large audience").await;
+    for listener in &mut listeners {
+        let mut heard = Vec::new();
+        while heard.len() < said.len() {
+            heard.push(listener.heard().await.sequence);
+        }
+        assert_eq!(heard, said);
+    }
+    for listener in listeners {
+        listener.leave().await;
+    }
+    speaker.leave().await;
+    scene.close("a large audience").await;
+}
+
+#[tokio::test]
+async fn m8_a_slow_reader_is_closed_and_finds_the_rest_when_it_comes_back() {
+    let mut scene = Scene::crowded(&[
+        "--outbox-bytes",
+        "65536",
+        "--chat-per-second",
+        "100000",
+        "--chat-burst",
+        "100000",
+        "--history-bytes",
+        "100000000",
+        "--history-messages",
+        "100000",
+    ])
+    .await;
+    let slow_consumers = "tertulia_sessions_closed_total{reason=\"slow_consumer\"}";
+    for over in CARRIERS {
+        let room = format!("slow-{over:?}");
+        let mut talker = Session::member(scene.target(), Over::Quic, &room, "Talker").await;
+        let mut witness = Session::member(scene.target(), Over::WebSocket, &room, "Witness").await;
+        let join = join_of(&room, "Slow");
+        let (mut slow, welcome) = Session::join(scene.target(), over, join.clone()).await.unwrap();
+        slow.set_reading(false);
+        let before = scene.relay.metric(slow_consumers).await;
+        let mut said = Vec::new();
+        let body = "x".repeat(16_000);
+        while scene.relay.metric(slow_consumers).await == before {
+            assert!(said.len() < 2000, "nobody notices that it does not read");
+            for _ in 0..10 {
+                said.push(talker.say_kept(&body).await);
+            }
+        }
+        slow.set_reading(true);
+        let mut heard = Vec::new();
+        slow.ended().await;
+        for incoming in slow.rest() {
+            if let Incoming::Chat(ServerChat::Message(message)) = incoming {
+                heard.push(message.sequence);
+            }
+        }
+        assert!(heard.len() < said.len(), "{over:?}");
+        let after = heard.last().copied().unwrap_or_default();
+        let chat_after = Some(ChatPosition { epoch: welcome.chat.epoch, sequence: after });
+        let back = Join { ticket: Some(welcome.ticket), chat_after, ..join };
+        let (mut back, again) = Session::join(scene.target(), over, back).await.unwrap();
+        assert!(again.resumed && again.participant == welcome.participant, "{over:?}");
+        heard.extend(back.history().await.iter().map(|message| message.sequence));
+        assert_eq!(heard, said, "{over:?}: no gap and no double");
+        witness.assert_seated("it read all the time").await;
+        for session in [talker, witness, back] {
+            session.leave().await;
+        }
+    }
+    scene.assert_undisturbed("slow readers").await;
+    scene.close("slow readers").await;
+}
+
+/// CPU time that a process has used.
+fn cpu_time(relay: &ChildRelay) -> Duration {
+    let text = fs::read_to_string(format!("/proc/{}/stat", relay.id())).unwrap();
+    let fields: Vec<_> = text.rsplit(')').next().unwrap().split_whitespace().collect();
+    let ticks: u64 = fields[11..13].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum();
+    // The kernel tells it in hundredths of a second, whatever its own clock does.
+    Duration::from_millis(ticks * 10)
+}
+
+/// How many sessions there are in the tests of many: most tests run with a bound of 1,024 file descriptors.
+const MANY_WEBSOCKETS: usize = 400;
+const MANY_QUIC: usize = 600;
+
+/// Many sessions with seats, a hundred to a room, and their tickets.
+async fn many(target: Target) -> Vec<(Session, Join)> {
+    let shared = endpoint(ALPN_QUIC);
+    let mut sessions = Vec::new();
+    for number in 0..MANY_WEBSOCKETS + MANY_QUIC {
+        let join = Join { auto_subscribe: false, ..join_of(&format!("many-{}", number / 100), "someone") };
+        let session = match number < MANY_QUIC {
+            true => Session::connect_by(&shared, target.quic).await,
+            false => Session::connect(target, Over::WebSocket).await,
+        };
+        let (mut session, welcome) = session.unwrap().seated(join.clone()).await.unwrap();
+        session.rest();
+        sessions.push((session, Join { ticket: Some(welcome.ticket), ..join }));
+    }
+    sessions
+}
+
+#[tokio::test]
+async fn m10_m12_m13_a_thousand_wait_and_all_come_back_after_a_crash() {
+    let _turn = turn().await;
+    let mut launch = Launch::new(&CROWDED);
+    let relay = launch.start();
+    let target = relay.target;
+    let empty = relay.resources().await;
+    let begin = Instant::now();
+    let sessions = many(target).await;
+    let full = relay.resources().await;
+    let each = (full.resident_bytes - empty.resident_bytes) / sessions.len();
+    println!("{} sessions in {:?}, {each} bytes each", sessions.len(), begin.elapsed());
+    assert!(each < 160 * 1024, "{each} bytes each");
+    let used = cpu_time(&relay);
+    sleep(Duration::from_secs(2)).await;
+    let (used, later) = (cpu_time(&relay) - used, relay.resources().await);
+    println!(
+        "waiting takes {used:?} of 2 s, and {} bytes more",
+        later.resident_bytes as i64 - full.resident_bytes as i64
+    );
+    assert!(used < Duration::from_secs(1), "{used:?} of 2 s for nothing");
+    assert!(later.resident_bytes < full.resident_bytes + 4 * 1024 * 1024);
+
+    relay.kill();
+    let mut joins = Vec::new();
+    for (session, join) in sessions {
+        drop(session);
+        joins.push(join);
+    }
+    let relay = launch.start();
+    let begin = Instant::now();
+    let shared = endpoint(ALPN_QUIC);
+    let back = join_all((0..).zip(&joins).map(|(number, join)| {
+        let shared = &shared;
+        async move {
+            // As clients do it: at a random moment, which the number is good enough for.
+            sleep(Duration::from_millis((number as u64 * 7919) % 2000)).await;
+            loop {
+                let session = match number < MANY_QUIC {
+                    true => Session::connect_by(shared, target.quic).await,
+                    false => Session::connect(target, Over::WebSocket).await,
+                };
+                if let Ok(session) = session {
+                    return session.seated(join.clone()).await.unwrap();
+                }
+                sleep(Duration::from_millis(300)).await;
+            }
+        }
+    }))
+    .await;
+    println!("all are back {:?} after the restart", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(if cfg!(debug_assertions) { 20 } else { 10 }));
+    let mut seats = BTreeMap::new();
+    for ((_, welcome), join) in back.iter().zip(&joins) {
+        assert!(seats.insert((&join.room, welcome.participant), ()).is_none(), "two have one seat");
+    }
+    let resources = relay.resources().await;
+    assert_eq!(resources.participants, joins.len() as i64);
+    assert!(resources.resident_bytes < 256 * 1024 * 1024, "{resources:?}");
+    relay.assert_sound("a storm of reconnections").await;
+}
+
+#[tokio::test]
+async fn m14_without_file_descriptors_those_who_are_in_notice_nothing() {
+    let limited = Launch::new(&CROWDED).after("ulimit -n 64");
+    let mut scene = Scene::of(limited, |_| None).await;
+    let mut idle = Vec::new();
+    for _ in 0..100 {
+        idle.push(TcpStream::connect(scene.target().http).await.unwrap());
+    }
+    scene.bystander.assert_undisturbed("no file descriptors").await;
+    let log = scene.relay.log();
+    assert!(log.contains("no TCP connection could be accepted"), "{log}");
+    drop(idle);
+    // Who comes over UDP needs none.
+    Session::member(scene.target(), Over::Quic, "late", "Late").await.leave().await;
+    scene.close("no file descriptors").await;
+}
+
+/// Stops the relay's process for a while.
+async fn freeze(relay: &ChildRelay, time: Duration) {
+    relay.signal("-STOP");
+    sleep(time).await;
+    relay.signal("-CONT");
+}
+
+#[tokio::test]
+async fn m15_a_relay_that_stood_still_goes_on_and_repeats_nothing() {
+    let mut launch = Launch::new(&CROWDED);
+    let relay = launch.start();
+    let mut sessions = Vec::new();
+    for over in CARRIERS {
+        let join = join_of("still", "Talker");
+        sessions.push((over, join.clone(), Session::join(relay.target, over, join).await.unwrap()));
+    }
+    let mut said = Vec::new();
+    for (_, _, (session, _)) in &mut sessions {
+        let id = message_id();
+        session.chat(&ClientChat::Send { message_id: id, to: None, body: "before".into() }).await;
+        said.push(id);
+    }
+    freeze(&relay, Duration::from_secs(3)).await;
+    for ((over, _, (session, _)), id) in sessions.iter_mut().zip(&said) {
+        let answer = session.answer_to(*id).await;
+        assert!(matches!(answer, ServerChat::Accepted { .. }), "{over:?}: {answer:?}");
+        session.assert_seated("three seconds are not too long").await;
+    }
+    // Longer than silence may last: everyone is given up, and comes back to the own seat.
+    freeze(&relay, IDLE_TIMEOUT + Duration::from_secs(1)).await;
+    for ((over, join, (mut session, welcome)), id) in sessions.into_iter().zip(&said) {
+        let reason = session.ended().await;
+        assert!(matches!(reason, CloseReason::ConnectionLost | CloseReason::IdleTimeout), "{over:?}: {reason:?}");
+        let chat_after = Some(ChatPosition { epoch: welcome.chat.epoch, sequence: 0 });
+        let back = Join { ticket: Some(welcome.ticket), chat_after, ..join };
+        let (mut back, welcomed) = Session::join(relay.target, over, back).await.unwrap();
+        assert!(welcomed.resumed && welcomed.participant == welcome.participant, "{over:?}");
+        let mut heard: Vec<_> = back.history().await.iter().map(|message| message.message_id).collect();
+        heard.sort_unstable();
+        assert_eq!(heard, said, "{over:?}: each once");
+        // It cannot know that this was said.
+        back.say_as(*id, "before").await;
+        assert_eq!(welcomed.chat.sequence, said.len() as u64, "{over:?}");
+    }
+    relay.assert_sound("standing still").await;
+}
+
+/// Some come over each carrier, and go: by a goodbye, by a close, or without a word.
+async fn come_and_go(target: Target, rounds: usize) {
+    let shared = endpoint(ALPN_QUIC);
+    for number in 0..rounds {
+        let room = format!("cycle-{}", number % 7);
+        for count in 0..8 {
+            let session = Session::connect_by(&shared, target.quic).await.unwrap();
+            let (session, _) = session.seated(join_of(&room, "a")).await.unwrap();
+            if count % 2 == 0 { session.leave().await } else { session.connection().close(0u32.into(), b"") }
+        }
+        Session::member(target, Over::WebTransport, &room, "a").await.leave().await;
+        for _ in 0..12 {
+            Session::member(target, Over::WebSocket, &room, "a").await.leave().await;
+            drop(plain(target, &format!("/{room}"), None).await.unwrap());
+            drop(TcpStream::connect(target.http).await.unwrap());
+        }
+    }
+}
+
+#[tokio::test]
+async fn m16_nothing_is_left_of_those_who_came_and_went() {
+    let scene = Scene::crowded(&["--seat-seconds", "1"]).await;
+    let rounds = 20;
+    come_and_go(scene.target(), rounds).await;
+    scene.relay.assert_at_rest("the first round", scene.before, 4 * MEMORY_KEPT_MAX).await;
+    let first = scene.relay.resources().await;
+    come_and_go(scene.target(), rounds).await;
+    let more = first.resident_bytes / 20;
+    println!("{} sessions; {first:?}", rounds * 45 * 2);
+    scene.relay.assert_at_rest("the second round", first, more).await;
+    assert!(scene.relay.resources().await.threads <= first.threads);
+    scene.relay.assert_sound("coming and going").await;
+}
+
+#[tokio::test]
+async fn m17_rooms_with_random_names_are_bounded_and_forgotten() {
+    let mut scene = Scene::crowded(&["--history-rooms", "10"]).await;
+    for number in 0..300 {
+        let mut visitor = Session::member(scene.target(), Over::WebSocket, &format!("random-{number}"), "a").await;
+        if number % 3 == 0 {
+            visitor.say_kept(&"x".repeat(10_000)).await;
+        }
+        visitor.leave().await;
+    }
+    scene.relay.until("tertulia_rooms", |rooms| rooms == 1).await;
+    scene.assert_undisturbed("random rooms").await;
+    let file = fs::metadata(scene.launch.directory.path().join("data/chat.redb")).unwrap().len();
+    assert!(file < 8 * 1024 * 1024, "{file} bytes");
+    let mut kept = 0;
+    for number in (0..300).step_by(3) {
+        let join = Join { chat_after: Some(ChatPosition::START), ..join_of(&format!("random-{number}"), "b") };
+        let (mut visitor, _) = Session::join(scene.target(), Over::WebSocket, join).await.unwrap();
+        kept += visitor.history().await.len();
+        visitor.leave().await;
+    }
+    assert!((1..=20).contains(&kept), "the chat of {kept} rooms is kept");
+    scene.close("random rooms").await;
+}

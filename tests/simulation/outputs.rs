@@ -1,0 +1,155 @@
+use std::sync::Arc;
+
+use tertulia::auth::SeatClaim;
+use tertulia::limits::MEDIA_BYTES_MAX;
+use tertulia::media::Publisher;
+use tertulia::room::{Admitted, Audience, Output, SessionKey};
+use tertulia::wire::{ChatMessage, ParticipantId, ServerChat, ServerMessage, Welcome};
+
+use crate::model::hear;
+use crate::relay::SlotState;
+use crate::world::{Down, Event, LIMITS, SECOND, Seat, World, room_name};
+
+/// What a room decides is carried out as in the relay's shell.
+impl World {
+    pub fn apply(&mut self, room: usize, output: Output) {
+        match output {
+            Output::Admitted(admitted) => self.admit(room, admitted),
+            Output::Refused { session, reason } => self.refuse(session, Some(reason)),
+            Output::Away { participant } | Output::Left { participant, .. } => self.detach(room, participant),
+            Output::Tell { to, message } => self.tell(room, to, &message),
+            Output::Chat { to, message } => {
+                for key in self.audience(room, to) {
+                    self.send_down(key, Down::Chat(message.clone()));
+                }
+            }
+            Output::Deliver { to, message } => self.deliver(room, &to, &message),
+            Output::Store(message) => {
+                self.history.append(room, message);
+                self.arm_commit();
+            }
+            Output::Note(notes) => {
+                self.history.note(room, notes);
+                self.arm_commit();
+            }
+            Output::Replay { participant, after, through } => {
+                if let Some(key) = self.rooms[&room].members.get(&participant).copied() {
+                    self.sessions.entry(key).and_modify(|session| session.replay = Some((after, through)));
+                    let delay = self.dice.within(0..200_000);
+                    self.after(delay, Event::Page(key));
+                }
+            }
+            Output::CaughtUp { participant, position } => {
+                let message = ServerChat::CaughtUp { position, first_kept: 1 };
+                for key in self.audience(room, Audience::One(participant)) {
+                    self.send_down(key, Down::Chat(message.clone()));
+                }
+            }
+            Output::Close { participant, reason } => {
+                if let Some(key) = self.rooms[&room].members.get(&participant).copied() {
+                    self.sessions.entry(key).and_modify(|session| session.ending = true);
+                    let delay = self.dice.within(0..SECOND / 2);
+                    self.after(delay, Event::RelayEnds(key, reason));
+                }
+            }
+            route => self.apply_route(room, &route),
+        }
+    }
+
+    fn apply_route(&mut self, room: usize, output: &Output) {
+        let live = self.rooms.get_mut(&room).expect("it decided this");
+        let slot = |id: &ParticipantId| {
+            let seat = self.sessions.get(live.members.get(id)?)?.seat.as_ref()?;
+            Some(seat.slot)
+        };
+        match output {
+            Output::RouteOpened { track, publisher } => {
+                if let Some(slot) = slot(publisher) {
+                    live.routes.open(*track, slot);
+                }
+            }
+            Output::RouteClosed { track } => live.routes.close(*track),
+            Output::RouteMuted { track, muted } => live.routes.set_muted(*track, *muted),
+            Output::Subscribed { track, subscriber } => {
+                if let Some(slot) = slot(subscriber) {
+                    live.routes.subscribe(*track, slot);
+                }
+            }
+            Output::Unsubscribed { track, subscriber } => {
+                if let Some(slot) = slot(subscriber) {
+                    live.routes.unsubscribe(*track, slot);
+                }
+            }
+            other => panic!("{other:?} is no matter of routes"),
+        }
+    }
+
+    fn admit(&mut self, room: usize, admitted: Admitted) {
+        let Admitted { session: key, participant, resumed, tracks, participants, chat, locked, name, permissions } =
+            admitted;
+        let client = self.sessions[&key].client;
+        let live = self.rooms.get_mut(&room).expect("it decided this");
+        let slot = live.take_slot(key);
+        live.members.insert(participant, key);
+        let seat = Seat { participant, slot, publisher: Publisher::new(slot), opening: live.opening };
+        self.sessions.entry(key).and_modify(|session| session.seat = Some(seat));
+        let claim = SeatClaim { epoch: chat.epoch, participant, identity: self.clients[client].identity.clone() };
+        let welcome = Welcome {
+            participant,
+            ticket: self.tickets.seal(&room_name(room), claim),
+            seat_ms: LIMITS.seat_seconds * 1000,
+            resumed,
+            tracks,
+            participants,
+            chat,
+            locked,
+            name,
+            permissions,
+            media_bytes_max: MEDIA_BYTES_MAX as u16,
+            chat_bytes_max: LIMITS.chat_bytes,
+            relay: String::new(),
+        };
+        self.count(if resumed { "resumed" } else { "joined" });
+        self.send_down(key, Down::Control(ServerMessage::Welcome(welcome)));
+    }
+
+    fn detach(&mut self, room: usize, participant: ParticipantId) {
+        let live = self.rooms.get_mut(&room).expect("it decided this");
+        let Some(key) = live.members.remove(&participant) else {
+            return;
+        };
+        let session = self.sessions.get_mut(&key).filter(|session| session.seat.is_some());
+        if let Some(Seat { slot, .. }) = session.and_then(|session| session.seat.as_ref()) {
+            live.slots[slot.0 as usize] = SlotState::Vacant;
+        }
+    }
+
+    fn audience(&self, room: usize, to: Audience) -> Vec<SessionKey> {
+        let members = self.rooms[&room].members.iter();
+        let chosen = members.filter(|(id, _)| match to {
+            Audience::One(one) => **id == one,
+            Audience::Everyone => true,
+            Audience::EveryoneBut(one) => **id != one,
+        });
+        let meeting = |key: &SessionKey| !self.clients[self.sessions[key].client].plain;
+        chosen.map(|(_, key)| *key).filter(meeting).collect()
+    }
+
+    fn tell(&mut self, room: usize, to: Audience, message: &ServerMessage) {
+        for key in self.audience(room, to) {
+            let session = self.sessions.get_mut(&key).expect("a member has a session");
+            let own = session.seat.as_ref().map(|seat| seat.participant);
+            hear(&mut session.told, own, message);
+            self.send_down(key, Down::Control(message.clone()));
+        }
+    }
+
+    pub fn deliver(&mut self, room: usize, to: &[ParticipantId], message: &Arc<ChatMessage>) {
+        for id in to {
+            if let Some(key) = self.rooms[&room].members.get(id).copied() {
+                let message = ServerChat::Message(ChatMessage::clone(message));
+                self.send_down(key, Down::Chat(message));
+            }
+        }
+    }
+}
