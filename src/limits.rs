@@ -42,7 +42,7 @@ pub const SECRET_BYTES_MIN: usize = 32;
 pub const KEY_FILE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// How often the files with keys are looked at: a key that was taken out opens no session a second later.
-pub const KEY_POLL_INTERVAL: Duration = Duration::from_millis(500);
+pub const KEY_POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 /// How often the files with the certificate are looked at: a new one is in use a second later.
 pub const CERTIFICATE_POLL_INTERVAL: Duration = Duration::from_millis(500);
@@ -83,6 +83,9 @@ pub const CHAT_PENDING_MAX: usize = CHAT_IDS_MAX;
 /// How long a client waits when the relay says that a message which waited for a connection comes too fast: at the usual rate
 /// there is a place for two by then.
 pub const CHAT_RETRY_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How long a client that has many things to restore waits when the relay says that it asks too fast.
+pub const REQUEST_RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Chat messages, and other changes of what is kept, that share one transaction of the history and so one sync: a sync takes
 /// as long as encoding about a thousand messages.

@@ -148,10 +148,7 @@ async fn d4_a_full_disk_ends_no_meeting_and_chat_is_kept_again_when_there_is_spa
     };
     // The kernel lets no file grow beyond that: as if the disk were full, without filling one.
     let size = fs::metadata(scene.launch.directory.path().join("data/chat.redb")).unwrap().len();
-    if !limit(&format!("{}:unlimited", size + 200_000)) {
-        println!("there is no prlimit here: not tested");
-        return;
-    }
+    assert!(limit(&format!("{}:unlimited", size + 200_000)), "prlimit (of util-linux) is there and may set a limit");
     let mut ana = Session::member(scene.target(), Over::Quic, "full", "Ana").await;
     let mut ben = Session::member(scene.target(), Over::WebSocket, "full", "Ben").await;
     let mut plain = plain(scene.target(), "/full", None).await.unwrap();

@@ -357,6 +357,59 @@ async fn subscriptions_by_hand_come_back_with_a_new_seat() {
 }
 
 #[tokio::test]
+async fn many_subscriptions_come_back_although_a_relay_takes_them_slowly() {
+    let relay = TestRelay::start(Limits { seat_seconds: 0, requests_per_second: 40, requests_burst: 3, ..limits() });
+    let proxy = Proxy::start(relay.relay.address()).await;
+    let bo = relay.join("ws", "Bo").await;
+    let mut published = Vec::new();
+    while published.len() < 8 {
+        match bo.publish(sound()).await {
+            Ok(track) => published.push(track),
+            Err(RequestError::Refused { reason: RefuseReason::TooFast, .. }) => sleep(Duration::from_millis(20)).await,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    let options = Options { auto_subscribe: false, ..relay.options("Ana") };
+    let ana = Room::connect(&proxy.url("wss"), options).await.unwrap();
+    let mut tracks = Vec::new();
+    for track in &published {
+        tracks.push(loop {
+            match ana.subscribe(track.track()).await {
+                Ok(track) => break track,
+                Err(RequestError::Refused { reason: RefuseReason::TooFast, .. }) => {
+                    sleep(Duration::from_millis(20)).await;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        });
+    }
+    let ana = Witness::new(ana);
+    proxy.cut_tcp();
+    ana.until("the end of the connection", |seen| seen.attempts > 0).await;
+    proxy.restore();
+    ana.until("a session", |seen| seen.returns == [(false, Carrier::WebSocket)]).await;
+    let _streams: Vec<_> = published.into_iter().map(|track| stream(Arc::new(track))).collect();
+    for track in &tracks {
+        soon("a frame", track.next_frame()).await.expect("the subscription goes on");
+    }
+}
+
+#[tokio::test]
+async fn a_track_that_is_dropped_is_taken_back() {
+    let relay = TestRelay::start(limits());
+    let bo = Witness::new(relay.join("ws", "Bo").await);
+    for (count, carrier) in (1..).zip(["https", "quic", "wss", "ws"]) {
+        let ana = relay.join(carrier, "Ana").await;
+        drop(ana.publish(sound()).await.unwrap());
+        let is_gone = |seen: &Seen| seen.roster.iter().filter(|about| **about == "unpublished").count() == count;
+        bo.until("the end of the track", is_gone).await;
+        assert_eq!(bo.seen().roster.iter().filter(|about| **about == "left").count(), count - 1, "Ana is still there");
+        ana.disconnect().await;
+        bo.until("Ana's end", |seen| seen.roster.iter().filter(|about| **about == "left").count() == count).await;
+    }
+}
+
+#[tokio::test]
 async fn where_udp_does_not_pass_the_fallback_is_taken() {
     let relay = TestRelay::start(limits());
     let proxy = Proxy::start(relay.relay.address()).await;

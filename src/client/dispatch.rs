@@ -99,12 +99,12 @@ impl Session {
             }
             ServerChat::Message(message) => self.chat_message(&mut state, message),
             ServerChat::CaughtUp { position, first_kept } => {
-                let is_return = self.is_return();
                 let asked = self.asked.unwrap_or(position);
-                match state.inbox.caught_up(asked, position, first_kept) {
-                    Some((from, through)) if is_return => self.seat.emit(Event::ChatGap { from, through }),
-                    _ if !is_return => self.seat.emit(Event::ChatCaughtUp { position, first_kept }),
-                    _ => {}
+                let gap = state.inbox.caught_up(asked, position, first_kept);
+                if std::mem::take(&mut state.awaits_history) {
+                    self.seat.emit(Event::ChatCaughtUp { position, first_kept });
+                } else if let Some((from, through)) = gap {
+                    self.seat.emit(Event::ChatGap { from, through });
                 }
                 self.reach(Stage::Live);
             }

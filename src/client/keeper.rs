@@ -126,7 +126,9 @@ impl Keeper {
                 }
                 Err(error) => error,
             };
-            if error.is_final() && asker.is_none() {
+            // A network that wants a word first shows a certificate of its own, and a relay may have renewed its own.
+            let is_final = error.is_final() && !matches!(error, ConnectError::Certificate { .. });
+            if is_final && asker.is_none() {
                 let reason = error.reason().unwrap_or(ending.reason);
                 return Err(Ending { reason, message: error.to_string() });
             }

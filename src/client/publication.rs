@@ -121,8 +121,11 @@ impl Publications {
     }
 
     /// It will not be published again.
-    pub fn remove(&mut self, publication: &Arc<Publication>) {
+    /// Takes one out, and says whether it was there.
+    pub fn remove(&mut self, publication: &Arc<Publication>) -> bool {
+        let before = self.0.len();
         self.0.retain(|other| !std::ptr::eq(other.as_ptr(), Arc::as_ptr(publication)));
+        self.0.len() < before
     }
 
     pub fn all(&self) -> Vec<Arc<Publication>> {

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use futures_util::stream::{StreamExt, iter};
+use tokio::time::sleep;
 
 use super::event::{Event, RequestError};
 use super::publication::Publication;
 use super::seat::{Seat, State};
 use super::session::{Effect, Session, Stage};
-use crate::wire::{ClientMessage, PublishedTrack, TrackId, Welcome};
+use crate::limits::REQUEST_RETRY_INTERVAL;
+use crate::wire::{ClientMessage, PublishedTrack, RefuseReason, StreamKind, TrackId, Welcome, encode};
 
 /// Requests that are under way together: a relay takes 200 at once by default.
 const REQUESTS_AT_ONCE: usize = 32;
@@ -74,30 +76,54 @@ impl Session {
         match restore {
             // It is gone already, if this is refused.
             Restore::Unpublish(track) => {
-                let _ = self.request(Effect::None, |request| ClientMessage::Unpublish { request, track }).await;
+                let _ = self.insist(|request| ClientMessage::Unpublish { request, track }).await;
             }
-            Restore::Publish(publication) => match self.publish(&publication).await {
+            Restore::Publish(publication) => match self.publish_patiently(&publication).await {
                 Err(RequestError::Refused { reason, message }) => publication.refuse(reason, message),
                 Ok(()) if publication.is_muted() => self.set_muted(&publication).await,
                 Ok(()) | Err(_) => {}
             },
             Restore::SetMuted(publication) => self.set_muted(&publication).await,
             Restore::Subscribe(track) => {
-                let subscribed =
-                    self.request(Effect::None, |request| ClientMessage::Subscribe { request, track }).await;
+                let subscribed = self.insist(|request| ClientMessage::Subscribe { request, track }).await;
                 if let Err(RequestError::Refused { .. }) = subscribed {
                     self.seat.receive_state().unsubscribe(track);
                 }
             }
             Restore::Unsubscribe(track) => {
-                let _ = self.request(Effect::None, |request| ClientMessage::Unsubscribe { request, track }).await;
+                let _ = self.insist(|request| ClientMessage::Unsubscribe { request, track }).await;
             }
         }
     }
 
+    /// Asks again for as long as the relay says that it was asked too fast: much may have to be restored at once.
+    async fn insist(&self, message: impl Fn(u32) -> ClientMessage) -> Result<(), RequestError> {
+        loop {
+            match self.request(Effect::None, &message).await {
+                Err(RequestError::Refused { reason: RefuseReason::TooFast, .. }) => sleep(REQUEST_RETRY_INTERVAL).await,
+                answer => return answer.map(drop),
+            }
+        }
+    }
+
+    async fn publish_patiently(&self, publication: &Arc<Publication>) -> Result<(), RequestError> {
+        loop {
+            match self.publish(publication).await {
+                Err(RequestError::Refused { reason: RefuseReason::TooFast, .. }) => sleep(REQUEST_RETRY_INTERVAL).await,
+                answer => return answer,
+            }
+        }
+    }
+
+    /// Takes a track back without waiting for the answer.
+    pub(super) fn unpublish_unasked(&self, track: TrackId) {
+        let request = self.pending().next_number();
+        self.link.try_send(StreamKind::Control, &encode(&ClientMessage::Unpublish { request, track }));
+    }
+
     async fn set_muted(&self, publication: &Publication) {
         let (track, muted) = (publication.track(), publication.is_muted());
-        let told = self.request(Effect::None, |request| ClientMessage::SetMuted { request, track, muted }).await;
+        let told = self.insist(|request| ClientMessage::SetMuted { request, track, muted }).await;
         if told.is_ok() {
             publication.mute_confirmed();
         }

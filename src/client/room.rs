@@ -43,7 +43,7 @@ impl Room {
     /// [`ConnectError`] says what is wrong with the first place and what to do; after about five seconds for each place at the
     /// latest.
     pub async fn connect(url: &str, options: Options) -> Result<Self, ConnectError> {
-        let seat = Seat::new(options.auto_subscribe, options.reconnect);
+        let seat = Seat::new(&options);
         let (switches, asked) = mpsc::channel(1);
         let keeper = Keeper::connect(seat.clone(), url, options, asked).await?;
         let mut tasks = JoinSet::new();

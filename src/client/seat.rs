@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use super::Carrier;
 use super::chat::{Answer, Inbox, Outbox, Words};
 use super::event::{Ending, Event, RequestError};
-use super::options::Reconnect;
+use super::options::{Options, Reconnect};
 use super::publication::Publications;
 use super::queue::Queue;
 use super::receive::Receive;
@@ -71,6 +71,8 @@ pub(super) struct State {
     pub outbox: Outbox,
     /// Whether the relay asked to wait with what is said.
     pub hasty: bool,
+    /// Whether the history that was asked for has not come yet, by whichever session.
+    pub awaits_history: bool,
 }
 
 impl State {
@@ -87,13 +89,15 @@ impl State {
 }
 
 impl Seat {
-    pub fn new(auto_subscribe: bool, reconnect: Reconnect) -> Arc<Self> {
+    pub fn new(options: &Options) -> Arc<Self> {
+        let Options { auto_subscribe, reconnect, ref history, .. } = *options;
+        let awaits_history = history.is_some();
         Arc::new(Self {
             events: Queue::new(EVENTS_MAX, EVENT_BYTES_MAX),
             chat_places: Arc::new(Semaphore::new(OUTBOX_MESSAGES_MAX)),
             chat_changed: watch::Sender::new(()),
             presence: watch::Sender::new(Presence::Away),
-            state: Mutex::new(State { auto_subscribe, ..State::default() }),
+            state: Mutex::new(State { auto_subscribe, awaits_history, ..State::default() }),
             receive: Mutex::default(),
             receive_changed: Notify::new(),
             reconnect,

@@ -81,7 +81,7 @@ pub(super) enum Effect {
 
 impl Pending {
     /// A number that was not used before.
-    fn next_number(&mut self) -> u32 {
+    pub(super) fn next_number(&mut self) -> u32 {
         self.numbers = self.numbers.wrapping_add(1);
         self.numbers
     }

@@ -164,8 +164,14 @@ impl LocalTrack {
 }
 
 impl Drop for LocalTrack {
+    /// Takes the track back without waiting for anything. If the relay does not hear it, the next session takes it back.
     fn drop(&mut self) {
-        self.seat.state().publications.remove(&self.publication);
+        let way = self.publication.way();
+        if self.seat.state().publications.remove(&self.publication)
+            && let Way::Open(session, track) = way
+        {
+            session.unpublish_unasked(track);
+        }
     }
 }
 

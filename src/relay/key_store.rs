@@ -22,6 +22,8 @@ struct Watched {
     seen: Seen,
     /// What is wrong with the files at the moment, as it was logged.
     problem: Option<String>,
+    /// Whether the files held fewer keys when they were looked at last: they may be in the middle of being written.
+    are_fewer: bool,
 }
 
 impl KeyStore {
@@ -33,7 +35,7 @@ impl KeyStore {
         let mut seen = Seen::default();
         let keys = load(sources, &mut seen)?.with_a_key_in_each_file()?;
         warn_if_readable(sources);
-        let watched = Mutex::new(Watched { seen, problem: None });
+        let watched = Mutex::new(Watched { seen, problem: None, are_fewer: false });
         Ok(Self { sources: sources.clone(), current: RwLock::new(Arc::new(keys)), watched })
     }
 
@@ -70,13 +72,16 @@ impl KeyStore {
         }
         let mut seen = Seen::default();
         match load(&self.sources, &mut seen) {
+            Ok(Loaded { keys, .. }) if keys.len() < self.current().len() && !watched.are_fewer => {
+                watched.are_fewer = true
+            }
             Ok(Loaded { keys, .. }) => {
                 if keys.is_empty() {
                     warn!("the key files hold no key any more: nobody can come in");
                 }
                 info!(keys = keys.len(), "the keys were read again");
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
-                *watched = Watched { seen, problem: None };
+                *watched = Watched { seen, problem: None, are_fewer: false };
                 warn_if_readable(&self.sources);
             }
             Err(error) => {
@@ -211,6 +216,19 @@ mod tests {
             assert_eq!(log.matches("nobody can come in").count(), 1, "{log}");
             assert!(matches!(KeyStore::open(&sources), Err(KeyError::Empty { .. })), "{name}: {emptied}");
         }
+    }
+
+    #[test]
+    fn a_file_in_the_middle_of_being_written_takes_no_key_away() {
+        let directory = Directory::new("halfway");
+        let path = directory.write("keys.toml", &secrets(2));
+        let store = KeyStore::open(&sources(&path)).unwrap();
+        directory.write("keys.toml", "");
+        store.reload_if_changed();
+        assert_eq!(store.current().len(), 2);
+        directory.write("keys.toml", &secrets(3));
+        store.reload_if_changed();
+        assert_eq!(store.current().len(), 3);
     }
 
     #[test]

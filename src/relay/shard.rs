@@ -184,7 +184,7 @@ impl Shard {
             over.notified().await;
         }
         if self.is_full() {
-            self.close_unattended();
+            self.give_up_unattended();
         }
         if self.is_full() {
             return Err(CloseReason::RoomsFull);
@@ -204,11 +204,14 @@ impl Shard {
         self.rooms.borrow().len() + self.opening.borrow().len() >= self.limits.rooms as usize
     }
 
-    /// Gives up the rooms in which nobody can be reached: they make place for one in which someone is.
-    fn close_unattended(self: &Rc<Self>) {
+    /// Gives up the room in which nobody can be reached and a seat ends next: it makes place for one in which someone is.
+    fn give_up_unattended(self: &Rc<Self>) {
         let is_unattended = |room: &&SharedRoom| !room.borrow().room().is_attended();
-        let unattended: Vec<_> = self.rooms.borrow().values().filter(is_unattended).cloned().collect();
-        for room in unattended {
+        let rooms = self.rooms.borrow();
+        let first =
+            rooms.values().filter(is_unattended).min_by_key(|room| room.borrow().room().next_timeout()).cloned();
+        drop(rooms);
+        if let Some(room) = first {
             self.handle(&room, Input::PlaceWanted);
         }
     }
