@@ -73,7 +73,7 @@ impl KeyStore {
         let mut seen = Seen::default();
         match load(&self.sources, &mut seen) {
             Ok(Loaded { keys, .. }) if keys.len() < self.current().len() && !watched.are_fewer => {
-                watched.are_fewer = true
+                watched.are_fewer = true;
             }
             Ok(Loaded { keys, .. }) => {
                 if keys.is_empty() {

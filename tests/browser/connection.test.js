@@ -3,6 +3,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { prefersWebSocket } from '../../web/sdk/carrier.js';
 import { ECHO_TIMEOUT_MS, HEAD_START_MS, takeSeat } from '../../web/sdk/connection.js';
+import { REACH_TIMEOUT_MS, deadline } from '../../web/sdk/deadline.js';
+import { ASK_AGAIN_TIMEOUT_MS, findRelay } from '../../web/sdk/relay.js';
 import { decodeClientMessage, encodeServerMessage } from '../../web/sdk/wire.js';
 
 /** @typedef {import('../../web/sdk/carrier.js').Session} Session */
@@ -14,7 +16,7 @@ const welcome = encodeServerMessage({
   permissions: { publish: [], subscribe: true, chat: true, admin: false, hidden: false }, mediaBytesMax: 1000, chatBytesMax: 16384, relay: 'test',
 });
 
-/** A carrier that stands after `afterMs` (`null`: fails), and what happened on it. */
+/** A carrier that stands after `afterMs` (`null`: fails; infinite: hangs), and what happened on it. */
 class FakeCarrier {
   /** @type {string[]} */
   log = [];
@@ -27,7 +29,7 @@ class FakeCarrier {
       return new Promise((/** @type {(session: Session) => void} */ resolve, reject) => {
         signal.addEventListener('abort', () => this.log.push('aborted'));
         if (afterMs === null) reject(new Error('blocked'));
-        else setTimeout(() => resolve(this.#session(echo)), afterMs);
+        else if (afterMs !== Infinity) setTimeout(() => resolve(this.#session(echo)), afterMs);
       });
     };
   }
@@ -123,6 +125,50 @@ test('a forced WebTransport fails when datagrams do not pass, and nothing is lef
   const both = start(t, new FakeCarrier('webtransport', { afterMs: null }), new FakeCarrier('websocket', { afterMs: null }));
   await pass(t, HEAD_START_MS * 2);
   assert.deepEqual(both, { carrier: '', code: 'blocked', remembered: 0 });
+});
+
+test('carriers that hang are given up in time', async (t) => {
+  const [one, other] = [new FakeCarrier('webtransport', { afterMs: Infinity }), new FakeCarrier('websocket', { afterMs: Infinity })];
+  const outcome = start(t, one, other);
+  await pass(t, REACH_TIMEOUT_MS - 10);
+  assert.equal(outcome.code, '');
+  await pass(t, 10);
+  assert.deepEqual(outcome, { carrier: '', code: 'relay_unreachable', remembered: 0 });
+  assert.deepEqual([one.log, other.log], [['open', 'aborted'], ['open', 'aborted']]);
+});
+
+test('a network that is back ends what hangs', async (t) => {
+  const network = new EventTarget();
+  const { addEventListener, removeEventListener } = globalThis;
+  Object.assign(globalThis, { addEventListener: network.addEventListener.bind(network), removeEventListener: network.removeEventListener.bind(network) });
+  t.after(() => Object.assign(globalThis, { addEventListener, removeEventListener }));
+  const outcome = start(t, null, new FakeCarrier('websocket', { afterMs: Infinity }));
+  await pass(t, 10);
+  network.dispatchEvent(new Event('online'));
+  await pass(t, 0);
+  assert.equal(outcome.code, 'network_back');
+});
+
+test('a relay that does not answer is taken to be where it was, and a new one is given up', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const fetched = t.mock.method(globalThis, 'fetch', () => Promise.resolve(Response.json({ webtransport: 4433 })));
+  const { signal } = new AbortController();
+  const page = new URL('http://relay.test/r/lobby');
+  const before = await findRelay(page, signal);
+  assert.equal(before.webTransport, 'https://relay.test:4433/');
+
+  fetched.mock.mockImplementation((/** @type {unknown} */ _, /** @type {RequestInit | undefined} */ options) => new Promise((_, reject) => {
+    options?.signal?.addEventListener('abort', () => reject(options.signal?.reason));
+  }));
+  const again = findRelay(page, signal);
+  t.mock.timers.tick(ASK_AGAIN_TIMEOUT_MS);
+  assert.deepEqual(await again, before);
+  const unknown = findRelay(new URL('http://other.test/'), deadline(signal));
+  t.mock.timers.tick(REACH_TIMEOUT_MS);
+  await assert.rejects(unknown, { code: 'relay_unreachable' });
+
+  fetched.mock.mockImplementation(() => Promise.reject(new TypeError('refused')));
+  await assert.rejects(findRelay(page, signal), { code: 'relay_unreachable' });
 });
 
 test('WebKit and old Firefox begin with WebSocket', () => {

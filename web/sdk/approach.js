@@ -1,6 +1,7 @@
 /** From what a program asks for to what is tried: which carriers, where, and what is said first. */
 import { blockedNetworks } from './blocked.js';
 import { parseCarrier, prefersWebSocket } from './carrier.js';
+import { deadline } from './deadline.js';
 import { TertuliaError } from './error.js';
 import { findRelay } from './relay.js';
 import { VERSION } from './wire.js';
@@ -20,19 +21,22 @@ import { openWebTransport } from './webtransport.js';
  */
 export async function approach(url, options, past, signal) {
   const forced = parseCarrier(options.transport);
-  const { webTransport, certificateSha256, webSocket } = await findRelay(url);
+  // Its time is the program's, not the network's.
+  const token = await tokenOf(options);
+  const reach = deadline(signal);
+  const { webTransport, certificateSha256, webSocket } = await findRelay(url, reach);
   if (forced === 'webtransport' && !webTransport) {
     throw new TertuliaError('transport_unavailable', 'This relay has no WebTransport. Leave the transport out, or use "websocket".');
   }
   const useWebTransport = forced ? forced === 'webtransport' : 'WebTransport' in globalThis && !prefersWebSocket(navigator.userAgent);
   const { name, room = roomOfAddress(url) } = options;
-  const token = await tokenOf(options);
   return {
     webtransport: useWebTransport && webTransport ? (signal) => openWebTransport(webTransport, { certificateSha256, signal }) : null,
     websocket: forced === 'webtransport' ? null : (signal) => openWebSocket(webSocket, { signal }),
     join: { type: 'join', version: VERSION, room, name, token, ...past, autoSubscribe: true },
     blocked: blockedNetworks(webTransport ?? webSocket),
     signal,
+    reach,
   };
 }
 

@@ -5,6 +5,7 @@
  * handshake proves little about datagrams: over WebTransport the seat counts once a datagram came back. Where none does, the
  * seat moves to WebSocket, and the others notice nothing.
  */
+import { deadline } from './deadline.js';
 import { TertuliaError } from './error.js';
 import { sentence } from './sentences.js';
 import { TRACK_ECHO, decodeMedia, decodeServerMessage, encodeClientMessage, encodeDatagram } from './wire.js';
@@ -24,7 +25,8 @@ import { TRACK_ECHO, decodeMedia, decodeServerMessage, encodeClientMessage, enco
  * @property {Open | null} websocket
  * @property {Join} join
  * @property {BlockedNetworks} [blocked]
- * @property {AbortSignal} [signal]
+ * @property {AbortSignal} [signal] whoever joins leaves
+ * @property {AbortSignal} [reach] ends what has no carrier yet; left out: `signal` and the usual time
  */
 /** @typedef {{ isBlocked(): boolean, remember(): void }} BlockedNetworks */
 
@@ -39,10 +41,10 @@ export const WELCOME_TIMEOUT_MS = 5000;
 
 /** @param {Attempt} attempt @returns {Promise<Seat>} */
 export async function takeSeat(attempt) {
-  const { webtransport, websocket, join, blocked, signal } = attempt;
+  const { webtransport, websocket, join, blocked, signal, reach = deadline(signal) } = attempt;
   const both = webtransport !== null && websocket !== null;
   const skip = both && blocked?.isBlocked();
-  const session = await race(skip ? null : webtransport, websocket, signal);
+  const session = await race(skip ? null : webtransport, websocket, reach);
   const seat = await joinOn(session, join, signal);
   if (session.carrier === 'webtransport' && !(await datagramsPass(session, seat))) {
     if (!websocket) {
@@ -66,7 +68,7 @@ export async function takeSeat(attempt) {
  */
 async function move({ session, welcome }, websocket, join, signal) {
   try {
-    const moved = await joinOn(await race(null, websocket, signal), { ...join, ticket: welcome.ticket }, signal);
+    const moved = await joinOn(await race(null, websocket, deadline(signal)), { ...join, ticket: welcome.ticket }, signal);
     // Whether it is resumed is for whoever had a seat before, not for a move within one attempt.
     return { ...moved, welcome: { ...moved.welcome, resumed: welcome.resumed } };
   } finally {
@@ -78,7 +80,7 @@ async function move({ session, welcome }, websocket, join, signal) {
  * The first session that stands; the others are closed.
  * @param {Open | null} webtransport
  * @param {Open | null} websocket
- * @param {AbortSignal} [signal]
+ * @param {AbortSignal} signal its reason is what is thrown
  * @returns {Promise<Session>}
  */
 export function race(webtransport, websocket, signal) {
@@ -90,12 +92,12 @@ export function race(webtransport, websocket, signal) {
     const finish = () => {
       over = true;
       clearTimeout(headStart);
-      signal?.removeEventListener('abort', cancel);
+      signal.removeEventListener('abort', cancel);
     };
     const cancel = () => {
       finish();
       for (const aborter of aborters) aborter.abort();
-      reject(cancelled());
+      reject(signal.reason);
     };
     /** @param {Open} open */
     const start = (open) => {
@@ -125,14 +127,15 @@ export function race(webtransport, websocket, signal) {
       if (websocket) start(websocket);
     };
     const headStart = setTimeout(() => { if (waiting) startWebSocket(); }, HEAD_START_MS);
-    if (signal?.aborted) return cancel();
-    signal?.addEventListener('abort', cancel);
+    if (signal.aborted) return cancel();
+    signal.addEventListener('abort', cancel);
     if (webtransport) start(webtransport);
     else startWebSocket();
   });
 }
 
-function cancelled() {
+/** Why an attempt ends whose `signal` says so. */
+export function cancelled() {
   return new TertuliaError('left', 'You left before the connection stood. Join again when you like.');
 }
 

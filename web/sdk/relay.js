@@ -1,5 +1,5 @@
 /** What a relay says about itself at `/relay.json`, and where its carriers are. */
-import { TertuliaError } from './error.js';
+import { deadline, unreachable } from './deadline.js';
 import { bytesOf } from './hex.js';
 
 /**
@@ -8,10 +8,17 @@ import { bytesOf } from './hex.js';
  * @property {Uint8Array<ArrayBuffer> | null} certificateSha256 only for a certificate that no authority vouches for
  * @property {string} webSocket
  */
+/** @typedef {{ webtransport?: unknown, certificateSha256?: unknown }} Description */
 
-/** @param {URL} page any address on the relay @returns {Promise<RelayAddresses>} */
-export async function findRelay(page) {
-  const { webtransport: port, certificateSha256: hash } = await fetchDescription(new URL('/relay.json', page));
+/** How long to ask a relay that is known from before, in milliseconds: its carriers need the rest of the time. */
+export const ASK_AGAIN_TIMEOUT_MS = 2000;
+
+/** What relays said last, by address. @type {Map<string, Description>} */
+const known = new Map();
+
+/** @param {URL} page any address on the relay @param {AbortSignal} signal @returns {Promise<RelayAddresses>} */
+export async function findRelay(page, signal) {
+  const { webtransport: port, certificateSha256: hash } = await describe(new URL('/relay.json', page), signal);
   const webSocket = new URL('/ws', page);
   webSocket.protocol = page.protocol === 'https:' ? 'wss:' : 'ws:';
   return {
@@ -21,13 +28,25 @@ export async function findRelay(page) {
   };
 }
 
-/** @param {URL} url @returns {Promise<{ webtransport?: unknown, certificateSha256?: unknown }>} */
-async function fetchDescription(url) {
+/**
+ * A relay that does not answer in time is taken to be where it was. One that cannot be reached at all is down: trying again
+ * finds it sooner than carriers that wait for it.
+ * @param {URL} url
+ * @param {AbortSignal} signal
+ * @returns {Promise<Description>}
+ */
+async function describe(url, signal) {
+  const last = known.get(url.href);
+  const asking = last ? deadline(signal, ASK_AGAIN_TIMEOUT_MS) : signal;
   try {
-    const response = await fetch(url, { cache: 'no-store' });
+    const response = await fetch(url, { cache: 'no-store', signal: asking });
     if (!response.ok) throw new Error(`${url} answered ${response.status}`);
-    return await response.json();
+    const description = await response.json();
+    known.set(url.href, description);
+    return description;
   } catch (cause) {
-    throw new TertuliaError('relay_unreachable', 'The relay cannot be reached. Check the network and that the relay runs, and join again.', { cause });
+    if (signal.aborted) throw signal.reason;
+    if (last && asking.aborted) return last;
+    throw unreachable(cause);
   }
 }

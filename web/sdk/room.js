@@ -1,7 +1,8 @@
 /** A meeting, as one participant sees it. It outlives its sessions: when one breaks, another takes the same seat. */
 import { approach } from './approach.js';
 import { Chat } from './chat.js';
-import { takeSeat } from './connection.js';
+import { cancelled, takeSeat } from './connection.js';
+import { isNetworkBack } from './deadline.js';
 import { TertuliaError } from './error.js';
 import { Emitter } from './events.js';
 import { Heartbeat } from './heartbeat.js';
@@ -148,7 +149,7 @@ export class Room extends Emitter {
   /** Leaves the room. */
   disconnect() {
     if (this.#state === 'disconnected') return;
-    this.#leaving.abort();
+    this.#leaving.abort(cancelled());
     this.#session?.send('control', encodeClientMessage({ type: 'leave' }));
     this.#end({ reason: 'left', message: 'You left the room.' });
   }
@@ -181,7 +182,12 @@ export class Room extends Emitter {
   /** @param {URL} url @param {AbortSignal} signal @returns {Promise<Seat>} */
   async #seat(url, signal) {
     const past = { ticket: this.#ticket, chatAfter: this.chat.position };
-    return takeSeat(await approach(url, this.#options, past, signal));
+    try {
+      return await takeSeat(await approach(url, this.#options, past, signal));
+    } catch (error) {
+      if (isNetworkBack(error) && !signal.aborted) return this.#seat(url, signal);
+      throw error;
+    }
   }
 
   /** @param {Seat} seat @param {URL} url */
@@ -308,7 +314,7 @@ export class Room extends Emitter {
   /** @param {Ending} ending */
   #end(ending) {
     this.#release();
-    this.#leaving.abort();
+    this.#leaving.abort(cancelled());
     this.chat.closed(ending.reason);
     this.#setState('disconnected');
     this.emit('disconnected', ending);

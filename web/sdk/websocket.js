@@ -1,6 +1,6 @@
 /** A session over WebSocket: the first byte of each binary message says what it is. */
 import { Inbox, LOST } from './carrier.js';
-import { TertuliaError } from './error.js';
+import { unreachable } from './deadline.js';
 import { PREFIX_BYTES, STREAM_KIND, reasonOfWebSocketCode, webSocketCodeOfReason } from './wire.js';
 
 /** @typedef {import('./carrier.js').Session} Session */
@@ -20,7 +20,7 @@ export function openWebSocket(url, { signal }) {
     socket.binaryType = 'arraybuffer';
     const fail = () => {
       socket.close();
-      reject(new TertuliaError('relay_unreachable', 'The relay cannot be reached. Check the network and that the relay runs, and join again.'));
+      reject(unreachable());
     };
     socket.onclose = fail;
     signal.addEventListener('abort', fail, { once: true });
