@@ -9,9 +9,9 @@ test('waits grow to seven seconds and no further', () => {
   assert.deepEqual(ATTEMPTS.map((attempt) => reconnectDelayMs(attempt, () => 0)), [0, 300, 1200, 2700, 4800, 7000, 7000, 7000]);
 });
 
-test('chance adds at most the wait itself and at most a second, and nothing to the first try', () => {
+test('chance adds at most the wait itself and at most a second, and 0.3 seconds to the first try', () => {
   const most = ATTEMPTS.map((attempt) => reconnectDelayMs(attempt, () => 1));
-  assert.deepEqual(most, [0, 600, 2200, 3700, 5800, 8000, 8000, 8000]);
+  assert.deepEqual(most, [300, 600, 2200, 3700, 5800, 8000, 8000, 8000]);
   assert.equal(reconnectDelayMs(5, () => 0.5), 7000 + RECONNECT_JITTER_MS_MAX / 2);
 });
 

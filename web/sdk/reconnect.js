@@ -10,14 +10,14 @@ export const STABLE_MS = 5000;
 const RECONNECT_STEP_MS = 300;
 
 /**
- * How long to wait before a try: 0, 0.3, 1.2, 2.7, 4.8, 7, 7 ... seconds, and up to as much again, at most a second.
+ * How long to wait before a try: 0, 0.3, 1.2, 2.7, 4.8, 7, 7 ... seconds, and up to as much again, at least 0.3 and at most a second.
  * @param {number} attempt how many tries failed before it
  * @param {() => number} random from 0 to 1, as `Math.random`
  * @returns {number} milliseconds
  */
 export function reconnectDelayMs(attempt, random) {
   const delay = Math.min(RECONNECT_STEP_MS * attempt ** 2, RECONNECT_DELAY_MS_MAX);
-  return delay + random() * Math.min(delay, RECONNECT_JITTER_MS_MAX);
+  return delay + random() * Math.min(Math.max(delay, RECONNECT_STEP_MS), RECONNECT_JITTER_MS_MAX);
 }
 
 /**
