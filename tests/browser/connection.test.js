@@ -21,21 +21,21 @@ class FakeCarrier {
   /** @type {string[]} */
   log = [];
 
-  /** @param {'webtransport' | 'websocket'} carrier @param {{ afterMs: number | null, echo?: boolean }} behaviour */
-  constructor(carrier, { afterMs, echo = true }) {
+  /** @param {'webtransport' | 'websocket'} carrier @param {{ afterMs: number | null, echo?: boolean, endsAfterMs?: number }} behaviour `endsAfterMs`: once it has joined */
+  constructor(carrier, { afterMs, echo = true, endsAfterMs }) {
     this.carrier = carrier;
     this.open = (/** @type {AbortSignal} */ signal) => {
       this.log.push('open');
       return new Promise((/** @type {(session: Session) => void} */ resolve, reject) => {
         signal.addEventListener('abort', () => this.log.push('aborted'));
         if (afterMs === null) reject(new Error('blocked'));
-        else if (afterMs !== Infinity) setTimeout(() => resolve(this.#session(echo)), afterMs);
+        else if (afterMs !== Infinity) setTimeout(() => resolve(this.#session(echo, endsAfterMs)), afterMs);
       });
     };
   }
 
-  /** @param {boolean} echo @returns {Session} */
-  #session(echo) {
+  /** @param {boolean} echo @param {number} [endsAfterMs] @returns {Session} */
+  #session(echo, endsAfterMs) {
     /** @type {import('../../web/sdk/carrier.js').SessionListener | undefined} */
     let listener;
     return {
@@ -45,6 +45,7 @@ class FakeCarrier {
         const said = decodeClientMessage(message);
         this.log.push(said.type === 'join' && said.ticket ? 'join by ticket' : said.type);
         if (said.type === 'join') queueMicrotask(() => listener?.message('control', welcome));
+        if (said.type === 'join' && endsAfterMs !== undefined) setTimeout(() => listener?.closed({ reason: 'connection_lost', message: '' }), endsAfterMs);
       },
       sendDatagram: (datagram) => { if (echo) queueMicrotask(() => listener?.media(datagram.subarray(1))); },
       close: () => void this.log.push('close'),
@@ -60,12 +61,12 @@ async function pass(t, ms) {
   }
 }
 
-/** @param {import('node:test').TestContext} t @param {FakeCarrier | null} webtransport @param {FakeCarrier | null} websocket @param {boolean} [isBlocked] */
-function start(t, webtransport, websocket, isBlocked = false) {
+/** @param {import('node:test').TestContext} t @param {FakeCarrier | null} webtransport @param {FakeCarrier | null} websocket @param {boolean} [isBlocked] @param {AbortSignal} [signal] */
+function start(t, webtransport, websocket, isBlocked = false, signal) {
   t.mock.timers.enable({ apis: ['setTimeout', 'setInterval'] });
   const outcome = { carrier: '', code: '', remembered: 0 };
   takeSeat({
-    webtransport: webtransport?.open ?? null, websocket: websocket?.open ?? null, join,
+    webtransport: webtransport?.open ?? null, websocket: websocket?.open ?? null, join, signal,
     blocked: { isBlocked: () => isBlocked, remember: () => void outcome.remembered++ },
   }).then(({ session }) => (outcome.carrier = session.carrier), (error) => (outcome.code = error.code ?? error.message));
   return outcome;
@@ -115,6 +116,24 @@ test('a WebTransport session without datagrams gives its seat to one over WebSoc
   await pass(t, 100);
   assert.deepEqual(outcome, { carrier: 'websocket', code: '', remembered: 1 });
   assert.deepEqual([mute.log, other.log], [['open', 'join', 'close'], ['open', 'join by ticket']]);
+});
+
+test('a WebTransport session that ends before a datagram came back says nothing about the network', async (t) => {
+  const [ended, other] = [new FakeCarrier('webtransport', { afterMs: 10, echo: false, endsAfterMs: 50 }), new FakeCarrier('websocket', { afterMs: 10 })];
+  const outcome = start(t, ended, other);
+  await pass(t, 200);
+  assert.deepEqual(outcome, { carrier: 'websocket', code: '', remembered: 0 });
+});
+
+test('leaving before a datagram came back gives the seat up', async (t) => {
+  const mute = new FakeCarrier('webtransport', { afterMs: 10, echo: false });
+  const leaving = new AbortController();
+  const outcome = start(t, mute, new FakeCarrier('websocket', { afterMs: 10 }), false, leaving.signal);
+  await pass(t, 100);
+  leaving.abort(new Error('left'));
+  await pass(t, ECHO_TIMEOUT_MS + 100);
+  assert.deepEqual(outcome, { carrier: '', code: 'left', remembered: 0 });
+  assert.deepEqual(mute.log, ['open', 'join', 'leave', 'close']);
 });
 
 test('a forced WebTransport fails when datagrams do not pass, and nothing is left when both fail', async (t) => {

@@ -46,12 +46,14 @@ export async function takeSeat(attempt) {
   const skip = both && blocked?.isBlocked();
   const session = await race(skip ? null : webtransport, websocket, reach);
   const seat = await joinOn(session, join, signal);
-  if (session.carrier === 'webtransport' && !(await datagramsPass(session, seat))) {
+  const echoed = session.carrier === 'webtransport' ? await probeDatagrams(session, seat, signal) : null;
+  if (echoed === 'nothing' || echoed === 'closed') {
     if (!websocket) {
       leave(session);
       throw new TertuliaError('transport_failed', 'Datagrams do not get through over WebTransport. Use WebSocket on this network.');
     }
-    blocked?.remember();
+    // A session that ended, as when a relay starts again, says nothing about the network.
+    if (echoed === 'nothing') blocked?.remember();
     return move(seat, websocket, join, signal);
   }
   if (both && !skip && session.carrier === 'websocket') blocked?.remember();
@@ -72,7 +74,8 @@ async function move({ session, welcome }, websocket, join, signal) {
     // Whether it is resumed is for whoever had a seat before, not for a move within one attempt.
     return { ...moved, welcome: { ...moved.welcome, resumed: welcome.resumed } };
   } finally {
-    session.close();
+    if (signal?.aborted) leave(session);
+    else session.close();
   }
 }
 
@@ -190,23 +193,40 @@ function decodeOrNull(message) {
   }
 }
 
-/** Whether a datagram comes back in time. @param {Session} session @param {Seat} seat @returns {Promise<boolean>} */
-function datagramsPass(session, seat) {
-  return new Promise((resolve) => {
+/**
+ * Whether a datagram comes back in time.
+ * @param {Session} session
+ * @param {Seat} seat
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<'passed' | 'nothing' | 'closed'>}
+ */
+function probeDatagrams(session, seat, signal) {
+  return new Promise((resolve, reject) => {
     let frame = 0;
-    const finish = (/** @type {boolean} */ passed) => {
+    const settle = () => {
       clearInterval(interval);
       clearTimeout(timeout);
-      resolve(passed);
+      signal?.removeEventListener('abort', cancel);
+    };
+    const finish = (/** @type {'passed' | 'nothing' | 'closed'} */ outcome) => {
+      settle();
+      resolve(outcome);
+    };
+    const cancel = () => {
+      settle();
+      leave(session);
+      reject(cancelled());
     };
     const probe = () => session.sendDatagram(echo(frame++));
     const interval = setInterval(probe, ECHO_INTERVAL_MS);
-    const timeout = setTimeout(() => finish(false), ECHO_TIMEOUT_MS);
+    const timeout = setTimeout(() => finish('nothing'), ECHO_TIMEOUT_MS);
     session.listen({
       message: (stream, message) => void seat.heard.push({ stream, message }),
-      media: (media) => { if (isEcho(media)) finish(true); },
-      closed: () => finish(false),
+      media: (media) => { if (isEcho(media)) finish('passed'); },
+      closed: () => finish('closed'),
     });
+    signal?.addEventListener('abort', cancel);
+    if (signal?.aborted) return cancel();
     probe();
   });
 }
@@ -228,8 +248,8 @@ function isEcho(media) {
   }
 }
 
-/** @param {Session} session */
-function leave(session) {
+/** Gives the seat up. @param {Session} session */
+export function leave(session) {
   session.send('control', encodeClientMessage({ type: 'leave' }));
   session.close();
 }

@@ -1,7 +1,7 @@
 /** A meeting, as one participant sees it. It outlives its sessions: when one breaks, another takes the same seat. */
 import { approach } from './approach.js';
 import { Chat } from './chat.js';
-import { cancelled, takeSeat } from './connection.js';
+import { cancelled, leave, takeSeat } from './connection.js';
 import { isNetworkBack } from './deadline.js';
 import { TertuliaError } from './error.js';
 import { Emitter } from './events.js';
@@ -138,7 +138,12 @@ export class Room extends Emitter {
     this.#seatsUntilMs = 0;
     this.#setState('connecting');
     try {
-      this.#take(await this.#seat(address, signal), address);
+      const seat = await this.#seat(address, signal);
+      if (signal.aborted) {
+        leave(seat.session);
+        throw cancelled();
+      }
+      this.#take(seat, address);
     } catch (error) {
       const known = asTertuliaError(error);
       if (!signal.aborted) this.#end({ reason: known.code, message: known.message });
@@ -290,7 +295,7 @@ export class Room extends Emitter {
       if (signal.aborted) return;
       try {
         const seat = await this.#seat(url, signal);
-        if (signal.aborted) return seat.session.close();
+        if (signal.aborted) return leave(seat.session);
         this.#take(seat, url);
         return this.emit('reconnected', { resumed: seat.welcome.resumed });
       } catch (error) {
