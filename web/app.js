@@ -30,7 +30,7 @@ function showScreen(screen) {
 /** @param {{ name: string, room: string, ticket?: string }} wish @param {(error: unknown) => void} refuse */
 async function enter({ name, room: roomName, ticket }, refuse) {
   const transport = new URLSearchParams(location.search).get('transport');
-  const room = new Room({ name, room: roomName, token: rememberedToken(), ticket, transport });
+  const room = new Room({ name, room: roomName, token: rememberedToken, ticket, transport });
   meeting = { room, roomName };
   showMeeting(room, roomName, refuse);
   try {

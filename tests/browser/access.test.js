@@ -87,6 +87,17 @@ test('a page without a token asks for one, and says what is wrong with it', { ti
   await meeting.closeAll(page);
 });
 
+test('a link with a token that is opened in a tab which has the page', { timeout: 60_000 }, async () => {
+  const page = await meeting.open(browser, new URL('/r/pasted', relay.url).href);
+  await tries(page, 'Ana');
+  await isTold(page, /asks for an access token/);
+  await page.goto(`${page.url()}#token=${await tokenFor('pasted', 'Ana')}`);
+  await page.waitForURL((url) => url.hash === '');
+  await tries(page, 'Ana');
+  await isIn(page);
+  await meeting.closeAll(page);
+});
+
 test('who may not write is told so', { timeout: 60_000 }, async () => {
   const page = await join('mute', 'Ana', { mayWrite: false });
   await page.locator('#text[disabled][placeholder="You may read here, not write"]').waitFor();

@@ -2,7 +2,7 @@
 import { TertuliaError } from '../sdk/tertulia.js';
 import { find } from './element.js';
 import { rememberName, rememberedName } from './preferences.js';
-import { forgetToken, rememberToken } from './tab.js';
+import { forgetToken, rememberToken, takeTokenOfAddress } from './tab.js';
 
 /** Codes that another token can mend. */
 const TOKEN_CODES = new Set(['token_missing', 'token_invalid', 'token_expired']);
@@ -33,6 +33,8 @@ export function showLanding(roomName, join) {
     busy(button, true);
     join({ name: name.value.trim(), room: room.value });
   };
+  // A link with a token that is opened in a tab which has the page already only changes the fragment.
+  addEventListener('hashchange', () => { token.value = takeTokenOfAddress() ?? token.value; });
   (name.value ? button : name).focus();
   return (error) => {
     busy(button, false);

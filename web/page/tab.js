@@ -10,12 +10,13 @@
 const TOKEN = 'tertulia.token';
 const SEAT = 'tertulia.seat';
 
-/** Takes the token out of the address, where it would be copied and shown to others. A fragment is sent to no server. */
+/** Takes the token out of the address, where it would be copied and shown to others. A fragment is sent to no server. @returns {string | null} */
 export function takeTokenOfAddress() {
   const token = new URLSearchParams(location.hash.slice(1)).get('token');
-  if (!token) return;
+  if (!token) return null;
   rememberToken(token);
   history.replaceState(history.state, '', location.pathname + location.search);
+  return token;
 }
 
 /** @returns {string | null} */

@@ -29,7 +29,7 @@ import { decodeServerChat, decodeServerMessage, encodeClientMessage, isFinal } f
  * @typedef {object} RoomOptions
  * @property {string} name what the others see, unless the token has a name
  * @property {string} [room] left out: the last part of the address, or `lobby`
- * @property {string | (() => string | Promise<string>) | null} [token] for relays that ask for one. A function is called for each
+ * @property {string | (() => string | null | Promise<string | null>) | null} [token] for relays that ask for one. A function is called for each
  *   connection, so that a fresh token brings one back to a meeting that lasts longer than the first
  * @property {string | null} [ticket] `room.ticket` of a page before, to come back to its seat
  * @property {'webtransport' | 'websocket' | string | null} [transport] use this carrier and no other
