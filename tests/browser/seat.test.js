@@ -123,6 +123,25 @@ test('a tab that was duplicated is someone of its own', { timeout: 60_000 }, asy
   await meeting.closeAll(ana);
 });
 
+test('leaving while connecting leaves no seat behind', { timeout: 60_000 }, async () => {
+  const page = await join('elsewhere', 'Ana');
+  const outcome = await page.evaluate(async (sdk) => {
+    // No datagram comes back, so that one still connects when the others see one.
+    Object.defineProperty(WebTransportDatagramDuplexStream.prototype, 'readable', { get: () => new ReadableStream() });
+    const { Room } = await import(sdk);
+    const witness = await Room.connect(location.href, { name: 'Ana', room: 'leaving', transport: 'websocket' });
+    const room = new Room({ name: 'Bo', room: 'leaving', transport: 'webtransport' });
+    witness.on('participantConnected', () => room.disconnect());
+    const gone = new Promise((resolve) => witness.on('participantDisconnected', resolve));
+    const code = await room.connect(location.href).catch((/** @type {{ code: string }} */ error) => error.code);
+    const { reason } = await gone;
+    witness.disconnect();
+    return [code, room.state, reason];
+  }, '/sdk/tertulia.js');
+  assert.deepEqual(outcome, ['left', 'disconnected', 'left']);
+  await meeting.closeAll(page);
+});
+
 test('a network that goes and comes back is noticed at once', { timeout: 60_000 }, async () => {
   const ana = await join('offline', 'Ana', { query: '?transport=websocket' });
   await relay.kill();
