@@ -10,6 +10,7 @@ use support::scene::{CROWDED, Scene};
 use support::session::{CARRIERS, Incoming, Over, Session, camera, datagram, join_of, message_id};
 use tertulia::limits::Limits;
 use tertulia::wire::*;
+use tokio::net::TcpStream;
 use tokio::time::sleep;
 
 /// Where each limit is reached: the name of the test. A new limit does not compile until it stands here.
@@ -45,14 +46,14 @@ fn reached(limits: Limits) -> Vec<(&'static str, &'static str)> {
     vec![
         ("sessions", "sessions_in_all_are_bounded_beside_a_meeting"),
         ("sessions_per_address", "sessions_of_one_address_are_bounded_beside_a_meeting"),
-        ("tcp_connections_per_address", "tcp_connections_of_one_address_are_bounded_and_the_others_are_told"),
+        ("tcp_connections_per_address", "tcp_connections_are_bounded_beside_a_meeting"),
         ("handshakes_per_second_per_address", "connections_that_begin_too_fast_are_refused_beside_a_meeting"),
         ("handshakes_burst_per_address", "connections_that_begin_too_fast_are_refused_beside_a_meeting"),
         ("refused_tokens_per_minute_per_address", "tokens_are_guessed_no_faster_than_the_limit"),
         ("rooms", "rooms_people_tracks_and_requests_are_bounded"),
         ("participants_per_room", "rooms_people_tracks_and_requests_are_bounded"),
         ("tracks_per_participant", "rooms_people_tracks_and_requests_are_bounded"),
-        ("subscriptions_per_participant", "nobody_is_subscribed_to_more_tracks_than_allowed"),
+        ("subscriptions_per_participant", "subscriptions_are_bounded_beside_a_meeting"),
         ("chat_bytes", "m4_chat_that_is_too_long_or_too_fast_is_refused_and_the_rest_is_said"),
         ("chat_per_second", "m4_chat_that_is_too_long_or_too_fast_is_refused_and_the_rest_is_said"),
         ("chat_burst", "m4_chat_that_is_too_long_or_too_fast_is_refused_and_the_rest_is_said"),
@@ -65,7 +66,7 @@ fn reached(limits: Limits) -> Vec<(&'static str, &'static str)> {
         ("history_days", "age_is_bounded_also_while_nothing_is_said"),
         ("media_datagrams_per_second", "m5_a_flood_of_datagrams_is_cut_before_it_is_passed_on"),
         ("media_bits_per_second", "media_is_bounded_in_bits_as_well"),
-        ("seat_seconds", "n7_n12_whoever_is_away_for_too_long_is_seen_leaving_and_finds_the_chat"),
+        ("seat_seconds", "seats_that_nobody_comes_back_to_end_beside_a_meeting"),
         ("removed_minutes", "a13_whoever_was_removed_stays_out_with_ticket_and_after_a_restart"),
         ("same_identity", "a5_a_token_that_is_used_twice_is_one_person"),
         ("outbox_bytes", "m8_a_slow_reader_is_closed_and_finds_the_rest_when_it_comes_back"),
@@ -167,6 +168,60 @@ async fn rooms_people_tracks_and_requests_are_bounded() {
     }
     scene.assert_undisturbed("full rooms").await;
     scene.close("full rooms").await;
+}
+
+#[tokio::test]
+async fn subscriptions_are_bounded_beside_a_meeting() {
+    let mut scene = Scene::crowded(&["--subscriptions-per-participant", "2"]).await;
+    for over in CARRIERS {
+        let mut listener = Session::member(scene.target(), over, "many-tracks", "Listener").await;
+        let mut publisher = Session::member(scene.target(), Over::Quic, "many-tracks", "Publisher").await;
+        for _ in 0..2 {
+            publisher.publish().await;
+        }
+        let track = publisher.publish().await;
+        // Two came by themselves.
+        let third = listener.request(&ClientMessage::Subscribe { request: 7, track }).await;
+        assert_eq!(failed(&third), Some(RefuseReason::SubscriptionsFull), "{over:?}");
+        listener.leave().await;
+        publisher.leave().await;
+        scene.relay.until("tertulia_rooms", |rooms| rooms == 1).await;
+    }
+    scene.assert_undisturbed("many subscriptions").await;
+    scene.close("many subscriptions").await;
+}
+
+#[tokio::test]
+async fn seats_that_nobody_comes_back_to_end_beside_a_meeting() {
+    let mut scene = Scene::crowded(&["--seat-seconds", "1"]).await;
+    let mut witness = Session::member(scene.target(), Over::Quic, "ghosts", "Witness").await;
+    for over in CARRIERS {
+        for _ in 0..5 {
+            Session::member(scene.target(), over, "ghosts", "Ghost").await.cut();
+        }
+    }
+    let mut left = 0;
+    while left < 5 * CARRIERS.len() {
+        left += usize::from(matches!(witness.told().await, ServerMessage::ParticipantLeft { .. }));
+    }
+    scene.assert_undisturbed("ghosts").await;
+    witness.leave().await;
+    scene.close("ghosts").await;
+}
+
+#[tokio::test]
+async fn tcp_connections_are_bounded_beside_a_meeting() {
+    let few = ["--tcp-connections-per-address", "20"];
+    let mut scene = Scene::open(&[&CROWDED[..2], &CROWDED[4..], &few].concat()).await;
+    let mut silent = Vec::new();
+    for _ in 0..60 {
+        silent.push(TcpStream::connect(scene.target().http).await.unwrap());
+    }
+    scene.assert_undisturbed("silent TCP connections").await;
+    drop(silent);
+    let refused = "tertulia_refused_total{reason=\"connections_of_address\"}";
+    scene.relay.until(refused, |refused| refused >= 40).await;
+    scene.close("silent TCP connections").await;
 }
 
 #[tokio::test]
