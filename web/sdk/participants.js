@@ -1,11 +1,11 @@
 /** Who is in a room, and what they have published. */
 import { RemoteTrack } from './media/remote-track.js';
 
-/** @typedef {import('./wire/messages.js').PublishedTrack} PublishedTrack */
 /** @typedef {import('./media/devices.js').CaptureOptions} CaptureOptions */
 /** @typedef {import('./media/devices.js').TrackSource} TrackSource */
 /** @typedef {import('./media/local-track.js').LocalTrack} LocalTrack */
 /** @typedef {import('./media/publishing.js').Publishing} Publishing */
+/** @typedef {import('./wire/messages.js').PublishedTrack} PublishedTrack */
 
 /** Oneself. */
 export class LocalParticipant {
@@ -20,38 +20,48 @@ export class LocalParticipant {
     this.name = name;
   }
 
-  /** What is published, by its source. @returns {ReadonlyMap<TrackSource, LocalTrack>} */
+  /** What one publishes, by source. @returns {ReadonlyMap<TrackSource, LocalTrack>} */
   get tracks() {
     return this.#publishing.tracks;
   }
 
   /**
-   * Turns the camera on, or off: then its light goes off, and the others see it muted.
+   * Turns the camera on or off. Off, its light is off, and the others see that it is muted. Rejects with `device_denied`,
+   * `device_missing`, `device_busy`, `insecure_page` or `codec_unsupported`.
    * @param {boolean} isOn @param {CaptureOptions} [options]
-   * @returns {Promise<LocalTrack | null>} rejects with a TertuliaError: `device_denied`, `device_missing`, `device_busy`, `insecure_page`, `not_allowed`, ...
+   * @returns {Promise<LocalTrack | null>} `null`: there is none
    */
   setCameraEnabled(isOn, options) {
     return this.#publishing.setEnabled('camera', isOn, options);
   }
 
-  /** Turns the microphone on, or off: then nothing is sent, and the device stays open for a quick return. @param {boolean} isOn @param {CaptureOptions} [options] */
+  /**
+   * Turns the microphone on or off. Off, nothing is sent, but the device is kept for a quick return. Rejects as the camera does.
+   * @param {boolean} isOn @param {CaptureOptions} [options]
+   * @returns {Promise<LocalTrack | null>} `null`: there is none
+   */
   setMicrophoneEnabled(isOn, options) {
     return this.#publishing.setEnabled('microphone', isOn, options);
   }
 
-  /** Asks the person for a screen and shares it, or ends that. Call it while a click is being handled. @param {boolean} isOn @param {CaptureOptions} [options] */
+  /**
+   * Lets the person choose a screen, window or tab and shares it with its sound, or ends that. Rejects with `screen_cancelled` if
+   * nothing was chosen.
+   * @param {boolean} isOn @param {CaptureOptions} [options]
+   * @returns {Promise<LocalTrack | null>} its picture; `null`: there is none
+   */
   setScreenShareEnabled(isOn, options) {
     return this.#publishing.setScreenShareEnabled(isOn, options);
   }
 
-  /** Publishes any track that the page has. @param {MediaStreamTrack | LocalTrack} media @param {{ source?: TrackSource } & CaptureOptions} [options] @returns {Promise<LocalTrack>} */
-  publishTrack(media, options) {
-    return this.#publishing.publishTrack(media, options);
+  /** Publishes what the program has, or what `createLocalTrack` gave. @param {MediaStreamTrack | LocalTrack} track @param {{ source?: TrackSource } & CaptureOptions} [options] */
+  publishTrack(track, options) {
+    return this.#publishing.publishTrack(track, options);
   }
 
-  /** Also stops it. @param {LocalTrack} track */
-  async unpublishTrack(track) {
-    await this.#publishing.unpublishTrack(track);
+  /** Also lets its device go. @param {LocalTrack} track */
+  unpublishTrack(track) {
+    return this.#publishing.unpublishTrack(track);
   }
 }
 
