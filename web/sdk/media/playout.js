@@ -26,6 +26,8 @@ const HISTORY = 3 * PitchPeriod.SAMPLES_MAX;
 const LIKENESS_MIN = 0.5;
 /** Sound this faint is stretched anyhow, as the mean square: -60 dB. */
 const FAINT = 1e-6;
+/** How much earlier than needed a frame comes if all is as the target has it, in milliseconds: half a frame. */
+const MARGIN_MS = 10;
 /** Too much by this is too much whatever it sounds like, in milliseconds. */
 const EXCESS_MS = 80;
 /** How much a new level counts. */
@@ -157,11 +159,12 @@ export class Playout {
     this.#filledSamples = 0;
   }
 
-  /** Whether enough is here to begin. What is not followed by more is played as well, after the same time. */
+  /** Whether the first frame has waited so long that the next ones come in time, or as much has come at once. */
   #isFilled() {
     if (this.#waiting === 0) return false;
+    const frameMs = this.#frameLength / MS;
+    const isFilled = this.#filledSamples >= (this.#wantedMs - frameMs + MARGIN_MS) * MS || this.bufferedMs >= this.#wantedMs + frameMs;
     this.#filledSamples += CONCEAL_STEP;
-    const isFilled = this.bufferedMs >= this.#wantedMs || this.#filledSamples >= this.#wantedMs * MS;
     if (!isFilled) return false;
     this.#advance();
     this.#isFilling = false;
