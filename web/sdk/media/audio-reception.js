@@ -1,5 +1,6 @@
 /** One audio track, from datagrams to samples for the playout. Runs in the worker. */
 import { Assembly } from './assembly.js';
+import { SILENCE_DB } from './audio-level.js';
 import { Decoder } from './decoder.js';
 import { JitterTarget } from './jitter.js';
 import { Opening } from './opening.js';
@@ -38,7 +39,7 @@ export class AudioReception {
   #isTaken = true;
   #isFailed = false;
   #lastDecodedAtMs = -Infinity;
-  #loudestDb = 127;
+  #loudestDb = SILENCE_DB;
   #chunks = 0;
   #counts = { received: 0, decoded: 0, bytes: 0 };
 
@@ -87,8 +88,8 @@ export class AudioReception {
 
   /** The loudest since the last time, in dB below full scale. */
   takeLevel() {
-    const level = this.#isMuted ? 127 : this.#loudestDb;
-    this.#loudestDb = 127;
+    const level = this.#isMuted ? SILENCE_DB : this.#loudestDb;
+    this.#loudestDb = SILENCE_DB;
     return level;
   }
 

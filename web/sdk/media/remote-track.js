@@ -108,7 +108,7 @@ export class RemoteTrack {
     this.#engine?.subscribedChanged();
   }
 
-  /** Figures of the last second and altogether; see PROTOCOL-independent names in `Subscribing`. Empty before the first second is over. */
+  /** Figures of the last second (`received`, `lost` datagrams, `jitterMs`, `delayMs`, `bitrate`) and altogether; empty while there is no session. */
   stats() {
     return this.#engine?.stats() ?? {};
   }

@@ -4,7 +4,8 @@
  */
 import { TertuliaError } from '../error.js';
 import { audioContext, isAudioRunning, resumeAudio } from './audio-context.js';
-import { Speakers, levelOf } from './speakers.js';
+import { decibelsOf, meterLevel } from './audio-level.js';
+import { Speakers } from './speakers.js';
 import { Subscription } from './subscription.js';
 import { Surfaces } from './surfaces.js';
 import { startWorker } from './worker-url.js';
@@ -58,10 +59,11 @@ export class Subscribing {
   /** Who speaks. @type {number[]} */
   #speaking = [];
   #isAudioBlocked = false;
+  #room = '';
   #counts = { malformed: 0, unknown: 0 };
   #seen = () => this.#lookAgain();
 
-  /** @param {Link} link @param {{ encryptionKey?: string | null, room?: string }} [options] */
+  /** @param {Link} link @param {{ encryptionKey?: string | null }} [options] `encryptionKey`: the secret of the link */
   constructor(link, options = {}) {
     this.#link = link;
     this.#options = options;
@@ -110,8 +112,9 @@ export class Subscribing {
     this.#post({ type: 'mute', track: track.id, muted });
   }
 
-  /** A session began. */
-  seated() {
+  /** There is a session, the first or another. Before what it tells of tracks. @param {{ room: string }} welcome `room`: its name */
+  seated({ room }) {
+    this.#room = room;
     this.#post({ type: 'interrupted', isInterrupted: false });
     for (const subscription of this.#subscriptions.values()) subscription.assert();
   }
@@ -152,9 +155,9 @@ export class Subscribing {
     }
   }
 
-  /** How loud oneself is, so that one is among the speakers. @param {number} level 0 to 1 */
+  /** How loud oneself is, so that one is among the speakers: about ten times a second. @param {number} level 0 to 1, as of a LocalTrack */
   setOwnLevel(level) {
-    this.#speakers.heard(performance.now(), this.#link.self().id, level > 0 ? -20 * Math.log10(level) : 127);
+    this.#speakers.heard(performance.now(), this.#link.self().id, decibelsOf(level));
     this.#tellSpeakers();
   }
 
@@ -170,8 +173,8 @@ export class Subscribing {
     if (this.#worker) return;
     this.#worker = startWorker(WORKER);
     this.#worker.onmessage = ({ data }) => this.#heard(data);
-    const { encryptionKey: secret, room = '' } = this.#options;
-    this.#worker.postMessage({ type: 'begin', encryption: secret ? { secret, room } : null });
+    const { encryptionKey: secret } = this.#options;
+    this.#worker.postMessage({ type: 'begin', encryption: secret ? { secret, room: this.#room } : null });
     document.addEventListener('visibilitychange', this.#seen);
   }
 
@@ -217,7 +220,7 @@ export class Subscribing {
     for (const { track: id, db } of levels) {
       const subscription = this.#subscriptions.get(id);
       if (!subscription) continue;
-      subscription.track.level = levelOf(db);
+      subscription.track.level = meterLevel(db);
       if (subscription.track.source === 'microphone') this.#speakers.heard(now, subscription.participant.id, db);
     }
     this.#tellSpeakers();

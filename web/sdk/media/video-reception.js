@@ -5,9 +5,10 @@ import { Dependency } from './dependency.js';
 import { Freezes } from './freezes.js';
 import { HeldFrames } from './held-frames.js';
 import { Histogram } from './histogram.js';
+import { nowMs as wallMs, ticksOf } from './media-clock.js';
 import { Opening } from './opening.js';
 import { Renderer } from './render.js';
-import { msBetween, timestampNow } from './timestamp.js';
+import { msBetween } from './timestamp.js';
 import { Transit } from './transit.js';
 
 /** @typedef {import('./assembly.js').Frame} Frame */
@@ -226,7 +227,7 @@ export class VideoReception {
     const nowMs = performance.now();
     this.#counts.drawn++;
     this.#freezes.drawn(nowMs);
-    this.#latency.add(msBetween(timestampNow(), timestamp));
+    this.#latency.add(msBetween(ticksOf(wallMs()), timestamp));
     this.#lastDrawnAtMs = nowMs;
     this.#host.state(this.#state(nowMs));
   }
