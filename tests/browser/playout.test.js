@@ -122,6 +122,18 @@ test('too much is played faster until the target is reached, without a click', (
   assert.ok(speaker.roughness() < 2 * STEEPEST, `no click: ${speaker.roughness()}`);
 });
 
+test('what has piled up before anything was played is left out, and little of what piles up later', () => {
+  const speaker = new Speaker();
+  speaker.playout.targetMs = 40;
+  for (let number = 0; number < 30; number++) speaker.playout.push(number, number * 1800, [tone(number)]);
+  speaker.play([], 20);
+  assert.ok(speaker.playout.bufferedMs <= 60, `${speaker.playout.bufferedMs} ms are kept`);
+  speaker.play([], 500);
+  for (let number = 31; number < 61; number++) speaker.playout.push(number, number * 1800, [tone(number)]);
+  speaker.play([], 520);
+  assert.ok(speaker.playout.bufferedMs > 200 && speaker.playout.bufferedMs <= 270, `${speaker.playout.bufferedMs} ms are kept`);
+});
+
 test('too little is played slower until the target is reached, without a click', () => {
   const speaker = new Speaker();
   speaker.playout.targetMs = 20;

@@ -2,6 +2,7 @@
 import { Assembly } from './assembly.js';
 import { SILENCE_DB } from './audio-level.js';
 import { Decoder } from './decoder.js';
+import { Histogram } from './histogram.js';
 import { JitterTarget } from './jitter.js';
 import { Opening } from './opening.js';
 import { Order } from './order.js';
@@ -33,6 +34,7 @@ export class AudioReception {
   /** @type {MessagePort | null} */
   #playout = null;
   #unplayed = 0;
+  #latency = new Histogram();
   /** @type {PlayoutStatus} */
   #status = { timestamp: null, bufferedMs: 0, counts: { played: 0, concealed: 0, silent: 0, stretched: 0, late: 0, underruns: 0 } };
   #isMuted;
@@ -112,6 +114,7 @@ export class AudioReception {
       framesReceived: received, framesDecoded: decoded, framesLeftOut: this.#order.late, decoderFailures: this.#decoder.failures,
       bufferedMs: Math.round(bufferedMs), targetMs: Math.round(this.#jitter.targetMs), samplesPlayed: counts.played,
       samplesConcealed: counts.concealed, samplesStretched: counts.stretched, underruns: counts.underruns,
+      latencyMs: { p50: this.#latency.percentile(0.5), p95: this.#latency.percentile(0.95) },
     };
   }
 
@@ -176,7 +179,8 @@ export class AudioReception {
   #played(status) {
     this.#unplayed = 0;
     this.#status = status;
-    if (status.timestamp !== null) this.#host.heard(status.timestamp);
+    if (status.timestamp === null) return;
+    this.#latency.add(this.#host.heard(status.timestamp));
   }
 }
 

@@ -30,6 +30,8 @@ const FAINT = 1e-6;
 const MARGIN_MS = 10;
 /** Too much by this is too much whatever it sounds like, in milliseconds. */
 const EXCESS_MS = 80;
+/** What may come at once after a break beyond the target, to be played faster; more is left out. In milliseconds. */
+const BURST_MS_MAX = 200;
 /** How much a new level counts. */
 const LEVEL_WEIGHT = 1 / 8;
 /** How much an empty buffer raises the target, in milliseconds, and up to where: this machine needs more than the network does. */
@@ -167,9 +169,20 @@ export class Playout {
     this.#filledSamples += CONCEAL_STEP;
     if (!isFilled) return false;
     this.#advance();
+    this.#trim();
     this.#isFilling = false;
     this.#levelMs = this.bufferedMs;
     return true;
+  }
+
+  /** Leaves out what has become too old while nothing was played: at the beginning everything that is too much. */
+  #trim() {
+    const excessMs = this.counts.played === 0 ? 0 : BURST_MS_MAX;
+    while (this.bufferedMs > this.#wantedMs + excessMs + this.#frameLength / MS) {
+      this.#slots[this.#next % SLOTS].number = -1;
+      this.#waiting--;
+      this.#advance();
+    }
   }
 
   /** Goes to the first frame that is here. */

@@ -44,6 +44,7 @@ const WORKER = new URL('./receive.worker.js', import.meta.url);
 /** @type {Readonly<Record<string, string>>} */
 const FAILURES = Object.freeze({
   codec_unsupported: 'This browser cannot decode the video or audio that a participant sends. Use a newer browser, or ask them to use another codec.',
+  playback_failed: 'This page cannot play audio. Reload it, or use a newer browser.',
   codec_failed: 'Decoding the video or audio of a participant failed again and again. Reload the page.',
 });
 
@@ -89,6 +90,7 @@ export class Subscribing {
       post: (message, transfer) => this.#post(message, transfer),
       surfaceOf: (canvas) => this.#surfaces.surfaceOf(canvas),
       release: (canvas) => this.#surfaces.release(canvas),
+      failed: (code) => this.#failed(told, code),
       subscribed: (isSubscribed) => this.#link.emit(isSubscribed ? 'trackSubscribed' : 'trackUnsubscribed', told),
     });
     this.#subscriptions.set(track.id, subscription);
@@ -203,7 +205,7 @@ export class Subscribing {
     }
   }
 
-  /** @param {Subscription} subscription @param {string} code */
+  /** @param {{ participant: RemoteParticipant, track: RemoteTrack }} of @param {string} code */
   #failed({ participant, track }, code) {
     this.#link.emit('mediaFailed', { source: track.source, error: new TertuliaError(code, FAILURES[code]), participant, track });
   }

@@ -23,12 +23,13 @@ export class Synchronisation {
   #delayMs = 0;
   #knownAtMs = -Infinity;
 
-  /** What is heard now was captured at `timestamp`. @param {number} nowMs of the wall clock @param {number} timestamp @param {number} outputMs from the playout to the ear */
+  /** What is heard now was captured at `timestamp`. @param {number} nowMs of the wall clock @param {number} timestamp @param {number} outputMs from the playout to the ear @returns {number} how much later it is heard than it was captured, in milliseconds */
   heard(nowMs, timestamp, outputMs) {
     const delayMs = msBetween(ticksOf(nowMs), timestamp) + outputMs;
     const isFresh = nowMs - this.#knownAtMs < KNOWN_MS;
     this.#delayMs = isFresh ? this.#delayMs + (delayMs - this.#delayMs) * WEIGHT : delayMs;
     this.#knownAtMs = nowMs;
+    return delayMs;
   }
 
   /** How long to hold a picture that was captured at `timestamp`, in milliseconds. @param {number} nowMs @param {number} timestamp */
