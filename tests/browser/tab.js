@@ -1,0 +1,83 @@
+// A page in Chromium or in Firefox, the same to a test.
+import { complaints, open } from './meeting.js';
+
+/** @typedef {import('playwright-core').Browser} Chromium */
+/** @typedef {import('./firefox.js').Firefox} Firefox */
+
+/** How long to wait for what has to come, in milliseconds. */
+const WAIT_MS = 20_000;
+/** Time between two looks, in milliseconds. */
+const LOOK_MS = 50;
+
+/**
+ * Selectors are those of CSS. What acts on an element waits until it is there.
+ * @typedef {object} Tab
+ * @property {'chromium' | 'firefox'} kind
+ * @property {(selector: string) => Promise<void>} click as a person does
+ * @property {(selector: string, text: string) => Promise<void>} fill
+ * @property {(key: string) => Promise<void>} press
+ * @property {(path: string) => Promise<void>} screenshot
+ * @property {<Argument, Result>(act: (argument: Argument) => Result | Promise<Result>, argument: Argument) => Promise<Result>} evaluate in the page
+ * @property {() => Promise<void>} close
+ */
+
+/** @param {Chromium} browser @param {string} url @param {Parameters<typeof open>[2]} [options] @returns {Promise<Tab>} */
+export async function openChromium(browser, url, options) {
+  const page = await open(browser, url, options);
+  return {
+    kind: 'chromium',
+    click: (selector) => page.locator(selector).click(),
+    fill: (selector, text) => page.locator(selector).fill(text),
+    press: (key) => page.keyboard.press(key),
+    screenshot: async (path) => void (await page.screenshot({ path, animations: 'disabled' })),
+    evaluate: (act, argument) => page.evaluate(/** @type {any} */ (act), argument),
+    close: () => page.context().close(),
+  };
+}
+
+/** In a window of its own: Firefox draws nothing in a tab that is behind another. @param {Firefox} firefox @param {string} url @returns {Promise<Tab>} */
+export async function openFirefox({ browser }, url) {
+  const context = await browser.createBrowserContext();
+  const page = await context.newPage({ type: 'window' });
+  page.setDefaultTimeout(WAIT_MS);
+  page.on('pageerror', (error) => complaints.push(String(error instanceof Error ? error.stack : error)));
+  page.on('console', (message) => { if (message.type() === 'error') complaints.push(message.text()); });
+  await page.setViewport({ width: 1180, height: 760 });
+  await page.goto(url);
+  return {
+    kind: 'firefox',
+    click: (selector) => page.locator(selector).click(),
+    fill: (selector, text) => page.locator(selector).fill(text),
+    press: (key) => page.keyboard.press(/** @type {import('puppeteer-core').KeyInput} */ (key)),
+    screenshot: async (path) => void (await page.screenshot({ path: /** @type {`${string}.png`} */ (path) })),
+    evaluate: (act, argument) => page.evaluate(/** @type {any} */ (act), argument),
+    close: () => context.close(),
+  };
+}
+
+/**
+ * Waits until the page gives something that holds, and returns it.
+ * @template Argument, Result
+ * @param {Tab} tab
+ * @param {string} what for whoever reads that it did not come
+ * @param {(argument: Argument) => Result | Promise<Result>} look
+ * @param {Argument} argument
+ * @param {(result: Result) => boolean} [holds]
+ * @returns {Promise<Result>}
+ */
+export async function until(tab, what, look, argument, holds = Boolean) {
+  const end = performance.now() + WAIT_MS;
+  for (;;) {
+    const result = await tab.evaluate(look, argument);
+    if (holds(result)) return result;
+    if (performance.now() > end) throw new Error(`${what}: not within ${WAIT_MS} ms in ${tab.kind}; last seen: ${JSON.stringify(result)}`);
+    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+  }
+}
+
+/** @param {Tab} tab @param {string} selector */
+export const has = (tab, selector) => until(tab, selector, (selector) => document.querySelector(selector) !== null, selector);
+
+/** @param {Tab} tab @param {string} selector @param {RegExp} pattern */
+export const reads = (tab, selector, pattern) =>
+  until(tab, `${selector} as ${pattern}`, (selector) => document.querySelector(selector)?.textContent?.trim() ?? '', selector, (text) => pattern.test(text));
