@@ -70,10 +70,21 @@ async function end({ child, exit }, signal) {
   return code;
 }
 
-export function startBrowser() {
+/**
+ * Chromium with devices that are not there: its cameras show a pattern, its microphones hear a beep each second, its screen is a
+ * picture that changes.
+ * @param {object} [options]
+ * @param {number} [options.cameras]
+ * @param {boolean} [options.denied] whether each question for a device is answered with no
+ * @param {string[]} [options.args] more of its command line
+ */
+export function startBrowser({ cameras = 2, denied = false, args = [] } = {}) {
   return chromium.launch({
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-    args: ['--headless', '--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+    args: [
+      '--headless', '--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync',
+      `--use-fake-device-for-media-stream=fps=30,device-count=${cameras}`, `--use-fake-ui-for-media-stream${denied ? '=deny' : ''}`, ...args,
+    ],
     ignoreDefaultArgs: ['--disable-quic'],
   });
 }
