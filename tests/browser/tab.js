@@ -56,24 +56,33 @@ export async function openFirefox({ browser }, url) {
 }
 
 /**
- * Waits until the page gives something that holds, and returns it.
- * @template Argument, Result
- * @param {Tab} tab
+ * Looks until what is seen holds, and returns it.
+ * @template Result
  * @param {string} what for whoever reads that it did not come
- * @param {(argument: Argument) => Result | Promise<Result>} look
- * @param {Argument} argument
+ * @param {() => Promise<Result>} look
  * @param {(result: Result) => boolean} [holds]
  * @returns {Promise<Result>}
  */
-export async function until(tab, what, look, argument, holds = Boolean) {
+export async function eventually(what, look, holds = Boolean) {
   const end = performance.now() + WAIT_MS;
   for (;;) {
-    const result = await tab.evaluate(look, argument);
+    const result = await look();
     if (holds(result)) return result;
-    if (performance.now() > end) throw new Error(`${what}: not within ${WAIT_MS} ms in ${tab.kind}; last seen: ${JSON.stringify(result)}`);
+    if (performance.now() > end) throw new Error(`${what}: not within ${WAIT_MS} ms; last seen: ${JSON.stringify(result)}`);
     await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
   }
 }
+
+/**
+ * Looks in a page until what is seen holds, and returns it.
+ * @template Argument, Result
+ * @param {Tab} tab
+ * @param {string} what
+ * @param {(argument: Argument) => Result | Promise<Result>} look
+ * @param {Argument} argument
+ * @param {(result: Result) => boolean} [holds]
+ */
+export const until = (tab, what, look, argument, holds) => eventually(`${what} in ${tab.kind}`, () => tab.evaluate(look, argument), holds);
 
 /** @param {Tab} tab @param {string} selector */
 export const has = (tab, selector) => until(tab, selector, (selector) => document.querySelector(selector) !== null, selector);
