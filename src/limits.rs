@@ -66,7 +66,10 @@ pub const DESCRIPTION_BYTES_MAX: usize = 1024;
 /// A frame, in fragments: 2 MB, more than any encoder in a meeting makes of one picture.
 pub const FRAGMENTS_MAX: u16 = 2048;
 
-/// Least time between two keyframe requests to a publisher for one track: a keyframe costs the bandwidth of ten other
+/// Renditions of a track, and temporal layers of each: the media header has three bits for either.
+pub const LAYERS_MAX: u8 = 8;
+
+/// Least time between two keyframe requests to a publisher for one rendition of a track: a keyframe costs the bandwidth of ten other
 /// frames.
 pub const KEYFRAME_INTERVAL: Duration = Duration::from_millis(500);
 

@@ -5,6 +5,7 @@
 
 mod chat;
 mod event;
+mod merged;
 mod moderation;
 mod notes;
 mod participant;
@@ -185,7 +186,13 @@ impl Room {
             }
             ClientMessage::MuteTrack { track, .. } => self.mute_track(from, track, out)?,
             ClientMessage::SetLocked { locked, .. } => self.set_locked(from, locked, out)?,
-            ClientMessage::RequestKeyframe { track } => self.request_keyframe(now, from, track, out),
+            ClientMessage::RequestKeyframe { track, spatial_layer } => {
+                self.request_keyframe(now, from, track, spatial_layer, out);
+            }
+            ClientMessage::SetLayers { track, spatial_layer, .. } => {
+                self.set_layers(now, from, track, spatial_layer, out)?;
+            }
+            ClientMessage::Report { .. } => {}
             // The session answers these two itself.
             ClientMessage::Ping { .. } | ClientMessage::Leave => {}
             ClientMessage::Join(_) => {
@@ -199,8 +206,9 @@ impl Room {
         for (id, track) in &mut self.tracks {
             // Nobody is there to be asked while the publisher is away; it is asked when it comes back.
             let is_here = self.participants.get(&track.publisher).is_some_and(Participant::is_here);
-            if track.keyframe_is_due(now) && is_here {
-                out.push(Output::tell(track.publisher, ServerMessage::KeyframeRequested { track: *id }));
+            for spatial_layer in track.due_keyframes(now).into_iter().filter(|_| is_here) {
+                let message = ServerMessage::KeyframeRequested { track: *id, spatial_layer };
+                out.push(Output::tell(track.publisher, message));
             }
         }
         self.end_seats(now, out);

@@ -15,7 +15,7 @@ pub use chat::{ChatMessage, ChatPosition, ClientChat, MessageId, ServerChat};
 pub use codec::{DecodeError, decode, decode_first_message, encode};
 pub use control::{
     ClientMessage, Join, ParticipantInfo, ParticipantKind, Permissions, PublishedTrack, Rational, ServerMessage,
-    TrackInfo, TrackMedia, TrackSource, Welcome,
+    TrackInfo, TrackMedia, TrackReport, TrackSource, Welcome,
 };
 pub use media::{AudioLevel, Datagram, HEADER_BYTES, HeaderError, MediaHeader};
 pub use names::{DisplayName, Identity, NameError, ParticipantId, RoomName, TrackId};

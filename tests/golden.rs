@@ -58,13 +58,16 @@ fn client_messages() -> Vec<(&'static str, ClientMessage)> {
         ("subscribe", Subscribe { request: 4, track: TrackId(65_536) }),
         ("unsubscribe", Unsubscribe { request: 5, track: TrackId(250) }),
         ("set auto subscribe", SetAutoSubscribe { request: 6, enabled: false }),
-        ("request keyframe", RequestKeyframe { track: TrackId(7) }),
+        ("request keyframe", RequestKeyframe { track: TrackId(7), spatial_layer: 1 }),
         ("ping", Ping { token: 1 << 32 }),
         ("leave", Leave),
         ("remove participant", RemoveParticipant { request: 7, participant: ParticipantId(3) }),
         ("mute track", MuteTrack { request: 8, track: TrackId(7) }),
         ("set locked", SetLocked { request: 9, locked: true }),
         ("end meeting", EndMeeting { request: 10 }),
+        ("set layers", SetLayers { request: 11, track: TrackId(7), spatial_layer: 2, temporal_layer: 255 }),
+        ("report", Report { tracks: vec![good_report(), bad_report()] }),
+        ("report on nothing", Report { tracks: vec![] }),
     ]
 }
 
@@ -131,11 +134,21 @@ fn server_messages() -> Vec<(&'static str, ServerMessage)> {
         ("published", Published { request: 1, track: TrackId(10) }),
         ("done", Done { request: 2 }),
         ("failed", failed()),
-        ("keyframe requested", KeyframeRequested { track: TrackId(7) }),
+        ("keyframe requested", KeyframeRequested { track: TrackId(7), spatial_layer: 2 }),
         ("pong", Pong { token: 1 << 32, relay_time_us: 123_456_789_012 }),
         ("closing", Closing { reason: CloseReason::SlowConsumer, message: CloseReason::SlowConsumer.to_string() }),
         ("room locked", RoomLocked { locked: true }),
+        ("layers wanted", LayersWanted { track: TrackId(7), spatial_layers: 0b101, temporal_layer: 2 }),
+        ("feedback", Feedback { track: TrackId(7), reports: 251, best: good_report(), worst: bad_report() }),
     ]
+}
+
+fn good_report() -> TrackReport {
+    TrackReport { track: TrackId(7), received: 300, lost: 0, jitter_ms: 3, delay_ms: 1 }
+}
+
+fn bad_report() -> TrackReport {
+    TrackReport { track: TrackId(7), received: u32::MAX, lost: 65_536, jitter_ms: 250, delay_ms: u16::MAX }
 }
 
 fn failed() -> ServerMessage {

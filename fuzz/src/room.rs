@@ -195,7 +195,7 @@ impl Source<'_> {
             4 => ClientMessage::SetMuted { request, track, muted: self.is_odd() },
             5 => ClientMessage::Subscribe { request, track },
             6 => ClientMessage::Unsubscribe { request, track },
-            7 => ClientMessage::RequestKeyframe { track },
+            7 => ClientMessage::RequestKeyframe { track, spatial_layer: 0 },
             8 => ClientMessage::SetAutoSubscribe { request, enabled: self.is_odd() },
             9 => ClientMessage::RemoveParticipant { request, participant: self.participant() },
             10 => ClientMessage::MuteTrack { request, track },

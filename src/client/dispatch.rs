@@ -160,11 +160,17 @@ impl Seat {
                 self.track_disappeared(participant, track);
             }
             ServerMessage::TrackMuted { track, muted } => self.track_muted(state, track, muted),
-            ServerMessage::KeyframeRequested { track } => {
+            ServerMessage::KeyframeRequested { track, spatial_layer } => {
                 if let Some(publication) = state.publications.find(track) {
-                    publication.keyframe_wanted.notify_one();
+                    publication.want_keyframe(spatial_layer);
                 }
-                self.emit(Event::KeyframeRequested { track });
+                self.emit(Event::KeyframeRequested { track, spatial_layer });
+            }
+            ServerMessage::LayersWanted { track, spatial_layers, temporal_layer } => {
+                self.emit(Event::LayersWanted { track, spatial_layers, temporal_layer });
+            }
+            ServerMessage::Feedback { track, reports, best, worst } => {
+                self.emit(Event::Feedback { track, reports, best, worst });
             }
             ServerMessage::RoomLocked { locked } => {
                 state.locked = locked;

@@ -3,6 +3,7 @@ use thiserror::Error;
 use super::{Carrier, RemoteTrack};
 use crate::wire::{
     ChatMessage, ChatPosition, CloseReason, ParticipantId, ParticipantInfo, PublishedTrack, RefuseReason, TrackId,
+    TrackReport,
 };
 
 /// What happened in the room.
@@ -95,6 +96,28 @@ pub enum Event {
     KeyframeRequested {
         /// The track.
         track: TrackId,
+        /// The rendition.
+        spatial_layer: u8,
+    },
+    /// Which parts of a track of one's own somebody takes, when that changes. What nobody takes need not be sent.
+    LayersWanted {
+        /// The track.
+        track: TrackId,
+        /// Bit i is set if somebody takes rendition i; 0 if nobody takes the track.
+        spatial_layers: u8,
+        /// The highest temporal layer that anybody takes.
+        temporal_layer: u8,
+    },
+    /// How a track of one's own arrives, at most once a second.
+    Feedback {
+        /// The track.
+        track: TrackId,
+        /// How many subscribers said something about it lately.
+        reports: u16,
+        /// What the least impaired one of them said: what even that one lost was lost on the way to the relay.
+        best: TrackReport,
+        /// What the most impaired one said.
+        worst: TrackReport,
     },
     /// The room was left, or is lost for good; no event follows.
     Closed {

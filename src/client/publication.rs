@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use tokio::sync::Notify;
@@ -10,7 +10,9 @@ use crate::wire::{RefuseReason, TrackId, TrackInfo};
 #[derive(Debug)]
 pub(super) struct Publication {
     pub info: TrackInfo,
-    pub keyframe_wanted: Notify,
+    /// Bit i stands for rendition i.
+    keyframes_wanted: AtomicU8,
+    keyframe_wanted: Notify,
     pub datagrams_dropped: AtomicU64,
     announcement: Mutex<Announcement>,
     muted: AtomicBool,
@@ -43,6 +45,7 @@ impl Publication {
         let announcement = Announcement { track: TrackId(0), session: Weak::new(), refused: None };
         Arc::new(Self {
             info,
+            keyframes_wanted: AtomicU8::new(0),
             keyframe_wanted: Notify::new(),
             datagrams_dropped: AtomicU64::new(0),
             announcement: Mutex::new(announcement),
@@ -65,8 +68,33 @@ impl Publication {
         *self.announcement() = Announcement { track, session: Arc::downgrade(session), refused: None };
         if self.info.is_video() {
             // Whoever decodes it has missed something.
-            self.keyframe_wanted.notify_one();
+            (0..self.info.spatial_layers()).for_each(|spatial_layer| self.want_keyframe(spatial_layer));
         }
+    }
+
+    /// A subscriber cannot go on without a keyframe of a rendition.
+    pub fn want_keyframe(&self, spatial_layer: u8) {
+        self.keyframes_wanted.fetch_or(1_u8.checked_shl(spatial_layer.into()).unwrap_or(0), Ordering::Relaxed);
+        self.keyframe_wanted.notify_one();
+    }
+
+    /// The next rendition of which a keyframe is wanted; `None` when the room has ended.
+    pub async fn next_keyframe(&self, is_open: impl Fn() -> bool) -> Option<u8> {
+        while is_open() {
+            let wanted = self.keyframes_wanted.load(Ordering::Relaxed);
+            if wanted != 0 {
+                let spatial_layer = wanted.trailing_zeros() as u8;
+                self.keyframes_wanted.fetch_and(!(1 << spatial_layer), Ordering::Relaxed);
+                return Some(spatial_layer);
+            }
+            self.keyframe_wanted.notified().await;
+        }
+        None
+    }
+
+    /// The room has ended: whoever waits for a wish should look.
+    pub fn end(&self) {
+        self.keyframe_wanted.notify_one();
     }
 
     /// The relay does not take it any more.

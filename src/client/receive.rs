@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::queue::Queue;
 use crate::media::{Assembly, Decodability, Frame};
 use crate::now::Now;
-use crate::wire::{Datagram, TrackId};
+use crate::wire::{Datagram, TrackId, TrackInfo};
 
 /// How long a frame that is complete waits for one that it needs or that comes before it.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -42,6 +42,8 @@ struct Incoming {
     assembly: Assembly,
     frames: Arc<Frames>,
     is_video: bool,
+    /// The rendition that is sent.
+    spatial_layer: u8,
     /// Whether frames were dropped from the queue that the next ones need.
     broken: bool,
     keyframe_asked_at: Option<Duration>,
@@ -61,10 +63,10 @@ impl Receive {
     }
 
     /// Begins to take frames of a track, those that came early first.
-    pub fn open(&mut self, now: Now, track: TrackId, is_video: bool) -> Arc<Frames> {
+    pub fn open(&mut self, now: Now, track: TrackId, info: &TrackInfo) -> Arc<Frames> {
         let frames = Arc::new(Frames::new(FRAMES_MAX, FRAME_BYTES_MAX));
         self.announce(track);
-        if let Some(former) = self.tracks.insert(track, Incoming::new(now, frames.clone(), is_video)) {
+        if let Some(former) = self.tracks.insert(track, Incoming::new(now, frames.clone(), info)) {
             former.frames.close();
         }
         let (its, others) = self.early.drain(..).partition(|datagram| datagram.header.track == track);
@@ -119,8 +121,8 @@ impl Receive {
         }
     }
 
-    /// Does what is due, and says for which tracks to ask for a keyframe now.
-    pub fn timeout(&mut self, now: Now) -> Vec<TrackId> {
+    /// Does what is due, and says for which renditions of which tracks to ask for a keyframe now.
+    pub fn timeout(&mut self, now: Now) -> Vec<(TrackId, u8)> {
         let mut keyframes = Vec::new();
         self.tracks.retain(|track, incoming| {
             incoming.take_frames(now);
@@ -130,7 +132,7 @@ impl Receive {
             }
             if incoming.keyframe_due().is_some_and(|due| due <= now.since_start) {
                 incoming.keyframe_asked_at = Some(now.since_start);
-                keyframes.push(*track);
+                keyframes.push((*track, incoming.spatial_layer));
             }
             true
         });
@@ -148,12 +150,14 @@ impl Receive {
 }
 
 impl Incoming {
-    fn new(now: Now, frames: Arc<Frames>, is_video: bool) -> Self {
+    fn new(now: Now, frames: Arc<Frames>, info: &TrackInfo) -> Self {
+        let is_video = info.is_video();
         let decodability = if is_video { Decodability::Dependent } else { Decodability::Independent };
         Self {
             assembly: Assembly::new(decodability, PATIENCE),
             frames,
             is_video,
+            spatial_layer: info.spatial_layers().saturating_sub(1),
             broken: is_video,
             keyframe_asked_at: None,
             last_datagram_at: now.since_start,
@@ -194,8 +198,23 @@ impl Incoming {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::{Rational, TrackMedia, TrackSource};
 
     const TRACK: TrackId = TrackId(3);
+
+    fn info(media: TrackMedia) -> TrackInfo {
+        TrackInfo { source: TrackSource::Other, codec: "any".into(), media, description: vec![] }
+    }
+
+    fn audio() -> TrackInfo {
+        info(TrackMedia::Audio { sample_rate: 48_000, channels: 1 })
+    }
+
+    /// In two renditions.
+    fn video() -> TrackInfo {
+        let frame_rate = Rational { numerator: 30, denominator: 1 };
+        info(TrackMedia::Video { width: 640, height: 360, frame_rate, temporal_layers: 1, spatial_layers: 2 })
+    }
 
     fn at(ms: u64) -> Now {
         Now::after(Duration::from_millis(ms))
@@ -211,7 +230,7 @@ mod tests {
         let mut receive = Receive::default();
         receive.push(at(0), datagram(0, 0));
         receive.push(at(0), datagram(1, 1));
-        let frames = receive.open(at(10), TRACK, true);
+        let frames = receive.open(at(10), TRACK, &video());
         assert_eq!((frames.pop().await.unwrap().number, frames.pop().await.unwrap().number), (0, 1));
         assert!(receive.early.is_empty());
     }
@@ -230,12 +249,12 @@ mod tests {
     #[tokio::test]
     async fn a_keyframe_is_asked_for_until_one_comes() {
         let mut receive = Receive::default();
-        let frames = receive.open(at(0), TRACK, true);
-        assert_eq!(receive.timeout(at(0)), [TRACK]);
+        let frames = receive.open(at(0), TRACK, &video());
+        assert_eq!(receive.timeout(at(0)), [(TRACK, 1)]);
         assert_eq!(receive.next_timeout(), Some(Duration::from_millis(300)));
         receive.push(at(50), datagram(7, 1));
         assert_eq!(receive.timeout(at(299)), []);
-        assert_eq!(receive.timeout(at(300)), [TRACK]);
+        assert_eq!(receive.timeout(at(300)), [(TRACK, 1)]);
         receive.push(at(310), datagram(8, 0));
         assert_eq!(receive.timeout(at(700)), []);
         assert_eq!(frames.pop().await.unwrap().number, 8);
@@ -244,7 +263,7 @@ mod tests {
     #[tokio::test]
     async fn a_track_ends_when_its_tail_has_come() {
         let mut receive = Receive::default();
-        let frames = receive.open(at(0), TRACK, false);
+        let frames = receive.open(at(0), TRACK, &audio());
         receive.push(at(0), datagram(0, 0));
         receive.unpublish(at(100), TRACK);
         receive.push(at(350), datagram(1, 0));
@@ -260,10 +279,10 @@ mod tests {
     #[tokio::test]
     async fn a_reader_that_is_too_slow_goes_on_at_a_keyframe() {
         let mut receive = Receive::default();
-        let frames = receive.open(at(0), TRACK, true);
+        let frames = receive.open(at(0), TRACK, &video());
         receive.timeout(at(0));
         (0..300).for_each(|number| receive.push(at(0), datagram(number, u8::from(number > 0))));
-        assert_eq!(receive.timeout(at(300)), [TRACK]);
+        assert_eq!(receive.timeout(at(300)), [(TRACK, 1)]);
         receive.push(at(310), datagram(300, 0));
         assert_eq!((frames.pop().await.unwrap().number, frames.dropped() > 0), (300, true));
     }

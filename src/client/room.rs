@@ -175,8 +175,8 @@ impl Room {
     ///
     /// # Errors
     /// [`RequestError`] if the connection or the room ended.
-    pub async fn request_keyframe(&self, track: TrackId) -> Result<(), RequestError> {
-        self.seat.session().await?.tell(&ClientMessage::RequestKeyframe { track }).await
+    pub async fn request_keyframe(&self, track: TrackId, spatial_layer: u8) -> Result<(), RequestError> {
+        self.seat.session().await?.tell(&ClientMessage::RequestKeyframe { track, spatial_layer }).await
     }
 
     /// Sends a participant away, and keeps its identity out for a while. For admins.

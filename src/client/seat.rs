@@ -218,7 +218,7 @@ impl Seat {
         self.emit(Event::Closed { reason: ending.reason, message: ending.message });
         self.events.close();
         self.receive_state().end();
-        publications.iter().for_each(|publication| publication.keyframe_wanted.notify_one());
+        publications.iter().for_each(|publication| publication.end());
     }
 
     /// Takes a message of one's own to be sent.
@@ -257,8 +257,9 @@ impl Seat {
                 (receive.timeout(self.now()), receive.next_timeout())
             };
             if let Some(session) = self.present() {
-                for track in keyframes {
-                    session.link.try_send(StreamKind::Control, &encode(&ClientMessage::RequestKeyframe { track }));
+                for (track, spatial_layer) in keyframes {
+                    let message = ClientMessage::RequestKeyframe { track, spatial_layer };
+                    session.link.try_send(StreamKind::Control, &encode(&message));
                 }
             }
             let wait = due.map(|due| due.saturating_sub(self.started.elapsed()).max(Duration::from_millis(1)));

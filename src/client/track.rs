@@ -112,12 +112,10 @@ impl LocalTrack {
         self.publication.datagrams_dropped.load(Ordering::Relaxed)
     }
 
-    /// Resolves when a subscriber cannot go on without a keyframe; requests that come together are one. Also after the
-    /// connection broke, because frames are missing then. `None` when the room has ended.
-    pub async fn next_keyframe_request(&self) -> Option<()> {
-        self.seat.check_open().ok()?;
-        self.publication.keyframe_wanted.notified().await;
-        self.seat.check_open().ok()
+    /// Resolves when a subscriber cannot go on without a keyframe, and says of which rendition; requests for one that come
+    /// together are one. Also after the connection broke, because frames are missing then. `None` when the room has ended.
+    pub async fn next_keyframe_request(&self) -> Option<u8> {
+        self.publication.next_keyframe(|| self.seat.check_open().is_ok()).await
     }
 
     /// Tells the others whether the track is silent or dark at the moment. Without a connection, they are told when there is
@@ -193,7 +191,7 @@ pub struct RemoteTrack {
 
 impl RemoteTrack {
     pub(super) fn open(seat: &Arc<Seat>, participant: ParticipantId, track: TrackId, info: TrackInfo) -> Self {
-        let frames = seat.receive_state().open(seat.now(), track, info.is_video());
+        let frames = seat.receive_state().open(seat.now(), track, &info);
         seat.note_receive_changed();
         Self { participant, track, info, seat: Arc::downgrade(seat), frames }
     }

@@ -262,11 +262,11 @@ impl Room {
                 continue;
             };
             if track.publisher == id && publish.allows(track.source()) {
-                let subscriber = track.subscribers.first().copied();
+                let (subscriber, layer) = (track.subscribers.first().copied(), track.largest_rendition());
                 self.open_route(track_id, out);
                 // All of them missed what was sent meanwhile.
                 if let Some(subscriber) = subscriber {
-                    self.request_keyframe(now, subscriber, track_id, out);
+                    self.request_keyframe(now, subscriber, track_id, layer, out);
                 }
             } else if track.publisher == id {
                 // It is there and its own, so it cannot fail.
@@ -277,8 +277,9 @@ impl Room {
                     participant.subscriptions -= 1;
                 }
             } else if track.subscribers.contains(&id) {
+                let layer = track.largest_rendition();
                 out.push(Output::Subscribed { track: track_id, subscriber: id });
-                self.request_keyframe(now, id, track_id, out);
+                self.request_keyframe(now, id, track_id, layer, out);
             }
         }
     }

@@ -207,7 +207,7 @@ fn failed(to: ParticipantId, reason: RefuseReason) -> Vec<Output> {
 }
 
 fn keyframe(publisher: ParticipantId, track: TrackId) -> Output {
-    tell(publisher, ServerMessage::KeyframeRequested { track })
+    tell(publisher, ServerMessage::KeyframeRequested { track, spatial_layer: 0 })
 }
 
 fn id(number: u8) -> MessageId {

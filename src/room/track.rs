@@ -1,8 +1,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::merged::Merged;
 use super::{Audience, Output, Participant, Room};
-use crate::limits::{CODEC_BYTES_MAX, DESCRIPTION_BYTES_MAX, KEYFRAME_INTERVAL};
+use crate::limits::{CODEC_BYTES_MAX, DESCRIPTION_BYTES_MAX, KEYFRAME_INTERVAL, LAYERS_MAX};
 use crate::now::Now;
 use crate::wire::{
     ParticipantId, ParticipantKind, PublishedTrack, RefuseReason, ServerMessage, TrackId, TrackInfo, TrackMedia,
@@ -18,33 +19,8 @@ pub(super) struct Track {
     muted: bool,
     /// Muted by an admin: media is left out until the publisher unmutes it.
     silenced: bool,
-    keyframe: KeyframeRequests,
-}
-
-/// Requests of many subscribers become few requests to the publisher.
-#[derive(Debug, Default)]
-struct KeyframeRequests {
-    last_sent: Option<Duration>,
-    waiting: bool,
-}
-
-impl KeyframeRequests {
-    fn due(&self) -> Option<Duration> {
-        self.waiting.then(|| self.last_sent.map_or(Duration::ZERO, |last| last + KEYFRAME_INTERVAL))
-    }
-
-    fn ask(&mut self, now: Now) -> bool {
-        self.waiting = true;
-        self.take_if_due(now)
-    }
-
-    fn take_if_due(&mut self, now: Now) -> bool {
-        if self.due().is_none_or(|due| due > now.since_start) {
-            return false;
-        }
-        *self = Self { last_sent: Some(now.since_start), waiting: false };
-        true
-    }
+    /// By rendition: requests of many subscribers become few requests to the publisher.
+    keyframes: Vec<Merged>,
 }
 
 impl Track {
@@ -54,6 +30,10 @@ impl Track {
 
     pub fn source(&self) -> TrackSource {
         self.info.source
+    }
+
+    pub fn largest_rendition(&self) -> u8 {
+        self.info.spatial_layers() - 1
     }
 
     pub fn is_silenced(&self) -> bool {
@@ -67,11 +47,13 @@ impl Track {
     }
 
     pub fn next_timeout(&self) -> Option<Duration> {
-        self.keyframe.due()
+        self.keyframes.iter().filter_map(Merged::due).min()
     }
 
-    pub fn keyframe_is_due(&mut self, now: Now) -> bool {
-        self.keyframe.take_if_due(now)
+    /// The renditions of which a keyframe was asked for and is to be made now.
+    pub fn due_keyframes(&mut self, now: Now) -> Vec<u8> {
+        let renditions = (0..).zip(&mut self.keyframes);
+        renditions.filter_map(|(layer, keyframe)| keyframe.take_if_due(now).then_some(layer)).collect()
     }
 }
 
@@ -98,8 +80,8 @@ impl Room {
         self.ids.tracks = self.ids.tracks.checked_add(1).ok_or(RefuseReason::TracksFull)?;
         let id = TrackId(self.ids.tracks);
         let subscribers = self.subscribe_all_to(from);
-        let keyframe = KeyframeRequests::default();
-        let track = Track { publisher: from, subscribers, info, muted: false, silenced: false, keyframe };
+        let keyframes = vec![Merged::every(KEYFRAME_INTERVAL); info.spatial_layers().into()];
+        let track = Track { publisher: from, subscribers, info, muted: false, silenced: false, keyframes };
         let message = ServerMessage::TrackPublished { participant: from, track: track.published(id) };
         self.tracks.insert(id, track);
         // The route stands before anyone is told, so that the first datagram already finds it.
@@ -167,8 +149,9 @@ impl Room {
         }
         subscriber.subscriptions += 1;
         track.subscribers.insert(from);
+        let layer = track.largest_rendition();
         out.push(Output::Subscribed { track: id, subscriber: from });
-        self.request_keyframe(now, from, id, out);
+        self.request_keyframe(now, from, id, layer, out);
         Ok(())
     }
 
@@ -197,15 +180,45 @@ impl Room {
         Ok(())
     }
 
-    /// Asks a publisher for a keyframe on behalf of a subscriber. What is not subscribed or not video is passed over: the
-    /// request may have crossed an unsubscribe or unpublish.
-    pub(super) fn request_keyframe(&mut self, now: Now, from: ParticipantId, id: TrackId, out: &mut Vec<Output>) {
+    pub(super) fn set_layers(
+        &mut self,
+        now: Now,
+        from: ParticipantId,
+        id: TrackId,
+        spatial_layer: u8,
+        out: &mut Vec<Output>,
+    ) -> Result<(), RefuseReason> {
+        let track = self.tracks.get(&id).ok_or(RefuseReason::TrackUnknown)?;
+        if !track.subscribers.contains(&from) {
+            return Err(RefuseReason::NotSubscribed);
+        }
+        if spatial_layer > track.largest_rendition() {
+            return Err(RefuseReason::LayerUnknown);
+        }
+        self.request_keyframe(now, from, id, spatial_layer, out);
+        Ok(())
+    }
+
+    /// Asks a publisher for a keyframe on behalf of a subscriber. What is not subscribed, not video or no rendition is passed
+    /// over: the request may have crossed an unsubscribe or unpublish.
+    pub(super) fn request_keyframe(
+        &mut self,
+        now: Now,
+        from: ParticipantId,
+        id: TrackId,
+        layer: u8,
+        out: &mut Vec<Output>,
+    ) {
         let Some(track) = self.tracks.get_mut(&id) else {
             return;
         };
+        if !track.info.is_video() || !track.subscribers.contains(&from) {
+            return;
+        }
         let is_here = self.participants.get(&track.publisher).is_some_and(Participant::is_here);
-        if track.info.is_video() && track.subscribers.contains(&from) && track.keyframe.ask(now) && is_here {
-            out.push(Output::tell(track.publisher, ServerMessage::KeyframeRequested { track: id }));
+        if track.keyframes.get_mut(usize::from(layer)).is_some_and(|keyframe| keyframe.ask(now)) && is_here {
+            let message = ServerMessage::KeyframeRequested { track: id, spatial_layer: layer };
+            out.push(Output::tell(track.publisher, message));
         }
     }
 
@@ -257,7 +270,7 @@ fn is_valid(info: &TrackInfo) -> bool {
             (8_000..=192_000).contains(&sample_rate) && (1..=2).contains(&channels)
         }
         TrackMedia::Video { width, height, frame_rate, temporal_layers, spatial_layers } => {
-            let layers = 1..=8;
+            let layers = 1..=LAYERS_MAX;
             width > 0
                 && height > 0
                 && frame_rate.numerator > 0

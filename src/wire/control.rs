@@ -63,6 +63,8 @@ pub enum ClientMessage {
     RequestKeyframe {
         /// The track.
         track: TrackId,
+        /// The rendition.
+        spatial_layer: u8,
     },
     /// Asks for a [`ServerMessage::Pong`].
     Ping {
@@ -97,6 +99,23 @@ pub enum ClientMessage {
         /// The client's number for this request.
         request: u32,
     },
+    /// Says which part of a subscribed track to send. The rendition changes at a keyframe of the new one, temporal layers at
+    /// once. Without it, a subscriber gets the largest rendition with all temporal layers.
+    SetLayers {
+        /// The client's number for this request.
+        request: u32,
+        /// The track.
+        track: TrackId,
+        /// The only rendition to send.
+        spatial_layer: u8,
+        /// The highest temporal layer to send; as good as the highest there is if it is above that.
+        temporal_layer: u8,
+    },
+    /// Says how tracks arrive, about once a second.
+    Report {
+        /// Each track by itself.
+        tracks: Vec<TrackReport>,
+    },
 }
 
 impl ClientMessage {
@@ -112,8 +131,11 @@ impl ClientMessage {
             | Self::RemoveParticipant { request, .. }
             | Self::MuteTrack { request, .. }
             | Self::SetLocked { request, .. }
+            | Self::SetLayers { request, .. }
             | Self::EndMeeting { request } => Some(*request),
-            Self::Join(_) | Self::RequestKeyframe { .. } | Self::Ping { .. } | Self::Leave => None,
+            Self::Join(_) | Self::RequestKeyframe { .. } | Self::Ping { .. } | Self::Leave | Self::Report { .. } => {
+                None
+            }
         }
     }
 }
@@ -216,6 +238,8 @@ pub enum ServerMessage {
     KeyframeRequested {
         /// A track of one's own.
         track: TrackId,
+        /// The rendition.
+        spatial_layer: u8,
     },
     /// The answer to `Ping`.
     Pong {
@@ -236,6 +260,42 @@ pub enum ServerMessage {
         /// The new state.
         locked: bool,
     },
+    /// Which parts of a track of one's own somebody takes; before the first one, nobody takes any. What nobody takes need not
+    /// be sent.
+    LayersWanted {
+        /// The track.
+        track: TrackId,
+        /// Bit i is set if somebody takes rendition i; 0 if nobody takes the track.
+        spatial_layers: u8,
+        /// The highest temporal layer that anybody takes; 0 if nobody takes the track.
+        temporal_layer: u8,
+    },
+    /// How a track of one's own arrives, at most once a second.
+    Feedback {
+        /// The track.
+        track: TrackId,
+        /// How many subscribers said something about it lately.
+        reports: u16,
+        /// What the least impaired one of them said: what even that one lost was lost on the way to the relay.
+        best: TrackReport,
+        /// What the most impaired one said.
+        worst: TrackReport,
+    },
+}
+
+/// How a track arrives at one subscriber.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct TrackReport {
+    /// The track.
+    pub track: TrackId,
+    /// Datagrams that arrived since the last report.
+    pub received: u32,
+    /// Datagrams that should have arrived since the last report and did not.
+    pub lost: u32,
+    /// How much the time that datagrams take varies, in milliseconds (RFC 3550, section 6.4.1).
+    pub jitter_ms: u16,
+    /// How much later datagrams arrive than those that took the least time in the last 10 s or so, in milliseconds.
+    pub delay_ms: u16,
 }
 
 /// The seat that was given.
@@ -404,6 +464,22 @@ impl TrackInfo {
     /// Whether it carries pictures.
     pub fn is_video(&self) -> bool {
         matches!(self.media, TrackMedia::Video { .. })
+    }
+
+    /// How many renditions there are.
+    pub fn spatial_layers(&self) -> u8 {
+        match self.media {
+            TrackMedia::Audio { .. } => 1,
+            TrackMedia::Video { spatial_layers, .. } => spatial_layers,
+        }
+    }
+
+    /// How many temporal layers each rendition has.
+    pub fn temporal_layers(&self) -> u8 {
+        match self.media {
+            TrackMedia::Audio { .. } => 1,
+            TrackMedia::Video { temporal_layers, .. } => temporal_layers,
+        }
     }
 }
 

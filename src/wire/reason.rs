@@ -108,6 +108,8 @@ reasons! {
         TooFast = "too_fast", "Too many requests in a short time; wait a moment";
         NotAllowed = "not_allowed", "This participant may not do that";
         SubscriptionsFull = "subscriptions_full", "There are as many subscriptions as one participant can have";
+        NotSubscribed = "not_subscribed", "The track is not subscribed";
+        LayerUnknown = "layer_unknown", "The track has no such layer";
     }
 }
 

@@ -71,7 +71,7 @@ impl World {
             4..6 => ClientMessage::SetMuted { request: 3, track, muted: enabled },
             6 => ClientMessage::Subscribe { request: 4, track },
             7 => ClientMessage::Unsubscribe { request: 5, track },
-            8 => ClientMessage::RequestKeyframe { track },
+            8 => ClientMessage::RequestKeyframe { track, spatial_layer: 0 },
             _ => ClientMessage::SetAutoSubscribe { request: 6, enabled },
         };
         if kind == 3 {

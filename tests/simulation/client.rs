@@ -196,7 +196,7 @@ impl World {
                 match &message {
                     ServerMessage::Closing { reason, .. } => client.closing = Some(*reason),
                     ServerMessage::Published { track, .. } => client.tracks.push(*track),
-                    ServerMessage::KeyframeRequested { track } => {
+                    ServerMessage::KeyframeRequested { track, .. } => {
                         let known = client.tracks.contains(track) || client.old_tracks.contains(track);
                         assert!(known, "client {number} is asked for a keyframe of {track}");
                     }

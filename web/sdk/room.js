@@ -1,29 +1,25 @@
 /** A meeting, as one participant sees it. It outlives its sessions: when one breaks, another takes the same seat. */
-import { approach } from './approach.js';
 import { Chat } from './chat.js';
-import { cancelled, leave, takeSeat } from './connection.js';
-import { isNetworkBack } from './deadline.js';
 import { TertuliaError } from './error.js';
 import { Emitter } from './events.js';
 import { Heartbeat } from './heartbeat.js';
 import { bytesOf, hexOf } from './hex.js';
 import { LocalParticipant } from './participants.js';
-import { STABLE_MS, pause, reconnectDelayMs } from './reconnect.js';
 import { Requests } from './requests.js';
 import { Roster } from './roster.js';
-import { sentence } from './sentences.js';
-import { decodeServerChat, decodeServerMessage, encodeClientMessage, isFinal } from './wire.js';
+import { Sessions } from './sessions.js';
+import { decodeServerChat, decodeServerMessage, encodeClientMessage } from './wire.js';
 
-/** @typedef {import('./carrier.js').Session} Session */
+/** @typedef {import('./carrier.js').Carrier} Carrier */
 /** @typedef {import('./carrier.js').StreamName} StreamName */
-/** @typedef {import('./connection.js').Seat} Seat */
+/** @typedef {import('./connection.js').CarrierReason} CarrierReason */
 /** @typedef {import('./transcript.js').ChatMessage} ChatMessage */
 /** @typedef {import('./participants.js').RemoteParticipant} RemoteParticipant */
 /** @typedef {import('./wire/messages.js').ServerMessage} ServerMessage */
 /** @typedef {import('./wire/messages.js').Welcome} Welcome */
 /** @typedef {Welcome['permissions']} Permissions what one's token allows */
-/** @typedef {'disconnected' | 'connecting' | 'connected' | 'reconnecting'} RoomState */
-/** @typedef {{ reason: string, message: string }} Ending the reason for programs, and what to do for people */
+/** @typedef {import('./sessions.js').RoomState} RoomState */
+/** @typedef {import('./sessions.js').Ending} Ending */
 
 /**
  * @typedef {object} RoomOptions
@@ -40,6 +36,7 @@ import { decodeServerChat, decodeServerMessage, encodeClientMessage, isFinal } f
  * @property {RoomState} stateChanged
  * @property {Ending} reconnecting the session broke; another is being tried for
  * @property {{ resumed: boolean }} reconnected `resumed`: to the same seat, and the others saw nothing
+ * @property {{ carrier: Carrier | null }} carrierChanged without a break, as when UDP gets through again
  * @property {Ending} disconnected nothing more happens until `connect`
  * @property {{ locked: boolean }} roomLocked
  * @property {ChatMessage} chatMessage
@@ -51,22 +48,13 @@ import { decodeServerChat, decodeServerMessage, encodeClientMessage, isFinal } f
 
 /** @extends {Emitter<RoomEvents>} */
 export class Room extends Emitter {
-  #options;
-  /** @type {RoomState} */
-  #state = 'disconnected';
-  /** @type {Session | null} */
-  #session = null;
-  /** Ends what tries to connect. */
-  #leaving = new AbortController();
+  #sessions;
   /** @type {Heartbeat | null} */
   #heartbeat = null;
   #requests = new Requests();
   #roster = new Roster();
   /** @type {Uint8Array | null} */
   #ticket;
-  /** Tries that failed since the last good session. */
-  #attempts = 0;
-  #seatedAtMs = 0;
   /** Until when the seats of the last session are kept. */
   #seatsUntilMs = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -75,7 +63,18 @@ export class Room extends Emitter {
   /** @param {RoomOptions} options */
   constructor(options) {
     super();
-    this.#options = options;
+    this.#sessions = new Sessions(options, () => ({ ticket: this.#ticket, chatAfter: this.chat.position }), {
+      stateChanged: (state) => this.emit('stateChanged', state),
+      seated: (welcome) => this.#seated(welcome),
+      began: (welcome) => this.#began(welcome),
+      heard: (stream, message) => this.#hear(stream, message),
+      media: () => {},
+      released: () => this.#released(),
+      interrupted: (ending) => this.#interrupted(ending),
+      reconnected: (outcome) => this.emit('reconnected', outcome),
+      moved: () => this.emit('carrierChanged', { carrier: this.carrier }),
+      ended: (ending) => this.#ended(ending),
+    });
     this.#ticket = options.ticket ? bytesOf(options.ticket) : null;
     this.localParticipant = new LocalParticipant(options.name);
     /** What one may do; `null` before the first welcome. @type {Permissions | null} */
@@ -85,7 +84,7 @@ export class Room extends Emitter {
     /** How long the relay keeps the seat when the connection breaks, in milliseconds. */
     this.seatMs = 0;
     this.chat = new Chat({
-      isOpen: () => this.#state !== 'disconnected',
+      isOpen: () => this.state !== 'disconnected',
       send: (bytes) => this.#connected().send('chat', bytes),
       self: () => this.localParticipant,
       received: (message) => this.emit('chatMessage', message),
@@ -100,12 +99,17 @@ export class Room extends Emitter {
   }
 
   get state() {
-    return this.#state;
+    return this.#sessions.state;
   }
 
   /** What the session runs over; `null` while there is none. */
   get carrier() {
-    return this.#session?.carrier ?? null;
+    return this.#sessions.current?.carrier ?? null;
+  }
+
+  /** Why it does not run over WebTransport; `null` if it does, or while there is none. @returns {CarrierReason} */
+  get carrierReason() {
+    return this.#sessions.carrierReason;
   }
 
   /** The last measured round trip in milliseconds, smoothed; `null` while there is none. */
@@ -129,34 +133,13 @@ export class Room extends Emitter {
    * @param {string | URL} url
    */
   async connect(url) {
-    if (this.#state !== 'disconnected') {
-      throw new TertuliaError('already_connected', 'The room is connected already. Disconnect first, or make another Room.');
-    }
-    const address = new URL(url);
-    const { signal } = (this.#leaving = new AbortController());
-    this.#attempts = 0;
-    this.#seatsUntilMs = 0;
-    this.#setState('connecting');
-    try {
-      const seat = await this.#seat(address, signal);
-      if (signal.aborted) {
-        leave(seat.session);
-        throw cancelled();
-      }
-      this.#take(seat, address);
-    } catch (error) {
-      const known = asTertuliaError(error);
-      if (!signal.aborted) this.#end({ reason: known.code, message: known.message });
-      throw known;
-    }
+    if (this.state === 'disconnected') this.#seatsUntilMs = 0;
+    await this.#sessions.connect(new URL(url));
   }
 
   /** Leaves the room. */
   disconnect() {
-    if (this.#state === 'disconnected') return;
-    this.#leaving.abort(cancelled());
-    this.#session?.send('control', encodeClientMessage({ type: 'leave' }));
-    this.#end({ reason: 'left', message: 'You left the room.' });
+    this.#sessions.leave();
   }
 
   /** Sends a participant away and keeps its identity out for a while. For admins. @param {number} participant its id */
@@ -184,21 +167,8 @@ export class Room extends Emitter {
     return this.#requests.ask(request, (message) => this.#connected().send('control', encodeClientMessage(message)));
   }
 
-  /** @param {URL} url @param {AbortSignal} signal @returns {Promise<Seat>} */
-  async #seat(url, signal) {
-    const past = { ticket: this.#ticket, chatAfter: this.chat.position };
-    try {
-      return await takeSeat(await approach(url, this.#options, past, signal));
-    } catch (error) {
-      if (isNetworkBack(error) && !signal.aborted) return this.#seat(url, signal);
-      throw error;
-    }
-  }
-
-  /** @param {Seat} seat @param {URL} url */
-  #take({ session, welcome, heard }, url) {
-    this.#session = session;
-    this.#seatedAtMs = performance.now();
+  /** @param {Welcome} welcome */
+  #seated(welcome) {
     this.#ticket = welcome.ticket;
     this.seatMs = welcome.seatMs;
     this.permissions = welcome.permissions;
@@ -206,18 +176,16 @@ export class Room extends Emitter {
     this.localParticipant.name = welcome.name;
     this.chat.joined(welcome.chat, welcome.chatBytesMax);
     this.#heartbeat = new Heartbeat({
-      ping: (token) => session.send('control', encodeClientMessage({ type: 'ping', token })),
+      ping: (token) => this.#connected().send('control', encodeClientMessage({ type: 'ping', token })),
       measured: () => this.emit('roundTrip', this.roundTripMs ?? 0),
-      silent: () => this.#lose(session, url, { reason: 'idle_timeout', message: 'The relay does not answer.' }),
+      silent: () => this.#sessions.lose({ reason: 'idle_timeout', message: 'The relay does not answer.' }),
     });
-    this.#setState('connected');
+  }
+
+  /** @param {Welcome} welcome */
+  #began(welcome) {
     this.#setLocked(welcome.locked);
     this.#beginRoster(welcome);
-    const hear = (/** @type {StreamName} */ stream, /** @type {Uint8Array} */ message) => {
-      if (session === this.#session) this.#hear(stream, message, (ending) => this.#lose(session, url, ending));
-    };
-    for (const { stream, message } of heard) hear(stream, message);
-    session.listen({ message: hear, media: () => {}, closed: (ending) => this.#lose(session, url, ending) });
   }
 
   /** @param {Welcome} welcome */
@@ -228,16 +196,16 @@ export class Room extends Emitter {
     if (restMs > 0) this.#patience = setTimeout(() => this.#emitAll(this.#roster.giveUp()), restMs);
   }
 
-  /** @param {StreamName} stream @param {Uint8Array} message @param {(ending: Ending) => void} lose */
-  #hear(stream, message, lose) {
+  /** @param {StreamName} stream @param {Uint8Array} message */
+  #hear(stream, message) {
     try {
-      if (stream === 'chat') return this.#chatStream(decodeServerChat(message));
+      if (stream === 'chat') return this.#hearChat(decodeServerChat(message));
       const said = decodeServerMessage(message);
-      if (said.type === 'closing') lose(said);
+      if (said.type === 'closing') this.#sessions.lose(said);
       else this.#control(said);
     } catch (error) {
       if (!(error instanceof TertuliaError)) throw error;
-      lose({ reason: error.code, message: error.message });
+      this.#sessions.lose({ reason: error.code, message: error.message });
     }
   }
 
@@ -249,6 +217,12 @@ export class Room extends Emitter {
       case 'roomLocked': return this.#setLocked(message.locked);
       default: return this.#emitAll(this.#roster.handle(message));
     }
+  }
+
+  /** @param {import('./wire/messages.js').ServerChat} said */
+  #hearChat(said) {
+    const session = this.#sessions.current;
+    this.chat.hear(said, () => session === this.#sessions.current, (message) => this.#chatStream(message));
   }
 
   /** @param {import('./wire/messages.js').ServerChat} message */
@@ -269,59 +243,29 @@ export class Room extends Emitter {
   }
 
   #connected() {
-    if (!this.#session) throw new TertuliaError('not_connected', 'The room is not connected at the moment. Do it again when it is.');
-    return this.#session;
+    const session = this.#sessions.current;
+    if (!session) throw new TertuliaError('not_connected', 'The room is not connected at the moment. Do it again when it is.');
+    return session;
   }
 
-  /** A session ended. @param {Session} session @param {URL} url @param {Ending} ending */
-  #lose(session, url, { reason, message }) {
-    if (session !== this.#session) return;
-    const ending = { reason, message: sentence(reason, message) };
-    if (isFinal(reason)) return this.#end(ending);
-    this.#release();
-    this.chat.interrupted();
-    const now = performance.now();
-    if (now - this.#seatedAtMs > STABLE_MS) this.#attempts = 0;
-    this.#seatsUntilMs = now + this.seatMs;
-    this.#setState('reconnecting');
-    this.emit('reconnecting', ending);
-    void this.#reconnect(url, this.#leaving.signal);
-  }
-
-  /** @param {URL} url @param {AbortSignal} signal */
-  async #reconnect(url, signal) {
-    while (!signal.aborted) {
-      await pause(reconnectDelayMs(this.#attempts++, Math.random), signal);
-      if (signal.aborted) return;
-      try {
-        const seat = await this.#seat(url, signal);
-        if (signal.aborted) return leave(seat.session);
-        this.#take(seat, url);
-        return this.emit('reconnected', { resumed: seat.welcome.resumed });
-      } catch (error) {
-        const { code, message } = asTertuliaError(error);
-        if (isFinal(code) && !signal.aborted) return this.#end({ reason: code, message });
-      }
-    }
-  }
-
-  /** Lets the session go. */
-  #release() {
+  /** The session is over. */
+  #released() {
     clearTimeout(this.#patience);
     this.#heartbeat?.stop();
     this.#heartbeat = null;
-    const session = this.#session;
-    this.#session = null;
-    session?.close();
     this.#requests.interrupted();
+    this.chat.interrupted();
   }
 
   /** @param {Ending} ending */
-  #end(ending) {
-    this.#release();
-    this.#leaving.abort(cancelled());
+  #interrupted(ending) {
+    this.#seatsUntilMs = performance.now() + this.seatMs;
+    this.emit('reconnecting', ending);
+  }
+
+  /** @param {Ending} ending */
+  #ended(ending) {
     this.chat.closed(ending.reason);
-    this.#setState('disconnected');
     this.emit('disconnected', ending);
   }
 
@@ -336,16 +280,4 @@ export class Room extends Emitter {
   #emitAll(events) {
     for (const { type, value } of events) this.emit(type, value);
   }
-
-  /** @param {RoomState} state */
-  #setState(state) {
-    this.#state = state;
-    this.emit('stateChanged', state);
-  }
-}
-
-/** @param {unknown} error */
-function asTertuliaError(error) {
-  if (error instanceof TertuliaError) return error;
-  return new TertuliaError('internal', 'Something went wrong in the page. Reload it.', { cause: error });
 }

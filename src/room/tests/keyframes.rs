@@ -5,7 +5,10 @@ fn keyframe_requests_are_merged_and_the_last_is_not_lost() {
     let mut room = room_of_three();
     publish(&mut room, ANA, video());
     let ask = |room: &mut Room, ms, from| {
-        room.handle(after_noon(ms), Input::Message { from, message: ClientMessage::RequestKeyframe { track: FIRST } })
+        room.handle(
+            after_noon(ms),
+            Input::Message { from, message: ClientMessage::RequestKeyframe { track: FIRST, spatial_layer: 0 } },
+        )
     };
     assert_eq!(ask(&mut room, 0, BEN), [keyframe(ANA, FIRST)], "the first one at once");
     assert_eq!(room.next_timeout(), None);
@@ -27,7 +30,7 @@ fn each_second_has_at_most_two_keyframe_requests_however_many_ask() {
     let mut sent_at_ms = Vec::new();
     for ms in 0..3000 {
         let mut outputs = room.handle(after_noon(ms), Input::Timeout);
-        let ask = ClientMessage::RequestKeyframe { track: FIRST };
+        let ask = ClientMessage::RequestKeyframe { track: FIRST, spatial_layer: 0 };
         outputs.extend(room.handle(after_noon(ms), Input::Message { from: BEN, message: ask }));
         sent_at_ms.extend(outputs.iter().map(|_| ms));
     }
@@ -39,7 +42,7 @@ fn a_keyframe_is_asked_for_where_it_is_of_use() {
     let mut room = room_of_three();
     publish(&mut room, ANA, audio());
     publish(&mut room, ANA, video());
-    let ask = |track| ClientMessage::RequestKeyframe { track };
+    let ask = |track| ClientMessage::RequestKeyframe { track, spatial_layer: 0 };
     assert_eq!(message(&mut room, BEN, ask(NO_TRACK)), [], "no such track");
     assert_eq!(message(&mut room, BEN, ask(FIRST)), [], "audio");
     assert_eq!(message(&mut room, ANA, ask(SECOND)), [], "one's own");

@@ -23,6 +23,8 @@ const trackInfo = struct({
 
 const publishedTrack = struct({ track: u32, info: trackInfo, muted: bool });
 
+const trackReport = struct({ track: u32, received: u32, lost: u32, jitterMs: u16, delayMs: u16 });
+
 const permissions = struct({ publish: list(trackSource), subscribe: bool, chat: bool, admin: bool, hidden: bool });
 
 const clientMessage = variant({
@@ -36,13 +38,15 @@ const clientMessage = variant({
   subscribe: { request: u32, track: u32 },
   unsubscribe: { request: u32, track: u32 },
   setAutoSubscribe: { request: u32, enabled: bool },
-  requestKeyframe: { track: u32 },
+  requestKeyframe: { track: u32, spatialLayer: u8 },
   ping: { token: u64 },
   leave: {},
   removeParticipant: { request: u32, participant: u32 },
   muteTrack: { request: u32, track: u32 },
   setLocked: { request: u32, locked: bool },
   endMeeting: { request: u32 },
+  setLayers: { request: u32, track: u32, spatialLayer: u8, temporalLayer: u8 },
+  report: { tracks: list(trackReport) },
 });
 
 const serverMessage = variant({
@@ -61,10 +65,12 @@ const serverMessage = variant({
   published: { request: u32, track: u32 },
   done: { request: u32 },
   failed: { request: u32, reason: refuseReason, message: string },
-  keyframeRequested: { track: u32 },
+  keyframeRequested: { track: u32, spatialLayer: u8 },
   pong: { token: u64, relayTimeUs: u64 },
   closing: { reason: closeReason, message: string },
   roomLocked: { locked: bool },
+  layersWanted: { track: u32, spatialLayers: u8, temporalLayer: u8 },
+  feedback: { track: u32, reports: u16, best: trackReport, worst: trackReport },
 });
 
 const clientChat = variant({
@@ -84,6 +90,7 @@ const serverChat = variant({
 /** @typedef {import('./codec.js').ValueOf<typeof chatPosition>} ChatPosition */
 /** @typedef {import('./codec.js').ValueOf<typeof trackInfo>} TrackInfo */
 /** @typedef {import('./codec.js').ValueOf<typeof publishedTrack>} PublishedTrack */
+/** @typedef {import('./codec.js').ValueOf<typeof trackReport>} TrackReport */
 /** @typedef {import('./codec.js').ValueOf<typeof clientMessage>} ClientMessage */
 /** @typedef {import('./codec.js').ValueOf<typeof serverMessage>} ServerMessage */
 /** @typedef {import('./codec.js').ValueOf<typeof clientChat>} ClientChat */

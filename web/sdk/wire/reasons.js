@@ -14,6 +14,7 @@ export const CLOSE_REASONS = Object.freeze([
 export const REFUSE_REASONS = Object.freeze([
   'track_unknown', 'track_not_owned', 'track_own', 'track_invalid', 'tracks_full', 'participant_unknown',
   'chat_too_long', 'chat_too_fast', 'chat_busy', 'refused_by_host', 'too_fast', 'not_allowed', 'subscriptions_full',
+  'not_subscribed', 'layer_unknown',
 ]);
 
 /** Close reasons that connecting again in the same way cannot mend. */
