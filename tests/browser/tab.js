@@ -1,5 +1,6 @@
 // A page in Chromium or in Firefox, the same to a test.
-import { complaints, open } from './meeting.js';
+import { tapLoudspeaker } from './loudness.js';
+import { DESKTOP, complaints, watch } from './meeting.js';
 
 /** @typedef {import('playwright-core').Browser} Chromium */
 /** @typedef {import('./firefox.js').Firefox} Firefox */
@@ -18,12 +19,21 @@ const LOOK_MS = 50;
  * @property {(key: string) => Promise<void>} press
  * @property {(path: string) => Promise<void>} screenshot
  * @property {<Argument, Result>(act: (argument: Argument) => Result | Promise<Result>, argument: Argument) => Promise<Result>} evaluate in the page
+ * @property {() => Promise<void>} reload
  * @property {() => Promise<void>} close
  */
 
-/** @param {Chromium} browser @param {string} url @param {Parameters<typeof open>[2]} [options] @returns {Promise<Tab>} */
-export async function openChromium(browser, url, options) {
-  const page = await open(browser, url, options);
+/**
+ * @param {Chromium} browser
+ * @param {string} url
+ * @param {import('./meeting.js').ContextOptions & { loses?: boolean }} [options] `loses`: the relay will be gone for a while
+ * @returns {Promise<Tab>}
+ */
+export async function openChromium(browser, url, { loses, ...options } = {}) {
+  const page = await (await browser.newContext({ viewport: DESKTOP, ...options })).newPage();
+  watch(page, loses);
+  await page.addInitScript(tapLoudspeaker);
+  await page.goto(url);
   return {
     kind: 'chromium',
     click: (selector) => page.locator(selector).click(),
@@ -31,6 +41,7 @@ export async function openChromium(browser, url, options) {
     press: (key) => page.keyboard.press(key),
     screenshot: async (path) => void (await page.screenshot({ path, animations: 'disabled' })),
     evaluate: (act, argument) => page.evaluate(/** @type {any} */ (act), argument),
+    reload: async () => void (await page.reload()),
     close: () => page.context().close(),
   };
 }
@@ -42,7 +53,8 @@ export async function openFirefox({ browser }, url) {
   page.setDefaultTimeout(WAIT_MS);
   page.on('pageerror', (error) => complaints.push(String(error instanceof Error ? error.stack : error)));
   page.on('console', (message) => { if (message.type() === 'error') complaints.push(message.text()); });
-  await page.setViewport({ width: 1180, height: 760 });
+  await page.setViewport(DESKTOP);
+  await page.evaluateOnNewDocument(tapLoudspeaker);
   await page.goto(url);
   return {
     kind: 'firefox',
@@ -51,6 +63,7 @@ export async function openFirefox({ browser }, url) {
     press: (key) => page.keyboard.press(/** @type {import('puppeteer-core').KeyInput} */ (key)),
     screenshot: async (path) => void (await page.screenshot({ path: /** @type {`${string}.png`} */ (path) })),
     evaluate: (act, argument) => page.evaluate(/** @type {any} */ (act), argument),
+    reload: async () => void (await page.reload()),
     close: () => context.close(),
   };
 }
