@@ -1,0 +1,16 @@
+/** Lets through as many frames a second as are wanted, evenly. */
+
+/** How early a frame may come, as a part of the interval: devices are not exact. */
+const EARLY = 0.3;
+
+export class FrameGate {
+  #dueMs = -Infinity;
+
+  /** @param {number} captureMs @param {number} frameRate @returns {boolean} whether this frame is one of those wanted */
+  passes(captureMs, frameRate) {
+    const intervalMs = 1000 / frameRate;
+    if (captureMs < this.#dueMs - intervalMs * EARLY) return false;
+    this.#dueMs = Math.max(this.#dueMs, captureMs - intervalMs) + intervalMs;
+    return true;
+  }
+}
