@@ -1,6 +1,6 @@
 // A page in Chromium or in Firefox, the same to a test.
-import { tapLoudspeaker } from './loudness.js';
 import { DESKTOP, complaints, watch } from './meeting.js';
+import { witness } from './witness.js';
 
 /** @typedef {import('playwright-core').Browser} Chromium */
 /** @typedef {import('./firefox.js').Firefox} Firefox */
@@ -16,6 +16,7 @@ const LOOK_MS = 50;
  * @property {'chromium' | 'firefox'} kind
  * @property {(selector: string) => Promise<void>} click as a person does
  * @property {(selector: string, text: string) => Promise<void>} fill
+ * @property {(selector: string, value: string) => Promise<void>} select an option
  * @property {(key: string) => Promise<void>} press
  * @property {(path: string) => Promise<void>} screenshot
  * @property {<Argument, Result>(act: (argument: Argument) => Result | Promise<Result>, argument: Argument) => Promise<Result>} evaluate in the page
@@ -32,12 +33,13 @@ const LOOK_MS = 50;
 export async function openChromium(browser, url, { loses, ...options } = {}) {
   const page = await (await browser.newContext({ viewport: DESKTOP, ...options })).newPage();
   watch(page, loses);
-  await page.addInitScript(tapLoudspeaker);
+  await page.addInitScript(witness);
   await page.goto(url);
   return {
     kind: 'chromium',
     click: (selector) => page.locator(selector).click(),
     fill: (selector, text) => page.locator(selector).fill(text),
+    select: async (selector, value) => void (await page.locator(selector).selectOption(value)),
     press: (key) => page.keyboard.press(key),
     screenshot: async (path) => void (await page.screenshot({ path, animations: 'disabled' })),
     evaluate: (act, argument) => page.evaluate(/** @type {any} */ (act), argument),
@@ -46,20 +48,27 @@ export async function openChromium(browser, url, { loses, ...options } = {}) {
   };
 }
 
-/** In a window of its own: Firefox draws nothing in a tab that is behind another. @param {Firefox} firefox @param {string} url @returns {Promise<Tab>} */
-export async function openFirefox({ browser }, url) {
+/**
+ * In a window of its own: Firefox draws nothing in a tab that is behind another.
+ * @param {Firefox} firefox
+ * @param {string} url
+ * @param {{ loses?: boolean }} [options]
+ * @returns {Promise<Tab>}
+ */
+export async function openFirefox({ browser }, url, { loses = false } = {}) {
   const context = await browser.createBrowserContext();
   const page = await context.newPage({ type: 'window' });
   page.setDefaultTimeout(WAIT_MS);
   page.on('pageerror', (error) => complaints.push(String(error instanceof Error ? error.stack : error)));
-  page.on('console', (message) => { if (message.type() === 'error') complaints.push(message.text()); });
+  page.on('console', (message) => { if (message.type() === 'error' && !loses) complaints.push(message.text()); });
   await page.setViewport(DESKTOP);
-  await page.evaluateOnNewDocument(tapLoudspeaker);
+  await page.evaluateOnNewDocument(witness);
   await page.goto(url);
   return {
     kind: 'firefox',
     click: (selector) => page.locator(selector).click(),
     fill: (selector, text) => page.locator(selector).fill(text),
+    select: async (selector, value) => void (await page.select(selector, value)),
     press: (key) => page.keyboard.press(/** @type {import('puppeteer-core').KeyInput} */ (key)),
     screenshot: async (path) => void (await page.screenshot({ path: /** @type {`${string}.png`} */ (path) })),
     evaluate: (act, argument) => page.evaluate(/** @type {any} */ (act), argument),
