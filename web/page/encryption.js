@@ -25,19 +25,23 @@ export function canEncrypt() {
 /** Says so in the bar of the meeting. @param {boolean} isOn */
 export function showEncryption(isOn) {
   const badge = find('encryption', HTMLButtonElement);
-  badge.dataset.on = String(isOn);
-  useIcon(badge, isOn ? 'lock' : 'lock-open');
-  const words = isOn ? 'End-to-end encrypted' : 'Not end-to-end encrypted';
-  /** @type {HTMLElement} */ (badge.lastElementChild).textContent = words;
+  const words = label(badge, isOn);
   badge.title = words;
   find('encryption-note', HTMLParagraphElement).replaceChildren(element('strong', '', `${words}. `), isOn ? ON : OFF);
 }
 
 /** Says before joining whether the meeting is encrypted. @param {boolean} isOn */
 export function assure(isOn) {
-  const line = find('prejoin-encryption', HTMLParagraphElement);
-  line.hidden = !isOn;
-  line.textContent = isOn ? 'End-to-end encrypted with the key in your link' : '';
+  label(find('prejoin-encryption', HTMLParagraphElement), isOn);
+}
+
+/** A sign and words for it. @param {HTMLElement} place @param {boolean} isOn */
+function label(place, isOn) {
+  const words = isOn ? 'End-to-end encrypted' : 'Not end-to-end encrypted';
+  place.dataset.on = String(isOn);
+  useIcon(place, isOn ? 'lock' : 'lock-open');
+  /** @type {Element} */ (place.lastElementChild).textContent = words;
+  return words;
 }
 
 /** @param {Uint8Array} bytes */

@@ -115,7 +115,7 @@ export function showStage(room, media, copyLink) {
   });
   media.onChange(draw);
   const observer = new ResizeObserver(place);
-  observer.observe(stage);
+  observer.observe(grid);
   draw();
   return {
     dispose() {

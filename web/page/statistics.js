@@ -25,7 +25,7 @@ export function showStatistics(room) {
   const how = element('p', 'how');
   const plots = PLOTS.map(({ kind, of }) => ({ of, plot: new Plot(kind, SECONDS), series: kind.lines.map(() => /** @type {(number | null)[]} */ ([])) }));
   const rows = element('tbody', '');
-  const heads = ['Track', 'Codec', 'Picture', 'Bitrate', 'Lost'].map((name) => {
+  const heads = ['Track', 'Picture', 'Bitrate', 'Lost'].map((name) => {
     const head = element('th', '', name);
     head.scope = 'col';
     return head;
@@ -70,9 +70,9 @@ export function showStatistics(room) {
 function rowOf(room, track) {
   const name = track.participant ? room.remoteParticipants.get(track.participant)?.name ?? 'Someone' : 'You';
   const picture = track.height ? `${track.width}×${track.height}${track.frameRate ? ` · ${Math.round(track.frameRate)}/s` : ''}` : '';
-  const head = element('th', '', name, element('small', '', sourceInWords(track.source)));
+  const head = element('th', '', name, element('small', '', [sourceInWords(track.source), track.codec].filter(Boolean).join(' · ')));
   head.scope = 'row';
-  const cells = [track.codec ?? '', picture, track.bitrate === null ? '' : bits(track.bitrate), track.loss === null ? '' : share(track.loss)];
+  const cells = [picture, track.bitrate === null ? '' : bits(track.bitrate), track.loss === null ? '' : share(track.loss)];
   const row = element('tr', '', head, ...cells.map((cell) => element('td', '', cell)));
   row.dataset.testid = 'track-row';
   return row;

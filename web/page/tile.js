@@ -40,7 +40,7 @@ export class Tile {
     this.own = own;
     this.source = source;
     /** The last time that its sound was heard, in milliseconds of `performance.now()`. */
-    this.spokeAtMs = 0;
+    this.spokeAtMs = -Infinity;
     this.#picture = own ? ownPicture(source) : element('div', 'picture');
     this.#pin = button('round small pin', icon('pin'));
     this.#pin.dataset.testid = 'pin';

@@ -23,13 +23,20 @@ class PretendLocalTrack {
   mediaStreamTrack = null;
   deviceId = 'default';
   #canvas = document.createElement('canvas');
+  #clock;
 
   /** @param {Source} source */
   constructor(source) {
     this.source = source;
     this.kind = source === 'microphone' ? 'audio' : 'video';
     Object.assign(this.#canvas, { width: WIDTH, height: HEIGHT });
-    if (source === 'screen') drawScreen(this.#canvas);
+    this.#draw();
+    // A stream of a canvas has a picture only when something was drawn since it began.
+    this.#clock = setInterval(() => this.#draw(), 100);
+  }
+
+  #draw() {
+    if (this.source === 'screen') drawScreen(this.#canvas);
     else drawScene(this.#canvas, 'you');
   }
 
@@ -43,7 +50,9 @@ class PretendLocalTrack {
     video.srcObject = null;
   }
 
-  stop() {}
+  stop() {
+    clearInterval(this.#clock);
+  }
 }
 
 class PretendRemoteTrack {
