@@ -1,10 +1,10 @@
 // Each screen at each size and in each colour scheme: what the rules of axe say of it, and a picture to look at.
 import assert from 'node:assert/strict';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join as joinPath } from 'node:path';
 import { after, before, test } from 'node:test';
+import { violations } from './axe.js';
 import { livekitToken } from './livekit.js';
 import * as meeting from './meeting.js';
 import { PHONE, complaints, openPanel, say, sees, shoot, shows } from './meeting.js';
@@ -12,9 +12,6 @@ import { startBrowser, startRelay } from './relay.js';
 
 /** @typedef {import('playwright-core').Page} Page */
 
-const AXE = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-/** What WCAG asks for up to level AA, and what is good practice. */
-const RULES = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
 const APPLICATION = { apiKey: 'application', secret: 'a secret of LiveKit, 32 bytes or more' };
 const ROOM = 'standup';
 
@@ -55,14 +52,8 @@ async function arrive(name, options, from = browser) {
 
 /** Keeps a picture, and asks axe. @param {Page} page @param {string} name */
 async function examine(page, name) {
-  await shoot(page, name);
-  if (!(await page.evaluate('typeof axe === "object"'))) await page.evaluate(AXE);
-  const { violations } = await page.evaluate(async (rules) => {
-    const { axe } = /** @type {any} */ (window);
-    return axe.run(document, { runOnly: rules, resultTypes: ['violations'] });
-  }, RULES);
-  const found = violations.map((/** @type {any} */ { id, help, nodes }) => `${id} (${help}): ${nodes.map((/** @type {any} */ node) => `${node.target} ${node.failureSummary}`).join('; ')}`);
-  assert.deepEqual(found, [], name);
+  await shoot(page, `live-${name}`);
+  assert.deepEqual(await violations(page), []);
 }
 
 /** @type {[string, meeting.ContextOptions][]} */
