@@ -23,7 +23,7 @@ test: setup ## install what the tests need, then run every test
 	$(CARGO) test
 	$(CARGO) test --benches --profile test -- --test
 	tests/fuzz
-	TERTULIA_BIN=$(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/debug/tertulia node --test tests/browser/*.test.js
+	TERTULIA_BIN=$(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/debug/tertulia node --test --test-concurrency=1 tests/browser/*.test.js
 
 fuzz: ## a million inputs over the fuzz targets; more of each: tests/fuzz 10000000
 	tests/fuzz
