@@ -70,10 +70,11 @@ async function end({ child, exit }, signal) {
   return code;
 }
 
-export function startBrowser() {
+/** @param {string[]} [options] beyond those that every test needs */
+export function startBrowser(options = []) {
   return chromium.launch({
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-    args: ['--headless', '--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+    args: ['--headless', '--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync', ...options],
     ignoreDefaultArgs: ['--disable-quic'],
   });
 }
