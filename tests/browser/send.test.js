@@ -15,7 +15,7 @@ let browser;
 let relay;
 
 before(async () => {
-  [browser, relay] = await Promise.all([startBrowser(FAKE_DEVICES), startRelay()]);
+  [browser, relay] = await Promise.all([startBrowser({ args: FAKE_DEVICES }), startRelay()]);
 });
 
 after(async () => {
