@@ -32,12 +32,14 @@ export function showStatistics(room) {
     return head;
   });
   const table = element('table', '', element('caption', '', 'Tracks'), element('thead', '', element('tr', '', ...heads)), rows);
+  const scroll = element('div', 'scroll', table);
+  Object.assign(scroll, { tabIndex: 0, role: 'region', ariaLabel: 'Tracks' });
   const copy = button('quiet wide', 'Copy diagnostics');
   copy.dataset.testid = 'copy-diagnostics';
   const text = element('textarea', 'diagnostics');
   text.readOnly = text.hidden = true;
   text.ariaLabel = 'Diagnostics';
-  panel.replaceChildren(how, ...plots.map(({ plot }) => plot.node), element('div', 'scroll', table), copy, text);
+  panel.replaceChildren(how, ...plots.map(({ plot }) => plot.node), scroll, copy, text);
   /** @type {RoomStatistics | null} */
   let last = null;
   /** By their ids. @type {Map<number, TrackStatistics>} */
@@ -59,7 +61,7 @@ export function showStatistics(room) {
     if (!panel.hidden) draw();
   });
   copy.onclick = async () => {
-    const report = JSON.stringify(diagnostics(room, last, plots.map(({ series }) => series)), null, 2);
+    const report = JSON.stringify(await diagnostics(room, last, plots.map(({ series }) => series)), null, 2);
     const copied = await navigator.clipboard?.writeText(report).then(() => true, () => false);
     if (copied) return toast('Diagnostics copied. They hold no names, no chat and no keys.');
     text.hidden = false;
@@ -109,12 +111,12 @@ function longestBuffer(tracks) {
 }
 
 /** Nothing that says who was there or what was said. @param {Room} room @param {RoomStatistics | null} last @param {(number | null)[][][]} series */
-function diagnostics(room, last, series) {
+async function diagnostics(room, last, series) {
   return {
     at: new Date().toISOString(),
     browser: navigator.userAgent,
     page: { secure: isSecureContext, origin: location.origin, screen: [innerWidth, innerHeight, devicePixelRatio] },
-    support: Room.checkSupport(),
+    support: await Room.checkSupport(),
     state: room.state,
     participants: room.remoteParticipants.size + 1,
     last,
