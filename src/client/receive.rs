@@ -157,7 +157,7 @@ impl Incoming {
             assembly: Assembly::new(decodability, PATIENCE),
             frames,
             is_video,
-            spatial_layer: info.spatial_layers().saturating_sub(1),
+            spatial_layer: info.highest_layers().spatial,
             broken: is_video,
             keyframe_asked_at: None,
             last_datagram_at: now.since_start,

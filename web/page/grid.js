@@ -45,8 +45,7 @@ function largest(count, { width, height, gap }) {
 }
 
 /**
- * Who is on a page. Whoever speaks and is on none of the first is brought to the front of those after oneself, in the place
- * of who has been silent there for the longest.
+ * Which tiles are on a page, or on the last one if there is no such page any longer.
  * @template T
  * @param {readonly T[]} tiles
  * @param {number} perPage

@@ -27,7 +27,8 @@ export function tellNews(room, media) {
   room.on('localTrackMuted', ({ track, muted, byAdmin }) => {
     if (muted && byAdmin) toast(`An admin switched off your ${track.source}. You can switch it on again.`, 'problem');
   });
-  room.on('mediaFailed', ({ source, error }) => {
+  room.on('mediaFailed', ({ source, error, participant }) => {
+    if (participant) return toast(`${participant.name}: ${error.message}`, 'problem');
     toast(problemOf(source, error).join(' '), 'problem');
     if (source === 'microphone' || source === 'camera') media.failed(source, error);
   });

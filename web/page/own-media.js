@@ -94,6 +94,15 @@ export class OwnMedia {
     this.#changed();
   }
 
+  /** Opens a device anew, in the way that is chosen now. @param {Device} device */
+  async renew(device) {
+    const track = this.track(device);
+    if (!track) return;
+    const wasOn = this.isOn(device);
+    if (this.#room) await this.#room.localParticipant.unpublishTrack(track);
+    if (wasOn) await this.set(device, true);
+  }
+
   /** Publishes in a room what is on, and what one wants on. @param {Room} room */
   async publish(room) {
     this.#room = room;

@@ -35,7 +35,7 @@ export function showSettings(media, current) {
     box.checked = choices[choice];
     box.onchange = () => {
       choose({ [choice]: box.checked });
-      void reopen(media, 'microphone');
+      void media.renew('microphone');
     };
   }
   const shortcuts = find('shortcuts', HTMLInputElement);
@@ -50,13 +50,7 @@ function showQuality(media) {
   quality.value = String(choices.lines);
   quality.onchange = () => {
     choose({ lines: Number(quality.value) });
-    void reopen(media, 'camera');
+    void media.renew('camera');
   };
 }
 
-/** Closes a device and opens it in the way that is chosen now. @param {OwnMedia} media @param {import('./own-media.js').Device} device */
-async function reopen(media, device) {
-  if (!media.isOn(device)) return;
-  await media.set(device, false);
-  await media.set(device, true);
-}

@@ -49,7 +49,8 @@ export function showStage(room, media, copyLink) {
   };
 
   const draw = () => {
-    const views = viewsOf(room, media, sealed);
+    // A meeting that is over shows nothing, and what it drew on is of no use to the next one.
+    const views = room.state === 'disconnected' ? new Map() : viewsOf(room, media, sealed);
     for (const [key, tile] of tiles) {
       if (views.has(key)) continue;
       tile.remove();
@@ -78,13 +79,11 @@ export function showStage(room, media, copyLink) {
     grid.style.setProperty('--tile-height', `${size.height}px`);
     const paged = pageOf(others.length > size.perPage ? byVoice(others, size.perPage) : others, size.perPage, page);
     page = paged.page;
-    for (const tile of others) tile.visible = paged.shown.includes(tile);
     put(grid, [...paged.shown.map(({ node }) => node), ...(isAlone ? [invite] : [])]);
     showPages(paged.page, paged.pages);
   };
 
   const placeStrip = (/** @type {Tile[]} */ others) => {
-    for (const tile of tiles.values()) tile.visible = true;
     grid.style.removeProperty('--tile-width');
     grid.style.removeProperty('--tile-height');
     put(grid, others.map(({ node }) => node));

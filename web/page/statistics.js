@@ -7,6 +7,7 @@ import { Plot } from './plot.js';
 import { toast } from './toasts.js';
 
 /** @typedef {import('../sdk/tertulia.js').RoomStatistics} RoomStatistics */
+/** @typedef {RoomStatistics['tracks'][number]} TrackStatistics */
 
 /** How far back the plots go: as many figures as seconds. */
 const SECONDS = 180;
@@ -39,12 +40,15 @@ export function showStatistics(room) {
   panel.replaceChildren(how, ...plots.map(({ plot }) => plot.node), element('div', 'scroll', table), copy, text);
   /** @type {RoomStatistics | null} */
   let last = null;
+  /** By their ids. @type {Map<number, TrackStatistics>} */
+  let before = new Map();
   const draw = () => {
     how.textContent = last ? reasonInWords(last.carrier, last.carrierReason) : 'Figures come once a second.';
     for (const { plot, series } of plots) plot.draw(series);
-    rows.replaceChildren(...(last?.tracks ?? []).map((track) => rowOf(room, track)));
+    rows.replaceChildren(...(last?.tracks ?? []).map((track) => rowOf(room, track, before.get(track.track))));
   };
   room.on('statistics', (statistics) => {
+    before = new Map((last?.tracks ?? []).map((track) => [track.track, track]));
     last = statistics;
     for (const { of, series } of plots) {
       for (const [at, value] of of(statistics).entries()) {
@@ -66,16 +70,31 @@ export function showStatistics(room) {
   return draw;
 }
 
-/** @param {Room} room @param {RoomStatistics['tracks'][number]} track */
-function rowOf(room, track) {
-  const name = track.participant ? room.remoteParticipants.get(track.participant)?.name ?? 'Someone' : 'You';
-  const picture = track.height ? `${track.width}×${track.height}${track.frameRate ? ` · ${Math.round(track.frameRate)}/s` : ''}` : '';
-  const head = element('th', '', name, element('small', '', [sourceInWords(track.source), track.codec].filter(Boolean).join(' · ')));
+/** @param {Room} room @param {TrackStatistics} track @param {TrackStatistics | undefined} before a second ago */
+function rowOf(room, track, before) {
+  const { width, height, frameRate, loss } = figuresOf(track, before);
+  const participant = track.participant === undefined ? null : room.remoteParticipants.get(track.participant);
+  const name = track.participant === undefined ? 'You' : participant?.name ?? 'Someone';
+  const codec = track.codec ?? participant?.tracks.get(track.track)?.info.codec;
+  const head = element('th', '', name, element('small', '', [sourceInWords(track.source), codec].filter(Boolean).join(' · ')));
   head.scope = 'row';
-  const cells = [picture, track.bitrate === null ? '' : bits(track.bitrate), track.loss === null ? '' : share(track.loss)];
-  const row = element('tr', '', head, ...cells.map((cell) => element('td', '', cell)));
+  const picture = height > 0 ? `${width}×${height} · ${Math.round(frameRate)}/s` : '';
+  const cells = [picture, bits(track.bitrate), loss === null ? '' : share(loss)].map((cell) => element('td', '', cell));
+  const row = element('tr', '', head, ...cells);
   row.dataset.testid = 'track-row';
   return row;
+}
+
+/** @param {TrackStatistics} track @param {TrackStatistics | undefined} before */
+function figuresOf({ width = 0, height = 0, frameRate, framesDrawn, received, lost, renditions }, before) {
+  const largest = renditions?.toSorted((one, other) => (other.width ?? 0) - (one.width ?? 0))[0];
+  const sum = (received ?? 0) + (lost ?? 0);
+  return {
+    width: largest?.width ?? width,
+    height: largest?.height ?? height,
+    frameRate: frameRate ?? (framesDrawn ?? 0) - (before?.framesDrawn ?? framesDrawn ?? 0),
+    loss: sum > 0 ? (lost ?? 0) / sum : null,
+  };
 }
 
 /** @param {string} source */
@@ -85,7 +104,7 @@ function sourceInWords(source) {
 
 /** @param {RoomStatistics['tracks']} tracks */
 function longestBuffer(tracks) {
-  const waits = tracks.map(({ bufferMs }) => bufferMs).filter((wait) => typeof wait === 'number');
+  const waits = tracks.map(({ bufferedMs }) => bufferedMs).filter((wait) => typeof wait === 'number');
   return waits.length === 0 ? null : Math.max(...waits);
 }
 

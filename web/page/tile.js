@@ -81,13 +81,6 @@ export class Tile {
     if (isSpeaking) this.spokeAtMs = performance.now();
   }
 
-  /** Whether anybody looks at it. What nobody sees needs no picture. @param {boolean} isVisible */
-  set visible(isVisible) {
-    this.node.hidden = !isVisible;
-    const track = this.#attached;
-    if (track && 'setSubscribed' in track) track.setSubscribed(isVisible);
-  }
-
   remove() {
     this.#attach(null);
     this.node.remove();

@@ -112,6 +112,11 @@ class PretendLocalParticipant {
   }
 
   /** @param {PretendLocalTrack} track */
+  async unpublishTrack(track) {
+    this.tracks.delete(track.source);
+  }
+
+  /** @param {PretendLocalTrack} track */
   async publishTrack(track) {
     this.tracks.set(track.source, track);
     this.#room.tell('localTrackPublished', { track });
@@ -302,8 +307,8 @@ class Pretend {
       const wave = Math.sin(at / 9) * Math.cos(at / 23);
       const busy = at > seconds * 0.55 && at < seconds * 0.66 ? 1 : 0;
       const tracks = [...this.room.remoteParticipants.values()].flatMap((participant) => [...participant.tracks.values()].map((/** @type {PretendRemoteTrack} */ track) => ({
-        participant: participant.id, source: track.source, codec: track.kind === 'audio' ? 'opus' : 'vp8', width: track.kind === 'audio' ? 0 : WIDTH, height: track.kind === 'audio' ? 0 : HEIGHT,
-        frameRate: 29.8, bitrate: track.kind === 'audio' ? 34_000 : 720_000 + wave * 90_000, loss: 0.001 + busy * 0.02, bufferMs: track.kind === 'audio' ? 42 + wave * 14 + busy * 60 : null,
+        track: track.id, participant: participant.id, source: track.source, codec: track.kind === 'audio' ? 'opus' : 'vp8', width: track.kind === 'audio' ? 0 : WIDTH, height: track.kind === 'audio' ? 0 : HEIGHT,
+        frameRate: 29.8, bitrate: track.kind === 'audio' ? 34_000 : 720_000 + wave * 90_000, received: 1000, lost: 1 + busy * 20, bufferedMs: track.kind === 'audio' ? 42 + wave * 14 + busy * 60 : null,
       })));
       this.room.tell('statistics', {
         carrier: this.room.carrier, carrierReason: this.room.carrierReason, roundTripMs: 24 + wave * 5 + busy * 60, lossIn: Math.max(0, 0.001 + wave * 0.001) + busy * 0.03, lossOut: busy * 0.01,

@@ -10,7 +10,8 @@ export class FrameGate {
   passes(captureMs, frameRate) {
     const intervalMs = 1000 / frameRate;
     if (captureMs < this.#dueMs - intervalMs * EARLY) return false;
-    this.#dueMs = Math.max(this.#dueMs, captureMs - intervalMs) + intervalMs;
+    const nextMs = this.#dueMs + intervalMs;
+    this.#dueMs = nextMs > captureMs ? nextMs : captureMs + intervalMs;
     return true;
   }
 }

@@ -35,8 +35,9 @@ export class FrameSender {
   intervalMs = 0;
   /** Bits since it was last set to 0, headers included. */
   bits = 0;
-  /** Frames, likewise. */
+  /** Frames, likewise; the renditions of one picture are one. */
   frames = 0;
+  #lastTimestamp = -1;
 
   /** @param {FrameSenderOptions} options */
   constructor(options) {
@@ -61,7 +62,8 @@ export class FrameSender {
     const datagrams = redundancy ? redundancy.next(frame, performance.now()) : frame;
     const outgoing = { datagrams, tag: { key, kind, header } };
     this.bits += datagrams.reduce((sum, datagram) => sum + 8 * datagram.length, 0);
-    this.frames++;
+    if (header.timestamp !== this.#lastTimestamp) this.frames++;
+    this.#lastTimestamp = header.timestamp;
     if (kind === 'audio') pacer.urgent(outgoing);
     else if (!pacer.push(outgoing, this.intervalMs)) left(header);
   }

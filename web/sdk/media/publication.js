@@ -24,6 +24,8 @@ export class Publication {
   isHidden = false;
   /** What the relay was told last. */
   isAnnouncedMuted = false;
+  /** Nothing comes of it any more. */
+  isOver = false;
 
   /** @param {number} key @param {LocalTrack} track @param {Encoding} encoding @param {{ info: TrackInfo, plan: VideoPlan | null }} announced @param {() => void} hiddenChanged */
   constructor(key, track, encoding, { info, plan }, hiddenChanged) {
@@ -59,12 +61,28 @@ export class Publication {
     this.#encoding.tell({ type: 'published', key: this.key, track: id });
   }
 
+  /** @param {number} layer */
+  requestKeyframe(layer) {
+    this.#encoding.tell({ type: 'keyframe', key: this.key, layer });
+  }
+
+  /** @param {{ spatialLayers: number, temporalLayer: number }} wanted */
+  layersWanted({ spatialLayers, temporalLayer }) {
+    this.#encoding.tell({ type: 'layers', key: this.key, spatialLayers, temporalLayer });
+  }
+
+  /** @param {{ best: import('./rate.js').Report, worst: import('./rate.js').Report }} feedback */
+  feedback({ best, worst }) {
+    this.#encoding.tell({ type: 'feedback', key: this.key, best, worst });
+  }
+
   applyMute() {
     this.#encoding.tell({ type: 'mute', key: this.key, isMuted: this.isMuted });
   }
 
   /** It is over: nothing more comes of it. The device goes on. */
   end() {
+    this.isOver = true;
     this.#endCapture();
     this.track.id = 0;
     this.#encoding.tell({ type: 'remove', key: this.key });

@@ -1,16 +1,15 @@
 /** What a participant publishes, over all its sessions: tracks, their encoders, and what the relay was told of them. */
 import { TertuliaError } from '../error.js';
+import { Announcements } from './announcements.js';
 import { BASELINE } from './codec.js';
 import { deviceLost, watchDevices } from './devices.js';
-import { Encoding } from './encoding.js';
-import { FrameCipher } from './encryption.js';
+import { Engine } from './engine.js';
 import { LocalTrack, createLocalTrack, createScreenTracks, makeLocalTrack } from './local-track.js';
-import { Outgoing } from './outgoing.js';
 import { Publication, audioInfo, videoInfo, videoWish } from './publication.js';
 
 /** @typedef {import('./devices.js').CaptureOptions} CaptureOptions */
 /** @typedef {import('./devices.js').TrackSource} TrackSource */
-/** @typedef {import('./encoding.js').EncodingStatistics} EncodingStatistics */
+/** @typedef {import('./encoding.js').Encoding} Encoding */
 /** @typedef {import('../wire/messages.js').PublishedTrack} PublishedTrack */
 /** @typedef {import('../requests.js').Request} Request */
 /** @typedef {import('../requests.js').Answer} Answer */
@@ -37,41 +36,30 @@ import { Publication, audioInfo, videoInfo, videoWish } from './publication.js';
 /** @typedef {{ track: number, spatialLayers: number, temporalLayer: number }} LayersWanted */
 /** @typedef {{ track: number, best: import('./rate.js').Report, worst: import('./rate.js').Report }} Feedback */
 
-/** What the relay may say of tracks whose ids are still on the way. */
-const EARLY_MAX = 32;
-
 export class Publishing {
   #link;
   #options;
-  #outgoing;
+  #engine;
+  #announcements;
   /** @type {Map<TrackSource, Publication>} */
   #publications = new Map();
-  /** @type {Promise<Encoding> | null} */
-  #encoding = null;
   /** What a source is doing, so that it does one thing after the other. @type {Map<TrackSource, Promise<unknown>>} */
   #turns = new Map();
   /** Devices that were chosen while they were off. @type {Map<TrackSource, string>} */
   #chosen = new Map();
-  /** Said of tracks that have no id here yet. @type {Map<number, LayersWanted>} */
-  #early = new Map();
   #keys = 0;
-  #isSeated = false;
-  #room = '';
   /** @type {(() => void) | null} */
   #unwatch = null;
-  /** @type {{ target: number, tracks: EncodingStatistics[] }} */
-  #statistics = { target: 0, tracks: [] };
 
   /** @param {Link} link @param {PublishingOptions} options */
   constructor(link, options) {
     this.#link = link;
     this.#options = options;
-    this.#outgoing = new Outgoing({
-      carrier: () => link.carrier(),
-      bufferedBytes: () => link.bufferedBytes(),
-      send: (datagrams, sending) => link.sendDatagrams(datagrams, sending),
-      requestKeyframe: (key, layer) => this.#tell({ type: 'broken', key, layer }),
-      queueing: (delayMs) => this.#tell({ type: 'queueing', delayMs }),
+    this.#announcements = new Announcements(link);
+    this.#engine = new Engine({
+      link, encryptionKey: options.encryptionKey,
+      failed: (key, reason) => void this.#failed(key, reason),
+      crashed: () => this.#crashed(),
     });
   }
 
@@ -145,57 +133,47 @@ export class Publishing {
 
   /** There is a session, the first or another. @param {{ resumed: boolean, tracks: PublishedTrack[], room: string }} welcome `room`: its name */
   seated({ resumed, tracks, room }) {
-    this.#room = room;
-    this.#isSeated = true;
-    this.#early.clear();
-    this.#outgoing.reset();
+    this.#engine.begin(room);
+    this.#announcements.begin();
     this.#unwatch ??= watchDevices(() => this.#link.emit('devicesChanged', undefined));
-    this.#tell({ type: 'carrier', carrier: this.#link.carrier() });
-    this.#tell({ type: 'pause', isPaused: false });
-    const kept = new Set();
+    const known = new Set(resumed ? tracks : []);
     for (const publication of this.#publications.values()) {
-      const { id, info: { source } } = publication;
-      const known = resumed ? tracks.find((track) => track.track === id || (id === 0 && track.info.source === source)) : undefined;
-      if (known) kept.add(known.track);
-      this.#later(publication, known ? this.#resume(publication, known) : this.#announce(publication));
+      const mine = [...known].find(({ track, info: { source } }) => track === publication.id || (publication.id === 0 && source === publication.track.source));
+      if (mine) known.delete(mine);
+      this.#later(publication, mine ? this.#resume(publication, mine) : this.#announcements.announce(publication));
     }
-    for (const { track } of tracks) if (!kept.has(track)) void this.#ask({ type: 'unpublish', track }).catch(() => {});
+    for (const { track } of known) this.#announcements.withdraw(track).catch(() => {});
   }
 
   /** There is no session at the moment. */
   interrupted() {
-    this.#isSeated = false;
-    this.#tell({ type: 'pause', isPaused: true });
-    for (const publication of this.#publications.values()) publication.isAnnouncedMuted = false;
+    this.#announcements.end();
+    this.#engine.pause();
   }
 
   /** It is over: every device is let go. */
   closed() {
-    this.#isSeated = false;
+    this.#announcements.end();
     this.#unwatch?.();
     this.#unwatch = null;
     for (const publication of [...this.#publications.values()]) this.#end(publication);
-    this.#stopEncoding();
+    this.#engine.pause();
+    this.#engine.stop();
   }
 
   /** @param {number} track @param {number} layer */
   keyframeRequested(track, layer) {
-    const publication = this.#byId(track);
-    if (publication) this.#tell({ type: 'keyframe', key: publication.key, layer });
+    this.#byId(track)?.requestKeyframe(layer);
   }
 
   /** @param {LayersWanted} wanted */
   layersWanted(wanted) {
-    const publication = this.#byId(wanted.track);
-    if (publication) return this.#tellLayers(publication, wanted);
-    // The answer that gives the track its id may be about to be looked at.
-    if (this.#early.size < EARLY_MAX) this.#early.set(wanted.track, wanted);
+    this.#announcements.layersWanted(this.#byId(wanted.track), wanted);
   }
 
   /** @param {Feedback} feedback */
-  feedback({ track, best, worst }) {
-    const publication = this.#byId(track);
-    if (publication) this.#tell({ type: 'feedback', key: publication.key, best, worst });
+  feedback(feedback) {
+    this.#byId(feedback.track)?.feedback(feedback);
   }
 
   /** An admin muted it; only the person can end that. @param {number} track @param {boolean} muted */
@@ -206,7 +184,7 @@ export class Publishing {
 
   /** Of the last second: `targetBitrate` in bits per second, `tracks` with what was sent and how it was encoded. */
   stats() {
-    const { target, tracks } = this.#statistics;
+    const { target, tracks } = this.#engine.statistics;
     const publications = new Map(Array.from(this.#publications.values(), (publication) => [publication.key, publication]));
     return {
       targetBitrate: target,
@@ -265,8 +243,7 @@ export class Publishing {
   /** @param {LocalTrack} track @returns {Promise<LocalTrack>} */
   async #publish(track) {
     try {
-      const publication = await this.#prepare(track, this.#options.video?.codec ?? BASELINE);
-      if (this.#isSeated) await this.#announce(publication);
+      await this.#announcements.announce(await this.#prepare(track, this.#options.video?.codec ?? BASELINE));
       return track;
     } catch (error) {
       const publication = this.#of(track);
@@ -278,7 +255,7 @@ export class Publishing {
 
   /** Gives a track its encoder. @param {LocalTrack} track @param {import('./codec.js').VideoCodecChoice} choice */
   async #prepare(track, choice) {
-    const encoding = await this.#start();
+    const encoding = await this.#engine.start();
     const announced = track.kind === 'audio' ? { info: audioInfo(track), plan: null } : await prepareVideo(track, choice, encoding);
     /** @type {Publication} */
     const publication = new Publication(++this.#keys, track, encoding, announced, () => this.#hiddenChanged(publication));
@@ -289,37 +266,11 @@ export class Publishing {
     return publication;
   }
 
-  /** Tells the relay of a track that it does not know. @param {Publication} publication */
-  async #announce(publication) {
-    try {
-      const answer = await this.#ask({ type: 'publish', track: publication.info });
-      if (answer.type !== 'published' || !this.#has(publication)) return;
-      this.#identify(publication, answer.track);
-      publication.isAnnouncedMuted = false;
-      await this.#tellMuted(publication);
-    } catch (error) {
-      // The next session announces it.
-      if (!isInterruption(error)) throw error;
-    }
-  }
-
   /** The relay still knows the track. @param {Publication} publication @param {PublishedTrack} known */
   async #resume(publication, known) {
-    this.#identify(publication, known.track);
-    publication.isAnnouncedMuted = known.muted;
-    // Only an admin can have done that meanwhile.
-    if (known.muted && !publication.isMuted) return this.#muteByAdmin(publication);
-    await this.#tellMuted(publication);
-  }
-
-  /** @param {Publication} publication @param {number} id */
-  #identify(publication, id) {
-    publication.published(id);
-    const wanted = this.#early.get(id);
-    if (wanted) this.#tellLayers(publication, wanted);
-    if (publication.wasPublished) return;
-    publication.wasPublished = true;
-    this.#link.emit('localTrackPublished', { track: publication.track });
+    // Only an admin can have muted it meanwhile.
+    if (known.muted && !publication.isMuted && !publication.isAnnouncedMuted) this.#muteByAdmin(publication);
+    await this.#announcements.resume(publication, known);
   }
 
   /** @param {Publication | undefined} publication */
@@ -327,7 +278,7 @@ export class Publishing {
     if (!publication || !this.#has(publication)) return;
     const { id } = publication;
     this.#end(publication);
-    if (id !== 0) await this.#ask({ type: 'unpublish', track: id }).catch((error) => { if (!isInterruption(error)) throw error; });
+    await this.#announcements.withdraw(id);
   }
 
   /** @param {Publication} publication */
@@ -346,7 +297,7 @@ export class Publishing {
     track.muted = muted;
     publication.applyMute();
     this.#link.emit('localTrackMuted', { track, muted, byAdmin: false });
-    await this.#tellMuted(publication);
+    await this.#announcements.tellMuted(publication);
   }
 
   /** @param {Publication} publication */
@@ -359,18 +310,10 @@ export class Publishing {
     this.#link.emit('localTrackMuted', { track, muted: true, byAdmin: true });
   }
 
-  /** @param {Publication} publication */
-  async #tellMuted(publication) {
-    const { id, isMuted } = publication;
-    if (id === 0 || !this.#isSeated || isMuted === publication.isAnnouncedMuted) return;
-    publication.isAnnouncedMuted = isMuted;
-    await this.#ask({ type: 'setMuted', track: id, muted: isMuted }).catch((error) => { if (!isInterruption(error)) throw error; });
-  }
-
   /** The page is not looked at, or is again. @param {Publication} publication */
   #hiddenChanged(publication) {
     publication.applyMute();
-    if (this.#has(publication)) this.#later(publication, this.#tellMuted(publication));
+    if (this.#has(publication)) this.#later(publication, this.#announcements.tellMuted(publication));
   }
 
   /** The device stopped by itself. @param {Publication} publication */
@@ -388,14 +331,14 @@ export class Publishing {
     const publication = [...this.#publications.values()].find((candidate) => candidate.key === key);
     if (!publication) return;
     const { track, info: { codec }, id } = publication;
-    const error = new TertuliaError('codec_failed', 'The browser stopped encoding. Turn it on again, or reload the page.', { cause: reason });
+    const error = encodingFailed(reason);
     if (track.kind === 'audio' || codec === BASELINE || track.isStopped) return this.#giveUp(publication, error);
     publication.end();
-    if (id !== 0) void this.#ask({ type: 'unpublish', track: id }).catch(() => {});
+    this.#announcements.withdraw(id).catch(() => {});
     try {
       const again = await this.#prepare(track, BASELINE);
       again.wasPublished = publication.wasPublished;
-      if (this.#isSeated) await this.#announce(again);
+      await this.#announcements.announce(again);
     } catch {
       this.#giveUp(this.#of(track) ?? publication, error);
     }
@@ -412,57 +355,9 @@ export class Publishing {
     act.catch((error) => { if (this.#has(publication)) this.#giveUp(publication, error); });
   }
 
-  /** The worker, once it has what it needs. @returns {Promise<Encoding>} */
-  #start() {
-    this.#encoding ??= this.#startEncoding();
-    this.#encoding.catch(() => { this.#encoding = null; });
-    return this.#encoding;
-  }
-
-  async #startEncoding() {
-    const { encryptionKey } = this.#options;
-    // Before anything else: nothing may leave that is not encrypted.
-    const cipher = encryptionKey ? await FrameCipher.create(encryptionKey, this.#room) : null;
-    const encoding = new Encoding({
-      datagrams: (frame) => this.#outgoing.send(frame),
-      failed: (key, reason) => void this.#failed(key, reason),
-      statistics: (target, tracks) => {
-        this.#statistics = { target, tracks };
-        this.#outgoing.bitrate = target;
-      },
-      crashed: () => this.#crashed(),
-    });
-    if (cipher) encoding.tell({ type: 'encrypt', frameKey: cipher.key });
-    encoding.tell({ type: 'carrier', carrier: this.#link.carrier() });
-    encoding.tell({ type: 'pause', isPaused: !this.#isSeated });
-    return encoding;
-  }
-
   #crashed() {
-    this.#encoding = null;
-    const error = new TertuliaError('codec_failed', 'The browser stopped encoding. Turn camera and microphone on again, or reload the page.');
+    const error = encodingFailed();
     for (const publication of [...this.#publications.values()]) this.#giveUp(publication, error);
-  }
-
-  #stopEncoding() {
-    void this.#encoding?.then((encoding) => encoding.stop(), () => {});
-    this.#encoding = null;
-    this.#statistics = { target: 0, tracks: [] };
-  }
-
-  /** @param {import('./encoding.js').ToWorker} message */
-  #tell(message) {
-    void this.#encoding?.then((encoding) => encoding.tell(message), () => {});
-  }
-
-  /** @param {Publication} publication @param {LayersWanted} wanted */
-  #tellLayers({ key }, { spatialLayers, temporalLayer }) {
-    this.#tell({ type: 'layers', key, spatialLayers, temporalLayer });
-  }
-
-  /** @param {Request} request */
-  #ask(request) {
-    return this.#link.ask(request);
   }
 
   /** @param {LocalTrack} track */
@@ -492,9 +387,9 @@ async function prepareVideo(track, choice, encoding) {
   return { plan, info: videoInfo(track, plan, temporalLayers) };
 }
 
-/** The session ended meanwhile: the next one makes up for it. @param {unknown} error */
-function isInterruption(error) {
-  return error instanceof TertuliaError && (error.code === 'not_connected' || error.code === 'connection_lost');
+/** @param {string} [cause] */
+function encodingFailed(cause) {
+  return new TertuliaError('codec_failed', 'The browser stopped encoding. Turn camera and microphone on again, or reload the page.', { cause });
 }
 
 /** @param {MediaDeviceKind} kind @returns {'camera' | 'microphone'} */

@@ -21,7 +21,7 @@ import { VideoReception } from './video-reception.js';
  * @property {(size: Size) => void} resized
  * @property {(code: string) => void} failed for good
  * @property {(spatialLayer: number) => void} wishKeyframe
- * @property {(timestamp: number) => void} heard
+ * @property {(timestamp: number) => number} heard what is played now was captured then; says how long ago it was when it is heard, in milliseconds
  * @property {(timestamp: number) => number} holdMs
  * @property {() => boolean} isInterrupted
  */

@@ -27,7 +27,8 @@ const tracks = new Map();
 const muted = new WeakSet();
 /** @type {FrameCipher | null} */
 let cipher = null;
-let isPaused = false;
+/** There is no session. */
+let isPaused = true;
 const rate = new RateControl();
 /** @type {Pacer<import('./frame-sender.js').OutgoingFrame>} */
 const pacer = new Pacer({

@@ -5,9 +5,10 @@ import { Dependency } from './dependency.js';
 import { Freezes } from './freezes.js';
 import { HeldFrames } from './held-frames.js';
 import { Histogram } from './histogram.js';
+import { nowMs as wallMs, ticksOf } from './media-clock.js';
 import { Opening } from './opening.js';
 import { Renderer } from './render.js';
-import { msBetween, timestampNow } from './timestamp.js';
+import { msBetween } from './timestamp.js';
 import { Transit } from './transit.js';
 
 /** @typedef {import('./assembly.js').Frame} Frame */
@@ -15,9 +16,13 @@ import { Transit } from './transit.js';
 /** @typedef {import('./reception.js').ReceivedTrack} ReceivedTrack */
 /** @typedef {import('./reception.js').TrackHost} TrackHost */
 
-/** Frames in the decoder from which on upper temporal layers are left out, and from which on everything up to the next keyframe. */
+/** A decoder that has had a frame for so long is too slow, in milliseconds. A burst alone does not make it so. */
+const SLOW_MS = 100;
+/** Frames in a slow decoder from which on upper temporal layers are left out, and from which on everything up to the next keyframe. */
 const BUSY = 3;
-const BEHIND_MAX = 5;
+const BEHIND = 5;
+/** Frames in any decoder. */
+const BEHIND_MAX = 30;
 
 /** How long after the last datagram a keyframe is still wished for at the full pace, in milliseconds. Nobody seems to send after that. */
 const SENDING_MS = 2000;
@@ -185,10 +190,7 @@ export class VideoReception {
 
   /** @param {Frame} frame */
   #feed({ header, payload }) {
-    const behind = this.#decoder.pending;
-    const isTooMuch = behind > BEHIND_MAX && !header.keyframe;
-    if (isTooMuch) this.#dependency.skipToKeyframe();
-    if (isTooMuch || (behind >= BUSY && this.#isUpper(header))) {
+    if (this.#isTooMuch(header)) {
       this.#counts.late++;
       this.#dependency.withdraw(header.frame);
       return;
@@ -197,9 +199,13 @@ export class VideoReception {
     this.#decoder.decode(chunk, header);
   }
 
-  /** Whether nobody needs the frame but others of its layer. @param {Frame['header']} header */
-  #isUpper({ temporalLayer }) {
-    return temporalLayer > 0;
+  /** Whether the decoder is too slow for the frame. @param {Frame['header']} header */
+  #isTooMuch({ keyframe, temporalLayer }) {
+    const { pending, waitingMs } = this.#decoder;
+    const isSlow = waitingMs > SLOW_MS;
+    const isBehind = !keyframe && (pending >= BEHIND_MAX || (isSlow && pending >= BEHIND));
+    if (isBehind) this.#dependency.skipToKeyframe();
+    return isBehind || (isSlow && pending >= BUSY && temporalLayer > 0);
   }
 
   /** @param {number} nowMs */
@@ -226,7 +232,7 @@ export class VideoReception {
     const nowMs = performance.now();
     this.#counts.drawn++;
     this.#freezes.drawn(nowMs);
-    this.#latency.add(msBetween(timestampNow(), timestamp));
+    this.#latency.add(msBetween(ticksOf(wallMs()), timestamp));
     this.#lastDrawnAtMs = nowMs;
     this.#host.state(this.#state(nowMs));
   }
