@@ -6,7 +6,7 @@
 /** @typedef {{ type: string, source?: string, muted?: boolean, byAdmin?: boolean, code?: string }} Happened */
 
 export const FAKE_DEVICES = [
-  '--use-fake-device-for-media-stream=fps=30,device-count=2', '--use-fake-ui-for-media-stream', '--autoplay-policy=no-user-gesture-required',
+  '--use-fake-device-for-media-stream=fps=30,device-count=3', '--use-fake-ui-for-media-stream', '--autoplay-policy=no-user-gesture-required',
 ];
 
 /**
