@@ -1,6 +1,7 @@
 // The rules of receiving: delay, order, synchronisation, layers, speakers, what fails and what is kept for later.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { colourOf } from '../../web/sdk/media/colour.js';
 import { Decoder, FAILURES_MS } from '../../web/sdk/media/decoder.js';
 import { EARLY_MAX, EARLY_MS_MAX, Early } from '../../web/sdk/media/early.js';
 import { Freezes } from '../../web/sdk/media/freezes.js';
@@ -267,6 +268,13 @@ test('one click is not speech', () => {
 });
 
 // --- small things
+
+test('cameras are BT.601 where the stream does not say it', () => {
+  const info = /** @type {any} */ ({ codec: 'vp8', source: 'camera' });
+  assert.equal(colourOf(info)?.matrix, 'smpte170m');
+  assert.equal(colourOf({ ...info, codec: 'vp09.00.10.08' })?.matrix, 'smpte170m');
+  for (const other of [{ source: 'screen' }, { codec: 'av01.0.04M.08' }, { codec: 'avc1.42001f' }]) assert.equal(colourOf({ ...info, ...other }), undefined);
+});
 
 test('timestamps are compared across their end', () => {
   assert.equal(msBetween(90, 0xffffffa6), 2);

@@ -1,5 +1,6 @@
 /** One video track, from datagrams to pictures. Runs in the worker. */
 import { Assembly } from './assembly.js';
+import { colourOf } from './colour.js';
 import { Decoder } from './decoder.js';
 import { Dependency, WISH_INTERVAL_MS } from './dependency.js';
 import { Freezes } from './freezes.js';
@@ -168,7 +169,8 @@ export class VideoReception {
 
   #newDecoder() {
     const { codec, description } = this.#track.info;
-    const config = { codec, optimizeForLatency: true, ...(description.length > 0 ? { description } : {}) };
+    const colorSpace = colourOf(this.#track.info);
+    const config = { codec, optimizeForLatency: true, ...(description.length > 0 && { description }), ...(colorSpace && { colorSpace }) };
     return new Decoder({
       create: (callbacks) => new VideoDecoder(callbacks),
       isSupported: async () => (await VideoDecoder.isConfigSupported(config)).supported === true,
