@@ -2,6 +2,7 @@
 
 SHELL := /bin/bash
 CARGO ?= cargo
+TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 NODE_PACKAGES := tests/browser/node_modules/.package-lock.json
 
 .PHONY: help run check test fuzz setup node-packages bench
@@ -20,10 +21,11 @@ check: node-packages ## format, lints, documentation, dependency policy, types o
 	cd tests/browser && npx --no-install tsc
 
 test: setup ## install what the tests need, then run every test
-	$(CARGO) test
+	$(CARGO) build --release
+	TERTULIA_RELAY=$(TARGET)/release/tertulia $(CARGO) test
 	$(CARGO) test --benches --profile test -- --test
 	tests/fuzz
-	TERTULIA_BIN=$(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/debug/tertulia node --test tests/browser/*.test.js
+	TERTULIA_BIN=$(TARGET)/debug/tertulia node --test tests/browser/*.test.js
 
 fuzz: ## a million inputs over the fuzz targets; more of each: tests/fuzz 10000000
 	tests/fuzz
