@@ -2,7 +2,6 @@
 
 SHELL := /bin/bash
 CARGO ?= cargo
-TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 NODE_PACKAGES := tests/browser/node_modules/.package-lock.json
 
 .PHONY: help run check test fuzz setup node-packages bench
@@ -22,10 +21,10 @@ check: node-packages ## format, lints, documentation, dependency policy, types o
 
 test: setup ## install what the tests need, then run every test
 	$(CARGO) build --release
-	TERTULIA_RELAY=$(TARGET)/release/tertulia $(CARGO) test
+	TERTULIA_RELAY=$(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/release/tertulia $(CARGO) test
 	$(CARGO) test --benches --profile test -- --test
 	tests/fuzz
-	TERTULIA_BIN=$(TARGET)/debug/tertulia node --test tests/browser/*.test.js
+	TERTULIA_BIN=$(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/debug/tertulia node --test tests/browser/*.test.js
 
 fuzz: ## a million inputs over the fuzz targets; more of each: tests/fuzz 10000000
 	tests/fuzz
