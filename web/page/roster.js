@@ -86,7 +86,7 @@ class Row {
     };
     this.node = person(name, kind === 'plain' ? 'chat only' : '');
     this.#more.ariaLabel = `Actions for ${name}`;
-    this.#more.onclick = () => this.#open(this.#menu.hidden);
+    this.#more.onclick = () => this.#open(this.#menu.hidden !== false);
     const away = button('quiet danger action', 'Remove');
     away.ariaLabel = `Remove ${name}`;
     away.title = 'Sends them away, and keeps them out for a while';

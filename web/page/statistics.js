@@ -59,7 +59,7 @@ export function showStatistics(room) {
     if (!panel.hidden) draw();
   });
   copy.onclick = async () => {
-    const report = JSON.stringify(diagnostics(room, last, plots.map(({ series }) => series)), null, 2);
+    const report = JSON.stringify(await diagnostics(room, last, plots.map(({ series }) => series)), null, 2);
     const copied = await navigator.clipboard?.writeText(report).then(() => true, () => false);
     if (copied) return toast('Diagnostics copied. They hold no names, no chat and no keys.');
     text.hidden = false;
@@ -109,12 +109,12 @@ function longestBuffer(tracks) {
 }
 
 /** Nothing that says who was there or what was said. @param {Room} room @param {RoomStatistics | null} last @param {(number | null)[][][]} series */
-function diagnostics(room, last, series) {
+async function diagnostics(room, last, series) {
   return {
     at: new Date().toISOString(),
     browser: navigator.userAgent,
     page: { secure: isSecureContext, origin: location.origin, screen: [innerWidth, innerHeight, devicePixelRatio] },
-    support: Room.checkSupport(),
+    support: await Room.checkSupport(),
     state: room.state,
     participants: room.remoteParticipants.size + 1,
     last,

@@ -34,7 +34,6 @@ const LEVEL_MS = 100;
 
 export class RoomMedia {
   #room;
-  #options;
   #reports = new Reports();
   /** @type {ReturnType<typeof setInterval>[]} */
   #timers = [];
@@ -43,7 +42,6 @@ export class RoomMedia {
   /** @param {MediaRoom} room @param {MediaOptions} options */
   constructor(room, options) {
     this.#room = room;
-    this.#options = { encryptionKey: options.encryptionKey, room: '' };
     const { ask, tell, emit, self } = room;
     const carrier = () => room.session()?.carrier ?? null;
     this.publishing = new Publishing({
@@ -54,14 +52,13 @@ export class RoomMedia {
       },
       bufferedBytes: () => room.session()?.bufferedBytes() ?? 0,
     }, options);
-    this.subscribing = new Subscribing({ ask, tell, emit, self }, this.#options);
+    this.subscribing = new Subscribing({ ask, tell, emit, self }, options);
   }
 
   /** A session has a seat. @param {Welcome} welcome @param {string} room its name */
   seated({ resumed, tracks }, room) {
-    this.#options.room = room;
     this.publishing.seated({ resumed, tracks, room });
-    this.subscribing.seated();
+    this.subscribing.seated({ room });
     if (this.#timers.length > 0) return;
     this.#timers = [
       setInterval(() => this.#room.emit('statistics', this.stats()), STATISTICS_MS),

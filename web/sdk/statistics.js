@@ -7,6 +7,41 @@
 /** @typedef {Extract<import('./wire/messages.js').ServerMessage, { type: 'feedback' }>} Feedback */
 
 /**
+ * What a track did in the last second, unless it says that it counts.
+ * @typedef {object} TrackStatistics
+ * @property {'in' | 'out'} direction
+ * @property {number} track its id
+ * @property {number} [participant] whose it is; left out: one's own
+ * @property {import('./media/devices.js').TrackSource} source
+ * @property {'audio' | 'video'} kind
+ * @property {string} [codec]
+ * @property {number} bitrate bits per second
+ * @property {number} [frameRate] frames that were sent
+ * @property {{ layer: number, width?: number, height?: number, bitrate?: number, frameRate?: number, encodeMs: number }[]} [renditions] that are encoded
+ * @property {boolean} [muted]
+ * @property {import('./media/remote-track.js').TrackState} [state]
+ * @property {number} [received] datagrams
+ * @property {number} [lost] datagrams
+ * @property {number} [jitterMs]
+ * @property {number} [delayMs] over the least delay of the last ten seconds
+ * @property {number} [width] of the picture that comes, in pixels
+ * @property {number} [height]
+ * @property {number} [spatialLayer]
+ * @property {number} [framesReceived] since it began, as all that follow
+ * @property {number} [framesDecoded]
+ * @property {number} [framesDrawn]
+ * @property {number} [framesLeftOut] too late, or without their reference
+ * @property {number} [freezes]
+ * @property {number} [decoderFailures]
+ * @property {{ p50: number, p95: number }} [latencyMs] from capture to picture or sound; on one machine alone, where the clocks are the same
+ * @property {number} [bufferedMs] audio that waits to be played
+ * @property {number} [targetMs] what should wait
+ * @property {number} [samplesPlayed]
+ * @property {number} [samplesConcealed]
+ * @property {number} [samplesStretched]
+ * @property {number} [underruns]
+ */
+/**
  * @typedef {object} RoomStatistics
  * @property {Carrier | null} carrier
  * @property {CarrierReason} carrierReason
@@ -15,7 +50,7 @@
  * @property {number} lossOut the same for what was sent, as the least impaired subscriber has it
  * @property {number} bitrateIn bits per second
  * @property {number} bitrateOut bits per second
- * @property {({ direction: 'in' } & ReturnType<Subscribing['stats']>['tracks'][number] | { direction: 'out' } & ReturnType<Publishing['stats']>['tracks'][number])[]} tracks
+ * @property {TrackStatistics[]} tracks
  */
 
 /** How long what a subscriber reported counts, in milliseconds: it reports each second. */
