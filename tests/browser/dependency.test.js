@@ -78,11 +78,17 @@ test('the rendition changes at a keyframe of the other one, and not before', () 
   const dependency = begun();
   const other = { spatialLayer: 1 };
   dependency.push(delta(901, 1, { ...other, timestamp: 3000 }));
-  assert.deepEqual([popped(dependency, PATIENCE_MS), dependency.isBroken], [[], false]);
+  assert.deepEqual([popped(dependency), dependency.isBroken], [[], false]);
   dependency.push(frame(902, { ...other, timestamp: 6000 }));
   dependency.push(delta(903, 1, { ...other, timestamp: 9000 }));
   dependency.push(delta(1, 1, { timestamp: 3000 }));
-  assert.deepEqual([popped(dependency, PATIENCE_MS), dependency.spatialLayer], [[1, 902, 903], 1]);
+  assert.deepEqual([popped(dependency), dependency.spatialLayer], [[1, 902, 903], 1]);
+});
+
+test('a rendition whose first keyframe was lost is asked for another', () => {
+  const dependency = begun();
+  dependency.push(delta(901, 1, { spatialLayer: 1, timestamp: 3000 }));
+  assert.deepEqual([popped(dependency, PATIENCE_MS), dependency.wishesKeyframe(PATIENCE_MS)], [[], true]);
 });
 
 test('a publisher that counts from 0 again is followed from its keyframe on', () => {

@@ -7,7 +7,7 @@ import { startBrowser, startRelay } from './relay.js';
 /** @typedef {import('../../web/sdk/media/frame-sender.js').FrameHeader} FrameHeader */
 /** @typedef {{ header: FrameHeader, datagrams: number, bytes: number, isWhole: boolean, atMs: number }} SentFrame a frame that left, put together again */
 
-const FAKE_DEVICES = ['--use-fake-device-for-media-stream=fps=30', '--use-fake-ui-for-media-stream', '--autoplay-policy=no-user-gesture-required', '--auto-select-desktop-capture-source=Entire screen'];
+const WITHOUT_CLICK = '--autoplay-policy=no-user-gesture-required';
 
 /** @type {import('playwright-core').Browser} */
 let browser;
@@ -15,7 +15,7 @@ let browser;
 let relay;
 
 before(async () => {
-  [browser, relay] = await Promise.all([startBrowser({ args: FAKE_DEVICES }), startRelay()]);
+  [browser, relay] = await Promise.all([startBrowser({ args: [WITHOUT_CLICK] }), startRelay()]);
 });
 
 after(async () => {

@@ -2,6 +2,7 @@
 import { decodeMedia } from '../wire.js';
 import { AudioReception } from './audio-reception.js';
 import { Early } from './early.js';
+import { surfaceOf } from './render.js';
 import { Synchronisation } from './synchronisation.js';
 import { VideoReception } from './video-reception.js';
 
@@ -189,7 +190,7 @@ export class Reception {
 
   /** @param {Extract<ToReception, { type: 'attach' }>} message */
   #attach({ track, surface: id, canvas, tile }) {
-    if (canvas) this.#surfaces.set(id, { canvas, tile });
+    if (canvas) this.#surfaces.set(id, surfaceOf(canvas, tile));
     const surface = this.#surfaces.get(id);
     if (surface) this.#video(track)?.attach(id, Object.assign(surface, { tile }));
   }

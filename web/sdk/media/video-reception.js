@@ -1,7 +1,7 @@
 /** One video track, from datagrams to pictures. Runs in the worker. */
 import { Assembly } from './assembly.js';
 import { Decoder } from './decoder.js';
-import { Dependency } from './dependency.js';
+import { Dependency, WISH_INTERVAL_MS } from './dependency.js';
 import { Freezes } from './freezes.js';
 import { HeldFrames } from './held-frames.js';
 import { Histogram } from './histogram.js';
@@ -53,6 +53,11 @@ export class VideoReception {
   #lastArrivedAtMs;
   #lastDrawnAtMs = -Infinity;
   #lastWishAtMs = -Infinity;
+  /** The rendition that comes. */
+  #arriving;
+  /** Wishes for the chosen one in its place. */
+  #renditionWishes = 0;
+  #lastRenditionWishAtMs = -Infinity;
   /** Counts up, so that no two chunks have one timestamp. */
   #chunks = 0;
   #size = { width: 0, height: 0 };
@@ -67,6 +72,7 @@ export class VideoReception {
     this.#lastArrivedAtMs = nowMs;
     const { spatialLayers, temporalLayers } = /** @type {{ spatialLayers: number, temporalLayers: number }} */ (track.info.media);
     this.#layers = { spatialLayer: Math.max(0, spatialLayers - 1), temporalLayer: Math.max(0, temporalLayers - 1) };
+    this.#arriving = this.#layers.spatialLayer;
     this.#opening = new Opening(host.cipher, (frame) => this.#opened(frame), host.sealed);
     this.#held = new HeldFrames((/** @type {VideoFrame} */ frame, timestamp) => this.#draw(frame, timestamp));
     this.#decoder = this.#newDecoder();
@@ -81,6 +87,7 @@ export class VideoReception {
   /** @param {number} nowMs @param {import('../wire/media.js').Media} media */
   media(nowMs, media) {
     this.#lastArrivedAtMs = nowMs;
+    this.#arriving = media.spatialLayer;
     if (media.fragmentIndex === 0) this.#transit.observe(performance.timeOrigin + nowMs, media.timestamp);
     this.#counts.bytes += media.payload.length;
     const frame = this.#assembly.push(nowMs, media);
@@ -93,6 +100,7 @@ export class VideoReception {
   tick(nowMs) {
     this.#decode(nowMs);
     this.#wish(nowMs);
+    this.#wishRendition(nowMs);
     this.#host.state(this.#state(nowMs));
   }
 
@@ -100,8 +108,10 @@ export class VideoReception {
   take(isTaken, layers, nowMs) {
     const isNew = isTaken && !this.#isTaken;
     this.#isTaken = isTaken;
+    if (layers.spatialLayer !== this.#layers.spatialLayer) this.#renditionWishes = 0;
     this.#layers = layers;
     if (!isNew) return;
+    this.#arriving = layers.spatialLayer;
     this.#lastArrivedAtMs = nowMs;
     this.#freezes.paused();
     this.#dependency.skipToKeyframe();
@@ -208,14 +218,29 @@ export class VideoReception {
     return isBehind || (isSlow && pending >= BUSY && temporalLayer > 0);
   }
 
+  get #mayWish() {
+    return this.#isTaken && !this.#isMuted && !this.#isFailed && !this.#host.isInterrupted();
+  }
+
   /** @param {number} nowMs */
   #wish(nowMs) {
-    if (!this.#isTaken || this.#isMuted || this.#isFailed || this.#host.isInterrupted()) return;
+    if (!this.#mayWish) return;
     const isSending = nowMs - this.#lastArrivedAtMs < SENDING_MS;
     if (!isSending && nowMs - this.#lastWishAtMs < SLOW_WISH_INTERVAL_MS) return;
     if (!this.#dependency.wishesKeyframe(nowMs)) return;
     this.#lastWishAtMs = nowMs;
-    this.#host.wishKeyframe(this.#layers.spatialLayer);
+    this.#host.wishKeyframe(this.#arriving);
+  }
+
+  /** The relay changes the rendition at a keyframe of the chosen one, for which it asks once. @param {number} nowMs */
+  #wishRendition(nowMs) {
+    const { spatialLayer } = this.#layers;
+    if (!this.#mayWish || spatialLayer === this.#arriving) return;
+    const interval = Math.min(WISH_INTERVAL_MS * this.#renditionWishes, SLOW_WISH_INTERVAL_MS);
+    if (nowMs - this.#lastRenditionWishAtMs < interval) return;
+    this.#lastRenditionWishAtMs = nowMs;
+    // The first time the relay has asked itself.
+    if (this.#renditionWishes++ > 0) this.#host.wishKeyframe(spatialLayer);
   }
 
   /** @param {VideoFrame} frame @param {Frame['header']} header */
