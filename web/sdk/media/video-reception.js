@@ -18,6 +18,13 @@ import { Transit } from './transit.js';
 
 /** A decoder that has had a frame for so long is too slow, in milliseconds. A burst alone does not make it so. */
 const SLOW_MS = 100;
+/**
+ * The colours of VP8 (RFC 6386, section 9.2), and of what browsers encode as VP9 without saying so. Chromium's decoder would take
+ * them for those of BT.709: a darker green, a paler red.
+ */
+const BT601 = /** @type {const} */ ({ primaries: 'smpte170m', transfer: 'smpte170m', matrix: 'smpte170m', fullRange: false });
+const WITHOUT_COLOURS = /^(vp8|vp09)/;
+
 /** Frames in a slow decoder from which on upper temporal layers are left out, and from which on everything up to the next keyframe. */
 const BUSY = 3;
 const BEHIND = 5;
@@ -168,7 +175,11 @@ export class VideoReception {
 
   #newDecoder() {
     const { codec, description } = this.#track.info;
-    const config = { codec, optimizeForLatency: true, ...(description.length > 0 ? { description } : {}) };
+    const config = {
+      codec, optimizeForLatency: true,
+      ...(description.length > 0 ? { description } : {}),
+      ...(WITHOUT_COLOURS.test(codec) ? { colorSpace: BT601 } : {}),
+    };
     return new Decoder({
       create: (callbacks) => new VideoDecoder(callbacks),
       isSupported: async () => (await VideoDecoder.isConfigSupported(config)).supported === true,
