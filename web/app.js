@@ -128,7 +128,7 @@ function seat() {
   const ticket = meeting?.room.ticket;
   if (!meeting || !ticket || meeting.room.state === 'disconnected') return null;
   const { room, roomName } = meeting;
-  return { room: roomName, name: room.localParticipant.name, ticket, untilMs: Date.now() + room.seatMs, on: media.wanted };
+  return { room: roomName, name: room.localParticipant.name, ticket, untilMs: Date.now() + room.seatMs, on: media.on };
 }
 
 async function copyLink() {

@@ -71,6 +71,23 @@ for (const [look, options] of /** @type {[string, meeting.ContextOptions][]} */ 
     await meeting.closeAll(landing, prejoin, denied);
   });
 
+  test(`what goes wrong before the meeting: ${look}`, { timeout: 60_000 }, async () => {
+    const insecure = await open('/r/calm-amber-harbor', { ...options, script: "Object.defineProperty(window, 'isSecureContext', { value: false })" });
+    await insecure.getByTestId('insecure').waitFor();
+    assert.equal(await insecure.getByTestId('insecure').textContent(), 'https://localhost:4433/r/calm-amber-harbor');
+    await shoot(insecure, `prejoin-insecure-${look}`);
+    const locked = await open('/r/calm-amber-harbor', { ...options, script: "window.refuses = { code: 'room_locked', message: 'The room is locked. Ask someone in it to unlock it, and join again.' }" });
+    await locked.getByTestId('name').fill('Ana Lucía');
+    await locked.getByTestId('join').click();
+    await locked.locator('#join-error', { hasText: 'locked' }).waitFor();
+    await shoot(locked, `prejoin-locked-${look}`);
+    const damaged = await open('/r/calm-amber-harbor#key=short', { ...options, script: "window.brokenDevices = { camera: 'device_busy', microphone: 'device_missing' }" });
+    await damaged.locator('#join-error', { hasText: 'damaged' }).waitFor();
+    await damaged.getByTestId('media-problem').waitFor();
+    await shoot(damaged, `prejoin-damaged-${look}`);
+    await meeting.closeAll(insecure, locked, damaged);
+  });
+
   test(`in the meeting: ${look}`, { timeout: 120_000 }, async () => {
     const page = await meet(options, '#key=AAECAwQFBgcICQoLDA0ODw');
     await ownPicture(page);
@@ -104,6 +121,25 @@ for (const [look, options] of /** @type {[string, meeting.ContextOptions][]} */ 
     await let_(page, (pretend) => pretend.run('websocket', 'udp_blocked'));
     await page.getByTestId('leave').click();
     await shoot(page, `left-${look}`);
+    await meeting.closeAll(page);
+  });
+
+  test(`what goes wrong in the meeting: ${look}`, { timeout: 60_000 }, async () => {
+    const page = await meet(options);
+    await let_(page, (pretend) => {
+      for (const name of ['Dmitri', 'Elif', 'Fatou']) pretend.join(name);
+      pretend.picture('Bo', 'stalled');
+      pretend.picture('Carmen', 'failed');
+      pretend.picture('Dmitri', 'waiting');
+      pretend.picture('Elif', 'sealed');
+      pretend.lose('camera', 'device_lost');
+      pretend.lose('microphone', 'codec_failed');
+    });
+    for (const [name, picture] of /** @type {const} */ ([['Bo', 'stalled'], ['Carmen', 'failed'], ['Dmitri', 'waiting'], ['Elif', 'sealed'], ['Fatou', 'on'], ['Ana Lucía', 'off']])) {
+      await meeting.shows(page, name, { picture });
+    }
+    await meeting.isToasted(page, 'The camera was unplugged.');
+    await shoot(page, `problems-${look}`);
     await meeting.closeAll(page);
   });
 

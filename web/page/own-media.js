@@ -28,6 +28,7 @@ export class OwnMedia {
   problems = new Map();
   /** @type {Set<() => void>} */
   #listeners = new Set();
+  #isStarted = false;
 
   /** @param {() => void} listener is called after each change */
   onChange(listener) {
@@ -44,18 +45,25 @@ export class OwnMedia {
     return this.track(device)?.muted === false;
   }
 
+  /** What is on, to come back with the same after a reload. */
+  get on() {
+    return { microphone: this.isOn('microphone'), camera: this.isOn('camera') };
+  }
+
   /** @param {Device} device */
   isBusy(device) {
     return this.#busy.has(device);
   }
 
-  /** What is on, or would be if it had come already. */
-  get wanted() {
-    return { ...this.#wanted };
+  /** Switches on what one had on the last time, unless it did already. */
+  async start() {
+    if (this.#isStarted) return;
+    await this.startAgain();
   }
 
-  /** Switches on what one had on the last time. */
-  async start() {
+  /** Tries once more what one had on the last time. */
+  async startAgain() {
+    this.#isStarted = true;
     await askOnce();
     await Promise.all(DEVICES.map((device) => this.set(device, choices[`${device}On`])));
   }
@@ -103,8 +111,9 @@ export class OwnMedia {
     if (wasOn) await this.set(device, true);
   }
 
-  /** Publishes in a room what is on, and what one wants on. @param {Room} room */
+  /** Publishes in a room what is on, and what one wants on, as far as one may. @param {Room} room */
   async publish(room) {
+    for (const device of DEVICES) if (room.permissions?.publish.includes(device) === false) await this.set(device, false);
     this.#room = room;
     const made = [...this.#tracks];
     this.#tracks.clear();
@@ -125,8 +134,9 @@ export class OwnMedia {
     this.#changed();
   }
 
-  /** Lets all devices go. */
+  /** Lets all devices go, until the next start. */
   stop() {
+    this.#isStarted = false;
     for (const device of DEVICES) {
       this.#wishes[device]++;
       this.#wanted[device] = false;

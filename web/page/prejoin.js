@@ -1,12 +1,12 @@
 /** Before the meeting: one sees oneself, chooses devices, says a name, and a token if the relay asks for one. */
-import { TertuliaError } from '../sdk/tertulia.js';
+import { Room, TertuliaError } from '../sdk/tertulia.js';
 import { assure } from './encryption.js';
 import { avatar, find, useIcon } from './element.js';
 import { showDevices } from './devices.js';
 import { showLevel } from './level.js';
 import { DEVICES } from './own-media.js';
 import { choose, rememberName, rememberedName } from './preferences.js';
-import { isInsecure, showInsecure, showProblems } from './problems.js';
+import { isInsecure, problemsOf, showInsecure, showProblems } from './problems.js';
 import { forgetToken, rememberToken } from './tab.js';
 
 /** @typedef {import('./own-media.js').OwnMedia} OwnMedia */
@@ -46,7 +46,7 @@ export function showPrejoin(media, join) {
   };
   without.onclick = () => {
     if (!find('join-form', HTMLFormElement).reportValidity()) return;
-    media.stop();
+    for (const device of DEVICES) void media.set(device, false);
     enter();
   };
   name.oninput = preview.draw;
@@ -82,6 +82,8 @@ function showPreview(media, name, fillDevices) {
   /** @type {import('./own-media.js').LocalTrack | null} */
   let attached = null;
   let isOpen = false;
+  /** What this browser cannot do. @type {{ code: string, title: string, text: string }[]} */
+  let unsupported = [];
   let endLevel = () => {};
   const draw = () => {
     if (!isOpen) return;
@@ -93,8 +95,7 @@ function showPreview(media, name, fillDevices) {
     }
     preview.dataset.state = camera ? 'on' : media.isBusy('camera') ? 'waiting' : 'off';
     face.replaceChildren(avatar(name() || '?'));
-    const waits = DEVICES.filter((device) => media.wanted[device] && media.isBusy(device));
-    says.textContent = camera ? '' : waits.includes('camera') ? 'Waiting for the camera. The browser may ask you to allow it.' : 'Your camera is off';
+    says.textContent = camera ? '' : media.isBusy('camera') ? 'Waiting for the camera. The browser may ask you to allow it.' : 'Your camera is off';
     for (const device of DEVICES) {
       const button = find(`preview-${device}`, HTMLButtonElement);
       button.ariaPressed = String(media.isOn(device));
@@ -102,7 +103,7 @@ function showPreview(media, name, fillDevices) {
       button.disabled = isInsecure();
     }
     if (isInsecure()) return;
-    showProblems(place, media.problems, () => void media.start());
+    showProblems(place, [...unsupported, ...problemsOf(media.problems)], () => void media.startAgain());
   };
   for (const device of DEVICES) {
     find(`preview-${device}`, HTMLButtonElement).onclick = () => {
@@ -122,8 +123,13 @@ function showPreview(media, name, fillDevices) {
       endLevel();
       endLevel = showLevel(find('level', HTMLDivElement), () => (media.isOn('microphone') ? media.track('microphone')?.level ?? 0 : null));
       draw();
-      if (isInsecure()) void showInsecure(place);
-      else void media.start();
+      if (isInsecure()) return void showInsecure(place);
+      void media.start();
+      void Room.checkSupport().then(({ problems }) => {
+        // Missing devices are told when they are opened.
+        unsupported = problems.filter(({ code }) => code === 'codec_unsupported').map(({ code, message }) => ({ code, title: '', text: message }));
+        draw();
+      });
       navigator.mediaDevices?.addEventListener('devicechange', fillDevices);
     },
     close() {

@@ -77,9 +77,12 @@ export async function showInsecure(place) {
   place.replaceChildren(title, ` ${why} `, link, warning);
 }
 
-/** @param {HTMLElement} place @param {ReadonlyMap<Device, TertuliaError>} problems @param {() => void} retry */
-export function showProblems(place, problems, retry) {
-  const found = problemsOf(problems);
+/**
+ * @param {HTMLElement} place
+ * @param {{ code: string, title: string, text: string }[]} found
+ * @param {() => void} retry
+ */
+export function showProblems(place, found, retry) {
   place.hidden = found.length === 0;
   place.dataset.code = found[0]?.code ?? '';
   if (found.length === 0) return place.replaceChildren();

@@ -32,12 +32,14 @@ export function showStatistics(room) {
     return head;
   });
   const table = element('table', '', element('caption', '', 'Tracks'), element('thead', '', element('tr', '', ...heads)), rows);
+  const scroll = element('div', 'scroll', table);
+  Object.assign(scroll, { tabIndex: 0, role: 'region', ariaLabel: 'Tracks' });
   const copy = button('quiet wide', 'Copy diagnostics');
   copy.dataset.testid = 'copy-diagnostics';
   const text = element('textarea', 'diagnostics');
   text.readOnly = text.hidden = true;
   text.ariaLabel = 'Diagnostics';
-  panel.replaceChildren(how, ...plots.map(({ plot }) => plot.node), element('div', 'scroll', table), copy, text);
+  panel.replaceChildren(how, ...plots.map(({ plot }) => plot.node), scroll, copy, text);
   /** @type {RoomStatistics | null} */
   let last = null;
   /** By their ids. @type {Map<number, TrackStatistics>} */

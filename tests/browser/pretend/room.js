@@ -178,7 +178,7 @@ export class Room extends Emitter {
     { kind: 'audiooutput', deviceId: 'default', label: 'Built-in loudspeaker' }, { kind: 'audiooutput', deviceId: 'h', label: 'Headset' },
   ]);
 
-  static checkSupport = () => ({ webTransport: true, camera: true, encoding: true, decoding: true, screenShare: true, speakerChoice: true, problems: [] });
+  static checkSupport = async () => ({ webTransport: true, camera: true, encoding: true, decoding: true, screenShare: true, speakerChoice: true, problems: [] });
 
   async connect() {
     const { refuses } = /** @type {any} */ (window);
@@ -287,6 +287,13 @@ class Pretend {
     const track = [...participant.tracks.values()].find((track) => track.source === 'camera');
     track.state = state;
     this.room.tell('trackStateChanged', { participant, track });
+  }
+
+  /** One's own device fails. @param {string} source @param {string} code */
+  lose(source, code) {
+    const track = this.room.localParticipant.tracks.get(source);
+    if (track) track.muted = true;
+    this.room.tell('mediaFailed', { source, error: new TertuliaError(code, 'It does not work.') });
   }
 
   reconnect() {

@@ -135,10 +135,10 @@ export class VideoEncoding {
 
   /** @param {number[]} bitrates in the order of {@link VideoEncoding.demands} */
   assign(bitrates) {
-    this.#active.forEach((layer, at) => {
+    for (const [at, { layer, bitrateMin }] of this.demands().entries()) {
       this.#bitrates[layer] = bitrates[at];
-      this.#steps[layer] = qualityStep(bitrates[at], this.#renditions[layer].bitrateMin, this.#steps[layer]);
-    });
+      this.#steps[layer] = qualityStep(bitrates[at], bitrateMin, this.#steps[layer]);
+    }
   }
 
   /** What each rendition is encoded to at the moment. */
