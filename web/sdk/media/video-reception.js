@@ -10,7 +10,7 @@ import { nowMs as wallMs, ticksOf } from './media-clock.js';
 import { Opening } from './opening.js';
 import { Renderer } from './render.js';
 import { msBetween } from './timestamp.js';
-import { Transit } from './transit.js';
+import { REPORTED_SECONDS, Transit } from './transit.js';
 
 /** @typedef {import('./assembly.js').Frame} Frame */
 /** @typedef {import('./layers.js').Layers} Layers */
@@ -38,7 +38,7 @@ export class VideoReception {
   #host;
   #assembly = new Assembly();
   #dependency = new Dependency();
-  #transit = new Transit();
+  #transit = new Transit(REPORTED_SECONDS);
   #latency = new Histogram();
   #freezes = new Freezes();
   #renderer = new Renderer();
