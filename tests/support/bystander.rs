@@ -39,7 +39,7 @@ const CHATS_MIN: usize = 200;
 const NOISE: Duration = Duration::from_millis(10);
 
 /// How many times more at most.
-const NOISE_PATIENCE: usize = 5;
+const NOISE_PATIENCE: usize = 3;
 
 /// Datagrams that may be lost, of a thousand: nobody sends them again, and the kernel may drop one while others flood the
 /// relay's socket.
