@@ -9,17 +9,18 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use tertulia::limits::Limits;
 use tertulia::media::{Forward, Frame, Publisher, Routes, Slot};
 use tertulia::now::Now;
-use tertulia::wire::TrackId;
+use tertulia::wire::{Layers, TrackId};
 
 const PUBLISHER: Slot = Slot(0);
+const LAYERS: Layers = Layers { spatial: 2, temporal: 2 };
 
 /// A room of 16 tracks, of which each has that many subscribers.
 fn routes(subscribers: u32) -> Routes {
     let mut routes = Routes::default();
     for track in (1..=16).map(TrackId) {
-        routes.open(track, PUBLISHER);
+        routes.open(track, PUBLISHER, LAYERS);
         for slot in 1..=subscribers {
-            routes.subscribe(track, Slot(slot));
+            routes.subscribe(track, Slot(slot), LAYERS);
         }
     }
     routes
@@ -27,7 +28,7 @@ fn routes(subscribers: u32) -> Routes {
 
 fn forward(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("forward");
-    let frame = Frame { data: vec![0; 980].into(), ..Frame::default() };
+    let frame = Frame { spatial_layer: 2, data: vec![0; 980].into(), ..Frame::default() };
     let datagram: Bytes =
         frame.datagrams(TrackId(9)).expect("one fragment").next().expect("one fragment").bytes.clone();
     let limits = Limits::default();

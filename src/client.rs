@@ -37,6 +37,7 @@ mod options;
 mod publication;
 mod queue;
 mod receive;
+mod reception;
 mod reconnect;
 mod restore;
 mod room;

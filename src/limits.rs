@@ -69,9 +69,15 @@ pub const FRAGMENTS_MAX: u16 = 2048;
 /// Renditions of a track, and temporal layers of each: the media header has three bits for either.
 pub const LAYERS_MAX: u8 = 8;
 
-/// Least time between two keyframe requests to a publisher for one rendition of a track: a keyframe costs the bandwidth of ten other
-/// frames.
+/// Least time between two keyframe requests to a publisher for one rendition of a track: a keyframe costs the bandwidth of
+/// ten other frames.
 pub const KEYFRAME_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Least time between two messages to a publisher about how a track of its arrives: subscribers report as often.
+pub const FEEDBACK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long a subscriber's report counts: one that is lost or late makes nobody look better or worse.
+pub const REPORT_LIFETIME: Duration = Duration::from_millis(2500);
 
 /// Datagrams taken from a publisher's connection before they are passed on together: one video frame or so. More would
 /// let one publisher hold up the others.

@@ -2,8 +2,9 @@
 
 mod assembly;
 mod fragment;
+mod rendition;
 mod route;
 
 pub use assembly::{Assembly, Decodability};
 pub use fragment::{Frame, FrameTooLarge};
-pub use route::{Forward, Publisher, Routes, Slot};
+pub use route::{Change, Forward, Publisher, Routes, Slot};

@@ -9,8 +9,10 @@ mod merged;
 mod moderation;
 mod notes;
 mod participant;
+mod report;
 mod returning;
 mod seat;
+mod subscribers;
 mod track;
 
 use std::collections::BTreeMap;
@@ -22,7 +24,8 @@ pub use notes::{Ids, RemovedIdentity, RoomNotes};
 use crate::limits::{Limits, Rate};
 use crate::now::Now;
 use crate::wire::{
-    ChatPosition, ClientMessage, CloseReason, MessageId, ParticipantId, RefuseReason, RoomName, ServerMessage, TrackId,
+    ChatPosition, ClientMessage, CloseReason, Layers, MessageId, ParticipantId, RefuseReason, RoomName, ServerMessage,
+    TrackId,
 };
 use chat::Chat;
 use participant::Participant;
@@ -142,8 +145,8 @@ impl Room {
     }
 
     fn message(&mut self, now: Now, from: ParticipantId, message: ClientMessage, out: &mut Vec<Output>) {
-        // It may have crossed the end of its sender's seat.
-        if !self.participants.contains_key(&from) {
+        // It may have crossed the end of its sender's session.
+        if !self.participants.get(&from).is_some_and(Participant::is_here) {
             return;
         }
         let request = message.request();
@@ -189,10 +192,11 @@ impl Room {
             ClientMessage::RequestKeyframe { track, spatial_layer } => {
                 self.request_keyframe(now, from, track, spatial_layer, out);
             }
-            ClientMessage::SetLayers { track, spatial_layer, .. } => {
-                self.set_layers(now, from, track, spatial_layer, out)?;
+            ClientMessage::SetLayers { track, spatial_layer, temporal_layer, .. } => {
+                let layers = Layers { spatial: spatial_layer, temporal: temporal_layer };
+                self.set_layers(now, from, track, layers, out)?;
             }
-            ClientMessage::Report { .. } => {}
+            ClientMessage::Report { tracks } => self.report(now, from, tracks, out),
             // The session answers these two itself.
             ClientMessage::Ping { .. } | ClientMessage::Leave => {}
             ClientMessage::Join(_) => {
@@ -203,7 +207,11 @@ impl Room {
     }
 
     fn timeout(&mut self, now: Now, out: &mut Vec<Output>) {
+        let mut feedback = Vec::new();
         for (id, track) in &mut self.tracks {
+            if track.feedback.take_if_due(now) {
+                feedback.push(*id);
+            }
             // Nobody is there to be asked while the publisher is away; it is asked when it comes back.
             let is_here = self.participants.get(&track.publisher).is_some_and(Participant::is_here);
             for spatial_layer in track.due_keyframes(now).into_iter().filter(|_| is_here) {
@@ -211,6 +219,7 @@ impl Room {
                 out.push(Output::tell(track.publisher, message));
             }
         }
+        feedback.into_iter().for_each(|track| self.tell_feedback(now, track, out));
         self.end_seats(now, out);
     }
 }

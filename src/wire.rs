@@ -17,7 +17,7 @@ pub use control::{
     ClientMessage, Join, ParticipantInfo, ParticipantKind, Permissions, PublishedTrack, Rational, ServerMessage,
     TrackInfo, TrackMedia, TrackReport, TrackSource, Welcome,
 };
-pub use media::{AudioLevel, Datagram, HEADER_BYTES, HeaderError, MediaHeader};
+pub use media::{AudioLevel, Datagram, HEADER_BYTES, HeaderError, Layers, MediaHeader};
 pub use names::{DisplayName, Identity, NameError, ParticipantId, RoomName, TrackId};
 pub use reason::{CloseReason, DropReason, RefuseReason};
 pub use stream::{MessageBuffer, OversizedMessage, StreamKind, delimit};

@@ -4,18 +4,22 @@ use bytes::Bytes;
 use tertulia::limits::Limits;
 use tertulia::media::{Assembly, Decodability, Forward, Publisher, Routes, Slot};
 use tertulia::now::Now;
-use tertulia::wire::{Datagram, MediaHeader, TrackId};
+use tertulia::wire::{Datagram, Layers, MediaHeader, TrackId};
 
-/// The publisher of track 7, which goes to one subscriber.
+/// The publisher of track 7, which goes to one subscriber: the second rendition, until a keyframe of the first one begins.
 const PUBLISHER: Slot = Slot(0);
 const SUBSCRIBER: Slot = Slot(1);
 const TRACK: TrackId = TrackId(7);
+const HIGHEST: Layers = Layers { spatial: 5, temporal: 5 };
+const WISH: Layers = Layers { spatial: 0, temporal: 2 };
 
 /// Datagrams, each with its length before it (16 bits), as the relay and as a subscriber take them.
 pub fn try_out(bytes: &[u8]) {
     let mut routes = Routes::default();
-    routes.open(TRACK, PUBLISHER);
-    routes.subscribe(TRACK, SUBSCRIBER);
+    routes.open(TRACK, PUBLISHER, HIGHEST);
+    routes.subscribe(TRACK, SUBSCRIBER, Layers { spatial: 1, ..HIGHEST });
+    routes.set_layers(TRACK, SUBSCRIBER, WISH);
+    let mut sent = 1;
     let mut publishers = [PUBLISHER, SUBSCRIBER].map(Publisher::new);
     let patience = Duration::from_millis(100);
     let mut assemblies = [Decodability::Independent, Decodability::Dependent].map(|kind| Assembly::new(kind, patience));
@@ -33,10 +37,20 @@ pub fn try_out(bytes: &[u8]) {
             match routes.forward(now, &Limits::default(), publisher, datagram) {
                 Ok(Forward::Echo) => assert_eq!(header.map(|header| header.track), Ok(TrackId::ECHO)),
                 Ok(Forward::To(to)) => {
+                    let header = header.expect("it was forwarded");
+                    let is_taken = header.spatial_layer == sent && header.temporal_layer <= WISH.temporal;
+                    let expected = if is_taken { &[SUBSCRIBER][..] } else { &[] };
+                    assert_eq!((header.track, slot, to), (TRACK, PUBLISHER, expected));
+                }
+                Ok(Forward::After(change)) => {
+                    let header = header.expect("it was forwarded");
                     assert_eq!(
-                        (header.map(|header| header.track), slot, to),
-                        (Ok(TRACK), PUBLISHER, &[SUBSCRIBER][..])
+                        (header.track, slot, header.keyframe, header.spatial_layer),
+                        (TRACK, PUBLISHER, true, 0)
                     );
+                    assert_ne!(std::mem::replace(&mut sent, WISH.spatial), WISH.spatial, "it changes once");
+                    routes.change(change);
+                    assert_eq!(routes.takers(change).is_empty(), header.temporal_layer > WISH.temporal);
                 }
                 Err(_) => {}
             }

@@ -7,7 +7,7 @@ use tertulia::now::Now;
 use tertulia::room::{Audience, Input, JoinRequest, Output, Room, RoomNotes, SessionKey};
 use tertulia::wire::{
     ChatPosition, ClientChat, ClientMessage, CloseReason, Identity, MessageId, ParticipantId, ParticipantKind,
-    Rational, RoomName, ServerMessage, TrackId, TrackInfo, TrackMedia, TrackSource,
+    Rational, RoomName, ServerMessage, TrackId, TrackInfo, TrackMedia, TrackReport, TrackSource,
 };
 
 const EPOCH: u64 = 7;
@@ -189,26 +189,36 @@ impl Source<'_> {
     fn message(&mut self) -> ClientMessage {
         let request = u32::from(self.next());
         let track = TrackId(self.number());
-        match self.next() % 12 {
+        match self.next() % 14 {
             0..3 => ClientMessage::Publish { request, track: self.track() },
             3 => ClientMessage::Unpublish { request, track },
             4 => ClientMessage::SetMuted { request, track, muted: self.is_odd() },
             5 => ClientMessage::Subscribe { request, track },
             6 => ClientMessage::Unsubscribe { request, track },
-            7 => ClientMessage::RequestKeyframe { track, spatial_layer: 0 },
+            7 => ClientMessage::RequestKeyframe { track, spatial_layer: self.next() % 4 },
             8 => ClientMessage::SetAutoSubscribe { request, enabled: self.is_odd() },
             9 => ClientMessage::RemoveParticipant { request, participant: self.participant() },
             10 => ClientMessage::MuteTrack { request, track },
+            11 => {
+                let (spatial_layer, temporal_layer) = (self.next() % 4, self.next());
+                ClientMessage::SetLayers { request, track, spatial_layer, temporal_layer }
+            }
+            12 => ClientMessage::Report { tracks: vec![self.report(track); usize::from(self.next() % 3)] },
             _ if self.next() == 0 => ClientMessage::EndMeeting { request },
             _ => ClientMessage::SetLocked { request, locked: self.is_odd() },
         }
     }
 
+    fn report(&mut self, track: TrackId) -> TrackReport {
+        let (received, lost) = (self.number(), self.number());
+        TrackReport { track, received, lost, jitter_ms: self.next().into(), delay_ms: self.next().into() }
+    }
+
     fn track(&mut self) -> TrackInfo {
         let (number, source) = (self.next(), TrackSource::ALL[usize::from(self.next()) % 5]);
         let frame_rate = Rational { numerator: 30, denominator: 1 };
-        let video =
-            TrackMedia::Video { width: number.into(), height: 1, frame_rate, temporal_layers: 1, spatial_layers: 1 };
+        let (temporal_layers, spatial_layers) = (1 + number % 3, 1 + number / 3 % 3);
+        let video = TrackMedia::Video { width: number.into(), height: 1, frame_rate, temporal_layers, spatial_layers };
         let media = if number < 128 { video } else { TrackMedia::Audio { sample_rate: 48_000, channels: 1 } };
         TrackInfo { source, codec: "any".into(), media, description: vec![] }
     }

@@ -68,7 +68,7 @@ impl Publication {
         *self.announcement() = Announcement { track, session: Arc::downgrade(session), refused: None };
         if self.info.is_video() {
             // Whoever decodes it has missed something.
-            (0..self.info.spatial_layers()).for_each(|spatial_layer| self.want_keyframe(spatial_layer));
+            (0..=self.info.highest_layers().spatial).for_each(|spatial_layer| self.want_keyframe(spatial_layer));
         }
     }
 

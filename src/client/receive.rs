@@ -3,15 +3,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::queue::Queue;
+use super::reception::Reception;
 use crate::media::{Assembly, Decodability, Frame};
 use crate::now::Now;
-use crate::wire::{Datagram, TrackId, TrackInfo};
+use crate::wire::{Datagram, Layers, TrackId, TrackInfo, TrackReport};
 
 /// How long a frame that is complete waits for one that it needs or that comes before it.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Time between two requests for a keyframe, until one comes.
 const KEYFRAME_REQUEST_INTERVAL: Duration = Duration::from_millis(300);
+
+/// Time between two reports of how tracks arrive.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// After a track was unpublished, its last datagrams may take this long one after the other.
 const TAIL: Duration = Duration::from_millis(300);
@@ -35,6 +39,15 @@ pub(super) struct Receive {
     /// Tracks of others, subscribed or not.
     announced: BTreeSet<TrackId>,
     early: VecDeque<Datagram>,
+    report_due: Option<Duration>,
+}
+
+/// What to tell the relay now.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Due {
+    /// Renditions of which a keyframe is wanted.
+    pub keyframes: Vec<(TrackId, u8)>,
+    pub reports: Vec<TrackReport>,
 }
 
 #[derive(Debug)]
@@ -42,8 +55,12 @@ struct Incoming {
     assembly: Assembly,
     frames: Arc<Frames>,
     is_video: bool,
-    /// The rendition that is sent.
-    spatial_layer: u8,
+    highest: Layers,
+    /// What is wanted of it.
+    layers: Layers,
+    /// The rendition of the last keyframe that came out.
+    rendition: Option<u8>,
+    reception: Reception,
     /// Whether frames were dropped from the queue that the next ones need.
     broken: bool,
     keyframe_asked_at: Option<Duration>,
@@ -76,6 +93,20 @@ impl Receive {
             self.push(now, datagram);
         }
         frames
+    }
+
+    /// Wants other layers of a track, and says what was wanted before.
+    pub fn set_layers(&mut self, now: Now, track: TrackId, layers: Layers) -> Option<Layers> {
+        let incoming = self.tracks.get_mut(&track)?;
+        // The relay asks for the first one.
+        incoming.keyframe_asked_at = Some(now.since_start);
+        Some(std::mem::replace(&mut incoming.layers, layers))
+    }
+
+    /// What is wanted of a track, if it is less than all there is.
+    pub fn chosen_layers(&self, track: TrackId) -> Option<Layers> {
+        let incoming = self.tracks.get(&track).filter(|incoming| incoming.layers != incoming.highest);
+        incoming.map(|incoming| incoming.layers)
     }
 
     /// Takes no more frames of a track whose frames go into `frames`.
@@ -113,6 +144,7 @@ impl Receive {
         let track = datagram.header.track;
         if let Some(incoming) = self.tracks.get_mut(&track) {
             incoming.push(now, &datagram);
+            self.report_due.get_or_insert(now.since_start + REPORT_INTERVAL);
         } else if !self.announced.contains(&track) {
             if self.early.len() == EARLY_DATAGRAMS_MAX {
                 self.early.pop_front();
@@ -121,8 +153,8 @@ impl Receive {
         }
     }
 
-    /// Does what is due, and says for which renditions of which tracks to ask for a keyframe now.
-    pub fn timeout(&mut self, now: Now) -> Vec<(TrackId, u8)> {
+    /// Does what is due.
+    pub fn timeout(&mut self, now: Now) -> Due {
         let mut keyframes = Vec::new();
         self.tracks.retain(|track, incoming| {
             incoming.take_frames(now);
@@ -132,11 +164,24 @@ impl Receive {
             }
             if incoming.keyframe_due().is_some_and(|due| due <= now.since_start) {
                 incoming.keyframe_asked_at = Some(now.since_start);
-                keyframes.push((*track, incoming.spatial_layer));
+                keyframes.push((*track, incoming.layers.spatial));
             }
             true
         });
-        keyframes
+        Due { keyframes, reports: self.take_reports(now) }
+    }
+
+    fn take_reports(&mut self, now: Now) -> Vec<TrackReport> {
+        if self.report_due.is_none_or(|due| due > now.since_start) {
+            return Vec::new();
+        }
+        let report = |(track, incoming): (&TrackId, &mut Incoming)| {
+            let all_layers = incoming.layers.temporal >= incoming.highest.temporal;
+            incoming.reception.report(now, *track, all_layers)
+        };
+        let reports: Vec<_> = self.tracks.iter_mut().filter_map(report).collect();
+        self.report_due = (!reports.is_empty()).then(|| now.since_start + REPORT_INTERVAL);
+        reports
     }
 
     /// When [`Receive::timeout`] is due, as time since the start.
@@ -145,7 +190,8 @@ impl Receive {
             let all = [incoming.assembly.next_timeout(), incoming.ended_at(), incoming.keyframe_due()];
             all.into_iter().flatten().min()
         };
-        self.tracks.values().filter_map(due).min()
+        let report_due = self.report_due.filter(|_| !self.tracks.is_empty());
+        self.tracks.values().filter_map(due).chain(report_due).min()
     }
 }
 
@@ -157,7 +203,10 @@ impl Incoming {
             assembly: Assembly::new(decodability, PATIENCE),
             frames,
             is_video,
-            spatial_layer: info.spatial_layers().saturating_sub(1),
+            highest: info.highest_layers(),
+            layers: info.highest_layers(),
+            rendition: None,
+            reception: Reception::default(),
             broken: is_video,
             keyframe_asked_at: None,
             last_datagram_at: now.since_start,
@@ -167,14 +216,23 @@ impl Incoming {
 
     fn push(&mut self, now: Now, datagram: &Datagram) {
         self.last_datagram_at = now.since_start;
+        self.reception.push(now, &datagram.header);
+        let spatial_layer = datagram.header.spatial_layer;
+        if spatial_layer != self.layers.spatial && self.rendition.is_some_and(|rendition| rendition != spatial_layer) {
+            return;
+        }
         self.assembly.push(now, datagram);
         self.take_frames(now);
     }
 
     fn take_frames(&mut self, now: Now) {
         while let Some(frame) = self.assembly.pop(now) {
-            self.broken &= !frame.keyframe;
-            if self.broken {
+            if self.is_video && frame.keyframe {
+                self.broken = false;
+                self.rendition = Some(frame.spatial_layer);
+                self.assembly.keep(frame.spatial_layer);
+            }
+            if self.broken || self.is_video && self.rendition != Some(frame.spatial_layer) {
                 continue;
             }
             let bytes = frame.data.len();
@@ -190,8 +248,10 @@ impl Incoming {
     }
 
     fn keyframe_due(&self) -> Option<Duration> {
-        let wanted = self.is_video && !self.unpublished && (self.broken || self.assembly.needs_keyframe());
-        wanted.then(|| self.keyframe_asked_at.map_or(Duration::ZERO, |asked| asked + KEYFRAME_REQUEST_INTERVAL))
+        let is_other = self.rendition != Some(self.layers.spatial);
+        let wanted = self.broken || is_other || self.assembly.needs_keyframe();
+        (wanted && self.is_video && !self.unpublished)
+            .then(|| self.keyframe_asked_at.map_or(Duration::ZERO, |asked| asked + KEYFRAME_REQUEST_INTERVAL))
     }
 }
 
@@ -210,10 +270,13 @@ mod tests {
         info(TrackMedia::Audio { sample_rate: 48_000, channels: 1 })
     }
 
-    /// In two renditions.
     fn video() -> TrackInfo {
+        in_renditions(1)
+    }
+
+    fn in_renditions(spatial_layers: u8) -> TrackInfo {
         let frame_rate = Rational { numerator: 30, denominator: 1 };
-        info(TrackMedia::Video { width: 640, height: 360, frame_rate, temporal_layers: 1, spatial_layers: 2 })
+        info(TrackMedia::Video { width: 640, height: 360, frame_rate, temporal_layers: 1, spatial_layers })
     }
 
     fn at(ms: u64) -> Now {
@@ -250,13 +313,13 @@ mod tests {
     async fn a_keyframe_is_asked_for_until_one_comes() {
         let mut receive = Receive::default();
         let frames = receive.open(at(0), TRACK, &video());
-        assert_eq!(receive.timeout(at(0)), [(TRACK, 1)]);
+        assert_eq!(receive.timeout(at(0)).keyframes, [(TRACK, 0)]);
         assert_eq!(receive.next_timeout(), Some(Duration::from_millis(300)));
         receive.push(at(50), datagram(7, 1));
-        assert_eq!(receive.timeout(at(299)), []);
-        assert_eq!(receive.timeout(at(300)), [(TRACK, 1)]);
+        assert_eq!(receive.timeout(at(299)).keyframes, []);
+        assert_eq!(receive.timeout(at(300)).keyframes, [(TRACK, 0)]);
         receive.push(at(310), datagram(8, 0));
-        assert_eq!(receive.timeout(at(700)), []);
+        assert_eq!(receive.timeout(at(700)).keyframes, []);
         assert_eq!(frames.pop().await.unwrap().number, 8);
     }
 
@@ -276,13 +339,57 @@ mod tests {
         assert_eq!(receive.next_timeout(), None);
     }
 
+    fn of_layer(number: u32, spatial_layer: u8, depends_on_distance: u8) -> Datagram {
+        let keyframe = depends_on_distance == 0;
+        let frame = Frame { number, spatial_layer, depends_on_distance, keyframe, ..Frame::default() };
+        frame.datagrams(TRACK).unwrap().next().unwrap()
+    }
+
+    #[tokio::test]
+    async fn another_rendition_is_asked_for_until_it_comes_and_nothing_of_the_old_one_follows_it() {
+        let mut receive = Receive::default();
+        let frames = receive.open(at(0), TRACK, &in_renditions(2));
+        receive.push(at(0), of_layer(0, 1, 0));
+        assert_eq!(receive.timeout(at(0)), Due::default());
+        let wish = Layers { spatial: 0, temporal: 0 };
+        assert_eq!(receive.set_layers(at(0), TRACK, wish), Some(Layers { spatial: 1, temporal: 0 }));
+        assert_eq!(receive.timeout(at(299)).keyframes, []);
+        assert_eq!(receive.timeout(at(300)).keyframes, [(TRACK, 0)]);
+        for datagram in [of_layer(1, 1, 1), of_layer(10, 0, 0), of_layer(2, 1, 1), of_layer(11, 0, 1)] {
+            receive.push(at(310), datagram);
+        }
+        assert_eq!(receive.timeout(at(700)).keyframes, []);
+        receive.unsubscribe(TRACK);
+        let mut came = Vec::new();
+        while let Some(frame) = frames.pop().await {
+            came.push((frame.spatial_layer, frame.number));
+        }
+        assert_eq!(came, [(1, 0), (1, 1), (0, 10), (0, 11)]);
+    }
+
+    #[tokio::test]
+    async fn reports_come_once_a_second_while_there_is_something_to_say() {
+        let mut receive = Receive::default();
+        receive.open(at(0), TRACK, &audio());
+        assert_eq!(receive.next_timeout(), None);
+        (0..100).for_each(|number| receive.push(at(u64::from(number) * 20), datagram(number, 0)));
+        assert_eq!(receive.timeout(at(999)).reports, []);
+        let received = |due: Due| due.reports.iter().map(|report| report.received).collect::<Vec<_>>();
+        assert_eq!(received(receive.timeout(at(2000))), [88]);
+        assert_eq!(receive.next_timeout(), Some(Duration::from_secs(3)));
+        assert_eq!(received(receive.timeout(at(3000))), [12]);
+        assert_eq!(received(receive.timeout(at(4000))), [0]);
+        assert_eq!(received(receive.timeout(at(5000))), [0; 0]);
+        assert_eq!(receive.next_timeout(), None);
+    }
+
     #[tokio::test]
     async fn a_reader_that_is_too_slow_goes_on_at_a_keyframe() {
         let mut receive = Receive::default();
         let frames = receive.open(at(0), TRACK, &video());
         receive.timeout(at(0));
         (0..300).for_each(|number| receive.push(at(0), datagram(number, u8::from(number > 0))));
-        assert_eq!(receive.timeout(at(300)), [(TRACK, 1)]);
+        assert_eq!(receive.timeout(at(300)).keyframes, [(TRACK, 0)]);
         receive.push(at(310), datagram(300, 0));
         assert_eq!((frames.pop().await.unwrap().number, frames.dropped() > 0), (300, true));
     }

@@ -10,7 +10,7 @@ use super::publication::Publication;
 use super::seat::{Seat, State};
 use super::session::{Effect, Session, Stage};
 use crate::limits::REQUEST_RETRY_INTERVAL;
-use crate::wire::{ClientMessage, PublishedTrack, RefuseReason, StreamKind, TrackId, Welcome, encode};
+use crate::wire::{ClientMessage, Layers, PublishedTrack, RefuseReason, StreamKind, TrackId, Welcome, encode};
 
 /// Requests that are under way together: a relay takes 200 at once by default.
 const REQUESTS_AT_ONCE: usize = 32;
@@ -23,6 +23,7 @@ pub(super) enum Restore {
     Publish(Arc<Publication>),
     SetMuted(Arc<Publication>),
     Subscribe(TrackId),
+    SetLayers(TrackId),
     Unsubscribe(TrackId),
 }
 
@@ -58,9 +59,13 @@ impl Seat {
         let receive = self.receive_state();
         let tracks = state.participants.values().flat_map(|info| &info.tracks).map(|published| published.track);
         let wanted = tracks.map(|track| (track, receive.is_open(track)));
-        let differs = wanted.filter(|(_, wanted)| *wanted != state.auto_subscribe);
-        let restore = |(track, wanted)| if wanted { Restore::Subscribe(track) } else { Restore::Unsubscribe(track) };
-        differs.map(restore).collect()
+        let restore = |(track, wanted)| match (wanted, state.auto_subscribe) {
+            (true, false) => Some(Restore::Subscribe(track)),
+            (false, true) => Some(Restore::Unsubscribe(track)),
+            (true, true) => receive.chosen_layers(track).map(|_| Restore::SetLayers(track)),
+            (false, false) => None,
+        };
+        wanted.filter_map(restore).collect()
     }
 }
 
@@ -86,13 +91,24 @@ impl Session {
             Restore::SetMuted(publication) => self.set_muted(&publication).await,
             Restore::Subscribe(track) => {
                 let subscribed = self.insist(|request| ClientMessage::Subscribe { request, track }).await;
-                if let Err(RequestError::Refused { .. }) = subscribed {
-                    self.seat.receive_state().unsubscribe(track);
+                match subscribed {
+                    Err(RequestError::Refused { .. }) => self.seat.receive_state().unsubscribe(track),
+                    Ok(()) => self.restore_layers(track).await,
+                    Err(_) => {}
                 }
             }
+            Restore::SetLayers(track) => self.restore_layers(track).await,
             Restore::Unsubscribe(track) => {
                 let _ = self.insist(|request| ClientMessage::Unsubscribe { request, track }).await;
             }
+        }
+    }
+
+    async fn restore_layers(&self, track: TrackId) {
+        let chosen = self.seat.receive_state().chosen_layers(track);
+        if let Some(Layers { spatial: spatial_layer, temporal: temporal_layer }) = chosen {
+            let set = |request| ClientMessage::SetLayers { request, track, spatial_layer, temporal_layer };
+            let _ = self.insist(set).await;
         }
     }
 

@@ -17,7 +17,8 @@ use super::session::{Effect, Session};
 use super::{Carrier, Chat, LocalTrack, RemoteTrack};
 use crate::limits::CLOSE_TIMEOUT;
 use crate::wire::{
-    ClientMessage, CloseReason, ParticipantId, ParticipantInfo, Permissions, RefuseReason, TrackId, TrackInfo, Welcome,
+    ClientMessage, CloseReason, Layers, ParticipantId, ParticipantInfo, Permissions, RefuseReason, TrackId, TrackInfo,
+    Welcome,
 };
 
 /// One's seat in a room. It outlives the connection: see [`Options::reconnect`] and [`Event::Reconnected`].
@@ -159,6 +160,24 @@ impl Room {
     pub async fn unsubscribe(&self, track: TrackId) -> Result<(), RequestError> {
         self.seat.receive_state().unsubscribe(track);
         self.request(|request| ClientMessage::Unsubscribe { request, track }).await
+    }
+
+    /// Says which part of a subscribed track to send: one rendition, and of it the temporal layers up to one. The rendition
+    /// changes with its next keyframe, for which the relay asks; temporal layers change at once. Without it, the largest
+    /// rendition is sent with all temporal layers.
+    ///
+    /// # Errors
+    /// [`RequestError`] if the relay refused it, or the connection or the room ended.
+    pub async fn set_layers(&self, track: TrackId, spatial_layer: u8, temporal_layer: u8) -> Result<(), RequestError> {
+        let layers = Layers { spatial: spatial_layer, temporal: temporal_layer };
+        // Known before the first datagram of the new rendition comes.
+        let before = self.seat.receive_state().set_layers(self.seat.now(), track, layers);
+        let set = |request| ClientMessage::SetLayers { request, track, spatial_layer, temporal_layer };
+        let answer = self.request(set).await;
+        if let (Err(RequestError::Refused { .. }), Some(before)) = (&answer, before) {
+            self.seat.receive_state().set_layers(self.seat.now(), track, before);
+        }
+        answer
     }
 
     /// Whether tracks published from now on are subscribed without asking.

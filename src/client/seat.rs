@@ -11,12 +11,13 @@ use super::event::{Ending, Event, RequestError};
 use super::options::{Options, Reconnect};
 use super::publication::Publications;
 use super::queue::Queue;
-use super::receive::Receive;
+use super::receive::{Due, Receive};
 use super::roster::Roster;
 use super::session::Session;
 use crate::now::Now;
 use crate::wire::{
-    ChatPosition, ClientMessage, CloseReason, Datagram, ParticipantId, StreamKind, TrackId, TrackInfo, Welcome, encode,
+    ChatPosition, ClientMessage, CloseReason, Datagram, ParticipantId, StreamKind, TrackId, TrackInfo, TrackReport,
+    Welcome, encode,
 };
 
 /// Events that wait to be taken.
@@ -28,6 +29,9 @@ const EVENT_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Chat messages of one's own that wait for their answers; who wants to say more waits for a place. With the longest
 /// messages these are 8 MiB.
 const OUTBOX_MESSAGES_MAX: usize = 256;
+
+/// Tracks that one report is about: what fits a message of 64 KiB even if every number is large.
+const REPORT_TRACKS_MAX: usize = 2000;
 
 /// What outlives the sessions of a room: what is known of it, what was published and subscribed, what was said and heard,
 /// and who waits for what. All handles of a room share it.
@@ -249,16 +253,18 @@ impl Seat {
         self.receive_changed.notify_one();
     }
 
-    /// Gives up frames that are late, asks for keyframes, ends tracks; for ever.
+    /// Gives up frames that are late, asks for keyframes, ends tracks, reports; for ever.
     pub async fn keep_time(&self) {
         loop {
-            let (keyframes, due) = {
+            let (Due { keyframes, reports }, due) = {
                 let mut receive = self.receive_state();
                 (receive.timeout(self.now()), receive.next_timeout())
             };
             if let Some(session) = self.present() {
-                for (track, spatial_layer) in keyframes {
-                    let message = ClientMessage::RequestKeyframe { track, spatial_layer };
+                let keyframe = |(track, spatial_layer)| ClientMessage::RequestKeyframe { track, spatial_layer };
+                let report = |tracks: &[TrackReport]| ClientMessage::Report { tracks: tracks.to_vec() };
+                let reports = reports.chunks(REPORT_TRACKS_MAX).map(report);
+                for message in keyframes.into_iter().map(keyframe).chain(reports) {
                     session.link.try_send(StreamKind::Control, &encode(&message));
                 }
             }

@@ -81,6 +81,11 @@ impl Assembly {
         self.layers.values_mut().find_map(|layer| layer.pop(now, decodability, patience))
     }
 
+    /// Forgets all renditions but one: the others are not sent any more.
+    pub fn keep(&mut self, spatial_layer: u8) {
+        self.layers.retain(|layer, _| *layer == spatial_layer);
+    }
+
     /// When [`Assembly::pop`] may have something although nothing arrives, as time since the start.
     pub fn next_timeout(&self) -> Option<Duration> {
         let waiting = self.layers.values().flat_map(|layer| layer.frames.values());

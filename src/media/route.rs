@@ -1,8 +1,9 @@
 use std::collections::BTreeMap;
 
+use super::rendition::Rendition;
 use crate::limits::{Bucket, Limits, MEDIA_BYTES_MAX, Rate};
 use crate::now::Now;
-use crate::wire::{DropReason, HeaderError, MediaHeader, TrackId};
+use crate::wire::{DropReason, HeaderError, Layers, MediaHeader, TrackId};
 
 /// Where the shell finds a participant's connection: an index into its own list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,7 +18,9 @@ pub struct Routes {
 #[derive(Debug)]
 struct Route {
     publisher: Slot,
-    subscribers: Vec<Slot>,
+    /// By their numbers; there is at least one.
+    renditions: Vec<Rendition>,
+    temporal_layer_max: u8,
     muted: bool,
 }
 
@@ -34,8 +37,17 @@ pub struct Publisher {
 pub enum Forward<'a> {
     /// Send it to these.
     To(&'a [Slot]),
+    /// Some change to another rendition with it: send what came before, then [carry it out](Routes::change).
+    After(Change),
     /// Send it back: its sender asks whether datagrams pass.
     Echo,
+}
+
+/// A datagram with which subscribers change to its rendition: the first one of a keyframe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Change {
+    track: TrackId,
+    layers: Layers,
 }
 
 impl Publisher {
@@ -63,9 +75,10 @@ impl Publisher {
 }
 
 impl Routes {
-    /// Media of `track` may come from `publisher` now.
-    pub fn open(&mut self, track: TrackId, publisher: Slot) {
-        self.routes.insert(track, Route { publisher, subscribers: Vec::new(), muted: false });
+    /// Media of `track` may come from `publisher` now, in layers up to these.
+    pub fn open(&mut self, track: TrackId, publisher: Slot, highest: Layers) {
+        let renditions = (0..=highest.spatial).map(|_| Rendition::default()).collect();
+        self.routes.insert(track, Route { publisher, renditions, temporal_layer_max: highest.temporal, muted: false });
     }
 
     /// Media of `track` goes nowhere from now on.
@@ -80,17 +93,39 @@ impl Routes {
         }
     }
 
-    /// `subscriber` gets `track` from now on.
-    pub fn subscribe(&mut self, track: TrackId, subscriber: Slot) {
-        if let Some(route) = self.routes.get_mut(&track) {
-            route.subscribers.push(subscriber);
+    /// `subscriber` gets these layers of `track` from now on.
+    pub fn subscribe(&mut self, track: TrackId, subscriber: Slot, layers: Layers) {
+        let rendition = self.routes.get_mut(&track).and_then(|route| route.rendition_mut(layers.spatial));
+        if let Some(rendition) = rendition {
+            rendition.add(subscriber, layers.temporal);
+        }
+    }
+
+    /// `subscriber` wants other layers of `track` than before: another rendition when a keyframe of it begins, other temporal
+    /// layers at once.
+    pub fn set_layers(&mut self, track: TrackId, subscriber: Slot, layers: Layers) {
+        let Some(route) = self.routes.get_mut(&track) else {
+            return;
+        };
+        route.renditions.iter_mut().for_each(|rendition| rendition.forget(subscriber));
+        let Some(current) = route.renditions.iter().position(|rendition| rendition.has(subscriber)) else {
+            return;
+        };
+        route.renditions[current].remove(subscriber);
+        route.renditions[current].add(subscriber, layers.temporal);
+        if current != usize::from(layers.spatial)
+            && let Some(wanted) = route.rendition_mut(layers.spatial)
+        {
+            wanted.await_keyframe(subscriber, layers.temporal);
         }
     }
 
     /// `subscriber` gets `track` no longer.
     pub fn unsubscribe(&mut self, track: TrackId, subscriber: Slot) {
-        if let Some(route) = self.routes.get_mut(&track) {
-            route.subscribers.retain(|slot| *slot != subscriber);
+        let route = self.routes.get_mut(&track);
+        for rendition in route.into_iter().flat_map(|route| &mut route.renditions) {
+            rendition.remove(subscriber);
+            rendition.forget(subscriber);
         }
     }
 
@@ -119,7 +154,40 @@ impl Routes {
         if route.muted {
             return Err(DropReason::TrackMuted);
         }
-        Ok(Forward::To(&route.subscribers))
+        let layers = Layers { spatial: header.spatial_layer, temporal: header.temporal_layer };
+        let rendition = route.renditions.get(usize::from(layers.spatial)).ok_or(DropReason::LayerUnknown)?;
+        if layers.temporal > route.temporal_layer_max {
+            return Err(DropReason::LayerUnknown);
+        }
+        // Whoever began in the middle of a keyframe would get the rest of it in vain.
+        if rendition.is_awaited() && header.keyframe && header.fragment_index == 0 && !header.parity {
+            return Ok(Forward::After(Change { track: header.track, layers }));
+        }
+        Ok(Forward::To(rendition.takers(layers.temporal)))
+    }
+
+    /// Carries out a change; then [`Routes::takers`] says who gets the datagram.
+    pub fn change(&mut self, Change { track, layers }: Change) {
+        let Some(route) = self.routes.get_mut(&track) else {
+            return;
+        };
+        let newcomers = route.rendition_mut(layers.spatial).map(Rendition::take_awaiting).unwrap_or_default();
+        for (slot, temporal_layer) in newcomers {
+            route.renditions.iter_mut().for_each(|rendition| _ = rendition.remove(slot));
+            route.renditions[usize::from(layers.spatial)].add(slot, temporal_layer);
+        }
+    }
+
+    /// Who gets the datagram of a change that was carried out.
+    pub fn takers(&self, Change { track, layers }: Change) -> &[Slot] {
+        let rendition = self.routes.get(&track).and_then(|route| route.renditions.get(usize::from(layers.spatial)));
+        rendition.map_or(&[], |rendition| rendition.takers(layers.temporal))
+    }
+}
+
+impl Route {
+    fn rendition_mut(&mut self, spatial_layer: u8) -> Option<&mut Rendition> {
+        self.renditions.get_mut(usize::from(spatial_layer))
     }
 }
 
@@ -144,16 +212,51 @@ mod tests {
     const TRACK: TrackId = TrackId(7);
     const PUBLISHER: Slot = Slot(0);
 
+    /// Three renditions of three temporal layers each.
+    const HIGHEST: Layers = layers(2, 2);
+
+    const fn layers(spatial: u8, temporal: u8) -> Layers {
+        Layers { spatial, temporal }
+    }
+
     fn datagram(track: TrackId) -> Vec<u8> {
-        Frame::default().datagrams(track).unwrap().next().unwrap().bytes.to_vec()
+        Frame { spatial_layer: 2, ..Frame::default() }.datagrams(track).unwrap().next().unwrap().bytes.to_vec()
     }
 
     fn routes() -> Routes {
         let mut routes = Routes::default();
-        routes.open(TRACK, PUBLISHER);
-        routes.subscribe(TRACK, Slot(1));
-        routes.subscribe(TRACK, Slot(2));
+        routes.open(TRACK, PUBLISHER, HIGHEST);
+        routes.subscribe(TRACK, Slot(1), HIGHEST);
+        routes.subscribe(TRACK, Slot(2), HIGHEST);
         routes
+    }
+
+    /// A frame that is no keyframe, or the fragment of a keyframe that has two.
+    #[derive(Clone, Copy)]
+    enum Piece {
+        Delta,
+        Keyframe { fragment: usize },
+    }
+
+    /// Who gets it, as the relay does it.
+    fn passed_on(routes: &mut Routes, piece: Piece, layers: Layers) -> Vec<u32> {
+        let (keyframe, fragment) = match piece {
+            Piece::Delta => (false, 0),
+            Piece::Keyframe { fragment } => (true, fragment),
+        };
+        let data = vec![1; 1500].into();
+        let (spatial_layer, temporal_layer) = (layers.spatial, layers.temporal);
+        let frame = Frame { keyframe, spatial_layer, temporal_layer, data, ..Frame::default() };
+        let datagram = frame.datagrams(TRACK).unwrap().nth(fragment).unwrap();
+        let slots = match forward(routes, PUBLISHER, &datagram.bytes).unwrap() {
+            Forward::To(slots) => slots.to_vec(),
+            Forward::After(change) => {
+                routes.change(change);
+                routes.takers(change).to_vec()
+            }
+            Forward::Echo => panic!("it has a track"),
+        };
+        slots.iter().map(|slot| slot.0).collect()
     }
 
     fn forward<'a>(routes: &'a Routes, from: Slot, datagram: &[u8]) -> Result<Forward<'a>, DropReason> {
@@ -191,6 +294,8 @@ mod tests {
             (PUBLISHER, with(0, 1), DropReason::ForeignSession),
             (PUBLISHER, with(1, 0), DropReason::VersionUnknown),
             (PUBLISHER, with(14, 1), DropReason::Malformed),
+            (PUBLISHER, with(2, 3 << 3), DropReason::LayerUnknown),
+            (PUBLISHER, with(2, 3), DropReason::LayerUnknown),
         ] {
             assert_eq!(forward(&routes, from, &bytes), Err(reason), "{bytes:?}");
         }
@@ -200,6 +305,67 @@ mod tests {
         assert!(forward(&routes, PUBLISHER, &good).is_ok());
         routes.close(TRACK);
         assert_eq!(forward(&routes, PUBLISHER, &good), Err(DropReason::TrackUnknown));
+    }
+
+    #[test]
+    fn temporal_layers_change_at_once() {
+        let mut routes = routes();
+        routes.set_layers(TRACK, Slot(1), layers(2, 1));
+        let got = [0, 1, 2].map(|temporal| passed_on(&mut routes, Piece::Delta, layers(2, temporal)));
+        assert_eq!(got, [vec![2, 1], vec![2, 1], vec![2]]);
+        routes.set_layers(TRACK, Slot(1), HIGHEST);
+        assert_eq!(passed_on(&mut routes, Piece::Delta, HIGHEST), [2, 1]);
+    }
+
+    #[test]
+    fn a_rendition_changes_where_a_keyframe_of_it_begins() {
+        let mut routes = routes();
+        routes.set_layers(TRACK, Slot(1), layers(0, 1));
+        let begins = Piece::Keyframe { fragment: 0 };
+        for (piece, of, to) in [
+            (Piece::Delta, layers(0, 0), vec![]),
+            (Piece::Keyframe { fragment: 1 }, layers(0, 0), vec![]),
+            (begins, layers(1, 0), vec![]),
+            (begins, layers(2, 0), vec![2, 1]),
+            (Piece::Delta, layers(2, 1), vec![2, 1]),
+            (Piece::Delta, layers(2, 2), vec![2]),
+            (begins, layers(0, 0), vec![1]),
+            (Piece::Keyframe { fragment: 1 }, layers(0, 0), vec![1]),
+            (Piece::Delta, layers(0, 1), vec![1]),
+            (Piece::Delta, layers(0, 2), vec![]),
+            (Piece::Delta, layers(2, 0), vec![2]),
+        ] {
+            assert_eq!(passed_on(&mut routes, piece, of), to, "{of:?}");
+        }
+    }
+
+    #[test]
+    fn whoever_thinks_better_of_it_stays() {
+        let mut routes = routes();
+        let begins = Piece::Keyframe { fragment: 0 };
+        routes.set_layers(TRACK, Slot(1), layers(0, 2));
+        routes.set_layers(TRACK, Slot(1), layers(1, 2));
+        assert_eq!(passed_on(&mut routes, begins, layers(0, 0)), [0; 0], "not there any more");
+        assert_eq!(passed_on(&mut routes, begins, layers(1, 0)), [1]);
+        routes.set_layers(TRACK, Slot(2), layers(1, 2));
+        routes.set_layers(TRACK, Slot(2), HIGHEST);
+        assert_eq!(passed_on(&mut routes, begins, layers(1, 0)), [1]);
+        routes.set_layers(TRACK, Slot(2), layers(1, 2));
+        routes.unsubscribe(TRACK, Slot(2));
+        assert_eq!(passed_on(&mut routes, begins, layers(1, 0)), [1]);
+        assert_eq!(passed_on(&mut routes, begins, layers(2, 0)), [0; 0]);
+    }
+
+    #[test]
+    fn whoever_is_not_subscribed_has_no_layers() {
+        let mut routes = routes();
+        routes.set_layers(TRACK, Slot(5), layers(0, 0));
+        routes.set_layers(TrackId(8), Slot(1), layers(0, 0));
+        routes.subscribe(TRACK, Slot(6), layers(3, 0));
+        for spatial in 0..3 {
+            let to = if spatial == 2 { vec![1, 2] } else { vec![] };
+            assert_eq!(passed_on(&mut routes, Piece::Keyframe { fragment: 0 }, layers(spatial, 0)), to);
+        }
     }
 
     #[test]

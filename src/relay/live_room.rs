@@ -155,16 +155,21 @@ impl LiveRoom {
             Output::Note(notes) => shard.history.note(self.room.name(), notes),
             Output::Replay { participant, after, through } => self.replay(participant, Replay { after, through }),
             Output::CaughtUp { participant, position } => self.caught_up(participant, position),
-            Output::RouteOpened { track, publisher } => {
+            Output::RouteOpened { track, publisher, highest } => {
                 if let Some(member) = self.members.get(&publisher) {
-                    self.routes.open(track, member.slot);
+                    self.routes.open(track, member.slot, highest);
                 }
             }
             Output::RouteClosed { track } => self.routes.close(track),
             Output::RouteMuted { track, muted } => self.routes.set_muted(track, muted),
-            Output::Subscribed { track, subscriber } => {
+            Output::Subscribed { track, subscriber, layers } => {
                 if let Some(member) = self.members.get(&subscriber) {
-                    self.routes.subscribe(track, member.slot);
+                    self.routes.subscribe(track, member.slot, layers);
+                }
+            }
+            Output::LayersSet { track, subscriber, layers } => {
+                if let Some(member) = self.members.get(&subscriber) {
+                    self.routes.set_layers(track, member.slot, layers);
                 }
             }
             Output::Unsubscribed { track, subscriber } => {
@@ -353,7 +358,7 @@ impl LiveRoom {
     }
 
     /// Passes on the datagrams that arrived from one publisher, run by run: a run is what goes to the same subscribers.
-    pub fn forward(&self, shard: &Shard, publisher: &mut Publisher, burst: &mut Vec<Bytes>) {
+    pub fn forward(&mut self, shard: &Shard, publisher: &mut Publisher, burst: &mut Vec<Bytes>) {
         let now = shard.now();
         shard.metrics.datagrams_received.inc_by(burst.len() as u64);
         let mut run = shard.run.borrow_mut();
@@ -367,6 +372,12 @@ impl LiveRoom {
                         self.send_run(shard, run_to, &mut run);
                         run_to = subscribers;
                     }
+                    run.push(datagram);
+                }
+                Ok(Forward::After(change)) => {
+                    self.send_run(shard, run_to, &mut run);
+                    self.routes.change(change);
+                    run_to = self.routes.takers(change);
                     run.push(datagram);
                 }
                 Ok(Forward::Echo) => self.send_datagrams(shard, publisher.slot(), &[datagram]),

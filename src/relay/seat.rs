@@ -66,7 +66,7 @@ impl Seat {
 
     /// Passes on what arrived, and empties `burst`.
     pub fn forward(&self, burst: &mut Vec<Bytes>) {
-        self.room.borrow().forward(&self.shard, &mut self.publisher.borrow_mut(), burst);
+        self.room.borrow_mut().forward(&self.shard, &mut self.publisher.borrow_mut(), burst);
     }
 
     /// Sends history, page by page, as fast as the other side takes it. Ends with the session.

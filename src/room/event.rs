@@ -3,8 +3,8 @@ use std::sync::Arc;
 use super::RoomNotes;
 use crate::auth::{Grant, SeatClaim};
 use crate::wire::{
-    ChatMessage, ChatPosition, ClientChat, ClientMessage, CloseReason, DisplayName, ParticipantId, ParticipantKind,
-    Permissions, PublishedTrack, ServerChat, ServerMessage, TrackId,
+    ChatMessage, ChatPosition, ClientChat, ClientMessage, CloseReason, DisplayName, Layers, ParticipantId,
+    ParticipantKind, Permissions, PublishedTrack, ServerChat, ServerMessage, TrackId,
 };
 
 /// The shell's own number for a session that asks for a seat. The room only gives it back.
@@ -154,6 +154,8 @@ pub enum Output {
         track: TrackId,
         /// Whose it is.
         publisher: ParticipantId,
+        /// The largest rendition and the highest temporal layer.
+        highest: Layers,
     },
     /// Media of a track flows no longer.
     RouteClosed {
@@ -173,6 +175,18 @@ pub enum Output {
         track: TrackId,
         /// Who.
         subscriber: ParticipantId,
+        /// What of it.
+        layers: Layers,
+    },
+    /// A participant gets other layers of a track: another rendition when a keyframe of it begins, other temporal layers at
+    /// once.
+    LayersSet {
+        /// Which track.
+        track: TrackId,
+        /// Who.
+        subscriber: ParticipantId,
+        /// What of it.
+        layers: Layers,
     },
     /// A participant gets a track no longer.
     Unsubscribed {

@@ -240,11 +240,17 @@ impl Room {
 
     /// Stops what flows to and from a participant whose session is gone.
     fn release(&mut self, id: ParticipantId, out: &mut Vec<Output>) {
-        for (track, published) in &self.tracks {
+        let ids: Vec<_> = self.tracks.keys().copied().collect();
+        for track in ids {
+            let Some(published) = self.tracks.get_mut(&track) else {
+                continue;
+            };
             if published.publisher == id {
-                out.push(Output::RouteClosed { track: *track });
-            } else if published.subscribers.contains(&id) {
-                out.push(Output::Unsubscribed { track: *track, subscriber: id });
+                out.push(Output::RouteClosed { track });
+            } else if published.subscribers.contains(id) {
+                published.subscribers.set_here(id, false);
+                out.push(Output::Unsubscribed { track, subscriber: id });
+                self.tell_wanted(track, out);
             }
         }
         self.stop_typing(id, out);
@@ -262,24 +268,24 @@ impl Room {
                 continue;
             };
             if track.publisher == id && publish.allows(track.source()) {
-                let (subscriber, layer) = (track.subscribers.first().copied(), track.largest_rendition());
+                let wanted = track.wanted_renditions();
                 self.open_route(track_id, out);
-                // All of them missed what was sent meanwhile.
-                if let Some(subscriber) = subscriber {
-                    self.request_keyframe(now, subscriber, track_id, layer, out);
-                }
+                // Its new session knows of no wish, and the subscribers missed what was sent meanwhile.
+                self.tell_wanted_again(track_id, out);
+                wanted.for_each(|layer| self.ask_for_keyframe(now, track_id, layer, out));
             } else if track.publisher == id {
                 // It is there and its own, so it cannot fail.
                 let _ = self.unpublish(id, track_id, out);
             } else if !takes_media {
-                let was_subscribed = track.subscribers.remove(&id);
+                let was_subscribed = track.subscribers.remove(id);
                 if let Some(participant) = self.participants.get_mut(&id).filter(|_| was_subscribed) {
                     participant.subscriptions -= 1;
                 }
-            } else if track.subscribers.contains(&id) {
-                let layer = track.largest_rendition();
-                out.push(Output::Subscribed { track: track_id, subscriber: id });
-                self.request_keyframe(now, id, track_id, layer, out);
+            } else if let Some(layers) = track.subscribers.layers(id) {
+                track.subscribers.set_here(id, true);
+                out.push(Output::Subscribed { track: track_id, subscriber: id, layers });
+                self.tell_wanted(track_id, out);
+                self.request_keyframe(now, id, track_id, layers.spatial, out);
             }
         }
     }
@@ -289,13 +295,12 @@ impl Room {
         let Some(track) = self.tracks.get(&id) else {
             return;
         };
-        out.push(Output::RouteOpened { track: id, publisher: track.publisher });
+        out.push(Output::RouteOpened { track: id, publisher: track.publisher, highest: track.highest_layers() });
         if track.is_silenced() {
             out.push(Output::RouteMuted { track: id, muted: true });
         }
-        let is_here = |other: &&ParticipantId| self.participants.get(other).is_some_and(Participant::is_here);
-        let here = track.subscribers.iter().filter(is_here);
-        out.extend(here.map(|subscriber| Output::Subscribed { track: id, subscriber: *subscriber }));
+        let here = track.subscribers.here();
+        out.extend(here.map(|(subscriber, layers)| Output::Subscribed { track: id, subscriber, layers }));
     }
 
     /// Ends a participant's session, if it has one, and gives up its seat.
@@ -321,10 +326,12 @@ impl Room {
                 out.push(Output::RouteClosed { track });
             }
         }
-        for (track, subscribed) in &mut self.tracks {
-            if subscribed.subscribers.remove(&id) && is_here {
-                out.push(Output::Unsubscribed { track: *track, subscriber: id });
+        let subscribed = self.tracks.iter_mut().filter_map(|(track, its)| its.subscribers.remove(id).then_some(*track));
+        for track in subscribed.collect::<Vec<_>>() {
+            if is_here {
+                out.push(Output::Unsubscribed { track, subscriber: id });
             }
+            self.tell_wanted(track, out);
         }
         out.push(Output::Left { participant: id, reason });
         if !gone.grant.hidden {

@@ -2,6 +2,7 @@ mod chat;
 mod grants;
 mod joining;
 mod keyframes;
+mod layers;
 mod moderation;
 mod replay;
 mod seats;
@@ -208,6 +209,23 @@ fn failed(to: ParticipantId, reason: RefuseReason) -> Vec<Output> {
 
 fn keyframe(publisher: ParticipantId, track: TrackId) -> Output {
     tell(publisher, ServerMessage::KeyframeRequested { track, spatial_layer: 0 })
+}
+
+fn opened(track: TrackId, publisher: ParticipantId) -> Output {
+    Output::RouteOpened { track, publisher, highest: Layers::ONE }
+}
+
+fn gets(track: TrackId, subscriber: ParticipantId) -> Output {
+    Output::Subscribed { track, subscriber, layers: Layers::ONE }
+}
+
+/// What the publisher of a track with one layer is told when somebody takes it or nobody does.
+fn wanted(publisher: ParticipantId, track: TrackId, is_taken: bool) -> Output {
+    layers_wanted(publisher, track, u8::from(is_taken), 0)
+}
+
+fn layers_wanted(publisher: ParticipantId, track: TrackId, spatial_layers: u8, temporal_layer: u8) -> Output {
+    tell(publisher, ServerMessage::LayersWanted { track, spatial_layers, temporal_layer })
 }
 
 fn id(number: u8) -> MessageId {

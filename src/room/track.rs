@@ -1,29 +1,46 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::merged::Merged;
+use super::subscribers::{Subscribers, Wanted};
 use super::{Audience, Output, Participant, Room};
-use crate::limits::{CODEC_BYTES_MAX, DESCRIPTION_BYTES_MAX, KEYFRAME_INTERVAL, LAYERS_MAX};
+use crate::limits::{CODEC_BYTES_MAX, DESCRIPTION_BYTES_MAX, FEEDBACK_INTERVAL, KEYFRAME_INTERVAL, LAYERS_MAX};
 use crate::now::Now;
 use crate::wire::{
-    ParticipantId, ParticipantKind, PublishedTrack, RefuseReason, ServerMessage, TrackId, TrackInfo, TrackMedia,
-    TrackSource,
+    Layers, ParticipantId, ParticipantKind, PublishedTrack, RefuseReason, ServerMessage, TrackId, TrackInfo,
+    TrackMedia, TrackSource,
 };
 
 /// A published track.
 #[derive(Debug)]
 pub(super) struct Track {
     pub publisher: ParticipantId,
-    pub subscribers: BTreeSet<ParticipantId>,
+    pub subscribers: Subscribers,
+    pub feedback: Merged,
     info: TrackInfo,
     muted: bool,
     /// Muted by an admin: media is left out until the publisher unmutes it.
     silenced: bool,
     /// By rendition: requests of many subscribers become few requests to the publisher.
     keyframes: Vec<Merged>,
+    /// What its publisher believes that somebody takes.
+    wanted_told: Wanted,
 }
 
 impl Track {
+    fn new(publisher: ParticipantId, info: TrackInfo, subscribers: Subscribers) -> Self {
+        Self {
+            publisher,
+            subscribers,
+            feedback: Merged::every(FEEDBACK_INTERVAL),
+            keyframes: vec![Merged::every(KEYFRAME_INTERVAL); usize::from(info.highest_layers().spatial) + 1],
+            wanted_told: Wanted::default(),
+            info,
+            muted: false,
+            silenced: false,
+        }
+    }
+
     pub fn published(&self, track: TrackId) -> PublishedTrack {
         PublishedTrack { track, info: self.info.clone(), muted: self.muted }
     }
@@ -32,8 +49,14 @@ impl Track {
         self.info.source
     }
 
-    pub fn largest_rendition(&self) -> u8 {
-        self.info.spatial_layers() - 1
+    pub fn highest_layers(&self) -> Layers {
+        self.info.highest_layers()
+    }
+
+    /// The renditions that somebody takes.
+    pub fn wanted_renditions(&self) -> impl Iterator<Item = u8> + use<> {
+        let wanted = self.subscribers.wanted().spatial_layers;
+        (0..LAYERS_MAX).filter(move |layer| wanted & 1 << layer != 0)
     }
 
     pub fn is_silenced(&self) -> bool {
@@ -47,7 +70,7 @@ impl Track {
     }
 
     pub fn next_timeout(&self) -> Option<Duration> {
-        self.keyframes.iter().filter_map(Merged::due).min()
+        self.keyframes.iter().chain([&self.feedback]).filter_map(Merged::due).min()
     }
 
     /// The renditions of which a keyframe was asked for and is to be made now.
@@ -79,15 +102,15 @@ impl Room {
         }
         self.ids.tracks = self.ids.tracks.checked_add(1).ok_or(RefuseReason::TracksFull)?;
         let id = TrackId(self.ids.tracks);
-        let subscribers = self.subscribe_all_to(from);
-        let keyframes = vec![Merged::every(KEYFRAME_INTERVAL); info.spatial_layers().into()];
-        let track = Track { publisher: from, subscribers, info, muted: false, silenced: false, keyframes };
+        let subscribers = self.subscribe_all_to(from, info.highest_layers());
+        let track = Track::new(from, info, subscribers);
         let message = ServerMessage::TrackPublished { participant: from, track: track.published(id) };
         self.tracks.insert(id, track);
         // The route stands before anyone is told, so that the first datagram already finds it.
         self.open_route(id, out);
         out.push(Output::Tell { to: Audience::EveryoneBut(from), message });
         out.push(Output::tell(from, ServerMessage::Published { request, track: id }));
+        self.tell_wanted(id, out);
         self.note_ids(out);
         Ok(())
     }
@@ -141,17 +164,18 @@ impl Room {
         if !subscriber.takes_media() {
             return Err(RefuseReason::NotAllowed);
         }
-        if track.subscribers.contains(&from) {
+        if track.subscribers.contains(from) {
             return Ok(());
         }
         if subscriber.subscriptions >= self.limits.subscriptions_per_participant {
             return Err(RefuseReason::SubscriptionsFull);
         }
         subscriber.subscriptions += 1;
-        track.subscribers.insert(from);
-        let layer = track.largest_rendition();
-        out.push(Output::Subscribed { track: id, subscriber: from });
-        self.request_keyframe(now, from, id, layer, out);
+        let layers = track.highest_layers();
+        track.subscribers.insert(from, layers, true);
+        out.push(Output::Subscribed { track: id, subscriber: from, layers });
+        self.tell_wanted(id, out);
+        self.request_keyframe(now, from, id, layers.spatial, out);
         Ok(())
     }
 
@@ -162,11 +186,12 @@ impl Room {
         out: &mut Vec<Output>,
     ) -> Result<(), RefuseReason> {
         let track = self.tracks.get_mut(&id).ok_or(RefuseReason::TrackUnknown)?;
-        if track.subscribers.remove(&from) {
+        if track.subscribers.remove(from) {
             if let Some(subscriber) = self.participants.get_mut(&from) {
                 subscriber.subscriptions -= 1;
             }
             out.push(Output::Unsubscribed { track: id, subscriber: from });
+            self.tell_wanted(id, out);
         }
         Ok(())
     }
@@ -185,17 +210,25 @@ impl Room {
         now: Now,
         from: ParticipantId,
         id: TrackId,
-        spatial_layer: u8,
+        mut layers: Layers,
         out: &mut Vec<Output>,
     ) -> Result<(), RefuseReason> {
-        let track = self.tracks.get(&id).ok_or(RefuseReason::TrackUnknown)?;
-        if !track.subscribers.contains(&from) {
-            return Err(RefuseReason::NotSubscribed);
-        }
-        if spatial_layer > track.largest_rendition() {
+        let track = self.tracks.get_mut(&id).ok_or(RefuseReason::TrackUnknown)?;
+        let before = track.subscribers.layers(from).ok_or(RefuseReason::NotSubscribed)?;
+        let highest = track.highest_layers();
+        if layers.spatial > highest.spatial {
             return Err(RefuseReason::LayerUnknown);
         }
-        self.request_keyframe(now, from, id, spatial_layer, out);
+        layers.temporal = layers.temporal.min(highest.temporal);
+        if layers == before {
+            return Ok(());
+        }
+        track.subscribers.set_layers(from, layers);
+        out.push(Output::LayersSet { track: id, subscriber: from, layers });
+        self.tell_wanted(id, out);
+        if layers.spatial != before.spatial {
+            self.request_keyframe(now, from, id, layers.spatial, out);
+        }
         Ok(())
     }
 
@@ -209,12 +242,16 @@ impl Room {
         layer: u8,
         out: &mut Vec<Output>,
     ) {
-        let Some(track) = self.tracks.get_mut(&id) else {
+        if self.tracks.get(&id).is_some_and(|track| track.subscribers.contains(from)) {
+            self.ask_for_keyframe(now, id, layer, out);
+        }
+    }
+
+    /// Asks a publisher for a keyframe, or remembers to do so.
+    pub(super) fn ask_for_keyframe(&mut self, now: Now, id: TrackId, layer: u8, out: &mut Vec<Output>) {
+        let Some(track) = self.tracks.get_mut(&id).filter(|track| track.info.is_video()) else {
             return;
         };
-        if !track.info.is_video() || !track.subscribers.contains(&from) {
-            return;
-        }
         let is_here = self.participants.get(&track.publisher).is_some_and(Participant::is_here);
         if track.keyframes.get_mut(usize::from(layer)).is_some_and(|keyframe| keyframe.ask(now)) && is_here {
             let message = ServerMessage::KeyframeRequested { track: id, spatial_layer: layer };
@@ -222,22 +259,46 @@ impl Room {
         }
     }
 
-    /// Subscribes those who take every track to one more, by this publisher, and says who they are.
-    fn subscribe_all_to(&mut self, publisher: ParticipantId) -> BTreeSet<ParticipantId> {
+    /// Tells the publisher of a track what somebody takes of it, if that is news.
+    pub(super) fn tell_wanted(&mut self, id: TrackId, out: &mut Vec<Output>) {
+        let Some(track) = self.tracks.get_mut(&id) else {
+            return;
+        };
+        // Who is away is told when it comes back.
+        let is_here = self.participants.get(&track.publisher).is_some_and(Participant::is_here);
+        if is_here && track.wanted_told != track.subscribers.wanted() {
+            self.tell_wanted_again(id, out);
+        }
+    }
+
+    /// Tells the publisher of a track what somebody takes of it.
+    pub(super) fn tell_wanted_again(&mut self, id: TrackId, out: &mut Vec<Output>) {
+        let Some(track) = self.tracks.get_mut(&id) else {
+            return;
+        };
+        track.wanted_told = track.subscribers.wanted();
+        let Wanted { spatial_layers, temporal_layer } = track.wanted_told;
+        let message = ServerMessage::LayersWanted { track: id, spatial_layers, temporal_layer };
+        out.push(Output::tell(track.publisher, message));
+    }
+
+    /// Subscribes those who take every track to one more, by this publisher.
+    fn subscribe_all_to(&mut self, publisher: ParticipantId, layers: Layers) -> Subscribers {
         let subscriptions_max = self.limits.subscriptions_per_participant;
         let others = self.participants.iter_mut().filter(|(other, _)| **other != publisher);
         let takers = others.filter(|(_, taker)| taker.auto_subscribe && taker.subscriptions < subscriptions_max);
-        let subscribed = takers.map(|(other, taker)| {
+        let mut subscribers = Subscribers::default();
+        for (other, taker) in takers {
             taker.subscriptions += 1;
-            *other
-        });
-        subscribed.collect()
+            subscribers.insert(*other, layers, taker.is_here());
+        }
+        subscribers
     }
 
     /// Counts what nobody is subscribed to any more, because the track is gone.
     pub(super) fn forget_subscriptions(&mut self, gone: &Track) {
-        for subscriber in &gone.subscribers {
-            if let Some(participant) = self.participants.get_mut(subscriber) {
+        for subscriber in gone.subscribers.ids() {
+            if let Some(participant) = self.participants.get_mut(&subscriber) {
                 participant.subscriptions -= 1;
             }
         }

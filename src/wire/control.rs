@@ -3,6 +3,7 @@ use std::fmt;
 use bincode::{Decode, Encode};
 
 use super::chat::ChatPosition;
+use super::media::Layers;
 use super::names::{ParticipantId, TrackId};
 use super::reason::{CloseReason, RefuseReason};
 
@@ -466,19 +467,13 @@ impl TrackInfo {
         matches!(self.media, TrackMedia::Video { .. })
     }
 
-    /// How many renditions there are.
-    pub fn spatial_layers(&self) -> u8 {
+    /// The largest rendition, and the highest temporal layer of each.
+    pub fn highest_layers(&self) -> Layers {
         match self.media {
-            TrackMedia::Audio { .. } => 1,
-            TrackMedia::Video { spatial_layers, .. } => spatial_layers,
-        }
-    }
-
-    /// How many temporal layers each rendition has.
-    pub fn temporal_layers(&self) -> u8 {
-        match self.media {
-            TrackMedia::Audio { .. } => 1,
-            TrackMedia::Video { temporal_layers, .. } => temporal_layers,
+            TrackMedia::Audio { .. } => Layers::ONE,
+            TrackMedia::Video { temporal_layers, spatial_layers, .. } => {
+                Layers { spatial: spatial_layers.saturating_sub(1), temporal: temporal_layers.saturating_sub(1) }
+            }
         }
     }
 }

@@ -39,6 +39,20 @@ impl AudioLevel {
     }
 }
 
+/// A rendition of a track, and its temporal layers up to one: what a subscriber takes, or the highest of both that there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Layers {
+    /// 0 is the smallest rendition.
+    pub spatial: u8,
+    /// 0 is the base layer.
+    pub temporal: u8,
+}
+
+impl Layers {
+    /// Those of a track that has one of either.
+    pub const ONE: Self = Self { spatial: 0, temporal: 0 };
+}
+
 /// What stands in front of every fragment of a frame: 20 bytes at fixed offsets, integers in network order.
 ///
 /// ```text

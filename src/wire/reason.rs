@@ -50,6 +50,7 @@ reasons! {
         PathTooSmall = "path_too_small", "The subscriber's path does not carry datagrams of this size";
         SubscriberGone = "subscriber_gone", "The subscriber's connection has ended";
         TrackMuted = "track_muted", "Its track was muted by an admin of the room";
+        LayerUnknown = "layer_unknown", "Its track does not announce such a layer";
     }
 }
 

@@ -12,13 +12,14 @@ const id = (byte) => new Uint8Array(16).fill(byte);
 const hex = (byte) => byte.toString(16).padStart(2, '0').repeat(16);
 
 /** Reverses the text, a little later, and opens what it sealed under the same id. */
-const mirror = Promise.resolve({
-  seal: async (/** @type {string} */ text, /** @type {Uint8Array} */ messageId) => `e2ee1:${messageId[0]}:${[...text].reverse().join('')}`,
-  open: async (/** @type {string} */ body, /** @type {Uint8Array} */ messageId) => {
+const mirror = {
+  encrypt: async (/** @type {Uint8Array} */ messageId, /** @type {string} */ text) => `e2ee1:${messageId[0]}:${[...text].reverse().join('')}`,
+  decrypt: async (/** @type {Uint8Array} */ messageId, /** @type {string} */ body) => {
     const [, sealedAs, text] = body.split(':');
-    return sealedAs === String(messageId[0]) ? [...text].reverse().join('') : null;
+    if (sealedAs !== String(messageId[0])) throw new Error('another message');
+    return [...text].reverse().join('');
   },
-});
+};
 
 /** A chat, what it sent, and what it told. @param {import('../../web/sdk/chat.js').Cipher} [cipher] */
 function chatRoom(cipher) {
@@ -144,7 +145,7 @@ function hearSealed(chat, sequence, byte, body, isCurrent = () => true) {
 }
 
 test('with a key, the relay carries what it cannot read, in the order in which it was said', async () => {
-  const { chat, sent, begin, accept } = chatRoom(await mirror);
+  const { chat, sent, begin, accept } = chatRoom(mirror);
   begin(1, 0);
   const said = [chat.send('abc', { messageId: hex(1) }), chat.send('def', { messageId: hex(2) })];
   while (sent.length < 2) await Promise.resolve();
@@ -161,7 +162,7 @@ test('with a key, the relay carries what it cannot read, in the order in which i
 });
 
 test('what is sealed while the connection is broken goes when it is back, and what was heard before the break is told again', async () => {
-  const { chat, sent, begin } = chatRoom(await mirror);
+  const { chat, sent, begin } = chatRoom(mirror);
   begin(1, 0);
   chat.interrupted();
   void chat.send('abc', { messageId: hex(1) });

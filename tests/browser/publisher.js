@@ -1,98 +1,308 @@
-// A publisher and a relay inside the page: encodes pictures and sounds, cuts datagrams, and gives them to what is tested.
+// Runs in a page: a publisher and a relay in one, without a network. Encodes pictures and tones, cuts them into datagrams, and gives
+// those to what receives.
+import { nowMs, ticksOf } from '../../web/sdk/media/media-clock.js';
+import { References } from '../../web/sdk/media/references.js';
+import { RemoteTrack } from '../../web/sdk/media/remote-track.js';
+import { Subscribing } from '../../web/sdk/media/subscribing.js';
 import { encodeDatagram } from '../../web/sdk/wire.js';
 
+export { audioContext } from '../../web/sdk/media/audio-context.js';
+export { FrameCipher, newSecret } from '../../web/sdk/media/encryption.js';
+
+/** @typedef {import('../../web/sdk/wire/media.js').MediaHeader} MediaHeader */
+/** @typedef {import('../../web/sdk/wire/messages.js').TrackInfo} TrackInfo */
+/** @typedef {import('../../web/sdk/participants.js').RemoteParticipant} RemoteParticipant */
+/** @typedef {{ header: MediaHeader, payload: Uint8Array<ArrayBuffer> }} Whole */
+/** What happens to the datagrams of a frame on their way. @typedef {(datagrams: Uint8Array[], frame: Whole) => Uint8Array[] | Promise<Uint8Array[]>} Route */
+
 const FRAGMENT_BYTES = 900;
+const PICTURE_MS = 33;
+const SOUND_MS = 20;
 
-/** The colour that every picture has. Far from each other, so that a codec cannot mix them up. */
-export const COLOURS = ['#c02020', '#20c020', '#2020c0'];
+/** What pictures are filled with, one after the other: far enough from each other for a codec. */
+export const COLOURS = [[192, 32, 32], [32, 192, 32], [32, 32, 192]];
 
-/** The time of capture, as the SDK tells it. */
-export const now = () => Math.round((performance.timeOrigin + performance.now()) * 90) >>> 0;
+/** @param {number} ms */
+export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** @typedef {{ data: Uint8Array, keyframe: boolean, temporalLayer: number, distance: number }} Encoded */
-
-/** Cuts a frame as a sender does. */
-export function datagramsOf({ track, frame, data, keyframe = false, distance = 0, temporalLayer = 0, spatialLayer = 0, audioLevel = 127, timestamp = now() }) {
-  const count = Math.max(1, Math.ceil(data.length / FRAGMENT_BYTES));
-  const size = Math.ceil(data.length / count);
-  return Array.from({ length: count }, (_, fragmentIndex) => encodeDatagram({
-    track, frame, dependsOnDistance: distance, keyframe, parity: false, temporalLayer, spatialLayer, audioLevel, fragmentIndex, fragmentCount: count, timestamp,
-    payload: data.subarray(fragmentIndex * size, (fragmentIndex + 1) * size),
-  }).subarray(1));
+/** @param {Whole} frame */
+export function datagramsOf({ header, payload }) {
+  const fragmentCount = Math.max(1, Math.ceil(payload.length / FRAGMENT_BYTES));
+  const bytes = Math.ceil(payload.length / fragmentCount);
+  return Array.from({ length: fragmentCount }, (_, fragmentIndex) => {
+    const part = payload.subarray(fragmentIndex * bytes, (fragmentIndex + 1) * bytes);
+    return encodeDatagram({ ...header, fragmentIndex, fragmentCount, payload: part }).slice(1);
+  });
 }
 
-/** VP8 with two temporal layers, in colours that say what was sent. */
-export class Camera {
-  #canvas; #context; #encoder; #frame = 0; #isKeyWanted = true; #made = null;
-  constructor({ width = 320, height = 180, codec = 'vp8' } = {}) {
-    this.#canvas = new OffscreenCanvas(width, height);
-    this.#context = this.#canvas.getContext('2d');
-    this.#encoder = new VideoEncoder({ output: (chunk, metadata) => this.#made?.({ chunk, metadata }), error: (error) => { throw error; } });
-    this.#encoder.configure({ codec, width, height, bitrate: 800_000, framerate: 30, latencyMode: 'realtime', scalabilityMode: 'L1T2' });
-  }
-  wantKeyframe() { this.#isKeyWanted = true; }
-  /** @returns {Promise<Encoded & { frame: number, timestamp: number }>} */
-  async capture(colour, { noise = 0 } = {}) {
-    const timestamp = now();
-    this.#context.fillStyle = colour;
-    this.#context.fillRect(0, 0, this.#canvas.width, this.#canvas.height);
-    for (let at = 0; at < noise; at++) {
-      this.#context.fillStyle = `hsl(${Math.random() * 360} 80% 50%)`;
-      this.#context.fillRect(Math.random() * this.#canvas.width, Math.random() * 40, 12, 8);
-    }
-    const picture = new VideoFrame(this.#canvas, { timestamp: this.#frame * 33_333 });
-    const made = new Promise((resolve) => { this.#made = resolve; });
-    const keyFrame = this.#isKeyWanted;
-    this.#isKeyWanted = false;
-    this.#encoder.encode(picture, { keyFrame });
-    picture.close();
-    const { chunk, metadata } = await made;
-    const data = new Uint8Array(chunk.byteLength);
-    chunk.copyTo(data);
-    const frame = this.#frame++;
-    const keyframe = chunk.type === 'key';
-    if (keyframe) this.start = frame;
-    const temporalLayer = metadata?.svc?.temporalLayerId ?? 0;
-    // Both layers refer to the last frame of the base layer.
-    const distance = keyframe ? 0 : frame - this.base;
-    if (temporalLayer === 0) this.base = frame;
-    return { data, keyframe, temporalLayer, distance, frame, timestamp };
-  }
-  close() { this.#encoder.close(); }
-}
+/** @param {Partial<MediaHeader>} header @returns {MediaHeader} */
+export const headerOf = (header) => ({
+  track: 1, frame: 0, dependsOnDistance: 0, keyframe: false, parity: false, temporalLayer: 0, spatialLayer: 0, audioLevel: 127, fragmentIndex: 0,
+  fragmentCount: 0, timestamp: ticksOf(nowMs()), ...header,
+});
 
-/** Opus: a tone. */
-export class Microphone {
-  #encoder; #frame = 0; #made = []; #phase = 0;
-  constructor({ channels = 1 } = {}) {
-    this.channels = channels;
-    this.#encoder = new AudioEncoder({ output: (chunk) => { const data = new Uint8Array(chunk.byteLength); chunk.copyTo(data); this.#made.push(data); }, error: (error) => { throw error; } });
-    this.#encoder.configure({ codec: 'opus', sampleRate: 48_000, numberOfChannels: channels, bitrate: 32_000, opus: { frameDuration: 20_000 } });
-  }
-  /** Frames that are ready. */
-  capture(hertz = 220) {
-    const samples = new Float32Array(960 * this.channels);
-    for (let at = 0; at < 960; at++) {
-      this.#phase += (2 * Math.PI * hertz) / 48_000;
-      for (let channel = 0; channel < this.channels; channel++) samples[channel * 960 + at] = 0.4 * Math.sin(this.#phase);
-    }
-    const audio = new AudioData({ format: 'f32-planar', sampleRate: 48_000, numberOfChannels: this.channels, numberOfFrames: 960, timestamp: this.#frame * 20_000, data: samples });
-    this.#encoder.encode(audio);
-    audio.close();
-    return this.#made.splice(0).map((data) => ({ data, frame: this.#frame++, timestamp: now(), audioLevel: 10 }));
-  }
-  close() { this.#encoder.close(); }
-}
+/** @param {number} width @param {number} height @param {Partial<TrackInfo> & { spatialLayers?: number }} [rest] @returns {TrackInfo} */
+export const videoInfo = (width, height, { spatialLayers = 1, ...rest } = {}) => ({
+  source: 'camera', codec: 'vp8', description: new Uint8Array(),
+  media: { type: 'video', width, height, frameRate: { numerator: 30, denominator: 1 }, temporalLayers: 2, spatialLayers }, ...rest,
+});
 
-export const videoInfo = (rest = {}) => ({ source: 'camera', codec: 'vp8', description: new Uint8Array(), media: { type: 'video', width: 320, height: 180, frameRate: { numerator: 30, denominator: 1 }, temporalLayers: 2, spatialLayers: 1 }, ...rest });
-export const audioInfo = (rest = {}) => ({ source: 'microphone', codec: 'opus', description: new Uint8Array(), media: { type: 'audio', sampleRate: 48_000, channels: 1 }, ...rest });
+/** @param {number} [channels] @returns {TrackInfo} */
+export const audioInfo = (channels = 1) => ({
+  source: 'microphone', codec: 'opus', description: new Uint8Array(), media: { type: 'audio', sampleRate: 48_000, channels },
+});
 
 /** A link that writes down what is said. */
 export class FakeLink {
-  asked = []; told = []; events = [];
-  ask(request) { this.asked.push(request); return Promise.resolve({ type: 'done', request: 0 }); }
-  tell(message) { this.told.push(message); this.onTell?.(message); }
-  emit(type, value) { this.events.push({ type, value }); }
-  carrier() { return 'webtransport'; }
-  self() { return { id: 1, name: 'Me' }; }
+  /** @type {any[]} */
+  asked = [];
+  /** @type {any[]} */
+  told = [];
+  /** @type {{ type: string, value: any }[]} */
+  events = [];
+  /** When a keyframe is wished for. @type {(spatialLayer: number) => void} */
+  wished = () => {};
+
+  /** @param {any} request */
+  async ask(request) {
+    this.asked.push(request);
+  }
+
+  /** @param {any} message */
+  tell(message) {
+    this.told.push(message);
+    if (message.type === 'requestKeyframe') this.wished(message.spatialLayer);
+  }
+
+  /** @param {string} type @param {any} value */
+  emit(type, value) {
+    this.events.push({ type, value });
+  }
+
+  self = () => ({ id: 1 });
+
+  /** @param {string} type */
+  of(type) {
+    return this.events.filter((event) => event.type === type).map(({ value }) => value);
+  }
+}
+
+/** VP8 with two temporal layers. */
+export class Camera {
+  #canvas;
+  #encoder;
+  #references = new References();
+  #pictures = 0;
+  /** @type {(frame: Whole) => void} */
+  #made = () => {};
+  isKeyframeWished = true;
+  timestamp = 0;
+
+  /** @param {number} track @param {number} width @param {number} height @param {number} [spatialLayer] */
+  constructor(track, width, height, spatialLayer = 0) {
+    this.#canvas = new OffscreenCanvas(width, height);
+    this.#encoder = new VideoEncoder({
+      output: (chunk, metadata) => {
+        const keyframe = chunk.type === 'key';
+        const temporalLayer = /** @type {any} */ (metadata)?.svc?.temporalLayerId ?? 0;
+        const header = { ...this.#references.next({ keyframe, temporalLayer }), track, keyframe, temporalLayer, spatialLayer, timestamp: this.timestamp };
+        this.#made({ header: headerOf(header), payload: bytesOf(chunk) });
+      },
+      error: reportError,
+    });
+    this.#encoder.configure({ codec: 'vp8', width, height, bitrate: 800_000, framerate: 30, latencyMode: 'realtime', scalabilityMode: 'L1T2' });
+  }
+
+  /** @param {number[]} colour @returns {Promise<Whole>} */
+  capture(colour) {
+    this.timestamp = ticksOf(nowMs());
+    const context = /** @type {OffscreenCanvasRenderingContext2D} */ (this.#canvas.getContext('2d'));
+    context.fillStyle = `rgb(${colour})`;
+    context.fillRect(0, 0, this.#canvas.width, this.#canvas.height);
+    // Something that moves, as every picture does.
+    context.fillStyle = 'white';
+    context.fillRect((this.#pictures * 5) % this.#canvas.width, 0, 20, 20);
+    const picture = new VideoFrame(this.#canvas, { timestamp: this.#pictures++ * 33_333 });
+    const made = new Promise((/** @type {(frame: Whole) => void} */ resolve) => { this.#made = resolve; });
+    this.#encoder.encode(picture, { keyFrame: this.isKeyframeWished });
+    this.isKeyframeWished = false;
+    picture.close();
+    return made;
+  }
+
+  close() {
+    this.#encoder.close();
+  }
+}
+
+/** A tone in Opus. */
+export class Microphone {
+  #encoder;
+  #track;
+  #channels;
+  #frames = 0;
+  #samples = 0;
+  /** @type {Uint8Array<ArrayBuffer>[]} */
+  #made = [];
+
+  /** @param {number} track @param {number} [channels] */
+  constructor(track, channels = 1) {
+    this.#track = track;
+    this.#channels = channels;
+    this.#encoder = new AudioEncoder({ output: (chunk) => void this.#made.push(bytesOf(chunk)), error: reportError });
+    this.#encoder.configure({ codec: 'opus', sampleRate: 48_000, numberOfChannels: channels, bitrate: 32_000 });
+  }
+
+  /** What is encoded by now. @returns {Whole[]} */
+  capture() {
+    const length = 960;
+    const data = new Float32Array(length * this.#channels);
+    for (let at = 0; at < data.length; at++) data[at] = 0.4 * Math.sin((2 * Math.PI * 250 * (this.#samples + (at % length))) / 48_000);
+    const audio = new AudioData({
+      format: 'f32-planar', sampleRate: 48_000, numberOfChannels: this.#channels, numberOfFrames: length, timestamp: (this.#samples / 48) * 1000, data,
+    });
+    this.#samples += length;
+    this.#encoder.encode(audio);
+    audio.close();
+    return this.#made.splice(0).map((payload) => ({ header: headerOf({ track: this.#track, frame: this.#frames++, audioLevel: 10 }), payload }));
+  }
+
+  close() {
+    this.#encoder.close();
+  }
+}
+
+/** Someone who publishes, and what receives it. */
+export class Stage {
+  link = new FakeLink();
+  subscribing;
+  ana = /** @type {RemoteParticipant} */ (/** @type {unknown} */ ({ id: 7, name: 'Ana' }));
+
+  /** @param {{ encryptionKey?: string }} [options] */
+  constructor(options) {
+    this.subscribing = new Subscribing(this.link, options);
+    this.subscribing.seated({ room: 'stage' });
+    Object.assign(globalThis, { stage: this });
+  }
+
+  /** @param {number} id @param {TrackInfo} info */
+  publish(id, info, muted = false) {
+    const track = new RemoteTrack({ track: id, info, muted });
+    this.subscribing.published(this.ana, track);
+    return track;
+  }
+
+  /** A place in the page for a picture. @param {number} width @param {number} height */
+  tile(width, height) {
+    const tile = document.body.appendChild(document.createElement('div'));
+    Object.assign(tile.style, { width: `${width}px`, height: `${height}px` });
+    return tile;
+  }
+
+  /** Publishes video and shows it. @param {number} width @param {number} height */
+  show(width, height, id = 3, info = videoInfo(width, height)) {
+    const track = this.publish(id, info);
+    const canvas = /** @type {HTMLCanvasElement} */ (track.attach(this.tile(width, height)));
+    const camera = new Camera(id, width, height);
+    this.link.wished = () => { camera.isKeyframeWished = true; };
+    return { track, canvas, camera };
+  }
+
+  /** Sends pictures, each ten of a colour. @param {Camera} camera @param {number} count @param {Route} [route] */
+  async film(camera, count, route = (datagrams) => datagrams) {
+    for (let at = 0; at < count; at++) {
+      const began = performance.now();
+      const frame = await camera.capture(COLOURS[Math.floor(at / 10) % COLOURS.length]);
+      for (const datagram of await route(datagramsOf(frame), frame)) this.subscribing.media(datagram);
+      await pause(PICTURE_MS - (performance.now() - began));
+    }
+  }
+
+  /** Sends a tone. @param {Microphone} microphone @param {number} ms @param {Route} [route] */
+  async speak(microphone, ms, route = (datagrams) => datagrams) {
+    const began = performance.now();
+    for (let sentMs = 0; sentMs < ms; sentMs += SOUND_MS) {
+      for (const frame of microphone.capture()) for (const datagram of await route(datagramsOf(frame), frame)) this.subscribing.media(datagram);
+      await pause(began + sentMs + SOUND_MS - performance.now());
+    }
+  }
+
+  /** Waits until it is so. @param {() => unknown} isSo @param {number} [ms] @returns {Promise<number>} how long it took */
+  async until(isSo, ms = 5000) {
+    const began = performance.now();
+    while (!isSo()) {
+      if (performance.now() - began > ms) throw new Error(`not within ${ms} ms: ${isSo}`);
+      await pause(5);
+    }
+    return performance.now() - began;
+  }
+
+  /** Figures of a track, when the next second is over. @param {RemoteTrack} track */
+  async statsOf(track) {
+    const reports = () => this.link.told.filter(({ type }) => type === 'report').length;
+    const before = reports();
+    await this.until(() => reports() > before, 2500).catch(() => pause(0));
+    return track.stats();
+  }
+
+  /** Writes down whenever a canvas has a colour that nobody sent. @param {HTMLCanvasElement} canvas */
+  watch(canvas) {
+    const strange = /** @type {number[][]} */ ([]);
+    const timer = setInterval(() => {
+      const colour = colourOf(canvas);
+      if (nameOf(colour) === null && colour.some((part) => part > 0)) strange.push(colour);
+    }, 15);
+    return { strange, stop: () => clearInterval(timer) };
+  }
+}
+
+/** What a canvas shows, in its middle. @param {HTMLCanvasElement} canvas */
+export function colourOf(canvas) {
+  const copy = new OffscreenCanvas(1, 1);
+  const context = /** @type {OffscreenCanvasRenderingContext2D} */ (copy.getContext('2d'));
+  context.drawImage(canvas, canvas.width / 2, canvas.height / 2, 1, 1, 0, 0, 1, 1);
+  return [...context.getImageData(0, 0, 1, 1).data].slice(0, 3);
+}
+
+/** Which of {@link COLOURS} it is. @param {number[]} colour @returns {number | null} */
+export function nameOf(colour) {
+  const at = COLOURS.findIndex((known) => known.every((part, index) => Math.abs(part - colour[index]) < 40));
+  return at < 0 ? null : at;
+}
+
+/** Hears what goes to the speaker. */
+export class Ear {
+  #analyser;
+  #samples = new Float32Array(4096);
+
+  /** @param {AudioContext} context before anything plays */
+  constructor(context) {
+    this.#analyser = new AnalyserNode(context, { fftSize: this.#samples.length });
+    const { connect } = AudioNode.prototype;
+    const analyser = this.#analyser;
+    /** @this {AudioNode} @param {any[]} to @returns {any} */
+    AudioNode.prototype.connect = function (...to) {
+      if (to[0] === context.destination) Reflect.apply(connect, this, [analyser]);
+      return Reflect.apply(connect, this, to);
+    };
+  }
+
+  /** The root mean square of the last 85 ms, and the longest run of silence in them in milliseconds. */
+  listen() {
+    this.#analyser.getFloatTimeDomainData(this.#samples);
+    let [sum, run, longest] = [0, 0, 0];
+    for (const sample of this.#samples) {
+      sum += sample * sample;
+      run = Math.abs(sample) < 1e-4 ? run + 1 : 0;
+      longest = Math.max(longest, run);
+    }
+    return { loudness: Math.sqrt(sum / this.#samples.length), silenceMs: longest / 48 };
+  }
+}
+
+/** @param {EncodedVideoChunk | EncodedAudioChunk} chunk */
+function bytesOf(chunk) {
+  const bytes = new Uint8Array(chunk.byteLength);
+  chunk.copyTo(bytes);
+  return bytes;
 }

@@ -2,10 +2,11 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { startBrowser, startRelay } from './relay.js';
-import { FAKE_DEVICES, decode, enable, forget, frames, openPublisher, run, until } from './sending.js';
+import { decode, enable, forget, frames, openPublisher, run, until } from './sending.js';
 
 /** @typedef {import('./sending.js').SentFrame} SentFrame */
 
+const WITHOUT_CLICK = '--autoplay-policy=no-user-gesture-required';
 const SMALL = { width: 640, height: 360 };
 
 /** @type {import('playwright-core').Browser} */
@@ -14,7 +15,7 @@ let browser;
 let relay;
 
 before(async () => {
-  [browser, relay] = await Promise.all([startBrowser(FAKE_DEVICES), startRelay()]);
+  [browser, relay] = await Promise.all([startBrowser({ cameras: 3, args: [WITHOUT_CLICK] }), startRelay()]);
 });
 
 after(async () => {

@@ -1,7 +1,8 @@
 use tertulia::media::Frame;
 use tertulia::room::SessionKey;
 use tertulia::wire::{
-    ClientChat, ClientMessage, CloseReason, ParticipantId, Rational, TrackId, TrackInfo, TrackMedia, TrackSource,
+    ClientChat, ClientMessage, CloseReason, ParticipantId, Rational, TrackId, TrackInfo, TrackMedia, TrackReport,
+    TrackSource,
 };
 
 use crate::client::Unacknowledged;
@@ -61,7 +62,7 @@ impl World {
         let theirs: Vec<_> = self.clients[number].roster.values().flat_map(|tracks| tracks.keys().copied()).collect();
         let own = self.clients[number].tracks.clone();
         let enabled = self.dice.happens(700);
-        let kind = self.dice.within(0..10);
+        let kind = self.dice.within(0..13);
         // Now and then the track is one that it must not touch.
         let track = if (kind < 6) ^ self.dice.happens(50) { self.dice.pick(&own) } else { self.dice.pick(&theirs) };
         let track = track.unwrap_or(TrackId(99));
@@ -71,7 +72,12 @@ impl World {
             4..6 => ClientMessage::SetMuted { request: 3, track, muted: enabled },
             6 => ClientMessage::Subscribe { request: 4, track },
             7 => ClientMessage::Unsubscribe { request: 5, track },
-            8 => ClientMessage::RequestKeyframe { track, spatial_layer: 0 },
+            8 => ClientMessage::RequestKeyframe { track, spatial_layer: self.layer() },
+            9 | 10 => {
+                let (spatial_layer, temporal_layer) = (self.layer(), self.layer());
+                ClientMessage::SetLayers { request: 11, track, spatial_layer, temporal_layer }
+            }
+            11 => ClientMessage::Report { tracks: vec![self.report(track)] },
             _ => ClientMessage::SetAutoSubscribe { request: 6, enabled },
         };
         if kind == 3 {
@@ -81,9 +87,19 @@ impl World {
         self.send_up(key, Up::Control(message));
     }
 
+    /// Mostly one that there is.
+    fn layer(&mut self) -> u8 {
+        if self.dice.happens(20) { 255 } else { self.dice.within(0..3) as u8 }
+    }
+
+    fn report(&mut self, track: TrackId) -> TrackReport {
+        let (received, lost) = (self.dice.within(0..300) as u32, self.dice.within(0..30) as u32);
+        TrackReport { track, received, lost, jitter_ms: 1, delay_ms: self.dice.within(0..100) as u16 }
+    }
+
     fn any_track(&mut self) -> TrackInfo {
         let frame_rate = Rational { numerator: 30, denominator: 1 };
-        let video = TrackMedia::Video { width: 640, height: 360, frame_rate, temporal_layers: 1, spatial_layers: 1 };
+        let video = TrackMedia::Video { width: 640, height: 360, frame_rate, temporal_layers: 2, spatial_layers: 2 };
         let audio = TrackMedia::Audio { sample_rate: 48_000, channels: 1 };
         let (source, media) = match self.dice.happens(500) {
             true => (TrackSource::Camera, video),
@@ -104,7 +120,9 @@ impl World {
                 continue;
             };
             let canary = [&[room][..], &track.0.to_be_bytes()].concat();
-            let frame = Frame { data: canary.into(), ..Frame::default() };
+            let keyframe = self.dice.happens(300);
+            let (spatial_layer, temporal_layer) = (self.dice.within(0..2) as u8, self.dice.within(0..2) as u8);
+            let frame = Frame { data: canary.into(), keyframe, spatial_layer, temporal_layer, ..Frame::default() };
             let datagram = frame.datagrams(track).expect("it is small").next().expect("it has one fragment").bytes;
             self.send_datagram(|| Event::MediaToRelay(key, datagram.clone()));
         }

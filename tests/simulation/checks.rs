@@ -1,7 +1,10 @@
-use tertulia::limits::{CHAT_PENDING_MAX, REMOVED_IDENTITIES_MAX};
+use tertulia::limits::{CHAT_PENDING_MAX, FEEDBACK_INTERVAL, REMOVED_IDENTITIES_MAX};
 use tertulia::media::{Forward, Frame, Publisher, Slot};
+use tertulia::now::Now;
 use tertulia::room::{Admitted, Audience, Input, JoinRequest, Output, SessionKey};
-use tertulia::wire::{ClientMessage, CloseReason, DropReason, ParticipantId, ParticipantKind, ServerMessage, TrackId};
+use tertulia::wire::{
+    ClientMessage, CloseReason, DropReason, Layers, MediaHeader, ParticipantId, ParticipantKind, ServerMessage, TrackId,
+};
 
 use crate::model::Person;
 use crate::relay::SlotState;
@@ -18,7 +21,7 @@ impl World {
                 self.follow_admitted(room, admitted, request);
                 continue;
             }
-            let unix_ms = self.now().unix_ms;
+            let Now { since_start, unix_ms } = self.now();
             let model = &mut self.rooms.get_mut(&room).expect("it decided this").model;
             match output {
                 Output::Away { participant } => {
@@ -46,7 +49,18 @@ impl World {
                     let Input::Message { message: ClientMessage::Publish { track: info, .. }, .. } = input else {
                         panic!("nobody asked for that: {output:?}")
                     };
-                    model.publish(*to, *track, info.source);
+                    model.publish(*to, *track, info);
+                }
+                Output::Tell { to, message: ServerMessage::Feedback { track, reports, .. } } => {
+                    let track = model.tracks.get_mut(track).expect("a track that arrives is there");
+                    assert_eq!(*to, Audience::One(track.publisher));
+                    assert!((1..=track.subscribers.len()).contains(&usize::from(*reports)), "{reports} reports");
+                    let before = track.feedback_at.replace(since_start);
+                    assert!(
+                        before.is_none_or(|at| at + FEEDBACK_INTERVAL <= since_start),
+                        "{before:?} {since_start:?}"
+                    );
+                    self.count("feedback");
                 }
                 Output::Tell { to: Audience::One(from), message: ServerMessage::Done { .. } } => {
                     self.follow_request(room, *from, input);
@@ -86,10 +100,14 @@ impl World {
             ClientMessage::Subscribe { track, .. } => {
                 let track = model.tracks.get_mut(track).expect("what is subscribed to was there");
                 assert_ne!(track.publisher, from);
-                track.subscribers.insert(from);
+                track.subscribe(from);
             }
             ClientMessage::Unsubscribe { track, .. } => {
                 model.tracks.get_mut(track).expect("what was subscribed to is there").subscribers.remove(&from);
+            }
+            ClientMessage::SetLayers { track, spatial_layer, temporal_layer, .. } => {
+                let track = model.tracks.get_mut(track).expect("what has layers is there");
+                track.set_layers(from, *spatial_layer, *temporal_layer);
             }
             ClientMessage::SetAutoSubscribe { enabled, .. } => {
                 model.people.get_mut(&from).expect("who asks is there").auto_subscribe = *enabled;
@@ -184,19 +202,32 @@ impl World {
             let same = model.people.values().filter(|other| other.client == person.client).count();
             assert!(same == 1 || self.clients[person.client].identity.is_none(), "one identity is there twice");
         }
-        for track in model.tracks.keys() {
-            self.check_route(room, *track);
+        for (id, track) in &model.tracks {
+            self.check_route(room, *id);
+            if let Some(key) = live.members.get(&track.publisher) {
+                let told = self.sessions[key].wanted.get(id).copied().unwrap_or_default();
+                assert_eq!(told, model.wanted(track), "what the publisher of track {id} was told");
+            }
         }
     }
 
-    /// A track goes to those who are here and want it, and to nobody else.
+    /// Each layer of a track goes to those who are here and take it, and to nobody else.
     fn check_route(&self, room: usize, id: TrackId) {
+        let highest = self.rooms[&room].model.tracks[&id].highest;
+        for spatial in 0..=highest.spatial {
+            (0..=highest.temporal).for_each(|temporal| self.check_layers(room, id, Layers { spatial, temporal }));
+        }
+    }
+
+    fn check_layers(&self, room: usize, id: TrackId, layers: Layers) {
         let live = &self.rooms[&room];
         let track = &live.model.tracks[&id];
         let slot_of = |participant: &ParticipantId| -> Option<Slot> {
             Some(self.sessions[live.members.get(participant)?].seat.as_ref()?.slot)
         };
-        let datagram = Frame::default().datagrams(id).expect("it has one byte").next().expect("it has one fragment");
+        let (spatial_layer, temporal_layer) = (layers.spatial, layers.temporal);
+        let frame = Frame { keyframe: false, spatial_layer, temporal_layer, ..Frame::default() };
+        let datagram = frame.datagrams(id).expect("it has one byte").next().expect("it has one fragment");
         let publisher = slot_of(&track.publisher);
         let mut sender = Publisher::new(publisher.unwrap_or(Slot(u32::MAX)));
         let forward = live.routes.forward(self.now(), &LIMITS, &mut sender, &datagram.bytes);
@@ -209,19 +240,28 @@ impl World {
         let Ok(Forward::To(slots)) = forward else { panic!("track {id} goes nowhere: {forward:?}") };
         let mut slots = slots.to_vec();
         slots.sort_unstable();
-        let mut wanted: Vec<_> = track.subscribers.iter().filter_map(slot_of).collect();
+        let takers = track.subscribers.keys().filter(|subscriber| track.is_sent(**subscriber, layers));
+        let mut wanted: Vec<_> = takers.filter_map(slot_of).collect();
         wanted.sort_unstable();
-        assert_eq!(slots, wanted, "track {id} goes to these slots");
+        assert_eq!(slots, wanted, "{layers:?} of track {id} go to these slots");
     }
 
     /// A datagram that is passed on comes from its track's publisher and goes to a subscriber.
-    pub fn check_forwarded(&self, room: usize, from: (ParticipantId, SessionKey), id: TrackId, to: SessionKey) {
+    pub fn check_forwarded(
+        &self,
+        room: usize,
+        from: (ParticipantId, SessionKey),
+        header: &MediaHeader,
+        to: SessionKey,
+    ) {
+        let id = header.track;
         let live = &self.rooms[&room];
         let track = live.model.tracks.get(&id).expect("a track that is forwarded is there");
         assert_eq!((track.publisher, track.silenced), (from.0, false), "track {id} in room {room}");
         assert_eq!(live.members.get(&from.0), Some(&from.1), "a session that has no seat any more is heard");
         let subscriber = self.sessions[&to].seat.as_ref().expect("its slot is taken").participant;
-        assert!(track.subscribers.contains(&subscriber), "{subscriber} did not subscribe to track {id}");
+        let layers = Layers { spatial: header.spatial_layer, temporal: header.temporal_layer };
+        assert!(track.is_sent(subscriber, layers), "{subscriber} does not take {layers:?} of track {id}");
         assert_eq!((self.sessions[&to].room, live.members.get(&subscriber)), (room, Some(&to)));
     }
 

@@ -90,6 +90,8 @@ fn meetings_go_as_they_should() {
         "chat read",
         "datagrams seen",
         "removed",
+        "renditions changed",
+        "feedback",
         "doubled",
         "rooms forgotten",
     ] {

@@ -1,7 +1,8 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tertulia::room::SessionKey;
-use tertulia::wire::{ParticipantId, ServerMessage, TrackId, TrackSource};
+use tertulia::wire::{Layers, ParticipantId, ServerMessage, TrackId, TrackInfo, TrackSource};
 
 /// What a room should be like, worked out by other means than the room's: from requests and their answers.
 #[derive(Debug, Default)]
@@ -27,7 +28,48 @@ pub struct Track {
     pub muted: bool,
     pub silenced: bool,
     pub source: TrackSource,
-    pub subscribers: BTreeSet<ParticipantId>,
+    pub highest: Layers,
+    pub subscribers: BTreeMap<ParticipantId, Subscription>,
+    /// When its publisher was told how it arrives.
+    pub feedback_at: Option<Duration>,
+}
+
+/// What of a track someone takes.
+#[derive(Debug, Clone, Copy)]
+pub struct Subscription {
+    pub wish: Layers,
+    /// The rendition that is sent: another one than the wish until a keyframe begins.
+    pub sent: u8,
+}
+
+impl Track {
+    pub fn subscribe(&mut self, id: ParticipantId) {
+        let wish = self.highest;
+        self.subscribers.entry(id).or_insert(Subscription { wish, sent: wish.spatial });
+    }
+
+    /// A way is opened anew: what was asked for is sent at once.
+    pub fn begin(&mut self, id: ParticipantId) {
+        self.subscribers.entry(id).and_modify(|its| its.sent = its.wish.spatial);
+    }
+
+    pub fn set_layers(&mut self, id: ParticipantId, spatial: u8, temporal: u8) {
+        let its = self.subscribers.get_mut(&id).expect("only what is subscribed has layers");
+        assert!(spatial <= self.highest.spatial, "there is no rendition {spatial}");
+        its.wish = Layers { spatial, temporal: temporal.min(self.highest.temporal) };
+    }
+
+    /// A keyframe of a rendition begins.
+    pub fn keyframe_begins(&mut self, spatial: u8) {
+        let waiting = self.subscribers.values_mut().filter(|its| its.wish.spatial == spatial);
+        waiting.for_each(|its| its.sent = spatial);
+    }
+
+    /// Who of these gets a datagram of these layers.
+    pub fn is_sent(&self, id: ParticipantId, layers: Layers) -> bool {
+        let its = self.subscribers.get(&id);
+        its.is_some_and(|its| its.sent == layers.spatial && its.wish.temporal >= layers.temporal)
+    }
 }
 
 /// What someone is told of the others: who is there, with which tracks, and which of them are muted.
@@ -38,16 +80,23 @@ impl Model {
         let auto_subscribe = person.auto_subscribe;
         let before = self.people.insert(id, person);
         assert_eq!(before.is_some(), resumed, "{id} is admitted, and was there: {before:?}");
+        for track in self.tracks.values_mut() {
+            let begins = if track.publisher == id { track.subscribers.keys().copied().collect() } else { vec![id] };
+            begins.into_iter().for_each(|subscriber| track.begin(subscriber));
+        }
         if auto_subscribe && !resumed {
-            self.tracks.values_mut().for_each(|track| _ = track.subscribers.insert(id));
+            self.tracks.values_mut().for_each(|track| track.subscribe(id));
         }
     }
 
-    pub fn publish(&mut self, publisher: ParticipantId, track: TrackId, source: TrackSource) {
+    pub fn publish(&mut self, publisher: ParticipantId, track: TrackId, info: &TrackInfo) {
         let takes =
             |(id, person): (&ParticipantId, &Person)| (*id != publisher && person.auto_subscribe).then_some(*id);
-        let subscribers = self.people.iter().filter_map(takes).collect();
-        let new = Track { publisher, muted: false, silenced: false, source, subscribers };
+        let (source, highest) = (info.source, info.highest_layers());
+        let subscribers = BTreeMap::new();
+        let mut new =
+            Track { publisher, muted: false, silenced: false, source, highest, subscribers, feedback_at: None };
+        self.people.iter().filter_map(takes).for_each(|id| new.subscribe(id));
         assert!(self.tracks.insert(track, new).is_none(), "track {track} is given twice");
     }
 
@@ -55,6 +104,13 @@ impl Model {
         self.tracks.retain(|_, track| track.publisher != id);
         self.tracks.values_mut().for_each(|track| _ = track.subscribers.remove(&id));
         self.people.remove(&id)
+    }
+
+    /// What of a track is taken by those who are here: renditions as bits, and the highest temporal layer.
+    pub fn wanted(&self, track: &Track) -> (u8, u8) {
+        let is_here = |id: &ParticipantId| self.people.get(id).is_some_and(|person| person.here.is_some());
+        let taken = track.subscribers.iter().filter(|(id, _)| is_here(id)).map(|(_, its)| its.wish);
+        taken.fold((0, 0), |(spatial, temporal), wish| (spatial | 1 << wish.spatial, temporal.max(wish.temporal)))
     }
 
     /// What `reader` should know of the others now.

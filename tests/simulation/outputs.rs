@@ -63,16 +63,21 @@ impl World {
             Some(seat.slot)
         };
         match output {
-            Output::RouteOpened { track, publisher } => {
+            Output::RouteOpened { track, publisher, highest } => {
                 if let Some(slot) = slot(publisher) {
-                    live.routes.open(*track, slot);
+                    live.routes.open(*track, slot, *highest);
                 }
             }
             Output::RouteClosed { track } => live.routes.close(*track),
             Output::RouteMuted { track, muted } => live.routes.set_muted(*track, *muted),
-            Output::Subscribed { track, subscriber } => {
+            Output::Subscribed { track, subscriber, layers } => {
                 if let Some(slot) = slot(subscriber) {
-                    live.routes.subscribe(*track, slot);
+                    live.routes.subscribe(*track, slot, *layers);
+                }
+            }
+            Output::LayersSet { track, subscriber, layers } => {
+                if let Some(slot) = slot(subscriber) {
+                    live.routes.set_layers(*track, slot, *layers);
                 }
             }
             Output::Unsubscribed { track, subscriber } => {
@@ -140,6 +145,9 @@ impl World {
             let session = self.sessions.get_mut(&key).expect("a member has a session");
             let own = session.seat.as_ref().map(|seat| seat.participant);
             hear(&mut session.told, own, message);
+            if let ServerMessage::LayersWanted { track, spatial_layers, temporal_layer } = message {
+                session.wanted.insert(*track, (*spatial_layers, *temporal_layer));
+            }
             self.send_down(key, Down::Control(message.clone()));
         }
     }

@@ -3,7 +3,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tertulia::media::{Forward, Routes, Slot};
+use tertulia::media::{Forward, Publisher, Routes, Slot};
 use tertulia::room::{Input, JoinRequest, Room, SessionKey};
 use tertulia::wire::{CloseReason, Identity, MediaHeader, ParticipantId, ParticipantKind, ServerMessage};
 
@@ -179,20 +179,38 @@ impl World {
         let (room, Some(seat)) = (session.room, &mut session.seat) else {
             return;
         };
-        let Some(live) = self.rooms.get(&room) else {
+        let Some(live) = self.rooms.get_mut(&room) else {
             return;
         };
-        let Ok(Forward::To(slots)) = live.routes.forward(now, &LIMITS, &mut seat.publisher, datagram) else {
-            return self.count("datagrams dropped");
+        let change = match live.routes.forward(now, &LIMITS, &mut seat.publisher, datagram) {
+            Ok(Forward::To(_)) => None,
+            Ok(Forward::After(change)) => Some(change),
+            Ok(Forward::Echo) | Err(_) => return self.count("datagrams dropped"),
         };
-        let track = MediaHeader::decode(datagram).expect("it was forwarded").track;
+        let header = MediaHeader::decode(datagram).expect("it was forwarded");
+        let track = header.track;
+        if header.keyframe && header.fragment_index == 0 {
+            let its = live.model.tracks.get_mut(&track).expect("a track that is forwarded is there");
+            its.keyframe_begins(header.spatial_layer);
+        }
+        let slots = match change {
+            Some(change) => {
+                *self.tally.entry("renditions changed").or_insert(0) += 1;
+                live.routes.change(change);
+                live.routes.takers(change)
+            }
+            None => match live.routes.forward(now, &LIMITS, &mut Publisher::new(seat.slot), datagram) {
+                Ok(Forward::To(slots)) => slots,
+                other => panic!("it was forwarded a moment ago: {other:?}"),
+            },
+        };
         let to: Vec<_> = slots.iter().map(|slot| live.slots[slot.0 as usize]).collect();
         let participant = seat.participant;
         for state in to {
             let SlotState::Taken(to) = state else {
                 panic!("a datagram of track {track} goes to a slot that is {state:?}")
             };
-            self.check_forwarded(room, (participant, key), track, to);
+            self.check_forwarded(room, (participant, key), &header, to);
             self.count("datagrams forwarded");
             self.send_datagram(|| Event::MediaToClient(to, datagram.clone(), track));
         }

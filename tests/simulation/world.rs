@@ -119,6 +119,8 @@ pub struct Session {
     pub replay: Option<(u64, u64)>,
     /// What it was told so far, at the relay's end.
     pub told: Roster,
+    /// What it was told that somebody takes of its tracks.
+    pub wanted: BTreeMap<TrackId, (u8, u8)>,
 }
 
 pub struct Seat {
@@ -281,6 +283,7 @@ impl World {
             client_done: false,
             replay: None,
             told: Roster::new(),
+            wanted: BTreeMap::new(),
         };
         self.sessions.insert(key, session);
         key

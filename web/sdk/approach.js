@@ -49,7 +49,7 @@ function reasonAgainst(forced) {
 }
 
 /** @param {URL} url */
-function roomOfAddress(url) {
+export function roomOfAddress(url) {
   return url.pathname.split('/').filter(Boolean).at(-1) ?? 'lobby';
 }
 

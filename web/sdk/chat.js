@@ -1,6 +1,7 @@
 /** A room's chat: what is said arrives once and in order, also when the connection breaks in between. */
 import { TertuliaError } from './error.js';
 import { bytesOf, hexOf } from './hex.js';
+import { CHAT_PREFIX, ChatCipher, ENCRYPTION_BYTES } from './media/encryption.js';
 import { sentence } from './sentences.js';
 import { Transcript } from './transcript.js';
 import { encodeClientChat } from './wire.js';
@@ -9,7 +10,7 @@ import { encodeClientChat } from './wire.js';
 /** @typedef {import('./wire/messages.js').ServerChat} ServerChat */
 /** @typedef {import('./transcript.js').ChatMessage} ChatMessage */
 /** @typedef {{ sequence: number, sentAt: Date }} Acknowledgement */
-/** @typedef {{ seal(text: string, messageId: Uint8Array): Promise<string>, open(body: string, messageId: Uint8Array): Promise<string | null> }} Cipher */
+/** @typedef {Pick<import('./media/encryption.js').ChatCipher, 'encrypt' | 'decrypt'>} Cipher */
 
 /**
  * @typedef {object} Pending
@@ -32,11 +33,6 @@ import { encodeClientChat } from './wire.js';
 
 /** Messages without an acknowledgement: as many as a relay takes at once, so that it takes all of them after a break. */
 export const PENDING_MAX = 50;
-
-/** What a message begins with that only those who have the key can read. */
-const SEALED = 'e2ee1:';
-/** Nonce and tag of AES-GCM, in bytes. */
-const SEALING_BYTES = 12 + 16;
 
 const NOT_CONNECTED = 'The room is not connected. Join again, then send it again.';
 
@@ -175,7 +171,7 @@ export class Chat {
   /** @param {string} messageId @param {Pending} pending @param {Promise<Cipher>} cipher */
   async #seal(messageId, pending, cipher) {
     // In the order in which they were said: what was said before is sealed before.
-    const body = (this.#sealing = this.#sealing.then(async () => (await cipher).seal(pending.text, bytesOf(messageId))));
+    const body = (this.#sealing = this.#sealing.then(async () => (await cipher).encrypt(bytesOf(messageId), pending.text)));
     try {
       pending.body = await body;
     } catch (cause) {
@@ -214,14 +210,14 @@ export function newMessageId() {
 
 /** @param {Extract<ServerChat, { type: 'message' }>} message @param {Promise<Cipher>} cipher @returns {Promise<Opened>} */
 async function open(message, cipher) {
-  if (!message.body.startsWith(SEALED)) return message;
-  const text = await (await cipher).open(message.body, message.messageId).catch(() => null);
+  if (!ChatCipher.isEncrypted(message.body)) return message;
+  const text = await (await cipher).decrypt(Uint8Array.from(message.messageId), message.body).catch(() => null);
   return text === null ? message : { ...message, body: text, protection: 'encrypted' };
 }
 
 /** Of a message that was not opened. @param {string} body */
 function protectionOf(body) {
-  return body.startsWith(SEALED) ? 'unreadable' : 'none';
+  return ChatCipher.isEncrypted(body) ? 'unreadable' : 'none';
 }
 
 /** @param {string} text */
@@ -231,7 +227,7 @@ function bytesIn(text) {
 
 /** What a text takes when it is sealed: a nonce and a tag beside it, in Base64. @param {string} text */
 function sealedBytes(text) {
-  return SEALED.length + Math.ceil(((bytesIn(text) + SEALING_BYTES) * 4) / 3);
+  return CHAT_PREFIX.length + Math.ceil(((bytesIn(text) + ENCRYPTION_BYTES) * 4) / 3);
 }
 
 /** @param {string} code @param {string} message @returns {Promise<never>} */

@@ -1,20 +1,18 @@
 /** Who is in a room, and what they have published. */
-import { TertuliaError } from './error.js';
+import { RemoteTrack } from './media/remote-track.js';
 
 /** @typedef {import('./media/devices.js').CaptureOptions} CaptureOptions */
 /** @typedef {import('./media/devices.js').TrackSource} TrackSource */
 /** @typedef {import('./media/local-track.js').LocalTrack} LocalTrack */
 /** @typedef {import('./media/publishing.js').Publishing} Publishing */
 /** @typedef {import('./wire/messages.js').PublishedTrack} PublishedTrack */
-/** @typedef {import('./wire/messages.js').TrackInfo} TrackInfo */
-/** @typedef {{ id: number, info: TrackInfo, muted: boolean }} RemoteTrack */
 
 /** Oneself. */
 export class LocalParticipant {
   #publishing;
 
-  /** @param {string} name @param {Publishing | null} [publishing] `null`: no media, only chat */
-  constructor(name, publishing = null) {
+  /** @param {string} name @param {Publishing} publishing */
+  constructor(name, publishing) {
     this.#publishing = publishing;
     /** Given by the relay; 0 before. The same after the connection broke and came back. */
     this.id = 0;
@@ -24,7 +22,7 @@ export class LocalParticipant {
 
   /** What one publishes, by source. @returns {ReadonlyMap<TrackSource, LocalTrack>} */
   get tracks() {
-    return this.#publishing?.tracks ?? new Map();
+    return this.#publishing.tracks;
   }
 
   /**
@@ -34,7 +32,7 @@ export class LocalParticipant {
    * @returns {Promise<LocalTrack | null>} `null`: there is none
    */
   setCameraEnabled(isOn, options) {
-    return this.#media().setEnabled('camera', isOn, options);
+    return this.#publishing.setEnabled('camera', isOn, options);
   }
 
   /**
@@ -43,7 +41,7 @@ export class LocalParticipant {
    * @returns {Promise<LocalTrack | null>} `null`: there is none
    */
   setMicrophoneEnabled(isOn, options) {
-    return this.#media().setEnabled('microphone', isOn, options);
+    return this.#publishing.setEnabled('microphone', isOn, options);
   }
 
   /**
@@ -53,22 +51,17 @@ export class LocalParticipant {
    * @returns {Promise<LocalTrack | null>} its picture; `null`: there is none
    */
   setScreenShareEnabled(isOn, options) {
-    return this.#media().setScreenShareEnabled(isOn, options);
+    return this.#publishing.setScreenShareEnabled(isOn, options);
   }
 
   /** Publishes what the program has, or what `createLocalTrack` gave. @param {MediaStreamTrack | LocalTrack} track @param {{ source?: TrackSource } & CaptureOptions} [options] */
   publishTrack(track, options) {
-    return this.#media().publishTrack(track, options);
+    return this.#publishing.publishTrack(track, options);
   }
 
   /** Also lets its device go. @param {LocalTrack} track */
   unpublishTrack(track) {
-    return this.#media().unpublishTrack(track);
-  }
-
-  #media() {
-    if (!this.#publishing) throw new TertuliaError('media_unavailable', 'There is no media here. Open the meeting in a browser.');
-    return this.#publishing;
+    return this.#publishing.unpublishTrack(track);
   }
 }
 
@@ -85,11 +78,6 @@ export class RemoteParticipant {
     /** `plain`: a WebSocket client that takes part in the chat alone. */
     this.kind = kind;
     /** @type {Map<number, RemoteTrack>} */
-    this.tracks = new Map(tracks.map((track) => [track.track, remoteTrack(track)]));
+    this.tracks = new Map(tracks.map((published) => [published.track, new RemoteTrack(published)]));
   }
-}
-
-/** @param {PublishedTrack} published @returns {RemoteTrack} */
-export function remoteTrack({ track, info, muted }) {
-  return { id: track, info, muted };
 }

@@ -1,13 +1,18 @@
 /** A meeting, as one participant sees it. It outlives its sessions: when one breaks, another takes the same seat. */
+import { roomOfAddress } from './approach.js';
 import { Chat } from './chat.js';
 import { TertuliaError } from './error.js';
 import { Emitter } from './events.js';
 import { Heartbeat } from './heartbeat.js';
 import { bytesOf, hexOf } from './hex.js';
+import { getLocalDevices } from './media/devices.js';
+import { ChatCipher } from './media/encryption.js';
 import { LocalParticipant } from './participants.js';
 import { Requests } from './requests.js';
+import { RoomMedia } from './room-media.js';
 import { Roster } from './roster.js';
 import { Sessions } from './sessions.js';
+import { checkSupport } from './support.js';
 import { decodeServerChat, decodeServerMessage, encodeClientMessage } from './wire.js';
 
 /** @typedef {import('./carrier.js').Carrier} Carrier */
@@ -29,6 +34,9 @@ import { decodeServerChat, decodeServerMessage, encodeClientMessage } from './wi
  *   connection, so that a fresh token brings one back to a meeting that lasts longer than the first
  * @property {string | null} [ticket] `room.ticket` of a page before, to come back to its seat
  * @property {'webtransport' | 'websocket' | string | null} [transport] use this carrier and no other
+ * @property {string} [encryptionKey] end-to-end encryption: a secret that all participants have and the relay has not, at least 16 bytes in
+ *   base64url, as the part of the link behind `#key=`. What is not encrypted with it is not played
+ * @property {import('./media/publishing.js').VideoOptions} [video] how the camera is captured
  */
 
 /**
@@ -43,12 +51,19 @@ import { decodeServerChat, decodeServerMessage, encodeClientMessage } from './wi
  * @property {{ participant: RemoteParticipant, active: boolean }} chatTyping
  * @property {{ firstKept: number }} caughtUp all that was missed is here
  * @property {number} roundTrip milliseconds
+ * @property {import('./statistics.js').RoomStatistics} statistics each second
  */
-/** @typedef {ConnectionEvents & import('./roster.js').RosterEvents} RoomEvents */
+/** @typedef {ConnectionEvents & import('./roster.js').RosterEvents & import('./media/publishing.js').PublishingEvents & import('./media/subscribing.js').SubscribingEvents} RoomEvents */
 
 /** @extends {Emitter<RoomEvents>} */
 export class Room extends Emitter {
   #sessions;
+  #media;
+  #options;
+  /** The room's name, once it is known. */
+  #name = '';
+  /** Gives the chat its cipher when the room's name is known. @type {(cipher: Promise<ChatCipher>) => void} */
+  #giveCipher = () => {};
   /** @type {Heartbeat | null} */
   #heartbeat = null;
   #requests = new Requests();
@@ -63,12 +78,13 @@ export class Room extends Emitter {
   /** @param {RoomOptions} options */
   constructor(options) {
     super();
+    this.#options = options;
     this.#sessions = new Sessions(options, () => ({ ticket: this.#ticket, chatAfter: this.chat.position }), {
       stateChanged: (state) => this.emit('stateChanged', state),
       seated: (welcome) => this.#seated(welcome),
       began: (welcome) => this.#began(welcome),
       heard: (stream, message) => this.#hear(stream, message),
-      media: () => {},
+      media: (media) => this.#media.subscribing.media(media),
       released: () => this.#released(),
       interrupted: (ending) => this.#interrupted(ending),
       reconnected: (outcome) => this.emit('reconnected', outcome),
@@ -76,7 +92,16 @@ export class Room extends Emitter {
       ended: (ending) => this.#ended(ending),
     });
     this.#ticket = options.ticket ? bytesOf(options.ticket) : null;
-    this.localParticipant = new LocalParticipant(options.name);
+    this.#media = new RoomMedia({
+      session: () => this.#sessions.current,
+      carrierReason: () => this.carrierReason,
+      roundTripMs: () => this.roundTripMs,
+      self: () => this.localParticipant,
+      ask: (request) => this.#ask(request),
+      tell: (message) => this.#sessions.current?.send('control', encodeClientMessage(message)),
+      emit: (/** @type {keyof RoomEvents} */ type, value) => this.emit(type, value),
+    }, options);
+    this.localParticipant = new LocalParticipant(options.name, this.#media.publishing);
     /** What one may do; `null` before the first welcome. @type {Permissions | null} */
     this.permissions = null;
     /** Whether newcomers are kept out. */
@@ -88,6 +113,7 @@ export class Room extends Emitter {
       send: (bytes) => this.#connected().send('chat', bytes),
       self: () => this.localParticipant,
       received: (message) => this.emit('chatMessage', message),
+      cipher: options.encryptionKey ? new Promise((resolve) => { this.#giveCipher = resolve; }) : null,
     });
   }
 
@@ -133,13 +159,48 @@ export class Room extends Emitter {
    * @param {string | URL} url
    */
   async connect(url) {
-    if (this.state === 'disconnected') this.#seatsUntilMs = 0;
-    await this.#sessions.connect(new URL(url));
+    const address = new URL(url);
+    if (this.state === 'disconnected') {
+      this.#seatsUntilMs = 0;
+      this.#name = this.#options.room ?? roomOfAddress(address);
+      await this.#prepareEncryption();
+    }
+    await this.#sessions.connect(address);
   }
 
   /** Leaves the room. */
   disconnect() {
     this.#sessions.leave();
+  }
+
+  /** Lets the others be heard. Call it while a click is being handled, where `audioBlocked` was told. @returns {Promise<boolean>} whether they are */
+  startAudio() {
+    return this.#media.subscribing.startAudio();
+  }
+
+  /** Takes another camera, microphone or speaker. @param {MediaDeviceKind} kind @param {string} deviceId as `getLocalDevices` says */
+  async switchActiveDevice(kind, deviceId) {
+    await this.#media.switchActiveDevice(kind, deviceId);
+  }
+
+  /** The id of the device in use; `null` while it is the browser's own choice. @param {MediaDeviceKind} kind */
+  activeDevice(kind) {
+    return this.#media.activeDevice(kind);
+  }
+
+  /** What the meeting is like at the moment, in figures. */
+  stats() {
+    return this.#media.stats();
+  }
+
+  /** Devices of this machine. @param {MediaDeviceKind} [kind] left out: all */
+  static getLocalDevices(kind) {
+    return getLocalDevices(kind);
+  }
+
+  /** What this browser can do in a meeting, and what to do about what it cannot. */
+  static checkSupport() {
+    return checkSupport();
   }
 
   /** Sends a participant away and keeps its identity out for a while. For admins. @param {number} participant its id */
@@ -167,6 +228,15 @@ export class Room extends Emitter {
     return this.#requests.ask(request, (message) => this.#connected().send('control', encodeClientMessage(message)));
   }
 
+  /** A key that is not whole is told before anyone is met. */
+  async #prepareEncryption() {
+    const { encryptionKey } = this.#options;
+    if (!encryptionKey) return;
+    const cipher = ChatCipher.create(encryptionKey, this.#name);
+    await cipher;
+    this.#giveCipher(cipher);
+  }
+
   /** @param {Welcome} welcome */
   #seated(welcome) {
     this.#ticket = welcome.ticket;
@@ -175,6 +245,7 @@ export class Room extends Emitter {
     this.localParticipant.id = welcome.participant;
     this.localParticipant.name = welcome.name;
     this.chat.joined(welcome.chat, welcome.chatBytesMax);
+    this.#media.seated(welcome, this.#name);
     this.#heartbeat = new Heartbeat({
       ping: (token) => this.#connected().send('control', encodeClientMessage({ type: 'ping', token })),
       measured: () => this.emit('roundTrip', this.roundTripMs ?? 0),
@@ -215,7 +286,9 @@ export class Room extends Emitter {
       case 'pong': return this.#heartbeat?.pong(message.token);
       case 'done': case 'published': case 'failed': return this.#requests.answered(message);
       case 'roomLocked': return this.#setLocked(message.locked);
-      default: return this.#emitAll(this.#roster.handle(message));
+      default:
+        this.#media.control(message);
+        return this.#emitAll(this.#roster.handle(message));
     }
   }
 
@@ -260,12 +333,14 @@ export class Room extends Emitter {
   /** @param {Ending} ending */
   #interrupted(ending) {
     this.#seatsUntilMs = performance.now() + this.seatMs;
+    this.#media.interrupted();
     this.emit('reconnecting', ending);
   }
 
   /** @param {Ending} ending */
   #ended(ending) {
     this.chat.closed(ending.reason);
+    this.#media.closed();
     this.emit('disconnected', ending);
   }
 
@@ -278,6 +353,9 @@ export class Room extends Emitter {
 
   /** @param {import('./roster.js').RosterEvent[]} events */
   #emitAll(events) {
-    for (const { type, value } of events) this.emit(type, value);
+    for (const event of events) {
+      this.emit(event.type, event.value);
+      this.#media.roster(event);
+    }
   }
 }

@@ -80,7 +80,7 @@ fn one_who_is_hidden_sees_hears_and_reads() {
     let mut room = room_of([person("Ana")]);
     publish(&mut room, ANA, audio());
     let outputs = join(&mut room, hidden("Ben"));
-    assert!(outputs.contains(&Output::Subscribed { track: FIRST, subscriber: BEN }));
+    assert!(outputs.contains(&gets(FIRST, BEN)));
     say(&mut room, NOON, ANA, 1, None, "hi");
     assert_eq!(stored(&mut room, 41)[1], Output::Deliver { to: vec![BEN], message: hi(41, None) });
 }
@@ -103,7 +103,7 @@ fn only_what_is_granted_is_published() {
     let camera_only = granted("Ana", |grant| grant.publish = Sources::only(&[TrackSource::Camera]));
     let mut room = room_of([camera_only, person("Ben")]);
     assert_eq!(publish(&mut room, ANA, audio()), failed(ANA, RefuseReason::NotAllowed));
-    assert_eq!(publish(&mut room, ANA, video())[0], Output::RouteOpened { track: FIRST, publisher: ANA });
+    assert_eq!(publish(&mut room, ANA, video())[0], opened(FIRST, ANA));
     let mut room = room_of([granted("Ana", |grant| grant.publish = Sources::NONE)]);
     for source in TrackSource::ALL {
         let outputs = publish(&mut room, ANA, TrackInfo { source, ..audio() });
@@ -147,9 +147,9 @@ fn who_comes_back_with_a_lesser_token_keeps_what_that_allows() {
     let Output::Admitted(admitted) = &outputs[0] else { panic!("{outputs:?}") };
     assert_eq!(admitted.tracks, [published(SECOND, video())], "she is told what is left");
     assert!(outputs.contains(&tell_others(ANA, ServerMessage::TrackUnpublished { participant: ANA, track: FIRST })));
-    assert!(outputs.contains(&Output::RouteOpened { track: SECOND, publisher: ANA }));
+    assert!(outputs.contains(&opened(SECOND, ANA)));
     let third = TrackId(3);
-    assert!(!outputs.contains(&Output::Subscribed { track: third, subscriber: ANA }));
+    assert!(!outputs.contains(&gets(third, ANA)));
 }
 
 /// A token that is valid until that long after noon, as the room counts: with the leeway in which it would still be let in.

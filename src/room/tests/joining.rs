@@ -12,7 +12,8 @@ fn a_newcomer_is_admitted_told_the_roster_and_announced() {
             Output::Admitted(admitted(BEN, "Ben", 1)),
             tell(BEN, ServerMessage::ParticipantJoined(info(ANA, "Ana", &[published(FIRST, audio())]))),
             tell_others(BEN, ServerMessage::ParticipantJoined(newcomer)),
-            Output::Subscribed { track: FIRST, subscriber: BEN },
+            gets(FIRST, BEN),
+            wanted(ANA, FIRST, true),
         ]
     );
     assert_eq!((room.participant_count(), room.participant_name(BEN)), (2, Some("Ben")));

@@ -49,7 +49,7 @@ fn a_keyframe_is_asked_for_where_it_is_of_use() {
     message(&mut room, BEN, ClientMessage::Unsubscribe { request: 9, track: SECOND });
     assert_eq!(message(&mut room, BEN, ask(SECOND)), [], "not subscribed");
     let outputs = message(&mut room, BEN, ClientMessage::Subscribe { request: 9, track: SECOND });
-    let gets = Output::Subscribed { track: SECOND, subscriber: BEN };
+    let gets = gets(SECOND, BEN);
     assert_eq!(outputs, [gets, keyframe(ANA, SECOND), done(BEN)], "whoever begins needs one");
 }
 

@@ -72,10 +72,11 @@ fn who_comes_back_finds_everything_as_it_was() {
             Output::Admitted(again),
             tell(ANA, ServerMessage::ParticipantJoined(info(BEN, "Ben", &[published(SECOND, video())]))),
             tell(ANA, ServerMessage::ParticipantJoined(info(CAT, "Cat", &[]))),
-            Output::RouteOpened { track: FIRST, publisher: ANA },
-            Output::Subscribed { track: FIRST, subscriber: BEN },
+            opened(FIRST, ANA),
+            gets(FIRST, BEN),
+            wanted(ANA, FIRST, true),
             keyframe(ANA, FIRST),
-            Output::Subscribed { track: SECOND, subscriber: ANA },
+            gets(SECOND, ANA),
             keyframe(BEN, SECOND),
             Output::Replay { participant: ANA, after: 30, through: 40 },
         ]
@@ -89,7 +90,7 @@ fn a_publisher_that_nobody_watches_is_not_asked_for_a_keyframe() {
     publish(&mut room, ANA, video());
     broken(&mut room, ANA);
     let outputs = come_back(&mut room, ANA, "Ana");
-    assert_eq!(outputs[1..], [Output::RouteOpened { track: FIRST, publisher: ANA }]);
+    assert_eq!(outputs[1..], [opened(FIRST, ANA), wanted(ANA, FIRST, false)]);
 }
 
 #[test]
@@ -105,10 +106,10 @@ fn what_happens_while_someone_is_away_is_there_when_it_comes_back() {
     let roster = tell(BEN, ServerMessage::ParticipantJoined(info(ANA, "Ana", &[published(SECOND, video())])));
     let outputs = come_back(&mut room, BEN, "Ben");
     assert_eq!(outputs[1], roster);
-    assert!(outputs.contains(&Output::Subscribed { track: SECOND, subscriber: BEN }));
+    assert!(outputs.contains(&gets(SECOND, BEN)));
     let flows = come_back(&mut room, ANA, "Ana");
-    assert!(flows.contains(&Output::Subscribed { track: SECOND, subscriber: BEN }));
-    assert!(!flows.contains(&Output::Subscribed { track: SECOND, subscriber: CAT }), "she is away");
+    assert!(flows.contains(&gets(SECOND, BEN)));
+    assert!(!flows.contains(&gets(SECOND, CAT)), "she is away");
 }
 
 #[test]
@@ -119,7 +120,7 @@ fn a_second_session_with_the_same_ticket_replaces_the_first() {
     let close = Output::Close { participant: ANA, reason: CloseReason::Replaced };
     assert_eq!(outputs[..3], [close, Output::RouteClosed { track: FIRST }, Output::Away { participant: ANA }]);
     assert_eq!(seat(&outputs), Some((ANA, true)));
-    assert!(outputs.contains(&Output::RouteOpened { track: FIRST, publisher: ANA }));
+    assert!(outputs.contains(&opened(FIRST, ANA)));
     for reason in [CloseReason::Replaced, CloseReason::ConnectionLost, CloseReason::Left] {
         assert_eq!(room.handle(NOON, ended(ANA, reason)), [], "the first session has no seat any more");
     }

@@ -17,3 +17,8 @@ export function audioLevel(samples) {
 export function meterLevel(decibels) {
   return Math.max(0, 1 - decibels / METER_DB);
 }
+
+/** What {@link meterLevel} was made of. @param {number} level 0 to 1 @returns {number} dB below full scale */
+export function decibelsOf(level) {
+  return level > 0 ? (1 - level) * METER_DB : SILENCE_DB;
+}

@@ -1,6 +1,8 @@
 /** One audio track, from datagrams to samples for the playout. Runs in the worker. */
 import { Assembly } from './assembly.js';
+import { SILENCE_DB } from './audio-level.js';
 import { Decoder } from './decoder.js';
+import { Histogram } from './histogram.js';
 import { JitterTarget } from './jitter.js';
 import { Opening } from './opening.js';
 import { Order } from './order.js';
@@ -32,13 +34,14 @@ export class AudioReception {
   /** @type {MessagePort | null} */
   #playout = null;
   #unplayed = 0;
+  #latency = new Histogram();
   /** @type {PlayoutStatus} */
   #status = { timestamp: null, bufferedMs: 0, counts: { played: 0, concealed: 0, silent: 0, stretched: 0, late: 0, underruns: 0 } };
   #isMuted;
   #isTaken = true;
   #isFailed = false;
   #lastDecodedAtMs = -Infinity;
-  #loudestDb = 127;
+  #loudestDb = SILENCE_DB;
   #chunks = 0;
   #counts = { received: 0, decoded: 0, bytes: 0 };
 
@@ -87,8 +90,8 @@ export class AudioReception {
 
   /** The loudest since the last time, in dB below full scale. */
   takeLevel() {
-    const level = this.#isMuted ? 127 : this.#loudestDb;
-    this.#loudestDb = 127;
+    const level = this.#isMuted ? SILENCE_DB : this.#loudestDb;
+    this.#loudestDb = SILENCE_DB;
     return level;
   }
 
@@ -111,6 +114,7 @@ export class AudioReception {
       framesReceived: received, framesDecoded: decoded, framesLeftOut: this.#order.late, decoderFailures: this.#decoder.failures,
       bufferedMs: Math.round(bufferedMs), targetMs: Math.round(this.#jitter.targetMs), samplesPlayed: counts.played,
       samplesConcealed: counts.concealed, samplesStretched: counts.stretched, underruns: counts.underruns,
+      latencyMs: { p50: this.#latency.percentile(0.5), p95: this.#latency.percentile(0.95) },
     };
   }
 
@@ -175,7 +179,8 @@ export class AudioReception {
   #played(status) {
     this.#unplayed = 0;
     this.#status = status;
-    if (status.timestamp !== null) this.#host.heard(status.timestamp);
+    if (status.timestamp === null) return;
+    this.#latency.add(this.#host.heard(status.timestamp));
   }
 }
 

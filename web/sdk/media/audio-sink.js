@@ -14,10 +14,13 @@ export class AudioSink {
   #playout = null;
   #isClosed = false;
 
-  /** @param {number} channels @param {(port: MessagePort) => void} connected the port to which decoded frames go */
-  constructor(channels, connected) {
+  /**
+   * @param {number} channels
+   * @param {{ connected: (port: MessagePort) => void, failed: () => void }} listener `connected`: the port to which decoded frames go
+   */
+  constructor(channels, { connected, failed }) {
     this.#gain.connect(this.#context.destination);
-    void this.#begin(channels, connected);
+    this.#begin(channels, connected).catch(failed);
   }
 
   /** @param {number} volume 0 to 1 */

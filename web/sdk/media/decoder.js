@@ -29,9 +29,10 @@ const PENDING_MAX = 64;
 /** @template {Decoded} O @template M */
 export class Decoder {
   #options;
+  #now;
   /** @type {BrowserDecoder | null} */
   #decoder = null;
-  /** @type {{ timestamp: number, input: M }[]} */
+  /** @type {{ timestamp: number, input: M, atMs: number }[]} */
   #pending = [];
   /** @type {number[]} */
   #failuresAtMs = [];
@@ -40,7 +41,8 @@ export class Decoder {
 
   /** @param {DecoderOptions<O, M>} options */
   constructor(options) {
-    this.#options = { now: () => performance.now(), ...options };
+    this.#options = options;
+    this.#now = options.now ?? (() => performance.now());
     void this.#begin();
   }
 
@@ -54,14 +56,19 @@ export class Decoder {
     return this.#pending.length;
   }
 
+  /** How long the oldest of them has been in the decoder, in milliseconds. @returns {number} */
+  get waitingMs() {
+    return this.#pending.length > 0 ? this.#now() - this.#pending[0].atMs : 0;
+  }
+
   /** @param {{ timestamp: number }} chunk an encoded chunk; its timestamp is to be no other's @param {M} input */
   decode(chunk, input) {
     if (!this.#decoder) return;
-    this.#pending.push({ timestamp: chunk.timestamp, input });
+    this.#pending.push({ timestamp: chunk.timestamp, input, atMs: this.#now() });
     if (this.#pending.length > PENDING_MAX) this.#pending.shift();
     try {
       this.#decoder.decode(chunk);
-    } catch (error) {
+    } catch {
       this.#fail(this.#decoder);
     }
   }
@@ -104,7 +111,7 @@ export class Decoder {
     if (decoder !== this.#decoder) return;
     this.#release();
     this.failures++;
-    const now = /** @type {() => number} */ (this.#options.now)();
+    const now = this.#now();
     this.#failuresAtMs = [...this.#failuresAtMs.filter((atMs) => now - atMs < FAILURES_MS), now];
     if (this.#failuresAtMs.length >= FAILURES_MAX) return this.#options.failed('codec_failed');
     this.#open();

@@ -122,8 +122,8 @@ export class Dependency {
     this.#waiting = this.#waiting.filter(({ header, wholeAtMs }) => {
       if (nowMs - wholeAtMs < PATIENCE_MS) return true;
       this.leftOut++;
-      const isOfThisLayer = header.spatialLayer === this.#last?.spatialLayer;
-      if (isOfThisLayer && header.temporalLayer <= NEEDS_BASE_LAYER_MAX) this.#isBroken = true;
+      // Of another rendition as well: the keyframe with which it began is lost.
+      if (header.temporalLayer <= NEEDS_BASE_LAYER_MAX) this.#isBroken = true;
       return false;
     });
   }

@@ -11,6 +11,9 @@ import { TertuliaError } from '../error.js';
  * @property {number} [height] in pixels; 720 unless said
  * @property {number} [frameRate] 30 unless said; 15 for a screen
  * @property {boolean} [music] a microphone that takes sound as it is, in stereo
+ * @property {boolean} [echoCancellation] of a microphone; on unless said or music
+ * @property {boolean} [noiseSuppression] of a microphone; on unless said or music
+ * @property {boolean} [autoGainControl] of a microphone; on unless said or music
  */
 
 export const CAMERA = Object.freeze({ width: 1280, height: 720, frameRate: 30 });
@@ -113,6 +116,6 @@ function cameraConstraints({ width = CAMERA.width, height = CAMERA.height, frame
 }
 
 /** @param {CaptureOptions} options @returns {MediaTrackConstraints} */
-function microphoneConstraints({ music = false }) {
-  return { channelCount: { ideal: music ? 2 : 1 }, echoCancellation: !music, noiseSuppression: !music, autoGainControl: !music };
+function microphoneConstraints({ music = false, echoCancellation = !music, noiseSuppression = !music, autoGainControl = !music }) {
+  return { channelCount: { ideal: music ? 2 : 1 }, echoCancellation, noiseSuppression, autoGainControl };
 }

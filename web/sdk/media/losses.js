@@ -15,7 +15,7 @@ export class Losses {
   #waiting = new Map();
   /** @type {number | null} */
   #newest = null;
-  #fragmentsPerFrame = 1;
+  #fragmentsPerFrame = 0;
 
   /** A fragment came, and none that was here already. @param {number} nowMs @param {number} frame @param {number} count fragments of the frame @param {number} missing how many are */
   arrived(nowMs, frame, count, missing) {
@@ -23,7 +23,7 @@ export class Losses {
     if (isNew) this.#skipTo(nowMs, frame);
     const known = this.#waiting.get(frame);
     if (!known && !isNew) return;
-    if (!known?.missing) this.#fragmentsPerFrame += (count - this.#fragmentsPerFrame) * WEIGHT;
+    if (!known?.missing) this.#fragmentsPerFrame += (count - this.#fragmentsPerFrame) * (this.#fragmentsPerFrame > 0 ? WEIGHT : 1);
     if (missing > 0) this.#waiting.set(frame, { atMs: known?.atMs ?? nowMs, missing });
     else this.#waiting.delete(frame);
   }

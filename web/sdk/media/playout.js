@@ -26,8 +26,12 @@ const HISTORY = 3 * PitchPeriod.SAMPLES_MAX;
 const LIKENESS_MIN = 0.5;
 /** Sound this faint is stretched anyhow, as the mean square: -60 dB. */
 const FAINT = 1e-6;
+/** How much earlier than needed a frame comes if all is as the target has it, in milliseconds: half a frame. */
+const MARGIN_MS = 10;
 /** Too much by this is too much whatever it sounds like, in milliseconds. */
 const EXCESS_MS = 80;
+/** What may come at once after a break beyond the target, to be played faster; more is left out. In milliseconds. */
+const BURST_MS_MAX = 200;
 /** How much a new level counts. */
 const LEVEL_WEIGHT = 1 / 8;
 /** How much an empty buffer raises the target, in milliseconds, and up to where: this machine needs more than the network does. */
@@ -157,16 +161,28 @@ export class Playout {
     this.#filledSamples = 0;
   }
 
-  /** Whether enough is here to begin. What is not followed by more is played as well, after the same time. */
+  /** Whether the first frame has waited so long that the next ones come in time, or as much has come at once. */
   #isFilled() {
     if (this.#waiting === 0) return false;
+    const frameMs = this.#frameLength / MS;
+    const isFilled = this.#filledSamples >= (this.#wantedMs - frameMs + MARGIN_MS) * MS || this.bufferedMs >= this.#wantedMs + frameMs;
     this.#filledSamples += CONCEAL_STEP;
-    const isFilled = this.bufferedMs >= this.#wantedMs || this.#filledSamples >= this.#wantedMs * MS;
     if (!isFilled) return false;
     this.#advance();
+    this.#trim();
     this.#isFilling = false;
     this.#levelMs = this.bufferedMs;
     return true;
+  }
+
+  /** Leaves out what has become too old while nothing was played: at the beginning everything that is too much. */
+  #trim() {
+    const excessMs = this.counts.played === 0 ? 0 : BURST_MS_MAX;
+    while (this.bufferedMs > this.#wantedMs + excessMs + this.#frameLength / MS) {
+      this.#slots[this.#next % SLOTS].number = -1;
+      this.#waiting--;
+      this.#advance();
+    }
   }
 
   /** Goes to the first frame that is here. */

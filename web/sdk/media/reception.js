@@ -2,6 +2,7 @@
 import { decodeMedia } from '../wire.js';
 import { AudioReception } from './audio-reception.js';
 import { Early } from './early.js';
+import { surfaceOf } from './render.js';
 import { Synchronisation } from './synchronisation.js';
 import { VideoReception } from './video-reception.js';
 
@@ -21,7 +22,7 @@ import { VideoReception } from './video-reception.js';
  * @property {(size: Size) => void} resized
  * @property {(code: string) => void} failed for good
  * @property {(spatialLayer: number) => void} wishKeyframe
- * @property {(timestamp: number) => void} heard
+ * @property {(timestamp: number) => number} heard what is played now was captured then; says how long ago it was when it is heard, in milliseconds
  * @property {(timestamp: number) => number} holdMs
  * @property {() => boolean} isInterrupted
  */
@@ -189,7 +190,7 @@ export class Reception {
 
   /** @param {Extract<ToReception, { type: 'attach' }>} message */
   #attach({ track, surface: id, canvas, tile }) {
-    if (canvas) this.#surfaces.set(id, { canvas, tile });
+    if (canvas) this.#surfaces.set(id, surfaceOf(canvas, tile));
     const surface = this.#surfaces.get(id);
     if (surface) this.#video(track)?.attach(id, Object.assign(surface, { tile }));
   }

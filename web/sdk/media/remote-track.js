@@ -108,7 +108,7 @@ export class RemoteTrack {
     this.#engine?.subscribedChanged();
   }
 
-  /** Figures of the last second and altogether; see PROTOCOL-independent names in `Subscribing`. Empty before the first second is over. */
+  /** Figures of the last second (`received`, `lost` datagrams, `jitterMs`, `delayMs`, `bitrate`) and altogether; empty while there is no session. */
   stats() {
     return this.#engine?.stats() ?? {};
   }
@@ -116,7 +116,14 @@ export class RemoteTrack {
   /** For the engine alone: it takes the track over, or lets it go. @param {TrackEngine | null} engine */
   connect(engine) {
     this.#engine = engine;
-    if (engine) for (const canvas of this.#shown.values()) engine.attached(canvas);
+    for (const canvas of this.#shown.values()) {
+      try {
+        engine?.attached(canvas);
+      } catch (error) {
+        // The program attached it before there was a meeting, and does not wait for an answer any longer.
+        reportError(error);
+      }
+    }
   }
 }
 

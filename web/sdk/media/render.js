@@ -1,7 +1,13 @@
 /** Draws the pictures of one track onto the canvases that show it, at the size at which they are seen. */
 
 /** @typedef {import('./layers.js').Size} Size */
-/** @typedef {{ canvas: OffscreenCanvas, tile: Size }} Surface `tile`: its size on the screen; 0 while it is not known or not seen */
+/** @typedef {{ canvas: OffscreenCanvas, context: OffscreenCanvasRenderingContext2D | null, tile: Size }} Surface `tile`: its size on the screen; 0 while it is not known or not seen */
+
+/** @param {OffscreenCanvas} canvas @param {Size} tile @returns {Surface} */
+export function surfaceOf(canvas, tile) {
+  // Once: Firefox gives the context of a canvas of the page only the first time.
+  return { canvas, context: canvas.getContext('2d', { alpha: false }), tile };
+}
 
 export class Renderer {
   /** @type {Map<number, Surface>} */
@@ -34,11 +40,11 @@ export class Renderer {
 }
 
 /** @param {Surface} surface @param {CanvasImageSource} picture @param {Size} size of the picture */
-function paint({ canvas, tile }, picture, size) {
+function paint({ canvas, context, tile }, picture, size) {
   const { width, height } = drawnSize(size, tile);
   // Setting the size clears the canvas, and costs.
   if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
-  canvas.getContext('2d', { alpha: false })?.drawImage(picture, 0, 0, width, height);
+  context?.drawImage(picture, 0, 0, width, height);
 }
 
 /** As large as the tile needs it when the picture covers it, and no larger than the picture is. @param {Size} picture @param {Size} tile @returns {Size} */

@@ -1,5 +1,7 @@
 /** Who is speaking: whose level is well above the noise, smoothed, and for a while after the last word. */
 
+import { SILENCE_DB } from './audio-level.js';
+
 /** From here on it is speech, in dB below full scale: rooms are at 50 to 70. */
 export const SPEECH_DB = 42;
 /** How long someone counts as speaking after the last loud word, in milliseconds: pauses between words are shorter. */
@@ -8,13 +10,6 @@ export const HOLD_MS = 800;
 /** How fast the level rises and falls, as the share of the difference per 100 ms. */
 const RISE = 0.5;
 const FALL = 0.2;
-const SILENCE_DB = 127;
-
-/** A level as people see it. @param {number} db below full scale, 0 to 127 @returns {number} 0 to 1, the amplitude */
-export function levelOf(db) {
-  return db >= SILENCE_DB ? 0 : 10 ** (-db / 20);
-}
-
 export class Speakers {
   /** By participant. @type {Map<number, { db: number, atMs: number, spokeAtMs: number }>} */
   #levels = new Map();

@@ -4,7 +4,8 @@
  */
 import { TertuliaError } from '../error.js';
 import { audioContext, isAudioRunning, resumeAudio } from './audio-context.js';
-import { Speakers, levelOf } from './speakers.js';
+import { decibelsOf, meterLevel } from './audio-level.js';
+import { Speakers } from './speakers.js';
 import { Subscription } from './subscription.js';
 import { Surfaces } from './surfaces.js';
 import { startWorker } from './worker-url.js';
@@ -43,6 +44,7 @@ const WORKER = new URL('./receive.worker.js', import.meta.url);
 /** @type {Readonly<Record<string, string>>} */
 const FAILURES = Object.freeze({
   codec_unsupported: 'This browser cannot decode the video or audio that a participant sends. Use a newer browser, or ask them to use another codec.',
+  playback_failed: 'This page cannot play audio. Reload it, or use a newer browser.',
   codec_failed: 'Decoding the video or audio of a participant failed again and again. Reload the page.',
 });
 
@@ -58,10 +60,11 @@ export class Subscribing {
   /** Who speaks. @type {number[]} */
   #speaking = [];
   #isAudioBlocked = false;
+  #room = '';
   #counts = { malformed: 0, unknown: 0 };
   #seen = () => this.#lookAgain();
 
-  /** @param {Link} link @param {{ encryptionKey?: string | null, room?: string }} [options] */
+  /** @param {Link} link @param {{ encryptionKey?: string | null }} [options] `encryptionKey`: the secret of the link */
   constructor(link, options = {}) {
     this.#link = link;
     this.#options = options;
@@ -87,6 +90,7 @@ export class Subscribing {
       post: (message, transfer) => this.#post(message, transfer),
       surfaceOf: (canvas) => this.#surfaces.surfaceOf(canvas),
       release: (canvas) => this.#surfaces.release(canvas),
+      failed: (code) => this.#failed(told, code),
       subscribed: (isSubscribed) => this.#link.emit(isSubscribed ? 'trackSubscribed' : 'trackUnsubscribed', told),
     });
     this.#subscriptions.set(track.id, subscription);
@@ -110,8 +114,9 @@ export class Subscribing {
     this.#post({ type: 'mute', track: track.id, muted });
   }
 
-  /** A session began. */
-  seated() {
+  /** There is a session, the first or another. Before what it tells of tracks. @param {{ room: string }} welcome `room`: its name */
+  seated({ room }) {
+    this.#room = room;
     this.#post({ type: 'interrupted', isInterrupted: false });
     for (const subscription of this.#subscriptions.values()) subscription.assert();
   }
@@ -152,9 +157,9 @@ export class Subscribing {
     }
   }
 
-  /** How loud oneself is, so that one is among the speakers. @param {number} level 0 to 1 */
+  /** How loud oneself is, so that one is among the speakers: about ten times a second. @param {number} level 0 to 1, as of a LocalTrack */
   setOwnLevel(level) {
-    this.#speakers.heard(performance.now(), this.#link.self().id, level > 0 ? -20 * Math.log10(level) : 127);
+    this.#speakers.heard(performance.now(), this.#link.self().id, decibelsOf(level));
     this.#tellSpeakers();
   }
 
@@ -170,8 +175,8 @@ export class Subscribing {
     if (this.#worker) return;
     this.#worker = startWorker(WORKER);
     this.#worker.onmessage = ({ data }) => this.#heard(data);
-    const { encryptionKey: secret, room = '' } = this.#options;
-    this.#worker.postMessage({ type: 'begin', encryption: secret ? { secret, room } : null });
+    const { encryptionKey: secret } = this.#options;
+    this.#worker.postMessage({ type: 'begin', encryption: secret ? { secret, room: this.#room } : null });
     document.addEventListener('visibilitychange', this.#seen);
   }
 
@@ -200,7 +205,7 @@ export class Subscribing {
     }
   }
 
-  /** @param {Subscription} subscription @param {string} code */
+  /** @param {{ participant: RemoteParticipant, track: RemoteTrack }} of @param {string} code */
   #failed({ participant, track }, code) {
     this.#link.emit('mediaFailed', { source: track.source, error: new TertuliaError(code, FAILURES[code]), participant, track });
   }
@@ -217,7 +222,7 @@ export class Subscribing {
     for (const { track: id, db } of levels) {
       const subscription = this.#subscriptions.get(id);
       if (!subscription) continue;
-      subscription.track.level = levelOf(db);
+      subscription.track.level = meterLevel(db);
       if (subscription.track.source === 'microphone') this.#speakers.heard(now, subscription.participant.id, db);
     }
     this.#tellSpeakers();

@@ -16,6 +16,7 @@ import { Tile } from './tile.js';
  * @property {(message: ToReception, transfer?: Transferable[]) => void} post to the worker
  * @property {(canvas: HTMLCanvasElement) => { surface: number, canvas?: OffscreenCanvas }} surfaceOf
  * @property {(canvas: HTMLCanvasElement) => void} release
+ * @property {(code: string) => void} failed
  * @property {(isSubscribed: boolean) => void} subscribed what the program wants has changed
  */
 
@@ -54,7 +55,8 @@ export class Subscription {
       this.#choice = new LayerChoice(info.media);
       this.#layers = this.#choice.layers;
     } else {
-      this.#sink = new AudioSink(info.media.channels, (port) => host.post({ type: 'playout', track: id, port }, [port]));
+      const connected = (/** @type {MessagePort} */ port) => host.post({ type: 'playout', track: id, port }, [port]);
+      this.#sink = new AudioSink(info.media.channels, { connected, failed: () => host.failed('playback_failed') });
       this.#sink.volume = track.volume;
     }
     track.connect(this);

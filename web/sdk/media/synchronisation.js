@@ -4,7 +4,8 @@
  * People notice sound that is later than the picture from 125 ms on, and sound that is earlier from 45 ms on (ITU-R BT.1359-1). So a
  * picture is drawn at once unless the sound is much later, and held only as long as it takes to come near to it.
  */
-import { msBetween, timestampAt } from './timestamp.js';
+import { ticksOf } from './media-clock.js';
+import { msBetween } from './timestamp.js';
 
 /** How much later than the picture the sound may be, in milliseconds: below what is noticed, with room for what is not measured. */
 export const SOUND_BEHIND_MS_MAX = 80;
@@ -22,18 +23,19 @@ export class Synchronisation {
   #delayMs = 0;
   #knownAtMs = -Infinity;
 
-  /** What is heard now was captured at `timestamp`. @param {number} nowMs of the wall clock @param {number} timestamp @param {number} outputMs from the playout to the ear */
+  /** What is heard now was captured at `timestamp`. @param {number} nowMs of the wall clock @param {number} timestamp @param {number} outputMs from the playout to the ear @returns {number} how much later it is heard than it was captured, in milliseconds */
   heard(nowMs, timestamp, outputMs) {
-    const delayMs = msBetween(timestampAt(nowMs), timestamp) + outputMs;
+    const delayMs = msBetween(ticksOf(nowMs), timestamp) + outputMs;
     const isFresh = nowMs - this.#knownAtMs < KNOWN_MS;
     this.#delayMs = isFresh ? this.#delayMs + (delayMs - this.#delayMs) * WEIGHT : delayMs;
     this.#knownAtMs = nowMs;
+    return delayMs;
   }
 
   /** How long to hold a picture that was captured at `timestamp`, in milliseconds. @param {number} nowMs @param {number} timestamp */
   holdMs(nowMs, timestamp) {
     if (nowMs - this.#knownAtMs >= KNOWN_MS) return 0;
-    const pictureMs = msBetween(timestampAt(nowMs), timestamp);
+    const pictureMs = msBetween(ticksOf(nowMs), timestamp);
     return Math.min(HOLD_MS_MAX, Math.max(0, this.#delayMs - pictureMs - SOUND_BEHIND_MS_MAX));
   }
 }

@@ -3,7 +3,8 @@
  * differences count. `delayMs` is how much longer than the shortest of the last ten seconds, `jitterMs` the interarrival jitter of
  * RFC 3550, section 6.4.1 (RTP).
  */
-import { msBetween, timestampAt } from './timestamp.js';
+import { ticksOf } from './media-clock.js';
+import { msBetween } from './timestamp.js';
 
 /** What is remembered for the shortest: one least value per second. */
 const SECONDS = 10;
@@ -21,7 +22,7 @@ export class Transit {
 
   /** Something captured at `timestamp` is here. @param {number} nowMs @param {number} timestamp @returns {number} `delayMs` */
   observe(nowMs, timestamp) {
-    const transit = (timestampAt(nowMs) - timestamp) >>> 0;
+    const transit = (ticksOf(nowMs) - timestamp) >>> 0;
     const ms = msBetween(transit, (this.#base ??= transit));
     this.jitterMs += (Math.abs(ms - this.#lastMs) - this.jitterMs) * JITTER_WEIGHT;
     this.#lastMs = ms;

@@ -1,13 +1,14 @@
 /** One video track, from datagrams to pictures. Runs in the worker. */
 import { Assembly } from './assembly.js';
 import { Decoder } from './decoder.js';
-import { Dependency } from './dependency.js';
+import { Dependency, WISH_INTERVAL_MS } from './dependency.js';
 import { Freezes } from './freezes.js';
 import { HeldFrames } from './held-frames.js';
 import { Histogram } from './histogram.js';
+import { nowMs as wallMs, ticksOf } from './media-clock.js';
 import { Opening } from './opening.js';
 import { Renderer } from './render.js';
-import { msBetween, timestampNow } from './timestamp.js';
+import { msBetween } from './timestamp.js';
 import { Transit } from './transit.js';
 
 /** @typedef {import('./assembly.js').Frame} Frame */
@@ -15,9 +16,13 @@ import { Transit } from './transit.js';
 /** @typedef {import('./reception.js').ReceivedTrack} ReceivedTrack */
 /** @typedef {import('./reception.js').TrackHost} TrackHost */
 
-/** Frames in the decoder from which on upper temporal layers are left out, and from which on everything up to the next keyframe. */
+/** A decoder that has had a frame for so long is too slow, in milliseconds. A burst alone does not make it so. */
+const SLOW_MS = 100;
+/** Frames in a slow decoder from which on upper temporal layers are left out, and from which on everything up to the next keyframe. */
 const BUSY = 3;
-const BEHIND_MAX = 5;
+const BEHIND = 5;
+/** Frames in any decoder. */
+const BEHIND_MAX = 30;
 
 /** How long after the last datagram a keyframe is still wished for at the full pace, in milliseconds. Nobody seems to send after that. */
 const SENDING_MS = 2000;
@@ -48,6 +53,11 @@ export class VideoReception {
   #lastArrivedAtMs;
   #lastDrawnAtMs = -Infinity;
   #lastWishAtMs = -Infinity;
+  /** The rendition that comes. */
+  #arriving;
+  /** Wishes for the chosen one in its place. */
+  #renditionWishes = 0;
+  #lastRenditionWishAtMs = -Infinity;
   /** Counts up, so that no two chunks have one timestamp. */
   #chunks = 0;
   #size = { width: 0, height: 0 };
@@ -62,6 +72,7 @@ export class VideoReception {
     this.#lastArrivedAtMs = nowMs;
     const { spatialLayers, temporalLayers } = /** @type {{ spatialLayers: number, temporalLayers: number }} */ (track.info.media);
     this.#layers = { spatialLayer: Math.max(0, spatialLayers - 1), temporalLayer: Math.max(0, temporalLayers - 1) };
+    this.#arriving = this.#layers.spatialLayer;
     this.#opening = new Opening(host.cipher, (frame) => this.#opened(frame), host.sealed);
     this.#held = new HeldFrames((/** @type {VideoFrame} */ frame, timestamp) => this.#draw(frame, timestamp));
     this.#decoder = this.#newDecoder();
@@ -76,6 +87,7 @@ export class VideoReception {
   /** @param {number} nowMs @param {import('../wire/media.js').Media} media */
   media(nowMs, media) {
     this.#lastArrivedAtMs = nowMs;
+    this.#arriving = media.spatialLayer;
     if (media.fragmentIndex === 0) this.#transit.observe(performance.timeOrigin + nowMs, media.timestamp);
     this.#counts.bytes += media.payload.length;
     const frame = this.#assembly.push(nowMs, media);
@@ -88,6 +100,7 @@ export class VideoReception {
   tick(nowMs) {
     this.#decode(nowMs);
     this.#wish(nowMs);
+    this.#wishRendition(nowMs);
     this.#host.state(this.#state(nowMs));
   }
 
@@ -95,8 +108,10 @@ export class VideoReception {
   take(isTaken, layers, nowMs) {
     const isNew = isTaken && !this.#isTaken;
     this.#isTaken = isTaken;
+    if (layers.spatialLayer !== this.#layers.spatialLayer) this.#renditionWishes = 0;
     this.#layers = layers;
     if (!isNew) return;
+    this.#arriving = layers.spatialLayer;
     this.#lastArrivedAtMs = nowMs;
     this.#freezes.paused();
     this.#dependency.skipToKeyframe();
@@ -185,10 +200,7 @@ export class VideoReception {
 
   /** @param {Frame} frame */
   #feed({ header, payload }) {
-    const behind = this.#decoder.pending;
-    const isTooMuch = behind > BEHIND_MAX && !header.keyframe;
-    if (isTooMuch) this.#dependency.skipToKeyframe();
-    if (isTooMuch || (behind >= BUSY && this.#isUpper(header))) {
+    if (this.#isTooMuch(header)) {
       this.#counts.late++;
       this.#dependency.withdraw(header.frame);
       return;
@@ -197,19 +209,38 @@ export class VideoReception {
     this.#decoder.decode(chunk, header);
   }
 
-  /** Whether nobody needs the frame but others of its layer. @param {Frame['header']} header */
-  #isUpper({ temporalLayer }) {
-    return temporalLayer > 0;
+  /** Whether the decoder is too slow for the frame. @param {Frame['header']} header */
+  #isTooMuch({ keyframe, temporalLayer }) {
+    const { pending, waitingMs } = this.#decoder;
+    const isSlow = waitingMs > SLOW_MS;
+    const isBehind = !keyframe && (pending >= BEHIND_MAX || (isSlow && pending >= BEHIND));
+    if (isBehind) this.#dependency.skipToKeyframe();
+    return isBehind || (isSlow && pending >= BUSY && temporalLayer > 0);
+  }
+
+  get #mayWish() {
+    return this.#isTaken && !this.#isMuted && !this.#isFailed && !this.#host.isInterrupted();
   }
 
   /** @param {number} nowMs */
   #wish(nowMs) {
-    if (!this.#isTaken || this.#isMuted || this.#isFailed || this.#host.isInterrupted()) return;
+    if (!this.#mayWish) return;
     const isSending = nowMs - this.#lastArrivedAtMs < SENDING_MS;
     if (!isSending && nowMs - this.#lastWishAtMs < SLOW_WISH_INTERVAL_MS) return;
     if (!this.#dependency.wishesKeyframe(nowMs)) return;
     this.#lastWishAtMs = nowMs;
-    this.#host.wishKeyframe(this.#layers.spatialLayer);
+    this.#host.wishKeyframe(this.#arriving);
+  }
+
+  /** The relay changes the rendition at a keyframe of the chosen one, for which it asks once. @param {number} nowMs */
+  #wishRendition(nowMs) {
+    const { spatialLayer } = this.#layers;
+    if (!this.#mayWish || spatialLayer === this.#arriving) return;
+    const interval = Math.min(WISH_INTERVAL_MS * this.#renditionWishes, SLOW_WISH_INTERVAL_MS);
+    if (nowMs - this.#lastRenditionWishAtMs < interval) return;
+    this.#lastRenditionWishAtMs = nowMs;
+    // The first time the relay has asked itself.
+    if (this.#renditionWishes++ > 0) this.#host.wishKeyframe(spatialLayer);
   }
 
   /** @param {VideoFrame} frame @param {Frame['header']} header */
@@ -226,7 +257,7 @@ export class VideoReception {
     const nowMs = performance.now();
     this.#counts.drawn++;
     this.#freezes.drawn(nowMs);
-    this.#latency.add(msBetween(timestampNow(), timestamp));
+    this.#latency.add(msBetween(ticksOf(wallMs()), timestamp));
     this.#lastDrawnAtMs = nowMs;
     this.#host.state(this.#state(nowMs));
   }

@@ -1,0 +1,150 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::limits::{LAYERS_MAX, REPORT_LIFETIME};
+use crate::now::Now;
+use crate::wire::{Layers, ParticipantId, TrackReport};
+
+/// Who is subscribed to a track, and what of it they take.
+#[derive(Debug, Default)]
+pub(super) struct Subscribers {
+    all: BTreeMap<ParticipantId, Subscription>,
+    /// How many of those who are here take each rendition.
+    by_spatial: [u32; LAYERS_MAX as usize],
+    /// How many of those who are here take temporal layers up to each.
+    by_temporal: [u32; LAYERS_MAX as usize],
+}
+
+#[derive(Debug)]
+struct Subscription {
+    layers: Layers,
+    /// Whether it can be reached: others keep their choice and take nothing.
+    is_here: bool,
+    /// What it said last, and when.
+    report: Option<(Duration, TrackReport)>,
+}
+
+/// What of a track somebody takes. The default is nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Wanted {
+    /// Bit i stands for rendition i.
+    pub spatial_layers: u8,
+    /// The highest that anybody takes.
+    pub temporal_layer: u8,
+}
+
+impl Subscribers {
+    pub fn insert(&mut self, id: ParticipantId, layers: Layers, is_here: bool) {
+        self.remove(id);
+        self.all.insert(id, Subscription { layers, is_here, report: None });
+        self.count(layers, is_here, 1);
+    }
+
+    /// Says whether it was one.
+    pub fn remove(&mut self, id: ParticipantId) -> bool {
+        let Some(gone) = self.all.remove(&id) else {
+            return false;
+        };
+        self.count(gone.layers, gone.is_here, -1);
+        true
+    }
+
+    pub fn contains(&self, id: ParticipantId) -> bool {
+        self.all.contains_key(&id)
+    }
+
+    pub fn layers(&self, id: ParticipantId) -> Option<Layers> {
+        self.all.get(&id).map(|subscription| subscription.layers)
+    }
+
+    pub fn ids(&self) -> impl Iterator<Item = ParticipantId> {
+        self.all.keys().copied()
+    }
+
+    /// Those who can be reached, and what they take.
+    pub fn here(&self) -> impl Iterator<Item = (ParticipantId, Layers)> {
+        self.all.iter().filter(|(_, subscription)| subscription.is_here).map(|(id, its)| (*id, its.layers))
+    }
+
+    /// Chooses, for one that is subscribed.
+    pub fn set_layers(&mut self, id: ParticipantId, layers: Layers) {
+        if let Some(subscription) = self.all.get_mut(&id) {
+            let (before, is_here) = (std::mem::replace(&mut subscription.layers, layers), subscription.is_here);
+            self.count(before, is_here, -1);
+            self.count(layers, is_here, 1);
+        }
+    }
+
+    /// A subscriber can be reached from now on, or cannot. Its reports are old then in either case.
+    pub fn set_here(&mut self, id: ParticipantId, is_here: bool) {
+        if let Some(subscription) = self.all.get_mut(&id) {
+            let (layers, was_here) = (subscription.layers, subscription.is_here);
+            *subscription = Subscription { layers, is_here, report: None };
+            self.count(layers, was_here, -1);
+            self.count(layers, is_here, 1);
+        }
+    }
+
+    pub fn wanted(&self) -> Wanted {
+        let spatial = (0..).zip(self.by_spatial).filter(|(_, count)| *count > 0);
+        let temporal_layer = self.by_temporal.iter().rposition(|count| *count > 0).unwrap_or(0) as u8;
+        Wanted { spatial_layers: spatial.fold(0, |bits, (layer, _)| bits | 1 << layer), temporal_layer }
+    }
+
+    /// Keeps what a subscriber says. Says whether it is one.
+    pub fn note_report(&mut self, now: Now, id: ParticipantId, report: TrackReport) -> bool {
+        let subscription = self.all.get_mut(&id).filter(|subscription| subscription.is_here);
+        subscription.map(|subscription| subscription.report = Some((now.since_start, report))).is_some()
+    }
+
+    /// What the subscribers said lately.
+    pub fn reports(&self, now: Now) -> impl Iterator<Item = TrackReport> {
+        let reports = self.all.values().filter_map(|subscription| subscription.report);
+        reports.filter(move |(at, _)| *at + REPORT_LIFETIME > now.since_start).map(|(_, report)| report)
+    }
+
+    fn count(&mut self, layers: Layers, is_here: bool, change: i32) {
+        if is_here {
+            for count in
+                [&mut self.by_spatial[usize::from(layers.spatial)], &mut self.by_temporal[usize::from(layers.temporal)]]
+            {
+                *count = count.wrapping_add_signed(change);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn layers(spatial: u8, temporal: u8) -> Layers {
+        Layers { spatial, temporal }
+    }
+
+    fn wanted(subscribers: &Subscribers) -> (u8, u8) {
+        let Wanted { spatial_layers, temporal_layer } = subscribers.wanted();
+        (spatial_layers, temporal_layer)
+    }
+
+    #[test]
+    fn what_is_wanted_is_what_those_who_are_here_take() {
+        let [ana, ben] = [1, 2].map(ParticipantId);
+        let mut subscribers = Subscribers::default();
+        assert_eq!(wanted(&subscribers), (0, 0));
+        subscribers.insert(ana, layers(2, 1), true);
+        subscribers.insert(ben, layers(0, 2), false);
+        assert_eq!(wanted(&subscribers), (0b100, 1));
+        subscribers.set_here(ben, true);
+        subscribers.set_here(ben, true);
+        assert_eq!(wanted(&subscribers), (0b101, 2));
+        subscribers.set_layers(ben, layers(1, 0));
+        assert_eq!(wanted(&subscribers), (0b110, 1));
+        subscribers.set_here(ana, false);
+        assert_eq!(wanted(&subscribers), (0b010, 0));
+        subscribers.set_layers(ana, layers(2, 2));
+        assert_eq!(wanted(&subscribers), (0b010, 0), "she is away");
+        assert!(subscribers.remove(ben) && !subscribers.remove(ben) && subscribers.remove(ana));
+        assert_eq!(wanted(&subscribers), (0, 0));
+    }
+}
