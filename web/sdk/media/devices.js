@@ -98,6 +98,13 @@ export function deviceLost(source) {
   return new TertuliaError('device_lost', `The ${NAMES[source]} is gone. Plug it in again or choose another one, and turn it on.`);
 }
 
+/** What a device of a kind is the source of. @param {MediaDeviceKind} kind @returns {'camera' | 'microphone'} */
+export function sourceOf(kind) {
+  if (kind === 'videoinput') return 'camera';
+  if (kind === 'audioinput') return 'microphone';
+  throw new TertuliaError('device_kind', `There is no device of the kind "${kind}" here. Use "videoinput" or "audioinput".`);
+}
+
 /** @returns {MediaDevices} */
 function mediaDevices() {
   const devices = globalThis.navigator?.mediaDevices;

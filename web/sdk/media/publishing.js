@@ -2,14 +2,13 @@
 import { TertuliaError } from '../error.js';
 import { Announcements } from './announcements.js';
 import { BASELINE } from './codec.js';
-import { deviceLost, watchDevices } from './devices.js';
+import { deviceLost, sourceOf, watchDevices } from './devices.js';
 import { Engine } from './engine.js';
 import { LocalTrack, createLocalTrack, createScreenTracks, makeLocalTrack } from './local-track.js';
-import { Publication, audioInfo, videoInfo, videoWish } from './publication.js';
+import { Publication, describe } from './publication.js';
 
 /** @typedef {import('./devices.js').CaptureOptions} CaptureOptions */
 /** @typedef {import('./devices.js').TrackSource} TrackSource */
-/** @typedef {import('./encoding.js').Encoding} Encoding */
 /** @typedef {import('../wire/messages.js').PublishedTrack} PublishedTrack */
 /** @typedef {import('../requests.js').Request} Request */
 /** @typedef {import('../requests.js').Answer} Answer */
@@ -263,7 +262,7 @@ export class Publishing {
   async #prepare(track, choice, leaving) {
     if (leaving.aborted) throw left();
     const encoding = await this.#engine.start();
-    const announced = track.kind === 'audio' ? { info: audioInfo(track), plan: null } : await prepareVideo(track, choice, encoding);
+    const announced = await describe(track, choice, encoding);
     if (leaving.aborted) throw left();
     /** @type {Publication} */
     const publication = new Publication(++this.#keys, track, encoding, announced, () => this.#hiddenChanged(publication));
@@ -385,16 +384,6 @@ export class Publishing {
   }
 }
 
-/** @param {LocalTrack} track @param {import('./codec.js').VideoCodecChoice} choice @param {Encoding} encoding */
-async function prepareVideo(track, choice, encoding) {
-  const { renditions, ...wish } = videoWish(track, choice);
-  const { config, temporalLayers } = await encoding.prepare(wish);
-  if (!config) throw new TertuliaError('codec_unsupported', 'This browser cannot encode video. Use a current Chrome, Edge or Firefox.');
-  const { width, height, frameRate, isScreen } = wish;
-  const plan = { config, width, height, frameRate, renditions, isScreen };
-  return { plan, info: videoInfo(track, plan, temporalLayers) };
-}
-
 /** @param {Publication} publication @param {string} [deviceId] this one or none */
 async function reopen(publication, deviceId) {
   await publication.track.reopen(deviceId);
@@ -410,11 +399,4 @@ function left() {
 /** @param {string} [cause] */
 function encodingFailed(cause) {
   return new TertuliaError('codec_failed', 'The browser stopped encoding. Turn camera and microphone on again, or reload the page.', { cause });
-}
-
-/** @param {MediaDeviceKind} kind @returns {'camera' | 'microphone'} */
-function sourceOf(kind) {
-  if (kind === 'videoinput') return 'camera';
-  if (kind === 'audioinput') return 'microphone';
-  throw new TertuliaError('device_kind', `There is no device of the kind "${kind}" here. Use "videoinput" or "audioinput".`);
 }

@@ -1,4 +1,5 @@
 /** What is given up, and in which order, when there are too few bits or too little computing time: frames first, then pixels. */
+import { SIZE_EXPONENT } from './renditions.js';
 
 /** Parts of the full frame rate and of each side of the full size, the best first. */
 export const QUALITY_STEPS = Object.freeze([
@@ -12,8 +13,6 @@ export const QUALITY_STEPS = Object.freeze([
 
 /** A better step is taken when there is this much more than it needs: the next report may say less. */
 const MARGIN = 1.25;
-/** Bits grow with the pixels to this power, as in renditions.js. */
-const SIZE_EXPONENT = 0.8;
 
 /**
  * The step for a rendition.
