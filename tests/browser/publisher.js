@@ -19,7 +19,7 @@ const FRAGMENT_BYTES = 900;
 const PICTURE_MS = 33;
 const SOUND_MS = 20;
 
-/** What pictures are filled with, one after the other: far enough from each other for a codec. */
+/** What pictures are filled with, one after the other. */
 export const COLOURS = [[192, 32, 32], [32, 192, 32], [32, 32, 192]];
 
 /** @param {number} ms */
@@ -87,9 +87,12 @@ export class FakeLink {
   }
 }
 
-/** VP8 with two temporal layers. */
+/** VP8 with two temporal layers. Its pictures are in the colours of a camera, BT.601. */
 export class Camera {
-  #canvas;
+  /** @type {number} */
+  #width;
+  /** @type {number} */
+  #height;
   #encoder;
   #references = new References();
   #pictures = 0;
@@ -100,7 +103,8 @@ export class Camera {
 
   /** @param {number} track @param {number} width @param {number} height @param {number} [spatialLayer] */
   constructor(track, width, height, spatialLayer = 0) {
-    this.#canvas = new OffscreenCanvas(width, height);
+    this.#width = width;
+    this.#height = height;
     this.#encoder = new VideoEncoder({
       output: (chunk, metadata) => {
         const keyframe = chunk.type === 'key';
@@ -116,13 +120,10 @@ export class Camera {
   /** @param {number[]} colour @returns {Promise<Whole>} */
   capture(colour) {
     this.timestamp = ticksOf(nowMs());
-    const context = /** @type {OffscreenCanvasRenderingContext2D} */ (this.#canvas.getContext('2d'));
-    context.fillStyle = `rgb(${colour})`;
-    context.fillRect(0, 0, this.#canvas.width, this.#canvas.height);
-    // Something that moves, as every picture does.
-    context.fillStyle = 'white';
-    context.fillRect((this.#pictures * 5) % this.#canvas.width, 0, 20, 20);
-    const picture = new VideoFrame(this.#canvas, { timestamp: this.#pictures++ * 33_333 });
+    const picture = new VideoFrame(this.#paint(colour), {
+      format: 'I420', codedWidth: this.#width, codedHeight: this.#height, timestamp: this.#pictures++ * 33_333,
+      colorSpace: { primaries: 'smpte170m', transfer: 'smpte170m', matrix: 'smpte170m', fullRange: false },
+    });
     const made = new Promise((/** @type {(frame: Whole) => void} */ resolve) => { this.#made = resolve; });
     this.#encoder.encode(picture, { keyFrame: this.isKeyframeWished });
     this.isKeyframeWished = false;
@@ -132,6 +133,18 @@ export class Camera {
 
   close() {
     this.#encoder.close();
+  }
+
+  /** A picture of one colour, and something bright in it that moves, as every picture has. @param {number[]} colour */
+  #paint([red, green, blue]) {
+    const pixels = this.#width * this.#height;
+    const planes = new Uint8Array(pixels * 1.5);
+    planes.fill(16 + 0.257 * red + 0.504 * green + 0.098 * blue, 0, pixels);
+    planes.fill(128 - 0.148 * red - 0.291 * green + 0.439 * blue, pixels, pixels * 1.25);
+    planes.fill(128 + 0.439 * red - 0.368 * green - 0.071 * blue, pixels * 1.25);
+    const left = (this.#pictures * 5) % (this.#width - 20);
+    for (let row = 0; row < 20; row++) planes.fill(235, row * this.#width + left, row * this.#width + left + 20);
+    return planes;
   }
 }
 
@@ -266,7 +279,7 @@ export function colourOf(canvas) {
 
 /** Which of {@link COLOURS} it is. @param {number[]} colour @returns {number | null} */
 export function nameOf(colour) {
-  const at = COLOURS.findIndex((known) => known.every((part, index) => Math.abs(part - colour[index]) < 40));
+  const at = COLOURS.findIndex((known) => known.every((part, index) => Math.abs(part - colour[index]) < 16));
   return at < 0 ? null : at;
 }
 

@@ -1,6 +1,7 @@
 // The rules of receiving: delay, order, synchronisation, layers, speakers, what fails and what is kept for later.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { colourOf } from '../../web/sdk/media/colour.js';
 import { Decoder, FAILURES_MS } from '../../web/sdk/media/decoder.js';
 import { EARLY_MAX, EARLY_MS_MAX, Early } from '../../web/sdk/media/early.js';
 import { Freezes } from '../../web/sdk/media/freezes.js';
@@ -14,7 +15,7 @@ import { drawnSize } from '../../web/sdk/media/render.js';
 import { HOLD_MS, Speakers } from '../../web/sdk/media/speakers.js';
 import { HOLD_MS_MAX, SOUND_BEHIND_MS_MAX, Synchronisation } from '../../web/sdk/media/synchronisation.js';
 import { msBetween } from '../../web/sdk/media/timestamp.js';
-import { Transit } from '../../web/sdk/media/transit.js';
+import { REPORTED_SECONDS, Transit } from '../../web/sdk/media/transit.js';
 import { frame } from './frames.js';
 
 /** Lets promises run. */
@@ -26,14 +27,14 @@ const settle = async () => { for (let turn = 0; turn < 50; turn++) await Promise
 const sentAt = (ms) => ticksOf(ms + 123_456_789);
 
 test('the jitter is that of RFC 3550, and clocks that differ do not matter', () => {
-  const transit = new Transit();
+  const transit = new Transit(REPORTED_SECONDS);
   for (let at = 0; at < 200; at++) transit.observe(at * 20 + (at % 2) * 8, sentAt(at * 20));
   assert.ok(Math.abs(transit.jitterMs - 8) < 0.1);
   assert.ok(Math.abs(transit.delayMs - 8) < 0.1);
 });
 
 test('the delay is told against the least of the last ten seconds', () => {
-  const transit = new Transit();
+  const transit = new Transit(REPORTED_SECONDS);
   transit.observe(0, sentAt(0));
   for (let second = 1; second <= 9; second++) assert.ok(Math.abs(transit.observe(second * 1000 + 50, sentAt(second * 1000)) - 50) < 0.1);
   assert.ok(Math.abs(transit.observe(11_050, sentAt(11_000))) < 0.1, 'the fastest is forgotten');
@@ -50,6 +51,14 @@ test('the target follows the jitter: low without, as much as nearly all need wit
   const target = hear((at) => (at * 7) % 50, 500).targetMs;
   assert.ok(target >= 60 && target <= 80, `${target} ms`);
   assert.equal(hear((at) => (at % 3) * 400, 500).targetMs, TARGET_MS_MAX);
+});
+
+test('a path that has become longer is no jitter for long', () => {
+  const target = hear(() => 0, 200);
+  hear(() => 150, 100, target, 200);
+  assert.ok(target.targetMs > 150);
+  hear(() => 150, 900, target, 300);
+  assert.equal(target.targetMs, TARGET_MS_MIN);
 });
 
 test('the target goes up at once and down slowly', () => {
@@ -267,6 +276,13 @@ test('one click is not speech', () => {
 });
 
 // --- small things
+
+test('cameras are BT.601 where the stream does not say it', () => {
+  const info = /** @type {any} */ ({ codec: 'vp8', source: 'camera' });
+  assert.equal(colourOf(info)?.matrix, 'smpte170m');
+  assert.equal(colourOf({ ...info, codec: 'vp09.00.10.08' })?.matrix, 'smpte170m');
+  for (const other of [{ source: 'screen' }, { codec: 'av01.0.04M.08' }, { codec: 'avc1.42001f' }]) assert.equal(colourOf({ ...info, ...other }), undefined);
+});
 
 test('timestamps are compared across their end', () => {
   assert.equal(msBetween(90, 0xffffffa6), 2);

@@ -6,7 +6,7 @@ import { Histogram } from './histogram.js';
 import { JitterTarget } from './jitter.js';
 import { Opening } from './opening.js';
 import { Order } from './order.js';
-import { Transit } from './transit.js';
+import { REPORTED_SECONDS, Transit } from './transit.js';
 
 /** @typedef {import('./assembly.js').Frame} Frame */
 /** @typedef {import('./playout.worklet.js').PlayoutStatus} PlayoutStatus */
@@ -27,7 +27,7 @@ export class AudioReception {
   #assembly = new Assembly();
   #order = new Order();
   #jitter = new JitterTarget();
-  #transit = new Transit();
+  #transit = new Transit(REPORTED_SECONDS);
   #opening;
   /** @type {Decoder<AudioData, Frame['header']>} */
   #decoder;

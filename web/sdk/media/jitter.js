@@ -13,8 +13,10 @@ export const TARGET_MS_MAX = 200;
 
 /** The share of frames that are to be in time. */
 const IN_TIME = 0.97;
-/** What remains of the weight of a frame when the next comes: half of it after 7 s. */
-const MEMORY = 0.998;
+/** What remains of the weight of a frame when the next comes: what is over is forgotten after 14 s. */
+const MEMORY = 0.995;
+/** Frames are late against the fastest of so many seconds. Clocks may jump, and a path that has become longer is no jitter. */
+const FASTEST_SECONDS = 2;
 /** How fast the height of a spike wears off, in milliseconds per second. */
 const SPIKE_DECAY_MS_PER_S = 20;
 
@@ -22,7 +24,7 @@ const BIN_MS = 5;
 const BINS = (TARGET_MS_MAX / BIN_MS) | 0;
 
 export class JitterTarget {
-  #transit = new Transit();
+  #transit = new Transit(FASTEST_SECONDS);
   /** How much of the weight of all frames was late by so many times 5 ms. */
   #weights = new Float64Array(BINS + 1);
   #spikeMs = 0;

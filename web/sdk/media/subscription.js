@@ -43,6 +43,8 @@ export class Subscription {
   /** @type {TrackSecond | null} */
   #second = null;
   #bitrate = 0;
+  /** Pictures drawn in the last second. */
+  #frameRate = 0;
 
   /** @param {RemoteParticipant} participant @param {RemoteTrack} track @param {SubscriptionHost} host */
   constructor(participant, track, host) {
@@ -95,8 +97,8 @@ export class Subscription {
   stats() {
     const { id: track, source, kind, muted, state } = this.track;
     const { received = 0, lost = 0, jitterMs = 0, delayMs = 0, stats = {} } = this.#second ?? {};
-    const layers = this.#choice ? { wanted: this.#isTaken ? this.#layers : null } : {};
-    return { track, participant: this.participant.id, source, kind, muted, state, received, lost, jitterMs, delayMs, bitrate: this.#bitrate, ...layers, ...stats };
+    const layers = this.#choice ? { frameRate: this.#frameRate, wanted: this.#isTaken ? this.#layers : null } : {};
+    return { codec: this.track.info.codec, track, participant: this.participant.id, source, kind, muted, state, received, lost, jitterMs, delayMs, bitrate: this.#bitrate, ...layers, ...stats };
   }
 
   /** A new session: what the relay knows of the subscription is uncertain. */
@@ -109,6 +111,7 @@ export class Subscription {
   /** A second has passed. @param {TrackSecond} second */
   second(second) {
     this.#bitrate = (second.bytes - (this.#second?.bytes ?? 0)) * 8;
+    this.#frameRate = (second.stats.framesDrawn ?? 0) - (this.#second?.stats.framesDrawn ?? 0);
     this.#second = second;
     if (this.#isTaken) this.#choice?.second(second);
     this.update();
@@ -126,6 +129,7 @@ export class Subscription {
   close() {
     clearTimeout(this.#unseen);
     this.track.connect(null);
+    this.track.state = 'waiting';
     for (const { tile } of this.#shown.values()) tile.close();
     this.#shown.clear();
     this.#sink?.close();

@@ -1,5 +1,6 @@
 /** One video track, from datagrams to pictures. Runs in the worker. */
 import { Assembly } from './assembly.js';
+import { colourOf } from './colour.js';
 import { Decoder } from './decoder.js';
 import { Dependency, WISH_INTERVAL_MS } from './dependency.js';
 import { Freezes } from './freezes.js';
@@ -9,7 +10,7 @@ import { nowMs as wallMs, ticksOf } from './media-clock.js';
 import { Opening } from './opening.js';
 import { Renderer } from './render.js';
 import { msBetween } from './timestamp.js';
-import { Transit } from './transit.js';
+import { REPORTED_SECONDS, Transit } from './transit.js';
 
 /** @typedef {import('./assembly.js').Frame} Frame */
 /** @typedef {import('./layers.js').Layers} Layers */
@@ -37,7 +38,7 @@ export class VideoReception {
   #host;
   #assembly = new Assembly();
   #dependency = new Dependency();
-  #transit = new Transit();
+  #transit = new Transit(REPORTED_SECONDS);
   #latency = new Histogram();
   #freezes = new Freezes();
   #renderer = new Renderer();
@@ -168,7 +169,8 @@ export class VideoReception {
 
   #newDecoder() {
     const { codec, description } = this.#track.info;
-    const config = { codec, optimizeForLatency: true, ...(description.length > 0 ? { description } : {}) };
+    const colorSpace = colourOf(this.#track.info);
+    const config = { codec, optimizeForLatency: true, ...(description.length > 0 && { description }), ...(colorSpace && { colorSpace }) };
     return new Decoder({
       create: (callbacks) => new VideoDecoder(callbacks),
       isSupported: async () => (await VideoDecoder.isConfigSupported(config)).supported === true,
