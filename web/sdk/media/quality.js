@@ -31,8 +31,8 @@ export function qualityStep(bitrate, bitrateMin, current) {
 
 /** Over what the load is judged, in milliseconds. */
 const WINDOW_MS = 2000;
-/** Parts of the frames that had to be left out because the encoders were busy: too many, and none to speak of. */
-const DROPPED = { many: 0.15, few: 0.03 };
+/** Parts of the frames that had to be left out because the encoders were busy: far too many, too many, and none to speak of. */
+const DROPPED = { most: 0.4, many: 0.15, few: 0.03 };
 /** How long it has to be calm before a better step is tried, in milliseconds; doubled each time that this was too much. */
 const CALM_MS = { least: 8000, most: 120_000 };
 /** A step that failed sooner than this was too much, in milliseconds. */
@@ -65,7 +65,7 @@ export class Load {
     if (dropped > DROPPED.few) this.#calmSinceMs = nowMs;
     if (dropped > DROPPED.many && this.step < QUALITY_STEPS.length - 1) {
       if (nowMs - this.#raisedAtMs < FAILED_MS) this.#calmMs = Math.min(this.#calmMs * 2, CALM_MS.most);
-      this.step++;
+      this.step = Math.min(this.step + (dropped > DROPPED.most ? 2 : 1), QUALITY_STEPS.length - 1);
     } else if (this.step > 0 && nowMs - this.#calmSinceMs >= this.#calmMs) {
       this.step--;
       this.#raisedAtMs = this.#calmSinceMs = nowMs;
