@@ -134,6 +134,16 @@ test('what has piled up before anything was played is left out, and little of wh
   assert.ok(speaker.playout.bufferedMs > 200 && speaker.playout.bufferedMs <= 270, `${speaker.playout.bufferedMs} ms are kept`);
 });
 
+test('what piled up and comes just after the beginning is left out without a click', () => {
+  const speaker = new Speaker();
+  speaker.playout.targetMs = 40;
+  const piled = Array.from({ length: 100 }, (_, number) => ({ number, atMs: number < 4 ? 0 : number < 24 ? 60 : (number - 20) * 20 }));
+  const counts = speaker.play(piled, 400);
+  assert.ok(speaker.playout.bufferedMs <= 80, `${speaker.playout.bufferedMs} ms are kept`);
+  assert.deepEqual([counts.concealed, counts.underruns], [0, 0]);
+  assert.ok(speaker.roughness() < 2 * STEEPEST, `no click: ${speaker.roughness()}`);
+});
+
 test('too little is played slower until the target is reached, without a click', () => {
   const speaker = new Speaker();
   speaker.playout.targetMs = 20;
