@@ -19,6 +19,8 @@ export const FRAME_SAMPLES_MAX = 2880;
 const CONCEAL_STEP = RATE / 200;
 /** How long what is concealed is faded into what comes next, in samples: 5 ms. */
 const JOINT = RATE / 200;
+/** How long the beginning is, in samples: 0.5 s. */
+const SETTLING_SAMPLES = RATE / 2;
 const { HISTORY } = Concealment;
 /** How alike two pitch periods are to be for one to be left out or repeated. */
 const LIKENESS_MIN = 0.5;
@@ -145,6 +147,7 @@ export class Playout {
   #make() {
     this.#compact();
     if (this.#isFilling && !this.#isFilled()) return this.#conceal(CONCEAL_STEP);
+    if (this.counts.played < SETTLING_SAMPLES) this.#settle();
     const slot = this.#slots[this.#next % SLOTS];
     if (slot.number === this.#next) return this.#play(slot);
     if (this.#waiting > 0) return this.#skip();
@@ -162,20 +165,28 @@ export class Playout {
     this.#filledSamples += CONCEAL_STEP;
     if (!isFilled) return false;
     this.#advance();
-    this.#trim();
+    this.#trim(this.counts.played === 0 ? 0 : BURST_MS_MAX);
     this.#isFilling = false;
     this.#levelMs = this.bufferedMs;
     return true;
   }
 
-  /** Leaves out what has become too old while nothing was played: at the beginning everything that is too much. */
-  #trim() {
-    const excessMs = this.counts.played === 0 ? 0 : BURST_MS_MAX;
+  /** Leaves out the oldest of what is more than wanted by more than a frame and so much. @param {number} excessMs */
+  #trim(excessMs) {
     while (this.bufferedMs > this.#wantedMs + excessMs + this.#frameLength / MS) {
       this.#slots[this.#next % SLOTS].number = -1;
       this.#waiting--;
       this.#advance();
     }
+  }
+
+  /** In the beginning what piled up before comes by and by, and is left out as well. */
+  #settle() {
+    const next = this.#next;
+    this.#trim(this.#frameLength / MS);
+    if (this.#next === next || this.#concealment.isActive) return;
+    this.#concealment.begin(this.#made, this.#end);
+    this.#concealment.step();
   }
 
   /** Goes to the first frame that is here. */
