@@ -20,7 +20,8 @@ check: node-packages ## format, lints, documentation, dependency policy, types o
 	cd tests/browser && npx --no-install tsc
 
 test: setup ## install what the tests need, then run every test
-	$(CARGO) test
+	$(CARGO) build --release
+	TERTULIA_RELAY=$(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/release/tertulia $(CARGO) test
 	$(CARGO) test --benches --profile test -- --test
 	tests/fuzz
 	TERTULIA_BIN=$(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/debug/tertulia node --test --test-concurrency=1 tests/browser/*.test.js

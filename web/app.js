@@ -109,7 +109,7 @@ function showMeeting(room, roomName, key) {
   showBadge(room);
   showEncryption(key !== null);
   countUnread(room);
-  tellNews(room, media);
+  tellNews(room, media, key !== null);
   drawStatistics = showStatistics(room);
   meeting = { room, roomName, stage: showStage(room, media, copyLink) };
   showStatus(room, () => void connect(room));

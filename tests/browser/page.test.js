@@ -143,11 +143,15 @@ test('who leaves is gone for the others at once, and can join again', { timeout:
   const [ana, bo] = [await join('leave', 'Ana'), await join('leave', 'Bo', { query: '?transport=websocket' })];
   for (const [one, other, name] of /** @type {[Page, Page, string][]} */ ([[ana, bo, 'Ana'], [bo, ana, 'Bo']])) {
     await meeting.seesPerson(other, name);
+    const otherName = name === 'Ana' ? 'Bo' : 'Ana';
+    await meeting.shows(one, otherName, { picture: 'on' });
     await one.locator('#leave').click();
     await meeting.ended(one, 'left');
     await other.locator('#roster .who').getByText(name, { exact: true }).waitFor({ state: 'detached' });
     await one.locator('#again').click();
     await meeting.seesPerson(other, name);
+    await meeting.shows(one, otherName, { picture: 'on' });
+    await meeting.shows(other, name, { picture: 'on' });
   }
   await meeting.closeAll(ana, bo);
 });

@@ -20,7 +20,7 @@ import { avatar, button, element, icon, useIcon } from './element.js';
 
 const SAYS = /** @type {Record<Picture, string>} */ ({
   on: '', off: '', waiting: '', stalled: 'The picture has stopped. It goes on as soon as more arrives.',
-  failed: 'This browser cannot show the picture.',
+  failed: 'The picture cannot be shown here.',
   sealed: 'It cannot be decrypted here: one of you has another link.',
 });
 

@@ -6,6 +6,7 @@ import { Reports, statisticsOf } from './statistics.js';
 /** @typedef {import('./carrier.js').Session} Session */
 /** @typedef {import('./connection.js').CarrierReason} CarrierReason */
 /** @typedef {import('./participants.js').LocalParticipant} LocalParticipant */
+/** @typedef {import('./participants.js').RemoteParticipant} RemoteParticipant */
 /** @typedef {import('./requests.js').Request} Request */
 /** @typedef {import('./requests.js').Answer} Answer */
 /** @typedef {import('./roster.js').RosterEvent} RosterEvent */
@@ -55,10 +56,12 @@ export class RoomMedia {
     this.subscribing = new Subscribing({ ask, tell, emit, self }, options);
   }
 
-  /** A session has a seat. @param {Welcome} welcome @param {string} room its name */
-  seated({ resumed, tracks }, room) {
+  /** A session has a seat. @param {Welcome} welcome @param {string} room its name @param {Iterable<RemoteParticipant>} known who was there the last time */
+  seated({ resumed, tracks }, room, known) {
     this.publishing.seated({ resumed, tracks, room });
     this.subscribing.seated({ room });
+    // After the room was left and joined again, who is there still is no event.
+    for (const participant of known) for (const track of participant.tracks.values()) this.subscribing.published(participant, track);
     if (this.#timers.length > 0) return;
     this.#timers = [
       setInterval(() => this.#room.emit('statistics', this.stats()), STATISTICS_MS),

@@ -245,7 +245,7 @@ export class Room extends Emitter {
     this.localParticipant.id = welcome.participant;
     this.localParticipant.name = welcome.name;
     this.chat.joined(welcome.chat, welcome.chatBytesMax);
-    this.#media.seated(welcome, this.#name);
+    this.#media.seated(welcome, this.#name, this.#roster.participants.values());
     this.#heartbeat = new Heartbeat({
       ping: (token) => this.#connected().send('control', encodeClientMessage({ type: 'ping', token })),
       measured: () => this.emit('roundTrip', this.roundTripMs ?? 0),

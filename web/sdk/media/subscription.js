@@ -129,6 +129,7 @@ export class Subscription {
   close() {
     clearTimeout(this.#unseen);
     this.track.connect(null);
+    this.track.state = 'waiting';
     for (const { tile } of this.#shown.values()) tile.close();
     this.#shown.clear();
     this.#sink?.close();
