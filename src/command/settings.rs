@@ -87,10 +87,10 @@ settings! {
     /// Connections that one address block begins per second, over time [default: 20]
     #[arg(long, value_name = "COUNT", help_heading = "Limits")]
     handshakes_per_second_per_address: u32,
-    /// Connections that one address block begins at once [default: 100]
+    /// Connections that one address block begins at once [default: 500]
     #[arg(long, value_name = "COUNT", help_heading = "Limits")]
     handshakes_burst_per_address: u32,
-    /// TCP connections of one address block at a time, WebSockets not counted [default: 256]
+    /// TCP connections of one address block at a time, WebSockets not counted [default: 512]
     #[arg(long, value_name = "COUNT", help_heading = "Limits")]
     tcp_connections_per_address: u32,
     /// Refused tokens per minute and address block, above which no more are looked at [default: 50]
