@@ -75,6 +75,10 @@ settings! {
     /// [default: localhost, addresses, and the names in the certificate]
     #[arg(long, value_name = "NAME")]
     host: Vec<String>,
+    /// Whether the address for others on the network is printed as a QR code as well: `auto` where it is printed on a terminal,
+    /// `always` or `never` [default: auto]
+    #[arg(long, value_name = "WHEN")]
+    qr: QrChoice,
     /// What is logged: error, warn, info, debug, trace, or a filter like `info,tertulia::relay=debug` [default: info]
     #[arg(long, value_name = "FILTER")]
     log: String,
@@ -172,6 +176,15 @@ pub enum IdentityChoice {
     Refuse,
 }
 
+/// When a QR code is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum QrChoice {
+    Auto,
+    Always,
+    Never,
+}
+
 /// Where chat is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
@@ -198,6 +211,11 @@ impl Settings {
     /// What is logged.
     pub fn log(&self) -> &str {
         self.log.as_deref().unwrap_or("info")
+    }
+
+    /// When a QR code is printed.
+    pub fn qr(&self) -> QrChoice {
+        self.qr.unwrap_or(QrChoice::Auto)
     }
 
     /// The values that a relay is started with.
