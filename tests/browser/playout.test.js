@@ -128,10 +128,20 @@ test('what has piled up before anything was played is left out, and little of wh
   for (let number = 0; number < 30; number++) speaker.playout.push(number, number * 1800, [tone(number)]);
   speaker.play([], 20);
   assert.ok(speaker.playout.bufferedMs <= 60, `${speaker.playout.bufferedMs} ms are kept`);
-  speaker.play([], 500);
-  for (let number = 31; number < 61; number++) speaker.playout.push(number, number * 1800, [tone(number)]);
-  speaker.play([], 520);
+  speaker.play(onTime(60).slice(30).map(({ number, atMs }) => ({ number, atMs: atMs - 560 })), 1500);
+  for (let number = 60; number < 90; number++) speaker.playout.push(number, number * 1800, [tone(number)]);
+  speaker.play([], 1520);
   assert.ok(speaker.playout.bufferedMs > 200 && speaker.playout.bufferedMs <= 270, `${speaker.playout.bufferedMs} ms are kept`);
+});
+
+test('what piled up and comes just after the beginning is left out without a click', () => {
+  const speaker = new Speaker();
+  speaker.playout.targetMs = 40;
+  const piled = Array.from({ length: 100 }, (_, number) => ({ number, atMs: number < 4 ? 0 : number < 24 ? 30 : (number - 20) * 20 - 30 }));
+  const counts = speaker.play(piled, 400);
+  assert.ok(speaker.playout.bufferedMs <= 80, `${speaker.playout.bufferedMs} ms are kept`);
+  assert.deepEqual([counts.concealed, counts.underruns], [0, 0]);
+  assert.ok(speaker.roughness() < 2 * STEEPEST, `no click: ${speaker.roughness()}`);
 });
 
 test('too little is played slower until the target is reached, without a click', () => {

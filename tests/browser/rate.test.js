@@ -147,14 +147,15 @@ test('a machine that does not keep up gets less to do, until it does', () => {
   const machine = new Machine();
   assert.equal(machine.run(4, 0), 0);
   assert.equal(machine.run(4, 3), 2);
+  assert.equal(machine.run(2, 2), 4);
   assert.equal(machine.run(60, 2), QUALITY_STEPS.length - 1);
 });
 
 test('a better step is tried after a while, and more and more seldom if it is too much', () => {
   const machine = new Machine();
-  assert.equal(machine.run(2, 2), 1);
+  assert.equal(machine.run(2, 4), 1);
   assert.deepEqual([machine.run(6, 0), machine.run(2, 0)], [1, 0]);
   // It fails at once: twice the wait.
-  assert.equal(machine.run(2, 2), 1);
+  assert.equal(machine.run(2, 4), 1);
   assert.deepEqual([machine.run(14, 0), machine.run(2, 0)], [1, 0]);
 });

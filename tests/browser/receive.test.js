@@ -300,11 +300,12 @@ test('who has the key sees, and who has another is told once', { timeout: 30_000
       const { track, camera } = stage.show(320, 180);
       await stage.film(camera, 30, async (_, frame) => datagramsOf({ ...frame, payload: await cipher.encrypt(frame.header, frame.payload) }));
       await pause(100);
-      return { drawn: (await stage.statsOf(track)).framesDrawn, failed: stage.link.of('encryptionFailed').map(({ participant }) => participant.id), media: stage.link.of('mediaFailed') };
+      const wishes = stage.link.told.filter(({ type }) => type === 'requestKeyframe').length;
+      return { drawn: (await stage.statsOf(track)).framesDrawn, wishes, failed: stage.link.of('encryptionFailed').map(({ participant }) => participant.id), media: stage.link.of('mediaFailed') };
     };
     return [await see(secret), await see(newSecret())];
   });
-  assert.deepEqual(result, [{ drawn: 30, failed: [], media: [] }, { drawn: 0, failed: [7], media: [] }]);
+  assert.deepEqual(result, [{ drawn: 30, wishes: 0, failed: [], media: [] }, { drawn: 0, wishes: 0, failed: [7], media: [] }]);
 });
 
 test('a tone is heard without a gap, and conceals what is lost', { timeout: 40_000 }, async (t) => {

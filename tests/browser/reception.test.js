@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { colourOf } from '../../web/sdk/media/colour.js';
-import { Decoder, FAILURES_MS } from '../../web/sdk/media/decoder.js';
+import { Decoder, FAILURES_MS, STUCK_MS } from '../../web/sdk/media/decoder.js';
 import { EARLY_MAX, EARLY_MS_MAX, Early } from '../../web/sdk/media/early.js';
 import { Freezes } from '../../web/sdk/media/freezes.js';
 import { HELD_MAX, HeldFrames } from '../../web/sdk/media/held-frames.js';
@@ -197,6 +197,17 @@ test('a decoder that fails is replaced, and given up after three failures in ten
   made[3].callbacks.error(new Error('failed'));
   assert.deepEqual([told.failed, decoder.isReady, made.length], [['codec_failed'], false, 4]);
   assert.ok(made.every(({ state }) => state === 'closed'));
+});
+
+test('a decoder that gives nothing back is replaced', async () => {
+  const { decoder, made, told, clock } = await decoding();
+  decoder.decode({ timestamp: 0 }, 'a');
+  clock.nowMs = STUCK_MS;
+  decoder.decode({ timestamp: 1000 }, 'b');
+  assert.deepEqual([told.renewed, decoder.waitingMs], [0, STUCK_MS]);
+  clock.nowMs = STUCK_MS + 1;
+  decoder.decode({ timestamp: 2000 }, 'c');
+  assert.deepEqual([told.renewed, made.length, decoder.pending], [1, 2, 0]);
 });
 
 test('outputs and errors of a decoder that was replaced are nothing any longer', async () => {

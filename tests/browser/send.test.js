@@ -2,10 +2,11 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { startBrowser, startRelay } from './relay.js';
-import { FAKE_DEVICES, decode, enable, forget, frames, openPublisher, run, until } from './sending.js';
+import { decode, enable, forget, frames, openPublisher, run, until } from './sending.js';
 
 /** @typedef {import('./sending.js').SentFrame} SentFrame */
 
+const WITHOUT_CLICK = '--autoplay-policy=no-user-gesture-required';
 const SMALL = { width: 640, height: 360 };
 
 /** @type {import('playwright-core').Browser} */
@@ -14,7 +15,7 @@ let browser;
 let relay;
 
 before(async () => {
-  [browser, relay] = await Promise.all([startBrowser({ args: FAKE_DEVICES }), startRelay()]);
+  [browser, relay] = await Promise.all([startBrowser({ cameras: 3, args: [WITHOUT_CLICK] }), startRelay()]);
 });
 
 after(async () => {
@@ -211,6 +212,18 @@ publishes('leaving lets every device go', async (page) => {
   assert.deepEqual(await run(page, '[publishing.tracks.size, test.events.slice(2).map(({ type }) => type)]'), [0, ['localTrackUnpublished', 'localTrackUnpublished']]);
 });
 
+publishes('a device that is opened while one leaves is let go', async (page) => {
+  await run(page, `void ((real) => {
+    navigator.mediaDevices.getUserMedia = async (constraints) => {
+      test.late = await real(constraints);
+      publishing.closed();
+      return test.late;
+    };
+  })(navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices))`);
+  assert.equal(await run(page, 'publishing.setEnabled("camera", true).catch(({ code }) => code)'), 'left');
+  assert.deepEqual(await run(page, '[publishing.tracks.size, test.asked.length, ...test.late.getTracks().map(({ readyState }) => readyState)]'), [0, 0, 'ended']);
+});
+
 publishes('a device that is unplugged is told, and the track is muted until there is another', async (page) => {
   await enable(page, 'camera', true, SMALL);
   await frames(page, 5);
@@ -238,6 +251,40 @@ publishes('another device takes over without another track', async (page) => {
   const sent = await frames(page, 20, 'header.spatialLayer === 1');
   assert.ok(sent.every(({ header }) => header.track === 1));
   assert.equal(await run(page, 'test.asked.length'), 1);
+});
+
+publishes('frames that nothing encodes end the track, and the device with it', async (page) => {
+  await enable(page, 'camera', true, SMALL);
+  await frames(page, 5);
+  // The second fake camera gives depth.
+  const [, depth] = await run(page, `navigator.mediaDevices.enumerateDevices().then((all) => all.filter(({ kind }) => kind === 'videoinput').map(({ deviceId }) => deviceId))`);
+  await run(page, `void (test.camera = publishing.tracks.get('camera'))`);
+  await run(page, `publishing.switchActiveDevice('videoinput', '${depth}')`);
+  await until(page, 'test.events.some(({ type, code }) => type === "mediaFailed" && code === "codec_failed")');
+  assert.deepEqual(await run(page, '[publishing.tracks.size, test.camera.mediaStreamTrack.readyState, test.asked.at(-1).type]'), [0, 'ended', 'unpublish']);
+  await enable(page, 'microphone', true);
+  await frames(page, 5, 'header.track === 2');
+});
+
+publishes('another codec is taken where it is fast enough, and announced', async (page) => {
+  await enable(page, 'camera', true, SMALL);
+  const { track: { codec } } = await run(page, 'test.asked[0]');
+  assert.ok(['vp8', 'vp09.00.21.08'].includes(codec), codec);
+  await frames(page, 10, 'header.spatialLayer === 1');
+  const { given, sizes } = await decode(page, 1, codec);
+  assert.deepEqual(sizes, Array(given).fill('640x360'));
+  console.log('VP9 was asked for, and is', codec);
+}, { options: { video: { codec: 'vp9' } } });
+
+publishes('where frames come from an element, a page that is not looked at says that it is muted', async (page) => {
+  await run(page, 'void delete globalThis.MediaStreamTrackProcessor');
+  await enable(page, 'camera', true, SMALL);
+  await frames(page, 1);
+  for (const isHidden of [true, false]) {
+    await run(page, `void (Object.defineProperty(document, 'hidden', { value: ${isHidden}, configurable: true }), document.dispatchEvent(new Event('visibilitychange')))`);
+    await until(page, `test.asked.at(-1).muted === ${isHidden}`);
+    assert.equal(await run(page, 'publishing.tracks.get("camera").muted'), false);
+  }
 });
 
 publishes('a device that is refused says so, and nothing is published', async (page) => {

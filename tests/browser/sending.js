@@ -5,10 +5,6 @@
 /** @typedef {{ header: FrameHeader, datagrams: number, bytes: number, isEqual: boolean, atMs: number }} SentFrame `isEqual`: its datagrams are as long as each other but for the last */
 /** @typedef {{ type: string, source?: string, muted?: boolean, byAdmin?: boolean, code?: string }} Happened */
 
-export const FAKE_DEVICES = [
-  '--use-fake-device-for-media-stream=fps=30,device-count=3', '--use-fake-ui-for-media-stream', '--autoplay-policy=no-user-gesture-required',
-];
-
 /**
  * @param {import('playwright-core').Browser} browser @param {string} url a page of the relay
  * @param {{ sdk?: string, carrier?: string, options?: object }} [made] `sdk`: where it is imported from, if not from where the page is

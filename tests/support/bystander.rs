@@ -25,10 +25,10 @@ const TICKS_PER_CHAT: u64 = 7;
 /// How much higher the p99 may be than in the meeting that nothing is beside.
 const FACTOR: f64 = 1.5;
 
-/// How far two p99 may be apart in any case. Two meetings that nothing was beside were up to 1.3 ms further apart than the factor
-/// allows. Without optimisation a handshake keeps the relay's thread for several milliseconds instead of half a one.
+/// How far two p99 may be apart in any case. With eight busy processes on two cores two meetings were up to 2.5 ms further apart than
+/// the factor allows. Without optimisation a handshake keeps the relay's thread for several milliseconds instead of half a one.
 fn floor() -> Duration {
-    Duration::from_millis(if is_optimised() { 2 } else { 20 })
+    Duration::from_millis(if is_optimised() { 3 } else { 20 })
 }
 
 /// So many chat messages are measured during a fault, and several times as many datagrams. Each one is measured twice: when it
@@ -36,10 +36,10 @@ fn floor() -> Duration {
 const CHATS_MIN: usize = 200;
 
 /// Where even the meeting that nothing is beside has a p99 above this, something else keeps the machine busy: then more is measured.
-const NOISE: Duration = Duration::from_millis(10);
+const NOISE: Duration = Duration::from_millis(5);
 
 /// How many times more at most.
-const NOISE_PATIENCE: usize = 5;
+const NOISE_PATIENCE: usize = 3;
 
 /// Datagrams that may be lost, of a thousand: nobody sends them again, and the kernel may drop one while others flood the
 /// relay's socket.

@@ -86,6 +86,7 @@ export class AudioReception {
   /** @param {boolean} muted */
   mute(muted) {
     this.#isMuted = muted;
+    this.#lastDecodedAtMs = -Infinity;
   }
 
   /** The loudest since the last time, in dB below full scale. */

@@ -7,6 +7,9 @@
 export const FAILURES_MAX = 3;
 export const FAILURES_MS = 10_000;
 
+/** A decoder that gives nothing back for so long has failed without saying so, in milliseconds. */
+export const STUCK_MS = 3000;
+
 /** Inputs without an output that are remembered: more than a queue may hold. */
 const PENDING_MAX = 64;
 
@@ -64,6 +67,7 @@ export class Decoder {
   /** @param {{ timestamp: number }} chunk an encoded chunk; its timestamp is to be no other's @param {M} input */
   decode(chunk, input) {
     if (!this.#decoder) return;
+    if (this.waitingMs > STUCK_MS) return this.#fail(this.#decoder);
     this.#pending.push({ timestamp: chunk.timestamp, input, atMs: this.#now() });
     if (this.#pending.length > PENDING_MAX) this.#pending.shift();
     try {

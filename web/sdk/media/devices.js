@@ -7,8 +7,8 @@ import { TertuliaError } from '../error.js';
 /**
  * @typedef {object} CaptureOptions
  * @property {string} [deviceId] the preferred device
- * @property {number} [width] in pixels; 1280 unless said
- * @property {number} [height] in pixels; 720 unless said
+ * @property {number} [width] in pixels; 1280 unless said, 640 on a machine with two cores
+ * @property {number} [height] in pixels; 720 unless said, 360 on a machine with two cores
  * @property {number} [frameRate] 30 unless said; 15 for a screen
  * @property {boolean} [music] a microphone that takes sound as it is, in stereo
  * @property {boolean} [echoCancellation] of a microphone; on unless said or music
@@ -16,7 +16,11 @@ import { TertuliaError } from '../error.js';
  * @property {boolean} [autoGainControl] of a microphone; on unless said or music
  */
 
-export const CAMERA = Object.freeze({ width: 1280, height: 720, frameRate: 30 });
+/** With as few cores, an encoder of 1280x720 that has to share them takes longer than a frame lasts. */
+const CORES_FEW = 2;
+/** What a camera is asked for unless the program says otherwise. */
+export const CAMERA = Object.freeze((globalThis.navigator?.hardwareConcurrency ?? 1) > CORES_FEW
+  ? { width: 1280, height: 720, frameRate: 30 } : { width: 640, height: 360, frameRate: 30 });
 /** A screen changes seldom, and what is on it has to be legible. */
 export const SCREEN_FRAME_RATE = 15;
 const SCREEN_SIZE = Object.freeze({ width: 1920, height: 1080 });
@@ -96,6 +100,13 @@ export function deviceError(error, source) {
 /** @param {TrackSource} source @returns {TertuliaError} */
 export function deviceLost(source) {
   return new TertuliaError('device_lost', `The ${NAMES[source]} is gone. Plug it in again or choose another one, and turn it on.`);
+}
+
+/** What a device of a kind is the source of. @param {MediaDeviceKind} kind @returns {'camera' | 'microphone'} */
+export function sourceOf(kind) {
+  if (kind === 'videoinput') return 'camera';
+  if (kind === 'audioinput') return 'microphone';
+  throw new TertuliaError('device_kind', `There is no device of the kind "${kind}" here. Use "videoinput" or "audioinput".`);
 }
 
 /** @returns {MediaDevices} */

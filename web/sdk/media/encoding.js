@@ -61,6 +61,7 @@ export class Encoding {
   /** @type {Map<number, { resolve(prepared: Prepared): void, reject(error: TertuliaError): void }>} */
   #preparing = new Map();
   #requests = 0;
+  #isStopped = false;
 
   /** @param {EncodingListener} listener */
   constructor(listener) {
@@ -81,6 +82,7 @@ export class Encoding {
   /** Finds out what this browser encodes. @param {Wish} wish @returns {Promise<Prepared>} */
   prepare(wish) {
     return new Promise((resolve, reject) => {
+      if (this.#isStopped) throw stopped();
       const request = ++this.#requests;
       this.#preparing.set(request, { resolve, reject });
       this.tell({ type: 'prepare', request, ...wish });
@@ -88,6 +90,7 @@ export class Encoding {
   }
 
   stop() {
+    this.#isStopped = true;
     this.#worker.terminate();
     for (const { reject } of this.#preparing.values()) reject(stopped());
     this.#preparing.clear();

@@ -1,27 +1,27 @@
 /**
  * The audio of one track between decoder and speaker. Frames come when the network brings them; samples go at the pace of the
- * speaker. What is kept follows a target: too much is played a little faster and too little a little slower, by whole pitch periods
- * that are cross-faded into each other (WSOLA, Verhelst and Roelands 1993). What is missing is concealed by the last pitch period, which
- * fades away.
+ * speaker. What is kept follows a target: too much is played a little faster and too little a little slower, by whole pitch periods.
+ * What is missing is concealed.
  *
  * `pull` runs in the thread of the speaker: it allocates nothing.
  */
 import { OPUS_SAMPLE_RATE as RATE } from './audio-format.js';
+import { Concealment } from './concealment.js';
 import { PitchPeriod } from './pitch.js';
+import { lengthen, shorten } from './stretching.js';
 
 /** Frames that may wait: more than the highest target. */
 export const SLOTS = 32;
 /** The longest frame, in samples: 60 ms. */
 export const FRAME_SAMPLES_MAX = 2880;
 
-/** How long a missing sound is concealed, in samples: 100 ms. Then there is silence. */
-const CONCEAL_SAMPLES_MAX = RATE / 10;
 /** How much is concealed at once while the next frame may still come, in samples: 5 ms. */
 const CONCEAL_STEP = RATE / 200;
 /** How long what is concealed is faded into what comes next, in samples: 5 ms. */
 const JOINT = RATE / 200;
-/** What is kept of what was played, for concealment. */
-const HISTORY = 3 * PitchPeriod.SAMPLES_MAX;
+/** How long the beginning is, in samples: 0.5 s. */
+const SETTLING_SAMPLES = RATE / 2;
+const { HISTORY } = Concealment;
 /** How alike two pitch periods are to be for one to be left out or repeated. */
 const LIKENESS_MIN = 0.5;
 /** Sound this faint is stretched anyhow, as the mean square: -60 dB. */
@@ -51,8 +51,6 @@ export class Playout {
   #slots;
   /** What is made, by channel: the history, then what is still to be played. @type {Float32Array[]} */
   #made;
-  /** The pitch period that conceals. @type {Float32Array[]} */
-  #template;
   #at = HISTORY;
   #end = HISTORY;
   /** Between two samples, where the speaker's rate is another. */
@@ -68,10 +66,7 @@ export class Playout {
   #frameLength = RATE / 50;
   #timestamp = 0;
   #pitch = new PitchPeriod();
-  #period = 0;
-  #phase = 0;
-  /** Samples concealed in a row; the sound is gone at the maximum. */
-  #concealedRun = CONCEAL_SAMPLES_MAX;
+  #concealment;
   /** Samples. */
   counts = { played: 0, concealed: 0, silent: 0, stretched: 0, late: 0, underruns: 0 };
 
@@ -82,7 +77,7 @@ export class Playout {
     const planes = (/** @type {number} */ length) => Array.from({ length: channels }, () => new Float32Array(length));
     this.#slots = Array.from({ length: SLOTS }, () => ({ number: -1, timestamp: 0, length: 0, planes: planes(FRAME_SAMPLES_MAX) }));
     this.#made = planes(HISTORY + 2 * FRAME_SAMPLES_MAX + 2 * PitchPeriod.SAMPLES_MAX);
-    this.#template = planes(PitchPeriod.SAMPLES_MAX);
+    this.#concealment = new Concealment(channels);
   }
 
   /** How much is to be kept, in milliseconds. @param {number} ms */
@@ -152,11 +147,12 @@ export class Playout {
   #make() {
     this.#compact();
     if (this.#isFilling && !this.#isFilled()) return this.#conceal(CONCEAL_STEP);
+    if (this.counts.played < SETTLING_SAMPLES) this.#settle();
     const slot = this.#slots[this.#next % SLOTS];
     if (slot.number === this.#next) return this.#play(slot);
     if (this.#waiting > 0) return this.#skip();
     this.#conceal(CONCEAL_STEP);
-    if (this.#concealedRun < CONCEAL_SAMPLES_MAX) return;
+    if (!this.#concealment.isSilent) return;
     this.#isFilling = true;
     this.#filledSamples = 0;
   }
@@ -169,20 +165,28 @@ export class Playout {
     this.#filledSamples += CONCEAL_STEP;
     if (!isFilled) return false;
     this.#advance();
-    this.#trim();
+    this.#trim(this.counts.played === 0 ? 0 : BURST_MS_MAX);
     this.#isFilling = false;
     this.#levelMs = this.bufferedMs;
     return true;
   }
 
-  /** Leaves out what has become too old while nothing was played: at the beginning everything that is too much. */
-  #trim() {
-    const excessMs = this.counts.played === 0 ? 0 : BURST_MS_MAX;
+  /** Leaves out the oldest of what is more than wanted by more than a frame and so much. @param {number} excessMs */
+  #trim(excessMs) {
     while (this.bufferedMs > this.#wantedMs + excessMs + this.#frameLength / MS) {
       this.#slots[this.#next % SLOTS].number = -1;
       this.#waiting--;
       this.#advance();
     }
+  }
+
+  /** In the beginning what piled up before comes by and by, and is left out as well. */
+  #settle() {
+    const next = this.#next;
+    this.#trim(this.#frameLength / MS);
+    if (this.#next === next || this.#concealment.isActive) return;
+    this.#concealment.begin(this.#made, this.#end);
+    this.#concealment.step();
   }
 
   /** Goes to the first frame that is here. */
@@ -197,7 +201,7 @@ export class Playout {
   /** A frame did not come, and later ones did. */
   #skip() {
     // What is silence by now need not be waited for.
-    if (this.#concealedRun >= CONCEAL_SAMPLES_MAX) return this.#advance();
+    if (this.#concealment.isSilent) return this.#advance();
     this.#next++;
     this.#timestamp = (this.#timestamp + this.#frameLength * TICKS_PER_SAMPLE) >>> 0;
     this.#conceal(this.#frameLength);
@@ -219,22 +223,21 @@ export class Playout {
     this.#next++;
     this.#timestamp = (slot.timestamp + slot.length * TICKS_PER_SAMPLE) >>> 0;
     this.counts.played += slot.length;
-    if (this.#concealedRun > 0) this.#join(start, Math.min(JOINT, slot.length));
+    if (this.#concealment.isActive) this.#join(start, Math.min(JOINT, slot.length));
     else this.#stretch(start, slot.length);
   }
 
   /** Fades what was concealed into what came. @param {number} start @param {number} length */
   #join(start, length) {
     for (let at = 0; at < length; at++) {
-      const gain = this.#gain;
       const share = at / length;
       for (let channel = 0; channel < this.#channels; channel++) {
         const made = this.#made[channel];
-        made[start + at] = made[start + at] * share + this.#template[channel][this.#phase] * gain * (1 - share);
+        made[start + at] = made[start + at] * share + this.#concealment.sample(channel) * (1 - share);
       }
-      this.#step();
+      this.#concealment.step();
     }
-    this.#concealedRun = 0;
+    this.#concealment.end();
   }
 
   /** Shortens or lengthens the frame that was just made, if too much or too little is kept. @param {number} start @param {number} length */
@@ -257,39 +260,23 @@ export class Playout {
     this.counts.stretched += period;
   }
 
-  /** Goes on with the last pitch period, softer and softer, then with silence. @param {number} length */
+  /** @param {number} length */
   #conceal(length) {
-    const isNew = this.#concealedRun === 0;
-    if (isNew) this.#beginConcealment();
-    if (this.#concealedRun < CONCEAL_SAMPLES_MAX) this.counts.concealed += length;
-    else this.counts.silent += length;
+    if (!this.#concealment.isActive) this.#beginConcealment();
+    if (this.#concealment.isSilent) this.counts.silent += length;
+    else this.counts.concealed += length;
     for (let at = 0; at < length; at++) {
-      const gain = this.#gain;
-      for (let channel = 0; channel < this.#channels; channel++) this.#made[channel][this.#end] = this.#template[channel][this.#phase] * gain;
+      for (let channel = 0; channel < this.#channels; channel++) this.#made[channel][this.#end] = this.#concealment.sample(channel);
       this.#end++;
-      this.#step();
+      this.#concealment.step();
     }
   }
 
   #beginConcealment() {
-    if (this.#waiting === 0) {
-      this.counts.underruns++;
-      this.#reserveMs = Math.min(RESERVE_MS_MAX, this.#reserveMs + RESERVE_STEP_MS);
-    }
-    this.#period = this.#pitch.findLast(this.#made[0], this.#end);
-    this.#phase = 0;
-    for (let channel = 0; channel < this.#channels; channel++) {
-      fillTemplate(this.#template[channel], this.#made[channel], this.#end, this.#period);
-    }
-  }
-
-  get #gain() {
-    return Math.max(0, 1 - this.#concealedRun / CONCEAL_SAMPLES_MAX);
-  }
-
-  #step() {
-    this.#phase = this.#period > 0 ? (this.#phase + 1) % this.#period : 0;
-    this.#concealedRun = Math.min(this.#concealedRun + 1, CONCEAL_SAMPLES_MAX);
+    this.#concealment.begin(this.#made, this.#end);
+    if (this.#waiting > 0) return;
+    this.counts.underruns++;
+    this.#reserveMs = Math.min(RESERVE_MS_MAX, this.#reserveMs + RESERVE_STEP_MS);
   }
 
   /** Moves what is still to be played to the front, behind the history. */
@@ -299,31 +286,5 @@ export class Playout {
     for (const made of this.#made) made.copyWithin(0, from, this.#end);
     this.#at -= from;
     this.#end -= from;
-  }
-}
-
-/** Fades the first period into the second. @param {Float32Array} made @param {number} start @param {number} length @param {number} period */
-function shorten(made, start, length, period) {
-  for (let at = start; at < start + period; at++) made[at] += ((made[at + period] - made[at]) * (at - start)) / period;
-  made.copyWithin(start + period, start + 2 * period, start + length);
-}
-
-/** Fades the second period into the first, which is played again. @param {Float32Array} made @param {number} start @param {number} length @param {number} period */
-function lengthen(made, start, length, period) {
-  made.copyWithin(start + 2 * period, start + period, start + length);
-  for (let at = start; at < start + period; at++) {
-    const second = made[at + 2 * period];
-    made[at + period] = second + ((made[at] - second) * (at - start)) / period;
-  }
-}
-
-/** The last period before `end`, its last quarter faded into what stands before it, so that it can be repeated. @param {Float32Array} template @param {Float32Array} made @param {number} end @param {number} period */
-function fillTemplate(template, made, end, period) {
-  const faded = period >> 2;
-  for (let at = 0; at < period; at++) {
-    const last = made[end - period + at];
-    const before = made[end - 2 * period + at];
-    const share = Math.max(0, at - (period - faded) + 1) / faded;
-    template[at] = last + (before - last) * share;
   }
 }

@@ -1,7 +1,8 @@
 /** One track on its way to the room: what was announced of it, and what feeds its encoder. */
-import { announcedSize, renditionCount, renditions } from './renditions.js';
+import { TertuliaError } from '../error.js';
 import { OPUS_SAMPLE_RATE } from './audio-format.js';
 import { CAMERA, SCREEN_FRAME_RATE } from './devices.js';
+import { announcedSize, renditionCount, renditions } from './renditions.js';
 import { captureVideo } from './video-capture.js';
 
 /** @typedef {import('./encoding.js').Encoding} Encoding */
@@ -110,13 +111,28 @@ export class Publication {
   }
 }
 
+/**
+ * What a track is announced as, and how it is encoded.
+ * @param {LocalTrack} track @param {import('./codec.js').VideoCodecChoice} choice @param {Encoding} encoding
+ * @returns {Promise<{ info: TrackInfo, plan: VideoPlan | null }>}
+ */
+export async function describe(track, choice, encoding) {
+  if (track.kind === 'audio') return { info: audioInfo(track), plan: null };
+  const { renditions, ...wish } = videoWish(track, choice);
+  const { config, temporalLayers } = await encoding.prepare(wish);
+  if (!config) throw new TertuliaError('codec_unsupported', 'This browser cannot encode video. Use a current Chrome, Edge or Firefox.');
+  const { width, height, frameRate, isScreen } = wish;
+  const plan = { config, width, height, frameRate, renditions, isScreen };
+  return { plan, info: videoInfo(track, plan, temporalLayers) };
+}
+
 /** @param {LocalTrack} track @returns {TrackInfo} */
-export function audioInfo(track) {
+function audioInfo(track) {
   return { source: track.source, codec: 'opus', media: { type: 'audio', sampleRate: OPUS_SAMPLE_RATE, channels: track.channels }, description: new Uint8Array() };
 }
 
 /** What a video track is worth. @param {LocalTrack} track @param {import('./codec.js').VideoCodecChoice} choice @returns {Wish & { renditions: number }} */
-export function videoWish(track, choice) {
+function videoWish(track, choice) {
   const isScreen = track.source === 'screen';
   const settings = track.mediaStreamTrack.getSettings();
   const captured = { width: settings.width || track.options.width || CAMERA.width, height: settings.height || track.options.height || CAMERA.height };
@@ -129,7 +145,7 @@ export function videoWish(track, choice) {
 }
 
 /** @param {LocalTrack} track @param {VideoPlan} plan @param {number} temporalLayers @returns {TrackInfo} */
-export function videoInfo(track, { config, width, height, frameRate, renditions }, temporalLayers) {
+function videoInfo(track, { config, width, height, frameRate, renditions }, temporalLayers) {
   return {
     source: track.source, codec: config.codec, description: new Uint8Array(),
     media: { type: 'video', width, height, frameRate: { numerator: frameRate, denominator: 1 }, temporalLayers, spatialLayers: renditions },

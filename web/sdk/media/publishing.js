@@ -2,14 +2,13 @@
 import { TertuliaError } from '../error.js';
 import { Announcements } from './announcements.js';
 import { BASELINE } from './codec.js';
-import { deviceLost, watchDevices } from './devices.js';
+import { deviceLost, sourceOf, watchDevices } from './devices.js';
 import { Engine } from './engine.js';
 import { LocalTrack, createLocalTrack, createScreenTracks, makeLocalTrack } from './local-track.js';
-import { Publication, audioInfo, videoInfo, videoWish } from './publication.js';
+import { Publication, describe } from './publication.js';
 
 /** @typedef {import('./devices.js').CaptureOptions} CaptureOptions */
 /** @typedef {import('./devices.js').TrackSource} TrackSource */
-/** @typedef {import('./encoding.js').Encoding} Encoding */
 /** @typedef {import('../wire/messages.js').PublishedTrack} PublishedTrack */
 /** @typedef {import('../requests.js').Request} Request */
 /** @typedef {import('../requests.js').Answer} Answer */
@@ -48,6 +47,8 @@ export class Publishing {
   /** Devices that were chosen while they were off. @type {Map<TrackSource, string>} */
   #chosen = new Map();
   #keys = 0;
+  /** Ends what is being opened when the room is left. */
+  #leaving = new AbortController();
   /** @type {(() => void) | null} */
   #unwatch = null;
 
@@ -96,7 +97,7 @@ export class Publishing {
       if (this.#publications.has(track.source)) {
         throw new TertuliaError('source_taken', `There is a ${track.source} already. Unpublish it first, or publish this as another source.`);
       }
-      return this.#publish(track);
+      return this.#publish(track, this.#leaving.signal);
     });
   }
 
@@ -109,7 +110,7 @@ export class Publishing {
   setMuted(track, muted) {
     return this.#inTurn(track.source, async () => {
       const publication = this.#of(track);
-      if (publication && !muted && track.isStopped) await track.reopen();
+      if (publication && !muted && track.isStopped) await reopen(publication);
       if (publication) await this.#mute(publication, muted);
     });
   }
@@ -118,8 +119,8 @@ export class Publishing {
   switchActiveDevice(kind, deviceId) {
     const source = sourceOf(kind);
     return this.#inTurn(source, async () => {
-      const track = this.#publications.get(source)?.track;
-      if (track && !track.isStopped) await track.reopen(deviceId);
+      const publication = this.#publications.get(source);
+      if (publication && !publication.track.isStopped) await reopen(publication, deviceId);
       this.#chosen.set(source, deviceId);
     });
   }
@@ -156,6 +157,8 @@ export class Publishing {
     this.#announcements.end();
     this.#unwatch?.();
     this.#unwatch = null;
+    this.#leaving.abort();
+    this.#leaving = new AbortController();
     for (const publication of [...this.#publications.values()]) this.#end(publication);
     this.#engine.pause();
     this.#engine.stop();
@@ -208,11 +211,12 @@ export class Publishing {
   async #enable(source, options) {
     const publication = this.#publications.get(source);
     const deviceId = this.#chosen.get(source);
+    const { signal } = this.#leaving;
     if (!publication) {
       const defaults = source === 'camera' ? this.#options.video : {};
-      return this.#publish(await createLocalTrack({ source, ...defaults, ...(deviceId ? { deviceId } : {}), ...options }));
+      return this.#publish(await createLocalTrack({ source, ...defaults, ...(deviceId ? { deviceId } : {}), ...options }), signal);
     }
-    if (publication.track.isStopped) await publication.track.reopen(deviceId !== publication.track.options.deviceId ? deviceId : undefined);
+    if (publication.track.isStopped) await reopen(publication, deviceId !== publication.track.options.deviceId ? deviceId : undefined);
     await this.#mute(publication, false);
     return publication.track;
   }
@@ -228,22 +232,23 @@ export class Publishing {
 
   /** @param {CaptureOptions} options @returns {Promise<LocalTrack>} */
   async #shareScreen(options) {
+    const { signal } = this.#leaving;
     const [picture, sound] = await createScreenTracks(options);
     try {
-      await this.#publish(picture);
+      await this.#publish(picture, signal);
     } catch (error) {
       sound?.stop();
       throw error;
     }
     // The picture is worth sharing without it.
-    if (sound) await this.#publish(sound).catch((error) => this.#link.emit('mediaFailed', { source: 'screenAudio', error }));
+    if (sound) await this.#publish(sound, signal).catch((error) => this.#link.emit('mediaFailed', { source: 'screenAudio', error }));
     return picture;
   }
 
-  /** @param {LocalTrack} track @returns {Promise<LocalTrack>} */
-  async #publish(track) {
+  /** @param {LocalTrack} track @param {AbortSignal} leaving as it was when this began @returns {Promise<LocalTrack>} */
+  async #publish(track, leaving) {
     try {
-      await this.#announcements.announce(await this.#prepare(track, this.#options.video?.codec ?? BASELINE));
+      await this.#announcements.announce(await this.#prepare(track, this.#options.video?.codec ?? BASELINE, leaving));
       return track;
     } catch (error) {
       const publication = this.#of(track);
@@ -253,10 +258,12 @@ export class Publishing {
     }
   }
 
-  /** Gives a track its encoder. @param {LocalTrack} track @param {import('./codec.js').VideoCodecChoice} choice */
-  async #prepare(track, choice) {
+  /** Gives a track its encoder. @param {LocalTrack} track @param {import('./codec.js').VideoCodecChoice} choice @param {AbortSignal} leaving as it was when this began */
+  async #prepare(track, choice, leaving) {
+    if (leaving.aborted) throw left();
     const encoding = await this.#engine.start();
-    const announced = track.kind === 'audio' ? { info: audioInfo(track), plan: null } : await prepareVideo(track, choice, encoding);
+    const announced = await describe(track, choice, encoding);
+    if (leaving.aborted) throw left();
     /** @type {Publication} */
     const publication = new Publication(++this.#keys, track, encoding, announced, () => this.#hiddenChanged(publication));
     this.#publications.set(track.source, publication);
@@ -336,7 +343,7 @@ export class Publishing {
     publication.end();
     this.#announcements.withdraw(id).catch(() => {});
     try {
-      const again = await this.#prepare(track, BASELINE);
+      const again = await this.#prepare(track, BASELINE, this.#leaving.signal);
       again.wasPublished = publication.wasPublished;
       await this.#announcements.announce(again);
     } catch {
@@ -377,24 +384,19 @@ export class Publishing {
   }
 }
 
-/** @param {LocalTrack} track @param {import('./codec.js').VideoCodecChoice} choice @param {Encoding} encoding */
-async function prepareVideo(track, choice, encoding) {
-  const { renditions, ...wish } = videoWish(track, choice);
-  const { config, temporalLayers } = await encoding.prepare(wish);
-  if (!config) throw new TertuliaError('codec_unsupported', 'This browser cannot encode video. Use a current Chrome, Edge or Firefox.');
-  const { width, height, frameRate, isScreen } = wish;
-  const plan = { config, width, height, frameRate, renditions, isScreen };
-  return { plan, info: videoInfo(track, plan, temporalLayers) };
+/** @param {Publication} publication @param {string} [deviceId] this one or none */
+async function reopen(publication, deviceId) {
+  await publication.track.reopen(deviceId);
+  if (!publication.isOver) return;
+  publication.track.stop();
+  throw left();
+}
+
+function left() {
+  return new TertuliaError('left', 'You left the room meanwhile. Join again, and turn it on there.');
 }
 
 /** @param {string} [cause] */
 function encodingFailed(cause) {
   return new TertuliaError('codec_failed', 'The browser stopped encoding. Turn camera and microphone on again, or reload the page.', { cause });
-}
-
-/** @param {MediaDeviceKind} kind @returns {'camera' | 'microphone'} */
-function sourceOf(kind) {
-  if (kind === 'videoinput') return 'camera';
-  if (kind === 'audioinput') return 'microphone';
-  throw new TertuliaError('device_kind', `There is no device of the kind "${kind}" here. Use "videoinput" or "audioinput".`);
 }

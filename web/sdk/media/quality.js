@@ -1,4 +1,5 @@
 /** What is given up, and in which order, when there are too few bits or too little computing time: frames first, then pixels. */
+import { SIZE_EXPONENT } from './renditions.js';
 
 /** Parts of the full frame rate and of each side of the full size, the best first. */
 export const QUALITY_STEPS = Object.freeze([
@@ -12,8 +13,6 @@ export const QUALITY_STEPS = Object.freeze([
 
 /** A better step is taken when there is this much more than it needs: the next report may say less. */
 const MARGIN = 1.25;
-/** Bits grow with the pixels to this power, as in renditions.js. */
-const SIZE_EXPONENT = 0.8;
 
 /**
  * The step for a rendition.
@@ -32,8 +31,8 @@ export function qualityStep(bitrate, bitrateMin, current) {
 
 /** Over what the load is judged, in milliseconds. */
 const WINDOW_MS = 2000;
-/** Parts of the frames that had to be left out because the encoders were busy: too many, and none to speak of. */
-const DROPPED = { many: 0.15, few: 0.03 };
+/** Parts of the frames that had to be left out because the encoders were busy: far too many, too many, and none to speak of. */
+const DROPPED = { most: 0.4, many: 0.15, few: 0.03 };
 /** How long it has to be calm before a better step is tried, in milliseconds; doubled each time that this was too much. */
 const CALM_MS = { least: 8000, most: 120_000 };
 /** A step that failed sooner than this was too much, in milliseconds. */
@@ -66,7 +65,7 @@ export class Load {
     if (dropped > DROPPED.few) this.#calmSinceMs = nowMs;
     if (dropped > DROPPED.many && this.step < QUALITY_STEPS.length - 1) {
       if (nowMs - this.#raisedAtMs < FAILED_MS) this.#calmMs = Math.min(this.#calmMs * 2, CALM_MS.most);
-      this.step++;
+      this.step = Math.min(this.step + (dropped > DROPPED.most ? 2 : 1), QUALITY_STEPS.length - 1);
     } else if (this.step > 0 && nowMs - this.#calmSinceMs >= this.#calmMs) {
       this.step--;
       this.#raisedAtMs = this.#calmSinceMs = nowMs;

@@ -8,7 +8,7 @@ export const RENDITIONS_MAX = 3;
 /** What a pixel and frame of VP8 may cost at most and has to cost at least, in bits, at 640x360 and 30 frames a second. */
 const BITS_PER_PIXEL = { best: 0.085, least: 0.016 };
 /** Larger pictures need fewer bits for each pixel: as the power of the number of pixels. */
-const SIZE_EXPONENT = 0.8;
+export const SIZE_EXPONENT = 0.8;
 const REFERENCE_PIXELS = 640 * 360;
 /** Text has to be legible, and frames are few. */
 const SCREEN_FACTOR = 2;

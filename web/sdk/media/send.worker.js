@@ -80,6 +80,8 @@ function carrier(name) {
   pacer.isWhole = name === 'websocket';
   pacer.clear();
   rate.reset();
+  // What was on its way on the other one may never arrive.
+  for (const track of tracks.values()) if (track.kind === 'video') track.encoding.requestKeyframes();
 }
 
 /** @param {boolean} paused */

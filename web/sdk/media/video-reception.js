@@ -49,6 +49,8 @@ export class VideoReception {
   #isTaken = true;
   #isMuted;
   #isFailed = false;
+  /** Whether the last frame was sealed with a key that is here. */
+  #mayOpen = true;
   /** @type {Layers} */
   #layers;
   #lastArrivedAtMs;
@@ -74,7 +76,7 @@ export class VideoReception {
     const { spatialLayers, temporalLayers } = /** @type {{ spatialLayers: number, temporalLayers: number }} */ (track.info.media);
     this.#layers = { spatialLayer: Math.max(0, spatialLayers - 1), temporalLayer: Math.max(0, temporalLayers - 1) };
     this.#arriving = this.#layers.spatialLayer;
-    this.#opening = new Opening(host.cipher, (frame) => this.#opened(frame), host.sealed);
+    this.#opening = new Opening(host.cipher, (frame) => this.#opened(frame), () => this.#sealed());
     this.#held = new HeldFrames((/** @type {VideoFrame} */ frame, timestamp) => this.#draw(frame, timestamp));
     this.#decoder = this.#newDecoder();
     // The relay has asked for a keyframe when it made the subscription.
@@ -114,7 +116,7 @@ export class VideoReception {
     if (!isNew) return;
     this.#arriving = layers.spatialLayer;
     this.#lastArrivedAtMs = nowMs;
-    this.#freezes.paused();
+    this.#pause();
     this.#dependency.skipToKeyframe();
     this.#dependency.wished(nowMs);
   }
@@ -122,14 +124,20 @@ export class VideoReception {
   /** @param {boolean} muted */
   mute(muted) {
     this.#isMuted = muted;
-    this.#freezes.paused();
+    this.#pause();
     this.#lastArrivedAtMs = performance.now();
+  }
+
+  /** What was drawn is over; what follows is waited for. */
+  #pause() {
+    this.#freezes.paused();
+    this.#lastDrawnAtMs = -Infinity;
   }
 
   /** A canvas shows it from now on. @param {number} id @param {import('./render.js').Surface} surface */
   attach(id, surface) {
     // Of a screen that stands still no frame would come to be drawn.
-    if (!this.#renderer.isShown && this.#counts.drawn > 0) this.#dependency.skipToKeyframe();
+    if (this.#track.info.source === 'screen' && !this.#renderer.isShown && this.#counts.drawn > 0) this.#dependency.skipToKeyframe();
     this.#renderer.attach(id, surface);
   }
 
@@ -187,8 +195,15 @@ export class VideoReception {
     this.#host.failed(code);
   }
 
+  /** Keyframes that cannot be opened help nobody, and cost everybody. */
+  #sealed() {
+    this.#mayOpen = false;
+    this.#host.sealed();
+  }
+
   /** @param {Frame} frame */
   #opened(frame) {
+    this.#mayOpen = true;
     this.#dependency.push(frame);
     this.#decode(performance.now());
   }
@@ -221,7 +236,7 @@ export class VideoReception {
   }
 
   get #mayWish() {
-    return this.#isTaken && !this.#isMuted && !this.#isFailed && !this.#host.isInterrupted();
+    return this.#isTaken && !this.#isMuted && !this.#isFailed && this.#mayOpen && !this.#host.isInterrupted();
   }
 
   /** @param {number} nowMs */
