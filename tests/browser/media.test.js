@@ -13,6 +13,8 @@ import { isQuiet, listen } from './witness.js';
 
 /** How long pictures and sounds are counted, in milliseconds. */
 const COUNTED_MS = 30_000;
+/** Cameras give 30 frames a second. */
+const FRAMES_MIN = (COUNTED_MS / 1000) * 29;
 /** Of the frames that a camera gave. */
 const SHOWN_MIN = 0.99;
 /** From the camera to the screen, in milliseconds. */
@@ -81,18 +83,22 @@ for (const [kinds, transport, carrier] of /** @type {[[Tab['kind'], Tab['kind']]
     const during = await Promise.all(tabs.map(diagnostics));
     const after = await settled(tabs, names);
 
-    for (const at of [0, 1]) {
+    const ways = [0, 1].map((at) => {
       const from = 1 - at;
-      const way = `${kinds[from]} to ${kinds[at]}, ${carrier}`;
-      const shown = difference(before[at], after[at], 'camera', false, 'framesDrawn') / difference(before[from], after[from], 'camera', true, 'captured');
-      const { width, height, latencyMs, frameRate } = trackOf(during[at], 'camera', false);
-      const [played, concealed, underruns] = ['samplesPlayed', 'samplesConcealed', 'underruns'].map((figure) => difference(before[at], during[at], 'microphone', false, figure));
-      t.diagnostic(`${way}: ${width}x${height} at ${frameRate}/s, ${(100 * shown).toFixed(2)} % of frames shown, glass to glass p50 ${latencyMs.p50} ms, `
-        + `p95 ${latencyMs.p95} ms; sound: ${concealed} of ${played} samples concealed, ${underruns} underruns`);
-      assert.equal(height, 360);
-      assert.ok(shown >= SHOWN_MIN, `${way}: ${shown} of the frames`);
-      assert.ok(concealed <= CONCEALED_MAX * played, `${way}: ${concealed} of ${played} samples concealed`);
-      assert.ok(latencyMs.p50 <= LATENCY_MS_MAX.p50 && latencyMs.p95 <= LATENCY_MS_MAX.p95, `${way}: ${JSON.stringify(latencyMs)}`);
+      const taken = difference(before[from], after[from], 'camera', true, 'captured');
+      const { height, latencyMs } = trackOf(during[at], 'camera', false);
+      const [played, concealed] = ['samplesPlayed', 'samplesConcealed'].map((figure) => difference(before[at], during[at], 'microphone', false, figure));
+      const way = { name: `${kinds[from]} to ${kinds[at]}, ${carrier}`, taken, shown: difference(before[at], after[at], 'camera', false, 'framesDrawn') / taken, height, latencyMs, played, concealed };
+      t.diagnostic(`${way.name}: ${height} lines, ${taken} frames taken, ${(100 * way.shown).toFixed(2)} % shown, camera to screen p50 ${latencyMs.p50} ms, `
+        + `p95 ${latencyMs.p95} ms; sound: ${concealed} of ${played} samples made up`);
+      return way;
+    });
+    for (const { name, taken, shown, height, latencyMs, played, concealed } of ways) {
+      assert.equal(height, 360, name);
+      assert.ok(taken >= FRAMES_MIN, `${name}: ${taken} frames`);
+      assert.ok(shown >= SHOWN_MIN, `${name}: ${shown} of the frames`);
+      assert.ok(concealed <= CONCEALED_MAX * played, `${name}: ${concealed} of ${played} samples made up`);
+      assert.ok(latencyMs.p50 <= LATENCY_MS_MAX.p50 && latencyMs.p95 <= LATENCY_MS_MAX.p95, `${name}: ${JSON.stringify(latencyMs)}`);
     }
     await Promise.all(tabs.map((tab) => tab.close()));
   });
@@ -108,8 +114,8 @@ function difference(before, after, source, own, figure) {
 /** Whether it sounds like a browser's fake microphone. @param {Tab['kind']} kind @param {Awaited<ReturnType<typeof listen>>} heard of 4 s */
 function isOf(kind, heard) {
   assert.ok(!isQuiet(heard), JSON.stringify(heard));
-  if (kind === 'chromium') assert.ok(heard.share < 0.6 && heard.starts >= 2 && heard.starts <= 6, `a beep each second: ${JSON.stringify(heard)}`);
-  else assert.ok(heard.share > 0.95, `a hum: ${JSON.stringify(heard)}`);
+  if (kind === 'chromium') assert.ok(heard.share < 0.6 && heard.starts >= 4 && heard.starts <= 12, `two beeps a second: ${JSON.stringify(heard)}`);
+  else assert.ok(heard.share > 0.5, `a hum: ${JSON.stringify(heard)}`);
 }
 
 test('four people at 180 lines', { timeout: 120_000 }, async (t) => {

@@ -2,7 +2,7 @@
 
 /** @typedef {import('./tab.js').Tab} Tab */
 
-/** A fake microphone beeps once a second (Chromium) or hums (Firefox): louder than this, of 1. */
+/** A fake microphone beeps twice a second (Chromium) or hums (Firefox): louder than this, of 1. */
 const LOUD = 0.01;
 
 /** Runs in a page before anything else: keeps what goes to the loudspeaker in hand, and what devices give. */
