@@ -4,7 +4,7 @@ SHELL := /bin/bash
 CARGO ?= cargo
 NODE_PACKAGES := tests/browser/node_modules/.package-lock.json
 
-.PHONY: help run check test fuzz setup node-packages bench
+.PHONY: help run check test fuzz setup node-packages package bench
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
@@ -20,15 +20,16 @@ check: node-packages ## format, lints, documentation, dependency policy, types o
 	cd tests/browser && npx --no-install tsc
 
 test: setup ## install what the tests need, then run every test
-	$(CARGO) test
+	$(CARGO) build --release
+	TERTULIA_RELAY=$(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/release/tertulia $(CARGO) test
 	$(CARGO) test --benches --profile test -- --test
 	tests/fuzz
-	TERTULIA_BIN=$(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/debug/tertulia node --test tests/browser/*.test.js
+	TERTULIA_BIN=$(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/debug/tertulia node --test --test-concurrency=1 tests/browser/*.test.js
 
 fuzz: ## a million inputs over the fuzz targets; more of each: tests/fuzz 10000000
 	tests/fuzz
 
-setup: node-packages ## install Chromium, ffmpeg, and what the browser tests need
+setup: node-packages ## install Chromium, Firefox, ffmpeg, and what the browser tests need
 	tests/setup
 
 node-packages: $(NODE_PACKAGES)
@@ -36,6 +37,10 @@ node-packages: $(NODE_PACKAGES)
 $(NODE_PACKAGES): tests/browser/package-lock.json
 	@command -v npm >/dev/null || tests/setup
 	cd tests/browser && npm ci --no-audit --no-fund
+
+package: node-packages ## make the npm package of the browser SDK in target/, with types out of its JSDoc
+	mkdir -p target
+	cd web && npm pack --pack-destination ../target
 
 bench: ## measure: relay CPU per delivered datagram beside the floor and a naive relay
 	$(CARGO) bench

@@ -163,6 +163,10 @@ pub const STATELESS_RESET_INTERVAL: Duration = Duration::from_micros(100);
 /// Pings of a WebSocket client per second: browsers send none, libraries one every few seconds.
 pub const PINGS_PER_SECOND: u32 = 10;
 
+/// How often the relay looks at how much memory it uses: those whom it can seat in that time need less than the fifth that is
+/// left of 256 MB.
+pub const MEMORY_INTERVAL: Duration = Duration::from_millis(250);
+
 /// How often the kernel is asked how many UDP packets it had to drop.
 pub const UDP_DROPS_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -304,6 +308,9 @@ pub struct Limits {
     /// Messages that wait for one participant on one stream (on WebSocket: on the connection), above which it is a slow
     /// consumer.
     pub outbox_messages: u32,
+    /// Memory of the process, in megabytes, of which nobody new comes in when four fifths are used; 0: what the control group
+    /// or the machine has.
+    pub memory_megabytes: u32,
 }
 
 impl Default for Limits {
@@ -335,6 +342,7 @@ impl Default for Limits {
             same_identity: SameIdentity::Replace,
             outbox_bytes: 256 * 1024,
             outbox_messages: 1000,
+            memory_megabytes: 0,
         }
     }
 }

@@ -6,6 +6,7 @@ mod key_file;
 mod key_store;
 mod listen;
 mod live_room;
+mod memory;
 mod metrics;
 mod outbox;
 mod outlet;
@@ -118,6 +119,7 @@ impl Relay {
             open_to_plain: config.plain_without_token,
             history,
             callbacks,
+            unproved: Arc::default(),
         };
         let part = listen::Part {
             shard,
@@ -130,7 +132,7 @@ impl Relay {
         let (ready, is_ready) = mpsc::channel();
         // The thread makes its runtime itself: if nothing comes of it, it must not be dropped inside an async program.
         thread::Builder::new().name("tertulia-0".into()).spawn(move || {
-            let (runtime, endpoint) = match start_endpoint(udp, &part.certificates, &endpoint_keys) {
+            let (runtime, endpoint) = match start_endpoint(udp, &part, &endpoint_keys) {
                 Ok(started) => started,
                 Err(error) => return drop(ready.send(Err(error))),
             };
@@ -180,15 +182,11 @@ impl Relay {
 }
 
 /// The runtime of the relay's thread, with the QUIC endpoint on it.
-fn start_endpoint(
-    udp: UdpSocket,
-    certificates: &Arc<CertificateStore>,
-    keys: &EndpointKeys,
-) -> io::Result<(Runtime, quinn::Endpoint)> {
+fn start_endpoint(udp: UdpSocket, part: &listen::Part, keys: &EndpointKeys) -> io::Result<(Runtime, quinn::Endpoint)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let endpoint = {
         let _entered = runtime.enter();
-        Sockets::endpoint(udp, certificates, keys)?
+        Sockets::endpoint(udp, &part.certificates, keys, part.shard.unproved.clone())?
     };
     Ok((runtime, endpoint))
 }

@@ -11,6 +11,7 @@ mod ping_budget;
 mod quic;
 mod tls;
 mod udp_drops;
+mod unproved;
 
 pub use arrival::{Arrival, PlainEntry, WebSocketKind};
 pub use bearer_token::BearerToken;
@@ -25,6 +26,7 @@ pub use quic::{
 };
 pub use tls::{CertificateError, CertificateStore, hex};
 pub use udp_drops::UdpDrops;
+pub use unproved::{Counted, Unproved};
 
 use std::fmt;
 

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use support::child::{ChildRelay, Launch};
-use support::quic::endpoint;
+use support::http::{exchange, upgrade};
+use support::quic::{endpoint, soon};
 use support::scene::{CROWDED, MEMORY_KEPT_MAX, Scene, turn};
 use support::session::{CARRIERS, Incoming, Over, Session, Target, datagram, join_of, message_id, plain};
 use tertulia::limits::{IDLE_TIMEOUT, Limits, MESSAGE_BYTES_MAX};
@@ -323,6 +324,64 @@ async fn m10_m12_m13_a_thousand_wait_and_all_come_back_after_a_crash() {
     assert_eq!(resources.participants, joins.len() as i64);
     assert!(resources.resident_bytes < 256 * 1024 * 1024, "{resources:?}");
     relay.assert_sound("a storm of reconnections").await;
+}
+
+#[tokio::test]
+async fn m13_nobody_new_comes_in_while_memory_is_short() {
+    let empty = {
+        let _turn = turn().await;
+        let relay = Launch::new(&CROWDED).start();
+        Session::member(relay.target, Over::Quic, "first", "First").await;
+        relay.resources().await.resident_bytes
+    };
+    // Four fifths of it are what one with a few sessions has, and 20 MB.
+    let bytes_max = (empty + 20_000_000) / 4 * 5;
+    let megabytes = (bytes_max / 1_000_000).to_string();
+    let mut scene = Scene::crowded(&["--memory-megabytes", &megabytes]).await;
+    let shared = endpoint(ALPN_QUIC);
+    let mut members = Vec::new();
+    let refused = loop {
+        assert!(members.len() < 2000, "it never refuses");
+        let session = match Session::connect_by(&shared, scene.target().quic).await {
+            Ok(session) => session,
+            Err(refused) => break refused,
+        };
+        let room = format!("many-{}", members.len() / 20);
+        match session.seated(join_of(&room, "someone")).await {
+            Ok((member, _)) => members.push(member),
+            // Memory has become short during its handshake.
+            Err(CloseReason::TooFast) => break "too late".to_owned(),
+            Err(reason) => panic!("{reason:?}"),
+        }
+    };
+    let resources = scene.relay.resources().await;
+    println!("{} sessions, {refused}, {resources:?} of {bytes_max}", members.len());
+    assert!(members.len() > 50 && resources.resident_bytes < bytes_max);
+    scene.bystander.begin_measuring();
+    for _ in 0..100 {
+        let reply = exchange(scene.target().http, &upgrade("/", "localhost", "")).await;
+        assert!(reply.status() == Some(503) && reply.body().contains("busy"), "{}", reply.text);
+        assert!(Session::connect_by(&shared, scene.target().quic).await.is_err());
+    }
+    assert_eq!(scene.relay.metric("tertulia_memory_short").await, 1);
+    scene.assert_undisturbed("short memory").await;
+    assert!(scene.relay.resources().await.resident_bytes < bytes_max);
+    // Who leaves makes place for someone else.
+    members.pop().unwrap().leave().await;
+    let again = async {
+        loop {
+            match Session::connect_by(&shared, scene.target().quic).await {
+                Ok(session) => return session.seated(join_of("many", "again")).await.unwrap().0,
+                Err(_) => sleep(Duration::from_millis(5)).await,
+            }
+        }
+    };
+    members.push(soon("a place", again).await);
+    for member in members {
+        member.leave().await;
+    }
+    scene.relay.until("tertulia_rooms", |rooms| rooms == 1).await;
+    scene.assert_undisturbed("short memory that is free again").await;
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use support::TestRelay;
-use support::proxy::Proxy;
+use support::impair::Proxy;
 use tertulia::client::{Event, LocalTrack, RemoteTrack, RequestError, Room};
 use tertulia::limits::Limits;
 use tertulia::media::Frame;
@@ -227,7 +227,7 @@ async fn the_choice_of_one_is_not_that_of_another() {
 async fn a_choice_outlives_the_seat() {
     let relay = TestRelay::start(Limits { seat_seconds: 0, ..Limits::default() });
     let ana = relay.join("quic", "Ana").await;
-    let proxy = Proxy::start(relay.relay.address()).await;
+    let proxy = Proxy::start(relay.relay.address(), "", 1).await;
     let ben = Room::connect(&proxy.url("wss"), relay.options("Ben")).await.unwrap();
     let published = ana.publish(picture()).await.unwrap();
     let id = published.track();
@@ -235,9 +235,9 @@ async fn a_choice_outlives_the_seat() {
     let track = subscribed(&ben).await;
     ben.set_layers(id, 0, 1).await.unwrap();
     expect_change(&track, 0).await;
-    proxy.cut_tcp();
+    proxy.apply("cut");
     soon("the end of the connection", until_reconnecting(&ben)).await;
-    proxy.restore();
+    proxy.apply("pass");
     let told = [(0b10, 2), (0b01, 1), (0, 0), (0b10, 2), (0b01, 1)];
     for expected in told {
         assert_eq!(layers_wanted(&ana, id).await, expected);

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use support::proxy::Proxy;
+use support::impair::Proxy;
 use support::{Directory, TestRelay};
 use tertulia::auth::{Grant, SecretKey};
 use tertulia::client::{
@@ -214,7 +214,7 @@ fn through(proxy: &Proxy, relay: &TestRelay, name: &str) -> Options {
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_cuts_and_three_changes_of_carrier_are_noticed_by_nobody_else() {
     let relay = TestRelay::start(limits());
-    let proxy = Proxy::start(relay.relay.address()).await;
+    let proxy = Proxy::start(relay.relay.address(), "", 1).await;
     let ana = Room::connect(&proxy.url("https"), through(&proxy, &relay, "Ana")).await.unwrap();
     let bo = relay.join("ws", "Bo").await;
     let picture = Arc::new(ana.publish(picture()).await.unwrap());
@@ -236,16 +236,16 @@ async fn ten_cuts_and_three_changes_of_carrier_are_noticed_by_nobody_else() {
             "udp" | "tcp" => {
                 let attempts = ana.seen().attempts;
                 match step {
-                    "udp" => proxy.cut_udp(),
-                    _ => proxy.cut_tcp(),
+                    "udp" => proxy.apply("block udp"),
+                    _ => proxy.apply("cut"),
                 }
                 ana.until("the end of the connection", |seen| seen.attempts > attempts).await;
                 if step == "tcp" {
-                    proxy.restore();
+                    proxy.apply("pass");
                 }
             }
             carrier => {
-                proxy.restore();
+                proxy.apply("pass");
                 soon("another carrier", ana.room.switch_to(&proxy.url(carrier))).await.unwrap();
             }
         }
@@ -275,7 +275,7 @@ async fn ten_cuts_and_three_changes_of_carrier_are_noticed_by_nobody_else() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_comes_back_too_late_has_its_id_and_everything_is_announced_again() {
     let relay = TestRelay::start(Limits { seat_seconds: 0, ..limits() });
-    let proxy = Proxy::start(relay.relay.address()).await;
+    let proxy = Proxy::start(relay.relay.address(), "", 1).await;
     let ana = Room::connect(&proxy.url("wss"), relay.options("Ana")).await.unwrap();
     let track = Arc::new(ana.publish(picture()).await.unwrap());
     track.set_muted(true).await.unwrap();
@@ -285,7 +285,7 @@ async fn who_comes_back_too_late_has_its_id_and_everything_is_announced_again() 
     ana.until("Bo", |seen| !seen.roster.is_empty()).await;
     bo.until("frames", |seen| seen.frames > 10).await;
 
-    proxy.cut_tcp();
+    proxy.apply("cut");
     bo.until("Ana's end", |seen| seen.roster.contains(&"left")).await;
     bo.room.chat().send("meanwhile").await.unwrap();
     // What is asked for now waits.
@@ -299,7 +299,7 @@ async fn who_comes_back_too_late_has_its_id_and_everything_is_announced_again() 
         while track.datagrams_dropped() == 0 {
             sleep(PACE).await;
         }
-        proxy.restore();
+        proxy.apply("pass");
     };
     let (sound, said, ()) = soon("what waited", async { tokio::join!(sound, said, restored) }).await;
     assert!(sound.is_ok() && said.is_ok(), "{sound:?} {said:?}");
@@ -323,21 +323,21 @@ async fn who_comes_back_too_late_has_its_id_and_everything_is_announced_again() 
 #[tokio::test]
 async fn a_muted_track_is_muted_when_it_is_announced_again() {
     let relay = TestRelay::start(Limits { seat_seconds: 0, ..limits() });
-    let proxy = Proxy::start(relay.relay.address()).await;
+    let proxy = Proxy::start(relay.relay.address(), "", 1).await;
     let ana = Room::connect(&proxy.url("wss"), relay.options("Ana")).await.unwrap();
     let track = ana.publish(sound()).await.unwrap();
     track.set_muted(true).await.unwrap();
     let bo = Witness::new(relay.join("ws", "Bo").await);
-    proxy.cut_tcp();
+    proxy.apply("cut");
     bo.until("Ana's end", |seen| seen.roster.contains(&"left")).await;
-    proxy.restore();
+    proxy.apply("pass");
     bo.until("the track", |seen| seen.roster.contains(&"muted")).await;
 }
 
 #[tokio::test]
 async fn subscriptions_by_hand_come_back_with_a_new_seat() {
     let relay = TestRelay::start(Limits { seat_seconds: 0, ..limits() });
-    let proxy = Proxy::start(relay.relay.address()).await;
+    let proxy = Proxy::start(relay.relay.address(), "", 1).await;
     let bo = relay.join("ws", "Bo").await;
     let (wanted, other) = (bo.publish(sound()).await.unwrap(), bo.publish(picture()).await.unwrap());
     let options = Options { auto_subscribe: false, ..relay.options("Ana") };
@@ -346,9 +346,9 @@ async fn subscriptions_by_hand_come_back_with_a_new_seat() {
     let _streams = [stream(Arc::new(wanted)), stream(Arc::new(other))];
     soon("a frame", track.next_frame()).await.unwrap();
     let ana = Witness::new(ana);
-    proxy.cut_tcp();
+    proxy.apply("cut");
     ana.until("the end of the connection", |seen| seen.attempts > 0).await;
-    proxy.restore();
+    proxy.apply("pass");
     ana.until("a session", |seen| seen.returns == [(false, Carrier::WebSocket)]).await;
     // What had come before the end of the connection is not what is waited for.
     let newest = soon("a frame", track.next_frame()).await.unwrap().number + 256;
@@ -359,7 +359,7 @@ async fn subscriptions_by_hand_come_back_with_a_new_seat() {
 #[tokio::test]
 async fn many_subscriptions_come_back_although_a_relay_takes_them_slowly() {
     let relay = TestRelay::start(Limits { seat_seconds: 0, requests_per_second: 40, requests_burst: 3, ..limits() });
-    let proxy = Proxy::start(relay.relay.address()).await;
+    let proxy = Proxy::start(relay.relay.address(), "", 1).await;
     let bo = relay.join("ws", "Bo").await;
     let mut published = Vec::new();
     while published.len() < 8 {
@@ -384,9 +384,9 @@ async fn many_subscriptions_come_back_although_a_relay_takes_them_slowly() {
         });
     }
     let ana = Witness::new(ana);
-    proxy.cut_tcp();
+    proxy.apply("cut");
     ana.until("the end of the connection", |seen| seen.attempts > 0).await;
-    proxy.restore();
+    proxy.apply("pass");
     ana.until("a session", |seen| seen.returns == [(false, Carrier::WebSocket)]).await;
     let _streams: Vec<_> = published.into_iter().map(|track| stream(Arc::new(track))).collect();
     for track in &tracks {
@@ -412,8 +412,8 @@ async fn a_track_that_is_dropped_is_taken_back() {
 #[tokio::test]
 async fn where_udp_does_not_pass_the_fallback_is_taken() {
     let relay = TestRelay::start(limits());
-    let proxy = Proxy::start(relay.relay.address()).await;
-    proxy.cut_udp();
+    let proxy = Proxy::start(relay.relay.address(), "", 1).await;
+    proxy.apply("block udp");
     for scheme in ["https", "quic"] {
         let options = Options { idle_timeout: Duration::from_millis(300), ..through(&proxy, &relay, "Ana") };
         let ana = Room::connect(&proxy.url(scheme), options).await.unwrap();
@@ -441,7 +441,7 @@ async fn who_drops_its_room_or_leaves_has_left_at_once() {
 #[tokio::test]
 async fn who_does_not_want_to_reconnect_does_not() {
     let relay = TestRelay::start(limits());
-    let proxy = Proxy::start(relay.relay.address()).await;
+    let proxy = Proxy::start(relay.relay.address(), "", 1).await;
     let patience = Duration::from_millis(500);
     for (reconnect, attempts, text) in
         [(Reconnect::Never, false, ""), (Reconnect::Within(patience), true, "reconnecting was given up")]
@@ -449,7 +449,7 @@ async fn who_does_not_want_to_reconnect_does_not() {
         let options = Options { reconnect, ..relay.options("Ana") };
         let ana = Witness::new(Room::connect(&proxy.url("wss"), options).await.unwrap());
         let chat = ana.room.chat();
-        proxy.cut_tcp();
+        proxy.apply("cut");
         ana.until("the end", |seen| seen.closed.is_some()).await;
         let seen = ana.seen();
         let (reason, message) = seen.closed.unwrap();
@@ -458,7 +458,7 @@ async fn who_does_not_want_to_reconnect_does_not() {
         assert!(chat.send("too late").await.is_err());
         let late = ana.room.publish(sound()).await.unwrap_err();
         assert!(matches!(late, RequestError::Closed { reason: CloseReason::ConnectionLost, .. }), "{late}");
-        proxy.restore();
+        proxy.apply("pass");
     }
 }
 

@@ -1,65 +1,125 @@
-/** The meeting page: a landing where one says a name, and the room. */
-import { Room } from './sdk/tertulia.js';
+/** The meeting page: a landing, a doorway where one sees oneself, and the room. */
+import { Room, TertuliaError } from './sdk/tertulia.js';
+import { keyOfAddress, linkTo, roomOfPath, transportOfAddress } from './page/address.js';
 import { showBadge, showStatus } from './page/connection.js';
 import { showComposer } from './page/composer.js';
+import { showControls } from './page/controls.js';
 import { find } from './page/element.js';
-import { asksForToken, showLanding } from './page/landing.js';
+import { canEncrypt, isKey, showEncryption } from './page/encryption.js';
+import { showLanding } from './page/landing.js';
 import { showMessages } from './page/messages.js';
 import { showModeration } from './page/moderation.js';
+import { tellNews } from './page/news.js';
+import { OwnMedia, videoOptions } from './page/own-media.js';
+import { closePanel, countUnread, showPanels } from './page/panels.js';
+import { asksForToken, showPrejoin } from './page/prejoin.js';
+import { choices } from './page/preferences.js';
 import { showRoster } from './page/roster.js';
+import { showSettings } from './page/settings.js';
+import { listenToKeys } from './page/shortcuts.js';
+import { showStage } from './page/stage.js';
+import { showStatistics } from './page/statistics.js';
 import { keepSeat, rememberedToken, takeSeat, takeTokenOfAddress } from './page/tab.js';
+import { clearToasts, toast } from './page/toasts.js';
 
-const LOBBY = 'lobby';
-const COPIED_MS = 2000;
+/** @typedef {'landing' | 'prejoin' | 'meeting'} Screen */
 
-/** The meeting that is on, or was. @type {{ room: Room, roomName: string } | null} */
+/** Where a panel covers the stage, as in panels.css. */
+const NARROW = '(max-width: 44rem)';
+
+/** The meeting that is on, or was. @type {{ room: Room, roomName: string, stage: import('./page/stage.js').Stage } | null} */
 let meeting = null;
+let drawStatistics = () => {};
 
-/** The room that the address names. @param {string} path */
-function roomOfPath(path) {
-  return /^\/r\/([A-Za-z0-9_-]{1,128})\/?$/.exec(path)?.[1] ?? LOBBY;
-}
+const media = new OwnMedia();
+const prejoin = showPrejoin(media, (wish) => void enter(wish));
 
-/** @param {'landing' | 'meeting'} screen */
+/** @param {Screen} screen */
 function showScreen(screen) {
   document.body.dataset.screen = screen;
-  find('landing', HTMLElement).hidden = screen !== 'landing';
-  find('meeting', HTMLDivElement).hidden = screen !== 'meeting';
+  for (const each of ['landing', 'prejoin', 'meeting']) find(each, HTMLElement).hidden = each !== screen;
+  if (screen !== 'prejoin') prejoin.close();
 }
 
-/** @param {{ name: string, room: string, ticket?: string }} wish @param {(error: unknown) => void} refuse */
-async function enter({ name, room: roomName, ticket }, refuse) {
-  const transport = new URLSearchParams(location.search).get('transport');
-  const room = new Room({ name, room: roomName, token: rememberedToken, ticket, transport });
-  meeting = { room, roomName };
-  showMeeting(room, roomName, refuse);
+/** Shows what the address names: a room, or the landing. */
+function goToAddress() {
+  const roomName = roomOfPath(location.pathname);
+  if (!roomName) {
+    media.stop();
+    document.title = 'Tertulia';
+    return showScreen('landing');
+  }
+  document.title = `${roomName} · Tertulia`;
+  showScreen('prejoin');
+  const key = keyOfAddress();
+  prejoin.open(roomName, key !== null);
+  if (key !== null) checkKey(key);
+}
+
+/** Nobody comes unencrypted into a meeting whose link has a key. @param {string} key */
+function checkKey(key) {
+  const problem = !canEncrypt() ? 'This link asks for encryption, which browsers allow on secure addresses alone: https, or localhost.'
+    : !isKey(key) ? 'The key in this link is damaged. Open the whole link that you were sent.' : null;
+  if (problem) prejoin.refuse(new TertuliaError('encryption_unavailable', problem));
+  return problem === null;
+}
+
+/** @param {{ name: string, ticket?: string, on?: { microphone: boolean, camera: boolean } }} wish */
+async function enter({ name, ticket, on }) {
+  const roomName = roomOfPath(location.pathname) ?? '';
+  const key = keyOfAddress();
+  if (key !== null && !checkKey(key)) return;
+  const room = new Room({
+    name, room: roomName, token: rememberedToken, ticket, transport: transportOfAddress(), encryptionKey: key ?? undefined, video: videoOptions(),
+  });
+  if (on) media.want(on);
+  showMeeting(room, roomName, key);
+  await connect(room);
+}
+
+/** @param {Room} room */
+async function connect(room) {
   try {
     await room.connect(location.href);
     showScreen('meeting');
-    find('text', HTMLTextAreaElement).focus();
+    await media.publish(room);
+    if (choices.speaker) await room.switchActiveDevice('audiooutput', choices.speaker).catch(() => {});
   } catch (error) {
-    showScreen('landing');
-    refuse(error);
+    // Who is in the meeting page already is told there, unless another token can help.
+    if (document.body.dataset.screen === 'meeting' && !asksForToken(error)) return;
+    goToAddress();
+    prejoin.refuse(error);
   }
 }
 
-/** @param {Room} room @param {string} roomName @param {(error: unknown) => void} refuse */
-function showMeeting(room, roomName, refuse) {
-  document.title = `${roomName} · Tertulia`;
+/** @param {Room} room @param {string} roomName @param {string | null} key */
+function showMeeting(room, roomName, key) {
+  meeting?.stage.dispose();
+  clearToasts();
   find('room-title', HTMLHeadingElement).textContent = roomName;
   const { send, note } = showMessages(room);
+  const say = (/** @type {string} */ text) => {
+    note(text);
+    toast(text);
+  };
   showComposer(room, send);
-  showRoster(room, note);
-  showModeration(room, note);
+  showRoster(room, say);
+  showModeration(room, say);
+  showControls(room, media, toast);
   showBadge(room);
-  showStatus(room, () => {
-    // The status says what else went wrong.
-    room.connect(location.href).catch((error) => {
-      if (!asksForToken(error)) return;
-      showScreen('landing');
-      refuse(error);
-    });
+  showEncryption(key !== null);
+  countUnread(room);
+  tellNews(room, media, key !== null);
+  drawStatistics = showStatistics(room);
+  meeting = { room, roomName, stage: showStage(room, media, copyLink) };
+  showStatus(room, () => void connect(room));
+  room.on('disconnected', () => {
+    media.leave();
+    if (matchMedia(NARROW).matches) closePanel();
   });
+  const sound = find('start-audio', HTMLButtonElement);
+  room.on('audioBlocked', () => (sound.hidden = false));
+  sound.onclick = () => void room.startAudio().then(() => (sound.hidden = true));
   find('leave', HTMLButtonElement).onclick = () => room.disconnect();
 }
 
@@ -68,25 +128,41 @@ function seat() {
   const ticket = meeting?.room.ticket;
   if (!meeting || !ticket || meeting.room.state === 'disconnected') return null;
   const { room, roomName } = meeting;
-  return { room: roomName, name: room.localParticipant.name, ticket, untilMs: Date.now() + room.seatMs };
+  return { room: roomName, name: room.localParticipant.name, ticket, untilMs: Date.now() + room.seatMs, on: media.on };
 }
 
-function showCopyLink() {
-  const button = find('copy-link', HTMLButtonElement);
-  button.onclick = async () => {
-    const copied = await navigator.clipboard?.writeText(location.origin + location.pathname).then(() => true, () => false);
-    button.textContent = copied ? 'Copied' : 'Copy it from the address bar';
-    setTimeout(() => (button.textContent = 'Copy link'), COPIED_MS);
-  };
+async function copyLink() {
+  const link = linkTo(roomOfPath(location.pathname) ?? '', keyOfAddress());
+  const copied = await navigator.clipboard?.writeText(link).then(() => true, () => false);
+  toast(copied ? `Link copied${keyOfAddress() ? ', with the key' : ''}. Send it to whom you want to see.` : 'The browser does not let the page copy. Copy the link from the address bar.');
 }
 
-takeTokenOfAddress();
-showCopyLink();
-const roomName = roomOfPath(location.pathname);
-const refuse = showLanding(roomName, (wish) => void enter(wish, refuse));
-const former = takeSeat(roomName);
+/** A link that is opened in a tab which has the page already only changes the fragment. */
+function takeFragment() {
+  const token = takeTokenOfAddress();
+  if (token) prejoin.takeToken(token);
+  if (document.body.dataset.screen === 'prejoin') goToAddress();
+}
+
+const former = (takeTokenOfAddress(), takeSeat(roomOfPath(location.pathname) ?? ''));
 keepSeat(seat);
+showLanding(({ room, search, hash }) => {
+  history.pushState(null, '', `/r/${room}${search}${hash}`);
+  takeTokenOfAddress();
+  goToAddress();
+});
+showPanels(() => drawStatistics());
+showSettings(media, () => meeting?.room ?? null);
+listenToKeys();
+find('copy-link', HTMLButtonElement).onclick = () => void copyLink();
+addEventListener('hashchange', takeFragment);
+addEventListener('popstate', () => {
+  meeting?.room.disconnect();
+  goToAddress();
+});
 if (former) {
   showScreen('meeting');
-  void enter(former, refuse);
+  void enter(former);
+} else {
+  goToAddress();
 }

@@ -9,7 +9,7 @@ use tertulia::limits::Limits;
 use tertulia::relay::Relay;
 
 use super::cpu;
-use super::floor::{self, Floor};
+use super::floor::{self, Floor, Sinks};
 use super::load::{self, Load, Parts};
 use super::naive::{self, Naive};
 use super::profile::Profile;
@@ -22,6 +22,7 @@ use super::tally::Tally;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum System {
     Floor,
+    FloorIdle,
     Quic,
     WebTransport,
     WebSocket,
@@ -70,11 +71,13 @@ impl Drop for Server {
 }
 
 impl System {
-    pub const ALL: [Self; 5] = [Self::Floor, Self::Quic, Self::WebTransport, Self::WebSocket, Self::Naive];
+    pub const ALL: [Self; 6] =
+        [Self::Floor, Self::FloorIdle, Self::Quic, Self::WebTransport, Self::WebSocket, Self::Naive];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Floor => "floor",
+            Self::FloorIdle => "floor-idle",
             Self::Quic => "quic",
             Self::WebTransport => "webtransport",
             Self::WebSocket => "websocket",
@@ -85,7 +88,7 @@ impl System {
     /// How the names of the threads begin that do the forwarding.
     fn threads(self) -> &'static str {
         match self {
-            Self::Floor => floor::THREAD,
+            Self::Floor | Self::FloorIdle => floor::THREAD,
             Self::Quic | Self::WebTransport | Self::WebSocket => "tertulia",
             Self::Naive => naive::THREAD,
         }
@@ -97,7 +100,8 @@ impl Cell {
         let tally = Tally::new(profile);
         let parts = Parts { profile, subscribers, tally: tally.clone() };
         let (server, load) = match system {
-            System::Floor => start_floor(parts),
+            System::Floor => start_floor(Sinks::Open, parts),
+            System::FloorIdle => start_floor(Sinks::Count, parts),
             System::Quic | System::WebTransport | System::WebSocket => start_relay(system, parts),
             System::Naive => start_naive(parts),
         };
@@ -133,14 +137,15 @@ impl Cell {
     }
 }
 
-fn start_floor(parts: Parts) -> (Server, Load) {
+fn start_floor(sinks: Sinks, parts: Parts) -> (Server, Load) {
     let receivers = parts.profile.receivers(parts.subscribers);
-    let sinks: Vec<_> = (0..receivers.div_ceil(SUBSCRIBERS_PER_SOCKET)).map(|_| socket::udp()).collect();
-    let address = |receiver: usize| sinks[receiver / SUBSCRIBERS_PER_SOCKET].local_addr().expect("the socket is bound");
+    let sockets: Vec<_> = (0..receivers.div_ceil(SUBSCRIBERS_PER_SOCKET)).map(|_| socket::udp()).collect();
+    let address =
+        |receiver: usize| sockets[receiver / SUBSCRIBERS_PER_SOCKET].local_addr().expect("the socket is bound");
     let floor = Floor::start((0..receivers).map(address).collect());
     let server = floor.address;
     pin_server(System::Floor);
-    let load = start_load(parts.clone(), async move || load::udp(parts, sinks, server).await);
+    let load = start_load(parts.clone(), async move || load::udp(parts, sinks, sockets, server).await);
     (Server::Floor { _floor: floor }, load)
 }
 

@@ -12,16 +12,37 @@ use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSocketState};
 use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 
 use super::socket;
+use super::tally::{FRAME_AT, PAYLOAD_AT};
 
-/// What QUIC puts in front of a datagram: flags, connection id, packet number. Here: nothing, subscriber, publisher, and
-/// the frame's number, which is what the sink needs to count.
-pub const HEADER_BYTES: usize = 1 + 8 + 4;
+/// As much as QUIC puts in front of a datagram: flags, connection id, packet number.
+const HEADER_BYTES: usize = 1 + 8 + 4;
 
 /// As much as one received train can hold.
 pub const TRAIN_BYTES: usize = 64 * 1024;
 
 /// The prefix of the floor's thread name.
 pub const THREAD: &str = "floor";
+
+/// What stands in front of a packet in the clear: the packet's number, and what a sink that does not open it counts by.
+#[derive(Debug, Clone, Copy)]
+pub struct Header {
+    pub subscriber: u16,
+    pub publisher: u16,
+    pub frame: u32,
+    packet: u32,
+}
+
+/// What the floor's subscribers do with what they get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sinks {
+    /// Open it, as the subscribers of all other rows do.
+    Open,
+    /// Only count it.
+    Count,
+}
+
+/// The keys of all subscribers.
+pub struct Keys(Vec<LessSafeKey>);
 
 pub struct Floor {
     pub address: SocketAddr,
@@ -54,18 +75,17 @@ impl Drop for Floor {
 struct Forwarder {
     socket: UdpSocket,
     state: UdpSocketState,
-    subscribers: Vec<(SocketAddr, LessSafeKey)>,
-    packets_sealed: u64,
+    subscribers: Vec<SocketAddr>,
+    keys: Keys,
+    packets_sealed: u32,
     train: Vec<u8>,
 }
 
 impl Forwarder {
     fn new(socket: UdpSocket, subscribers: Vec<SocketAddr>) -> Self {
         let state = UdpSocketState::new((&socket).into()).expect("the socket can be set up");
-        let key = |index: usize| UnboundKey::new(&AES_128_GCM, &[index as u8; 16]).expect("the key has 16 bytes");
-        let keyed = |(index, address)| (address, LessSafeKey::new(key(index)));
-        let subscribers = subscribers.into_iter().enumerate().map(keyed).collect();
-        Self { socket, state, subscribers, packets_sealed: 0, train: Vec::with_capacity(TRAIN_BYTES) }
+        let keys = Keys::new(subscribers.len());
+        Self { socket, state, subscribers, keys, packets_sealed: 0, train: Vec::with_capacity(TRAIN_BYTES) }
     }
 
     fn run(&mut self, stop: &AtomicBool) {
@@ -94,7 +114,7 @@ impl Forwarder {
             }
             let segment_bytes = HEADER_BYTES + stride + AES_128_GCM.tag_len();
             let transmit = Transmit {
-                destination: self.subscribers[subscriber].0,
+                destination: self.subscribers[subscriber],
                 ecn: None,
                 contents: &self.train,
                 segment_size: (burst.len() > stride).then_some(segment_bytes),
@@ -106,20 +126,59 @@ impl Forwarder {
 
     fn seal(&mut self, subscriber: usize, datagram: &[u8]) {
         let start = self.train.len();
-        self.train.push(0);
-        self.train.extend_from_slice(&(subscriber as u32).to_be_bytes());
-        self.train.extend_from_slice(&u32::from(datagram[super::tally::PAYLOAD_AT]).to_be_bytes());
-        self.train.extend_from_slice(&datagram[super::tally::FRAME_AT..super::tally::FRAME_AT + 4]);
-        self.train.extend_from_slice(datagram);
-        let mut nonce = [0; 12];
-        nonce[4..].copy_from_slice(&self.packets_sealed.to_be_bytes());
+        let header = Header::of(datagram, subscriber, self.packets_sealed);
         self.packets_sealed += 1;
-        let (header, payload) = self.train[start..].split_at_mut(HEADER_BYTES);
-        let tag = self.subscribers[subscriber]
-            .1
-            .seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(header), payload)
+        self.train.extend_from_slice(&header.bytes());
+        self.train.extend_from_slice(datagram);
+        let (clear, payload) = self.train[start..].split_at_mut(HEADER_BYTES);
+        let tag = self.keys.0[subscriber]
+            .seal_in_place_separate_tag(header.nonce(), Aad::from(clear), payload)
             .expect("the datagram is short");
         self.train.extend_from_slice(tag.as_ref());
+    }
+}
+
+impl Header {
+    fn of(datagram: &[u8], subscriber: usize, packet: u32) -> Self {
+        let frame = datagram[FRAME_AT..].first_chunk().expect("the datagram is one of ours");
+        let publisher = u16::from(datagram[PAYLOAD_AT]);
+        Self { subscriber: subscriber as u16, publisher, frame: u32::from_be_bytes(*frame), packet }
+    }
+
+    fn bytes(self) -> [u8; HEADER_BYTES] {
+        let mut bytes = [0; HEADER_BYTES];
+        bytes[1..3].copy_from_slice(&self.subscriber.to_be_bytes());
+        bytes[3..5].copy_from_slice(&self.publisher.to_be_bytes());
+        bytes[5..9].copy_from_slice(&self.frame.to_be_bytes());
+        bytes[9..].copy_from_slice(&self.packet.to_be_bytes());
+        bytes
+    }
+
+    /// The header of a packet that the floor sent.
+    pub fn read(packet: &[u8]) -> Self {
+        let short = |at: usize| u16::from_be_bytes(*packet[at..].first_chunk().expect("a whole header"));
+        let long = |at: usize| u32::from_be_bytes(*packet[at..].first_chunk().expect("a whole header"));
+        Self { subscriber: short(1), publisher: short(3), frame: long(5), packet: long(9) }
+    }
+
+    fn nonce(self) -> Nonce {
+        let mut nonce = [0; 12];
+        nonce[8..].copy_from_slice(&self.packet.to_be_bytes());
+        Nonce::assume_unique_for_key(nonce)
+    }
+}
+
+impl Keys {
+    pub fn new(subscribers: usize) -> Self {
+        let key = |index: usize| UnboundKey::new(&AES_128_GCM, &[index as u8; 16]).expect("the key has 16 bytes");
+        Self((0..subscribers).map(|index| LessSafeKey::new(key(index))).collect())
+    }
+
+    /// The datagram in a packet.
+    pub fn open<'a>(&self, header: Header, packet: &'a mut [u8]) -> &'a [u8] {
+        let (clear, payload) = packet.split_at_mut(HEADER_BYTES);
+        let key = &self.0[usize::from(header.subscriber)];
+        key.open_in_place(header.nonce(), Aad::from(clear), payload).expect("the floor sealed it")
     }
 }
 

@@ -1,6 +1,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use bytes::Bytes;
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSocketState};
@@ -9,9 +10,9 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::sync::oneshot;
 use tokio::task::{JoinSet, LocalSet};
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
-use super::floor;
+use super::floor::{Header, Keys, Sinks, TRAIN_BYTES};
 use super::profile::Profile;
 use super::session::{Endpoint, Sender, naive_path};
 use super::socket::{self, SUBSCRIBERS_PER_SOCKET};
@@ -19,6 +20,9 @@ use super::tally::{Receiver, Tally};
 
 /// The prefix of the load's thread name.
 pub const THREAD: &str = "load";
+
+/// How long the last packets of the load have to leave: what is told that everyone has gone need not wait for them.
+const GOODBYE: Duration = Duration::from_millis(50);
 
 /// Publishers and subscribers, all on one thread of their own.
 pub struct Load {
@@ -48,6 +52,8 @@ impl Load {
             ready.send(()).expect("the start is waiting");
             // Either way it is over.
             let _ = stopping.await;
+            drop(publishing);
+            sleep(GOODBYE).await;
         };
         let body = move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -157,9 +163,9 @@ pub async fn naive(parts: Parts, server: SocketAddr) -> Vec<Publisher> {
 }
 
 /// The publishers of the floor, and its sinks on these sockets.
-pub async fn udp(parts: Parts, sinks: Vec<std::net::UdpSocket>, floor: SocketAddr) -> Vec<Publisher> {
-    for sink in sinks {
-        tokio::task::spawn_local(drain(sink, parts.clone()));
+pub async fn udp(parts: Parts, sinks: Sinks, sockets: Vec<std::net::UdpSocket>, floor: SocketAddr) -> Vec<Publisher> {
+    for socket in sockets {
+        tokio::task::spawn_local(drain(socket, sinks, parts.clone()));
     }
     let publisher = |number| {
         let socket = socket::udp();
@@ -171,19 +177,24 @@ pub async fn udp(parts: Parts, sinks: Vec<std::net::UdpSocket>, floor: SocketAdd
 }
 
 /// Counts what the floor sends to one socket.
-async fn drain(socket: std::net::UdpSocket, parts: Parts) {
+async fn drain(socket: std::net::UdpSocket, sinks: Sinks, parts: Parts) {
     let state = UdpSocketState::new((&socket).into()).expect("the socket can be set up");
     let socket = UdpSocket::from_std(socket).expect("the runtime takes it");
     let mut receivers: Vec<_> = (0..parts.subscribers).map(|_| Receiver::new(parts.tally.clone())).collect();
-    let mut buffers: Vec<_> = (0..BATCH_SIZE).map(|_| vec![0; floor::TRAIN_BYTES]).collect();
+    let keys = Keys::new(parts.subscribers);
+    let mut buffers: Vec<_> = (0..BATCH_SIZE).map(|_| vec![0; TRAIN_BYTES]).collect();
     let mut metas = [RecvMeta::default(); BATCH_SIZE];
     while socket.readable().await.is_ok() {
         let mut slices: Vec<_> = buffers.iter_mut().map(|buffer| std::io::IoSliceMut::new(buffer)).collect();
         let received = socket.try_io(Interest::READABLE, || state.recv((&socket).into(), &mut slices, &mut metas));
-        for (meta, buffer) in metas[..received.unwrap_or(0)].iter().zip(&buffers) {
-            for packet in buffer[..meta.len].chunks(meta.stride) {
-                let number = |at: usize| u32::from_be_bytes(*packet[at..].first_chunk().expect("a whole header"));
-                receivers[number(1) as usize].note(number(5) as usize, number(9));
+        for (meta, buffer) in metas[..received.unwrap_or(0)].iter().zip(&mut buffers) {
+            for packet in buffer[..meta.len].chunks_mut(meta.stride) {
+                let header = Header::read(packet);
+                let receiver = &mut receivers[usize::from(header.subscriber)];
+                match sinks {
+                    Sinks::Open => receiver.receive(keys.open(header, packet)),
+                    Sinks::Count => receiver.note(usize::from(header.publisher), header.frame),
+                }
             }
         }
     }

@@ -19,18 +19,29 @@ use std::env;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, SamplingMode};
+use mimalloc::MiMalloc;
 
 use cell::{Cell, System};
 use profile::Profile;
 use table::Row;
 
+/// The allocator of the `tertulia` command. All rows have it, as they share the process.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
 const SUBSCRIBERS: [usize; 3] = [10, 50, 100];
 const SAMPLES: u32 = 10;
+
+/// How often the rows are measured whose ratios are targets, in turns: the machine drifts meanwhile for all alike.
+const ROUNDS: usize = 5;
+const COMPARED_SUBSCRIBERS: usize = 100;
+const COMPARED_PROFILES: [Profile; 2] = [Profile::Video, Profile::Audio];
+const COMPARED_SYSTEMS: [System; 3] = [System::Floor, System::WebTransport, System::Naive];
 
 fn main() {
     let mut criterion =
         Criterion::default().sample_size(SAMPLES as usize).nresamples(1000).without_plots().configure_from_args();
-    let rows = fan_out(&mut criterion);
+    let rows = table::medians(&fan_out(&mut criterion));
     criterion.final_summary();
     let table = table::render(&rows);
     println!("\n{table}");
@@ -49,9 +60,9 @@ fn fan_out(criterion: &mut Criterion) -> Vec<Row> {
         let mut group = criterion.benchmark_group(format!("fan_out/{}", profile.name()));
         group.sampling_mode(SamplingMode::Flat).warm_up_time(window / 2).measurement_time(measured);
         for subscribers in SUBSCRIBERS {
-            for system in System::ALL {
+            for (round, system) in in_turns(profile, subscribers) {
                 let mut cell = None;
-                group.bench_function(BenchmarkId::new(system.name(), subscribers), |bencher| {
+                group.bench_function(BenchmarkId::new(system.name(), parameter(subscribers, round)), |bencher| {
                     let cell = cell.get_or_insert_with(|| Cell::start(profile, system, subscribers));
                     bencher.iter_custom(|iterations| (0..iterations).map(|_| cell.window(window)).sum());
                 });
@@ -60,4 +71,18 @@ fn fan_out(criterion: &mut Criterion) -> Vec<Row> {
         }
     }
     rows
+}
+
+/// What is measured under one load, in this order, and in which round.
+fn in_turns(profile: Profile, subscribers: usize) -> Vec<(usize, System)> {
+    let mut turns: Vec<_> = System::ALL.map(|system| (1, system)).into();
+    if COMPARED_PROFILES.contains(&profile) && subscribers == COMPARED_SUBSCRIBERS {
+        turns.extend((2..=ROUNDS).flat_map(|round| COMPARED_SYSTEMS.map(|system| (round, system))));
+    }
+    turns
+}
+
+/// criterion wants another name for each round.
+fn parameter(subscribers: usize, round: usize) -> String {
+    if round == 1 { subscribers.to_string() } else { format!("{subscribers}/round {round}") }
 }

@@ -226,6 +226,17 @@ impl Sender {
     }
 }
 
+impl Drop for Sender {
+    /// Says goodbye, so that what is measured does not wait for the session when it stops.
+    fn drop(&mut self) {
+        match self {
+            Self::Quic(connection) => connection.close(0_u32.into(), b""),
+            Self::WebTransport(connection) => connection.quic_connection().close(0_u32.into(), b""),
+            Self::WebSocket(_) => {}
+        }
+    }
+}
+
 fn send_datagrams(connection: &quinn::Connection, datagrams: Vec<Bytes>) {
     for datagram in datagrams {
         connection.send_datagram(datagram).expect("the connection is open, and the datagram fits");

@@ -9,8 +9,8 @@ use super::tally::{Delivery, Percentiles};
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/fan_out.md");
 
 const HEAD: &str = "\
-| Profile | Carrier | Subscribers | Delivered | First p50 / p99 (ms) | Last p50 / p99 (ms) | CPU per datagram (us) | x floor |
-|---|---|---:|---:|---:|---:|---:|---:|
+| Profile | Carrier | Subscribers | Delivered | First p50 / p99 (ms) | Last p50 / p99 (ms) | CPU per datagram (us) | x floor | of naive |
+|---|---|---:|---:|---:|---:|---:|---:|---:|
 ";
 
 /// What was measured of one system under one load.
@@ -28,19 +28,41 @@ impl Row {
     fn cpu_us(&self) -> f64 {
         self.cpu.as_secs_f64() * 1e6 / self.delivered as f64
     }
+
+    fn cell(&self) -> (Profile, System, usize) {
+        (self.profile, self.system, self.subscribers)
+    }
 }
 
-/// All rows, each compared with the floor of its own load.
+/// One row for all rounds of a cell: the round with the median CPU time, with the least that was delivered in any.
+pub fn medians(rows: &[Row]) -> Vec<Row> {
+    let cells = rows.iter().map(Row::cell);
+    let mut medians: Vec<Row> = Vec::new();
+    for cell in cells {
+        if medians.iter().any(|row| row.cell() == cell) {
+            continue;
+        }
+        let mut rounds: Vec<_> = rows.iter().filter(|row| row.cell() == cell).copied().collect();
+        rounds.sort_by(|one, other| one.cpu_us().total_cmp(&other.cpu_us()));
+        let mut median = rounds[rounds.len() / 2];
+        median.delivery.percent = rounds.iter().map(|row| row.delivery.percent).fold(f64::INFINITY, f64::min);
+        medians.push(median);
+    }
+    medians
+}
+
+/// All rows, each compared with the floor and the naive relay of its own load.
 pub fn render(rows: &[Row]) -> String {
     let mut table = HEAD.to_owned();
     for row in rows {
-        let floor = rows.iter().find(|other| {
-            (other.system, other.profile, other.subscribers) == (System::Floor, row.profile, row.subscribers)
-        });
-        let ratio = floor.map_or("-".to_owned(), |floor| format!("{:.2}", row.cpu_us() / floor.cpu_us()));
+        let beside = |system| {
+            let other = rows.iter().find(|other| other.cell() == (row.profile, system, row.subscribers));
+            other.map_or("-".to_owned(), |other| format!("{:.2}", row.cpu_us() / other.cpu_us()))
+        };
+        let (floor, naive) = (beside(System::Floor), beside(System::Naive));
         writeln!(
             table,
-            "| {} | {} | {} | {:.2} % | {} | {} | {:.2} | {ratio} |",
+            "| {} | {} | {} | {:.2} % | {} | {} | {:.2} | {floor} | {naive} |",
             row.profile.name(),
             row.system.name(),
             row.subscribers,

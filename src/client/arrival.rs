@@ -15,11 +15,6 @@ impl Session {
         self.arrive();
     }
 
-    /// Whether the room was joined by another session before this one.
-    pub(super) fn is_return(&self) -> bool {
-        self.arrival().is_return
-    }
-
     /// Takes the seat, once all are known who are in the room. In one step: nothing of an earlier session comes between.
     pub(super) fn arrive(self: &Arc<Self>) {
         let mut state = self.seat.state();
@@ -29,7 +24,6 @@ impl Session {
             let Some(welcome) = arrival.welcome.take_if(|welcome| welcome.participants as usize <= told) else {
                 return;
             };
-            arrival.is_return = state.welcome.is_some();
             (Arc::new(welcome), std::mem::take(&mut arrival.roster))
         };
         // The connection may have ended while this was on its way.

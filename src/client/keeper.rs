@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::connect_error::ConnectError;
 use super::event::{Ending, Event};
@@ -46,16 +46,26 @@ impl Keeper {
     ) -> Result<Self, ConnectError> {
         let mut urls = vec![url.to_owned()];
         urls.extend(options.fallbacks.iter().cloned());
-        let mut failed = None;
+        let (mut failed, mut seated) = (None, None);
         for (turn, url) in (0..).zip(&urls) {
             match Live::open(&seat, url, &options, attempt_time(turn, &urls)).await {
                 Ok(live) => {
                     let (url, since) = (url.clone(), Instant::now());
                     return Ok(Self { seat, options, live, url, urls, since, attempts: 0, switches });
                 }
-                Err(error) if error.is_final() => return Err(error),
-                Err(error) => failed = failed.or(Some(error)),
+                Err(not_opened) => {
+                    seated = seated.or(not_opened.seated);
+                    let is_final = not_opened.error.is_final();
+                    failed = if is_final { Some(not_opened.error) } else { failed.or(Some(not_opened.error)) };
+                    if is_final {
+                        break;
+                    }
+                }
             }
+        }
+        if let Some(live) = seated {
+            // Nobody will come back to its seat.
+            live.end(CloseReason::Left);
         }
         Err(failed.expect("there is at least one URL, and none succeeded"))
     }
@@ -78,8 +88,10 @@ impl Keeper {
     async fn switch(&mut self, Switch { url, done }: Switch) {
         self.live.session.supersede(true);
         let opened = Live::open(&self.seat, &url, &self.options, HANDSHAKE_TIMEOUT).await;
-        let opened = opened.map(|live| self.take_up(live, url));
-        if opened.is_err() && self.live.session.check_open().is_ok() {
+        let opened = opened.map(|live| self.take_up(live, url)).map_err(|not_opened| not_opened.error);
+        // The relay may have given the seat to the other session all the same. If it says so, it does before it answers this.
+        if opened.is_err() && timeout(HANDSHAKE_TIMEOUT, self.live.session.ping()).await.is_ok_and(|pong| pong.is_ok())
+        {
             self.live.session.supersede(false);
         }
         let _ = done.send(opened);
@@ -124,7 +136,7 @@ impl Keeper {
                     asker.map(|asker| asker.send(Ok(())));
                     return Ok(());
                 }
-                Err(error) => error,
+                Err(not_opened) => not_opened.error,
             };
             // A network that wants a word first shows a certificate of its own, and a relay may have renewed its own.
             let is_final = error.is_final() && !matches!(error, ConnectError::Certificate { .. });

@@ -1,8 +1,10 @@
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::address::Address;
 use super::connect_error::ConnectError;
@@ -11,13 +13,22 @@ use super::options::Options;
 use super::seat::Seat;
 use super::session::{Session, Stage};
 use super::{Carrier, carrier};
-use crate::wire::{ClientMessage, CloseReason, Join, VERSION};
+use crate::wire::{ClientMessage, CloseReason, Join, StreamKind, VERSION, encode};
+
+/// How often something is said until the relay has answered a join.
+const HURRY_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The token of what is said then: nobody waits for an answer.
+const HURRY_TOKEN: u64 = 0;
 
 /// Time between two attempts to learn whether datagrams pass.
-const ECHO_INTERVAL: Duration = Duration::from_millis(100);
+const ECHO_INTERVAL: Duration = Duration::from_millis(50);
 
 /// How many attempts are made.
-const ECHOES_MAX: u32 = 10;
+const ECHOES_MAX: u32 = 20;
+
+/// How long all of them together may take.
+const ECHO_TIME: Duration = Duration::from_secs(2);
 
 /// A session with the tasks that serve it. Dropping it ends it in such a way that the relay keeps the seat.
 #[derive(Debug)]
@@ -33,19 +44,30 @@ impl Drop for Live {
     }
 }
 
+/// Why there is no session that is good enough.
+#[derive(Debug)]
+pub(super) struct NotOpened {
+    pub error: ConnectError,
+    /// One that has the seat, but carries no media.
+    pub seated: Option<Live>,
+}
+
+impl From<ConnectError> for NotOpened {
+    fn from(error: ConnectError) -> Self {
+        Self { error, seated: None }
+    }
+}
+
 impl Live {
     /// Connects and takes the seat, in at most this time; then sees whether media passes.
-    pub async fn open(seat: &Arc<Seat>, url: &str, options: &Options, time: Duration) -> Result<Self, ConnectError> {
+    pub async fn open(seat: &Arc<Seat>, url: &str, options: &Options, time: Duration) -> Result<Self, NotOpened> {
         let address = Address::parse(url, options)?;
         let joined = timeout(time, Self::join(seat, address, options)).await;
         let live = joined.map_err(|_| ConnectError::Timeout { seconds: time.as_secs() })??;
-        if live.session.carrier != Carrier::WebSocket {
-            let proof = live.prove_datagrams().await;
-            if proof.is_err() && options.fallbacks.is_empty() && !live.session.is_return() {
-                // Nobody will come back to this seat.
-                live.end(CloseReason::Left);
-            }
-            proof?;
+        if live.session.carrier != Carrier::WebSocket
+            && let Err(error) = live.prove_datagrams().await
+        {
+            return Err(NotOpened { error, seated: Some(live) });
         }
         Ok(live)
     }
@@ -76,25 +98,42 @@ impl Live {
         let _ = live.session.tell(&ClientMessage::Join(join)).await;
         tokio::select! {
             () = live.session.reached(Stage::Seated) => Ok(live),
+            never = live.hurry() => match never {},
             Ending { reason, message } = live.session.ended() => Err(ConnectError::Refused { reason, message }),
         }
     }
 
-    async fn prove_datagrams(&self) -> Result<(), ConnectError> {
-        for _ in 0..ECHOES_MAX {
-            match timeout(ECHO_INTERVAL, self.session.echo()).await {
-                Ok(Ok(())) => return Ok(()),
-                Ok(Err(RequestError::Closed { reason, message })) => {
-                    return Err(ConnectError::Refused { reason, message });
-                }
-                Ok(Err(_)) => {
-                    let Ending { reason, message } = self.session.ending();
-                    return Err(ConnectError::Refused { reason, message });
-                }
-                Err(_) => {}
-            }
+    /// Says something again and again, so that what is lost is noticed by what comes after it. By itself QUIC waits twice as long
+    /// after each loss.
+    async fn hurry(&self) -> Infallible {
+        loop {
+            sleep(HURRY_INTERVAL).await;
+            let ping = ClientMessage::Ping { token: HURRY_TOKEN };
+            self.session.link.try_send(StreamKind::Control, &encode(&ping));
         }
-        Err(ConnectError::NoDatagrams)
+    }
+
+    async fn prove_datagrams(&self) -> Result<(), ConnectError> {
+        // One that is answered late is an answer all the same: there are paths that take longer than the interval.
+        let mut echoes = FuturesUnordered::new();
+        let answered = async {
+            for _ in 0..ECHOES_MAX {
+                echoes.push(self.session.echo());
+                if let Ok(Some(answered)) = timeout(ECHO_INTERVAL, echoes.next()).await {
+                    return Some(answered);
+                }
+            }
+            echoes.next().await
+        };
+        match timeout(ECHO_TIME, answered).await {
+            Ok(Some(Ok(()))) => Ok(()),
+            Ok(Some(Err(RequestError::Closed { reason, message }))) => Err(ConnectError::Refused { reason, message }),
+            Ok(Some(Err(_))) => {
+                let Ending { reason, message } = self.session.ending();
+                Err(ConnectError::Refused { reason, message })
+            }
+            Ok(None) | Err(_) => Err(ConnectError::NoDatagrams),
+        }
     }
 
     /// Ends the session, if it has not ended yet.

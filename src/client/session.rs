@@ -48,8 +48,6 @@ pub(super) enum Stage {
 pub(super) struct Arrival {
     pub welcome: Option<Welcome>,
     pub roster: Vec<ParticipantInfo>,
-    /// Whether another session had the seat before.
-    pub is_return: bool,
     /// What the relay has to be told again, once.
     pub restore: Vec<Restore>,
 }

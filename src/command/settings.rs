@@ -157,6 +157,10 @@ settings! {
     /// Messages that wait for one participant, above which its session ends [default: 1000]
     #[arg(long, value_name = "COUNT", help_heading = "Limits")]
     outbox_messages: u32,
+    /// Memory of the relay in megabytes: when four fifths are used, nobody new comes in. 0: what its control group or the machine
+    /// has [default: 0]
+    #[arg(long, value_name = "COUNT", help_heading = "Limits")]
+    memory_megabytes: u32,
 }
 
 /// How a relay without keys starts.
@@ -320,36 +324,43 @@ impl Settings {
             },
             outbox_bytes: self.outbox_bytes.unwrap_or(default.outbox_bytes),
             outbox_messages: self.outbox_messages.unwrap_or(default.outbox_messages),
+            memory_megabytes: self.memory_megabytes.unwrap_or(default.memory_megabytes),
         };
-        for (name, value, max) in [
-            ("sessions", limits.sessions, u32::MAX),
-            ("sessions-per-address", limits.sessions_per_address, u32::MAX),
-            ("handshakes-per-second-per-address", limits.handshakes_per_second_per_address, u32::MAX),
-            ("handshakes-burst-per-address", limits.handshakes_burst_per_address, u32::MAX),
-            ("tcp-connections-per-address", limits.tcp_connections_per_address, u32::MAX),
-            ("refused-tokens-per-minute-per-address", limits.refused_tokens_per_minute_per_address, u32::MAX),
-            ("rooms", limits.rooms, u32::MAX),
-            ("participants-per-room", limits.participants_per_room, u32::MAX),
-            ("chat-bytes", limits.chat_bytes, 32_768),
-            ("chat-per-second", limits.chat_per_second, u32::MAX),
-            ("chat-burst", limits.chat_burst, u32::MAX),
-            ("requests-per-second", limits.requests_per_second, u32::MAX),
-            ("requests-burst", limits.requests_burst, u32::MAX),
-            // A year: what is meant for longer is a matter for those who make the tokens.
-            ("removed-minutes", limits.removed_minutes, 525_600),
-            ("outbox-bytes", limits.outbox_bytes, u32::MAX),
-            ("outbox-messages", limits.outbox_messages, u32::MAX),
-        ] {
-            if !(1..=max).contains(&value) {
-                bail!("{name} is {value}; it must be between 1 and {max}");
-            }
-        }
-        if limits.tracks_per_participant > TRACKS_PER_PARTICIPANT_MAX {
-            let tracks = limits.tracks_per_participant;
-            bail!("tracks-per-participant is {tracks}; it must be at most {TRACKS_PER_PARTICIPANT_MAX}");
-        }
+        check(&limits)?;
         Ok(limits)
     }
+}
+
+/// Bounds that nobody could live with are mistakes.
+fn check(limits: &Limits) -> anyhow::Result<()> {
+    for (name, value, max) in [
+        ("sessions", limits.sessions, u32::MAX),
+        ("sessions-per-address", limits.sessions_per_address, u32::MAX),
+        ("handshakes-per-second-per-address", limits.handshakes_per_second_per_address, u32::MAX),
+        ("handshakes-burst-per-address", limits.handshakes_burst_per_address, u32::MAX),
+        ("tcp-connections-per-address", limits.tcp_connections_per_address, u32::MAX),
+        ("refused-tokens-per-minute-per-address", limits.refused_tokens_per_minute_per_address, u32::MAX),
+        ("rooms", limits.rooms, u32::MAX),
+        ("participants-per-room", limits.participants_per_room, u32::MAX),
+        ("chat-bytes", limits.chat_bytes, 32_768),
+        ("chat-per-second", limits.chat_per_second, u32::MAX),
+        ("chat-burst", limits.chat_burst, u32::MAX),
+        ("requests-per-second", limits.requests_per_second, u32::MAX),
+        ("requests-burst", limits.requests_burst, u32::MAX),
+        // A year: what is meant for longer is a matter for those who make the tokens.
+        ("removed-minutes", limits.removed_minutes, 525_600),
+        ("outbox-bytes", limits.outbox_bytes, u32::MAX),
+        ("outbox-messages", limits.outbox_messages, u32::MAX),
+    ] {
+        if !(1..=max).contains(&value) {
+            bail!("{name} is {value}; it must be between 1 and {max}");
+        }
+    }
+    if limits.tracks_per_participant > TRACKS_PER_PARTICIPANT_MAX {
+        let tracks = limits.tracks_per_participant;
+        bail!("tracks-per-participant is {tracks}; it must be at most {TRACKS_PER_PARTICIPANT_MAX}");
+    }
+    Ok(())
 }
 
 fn resolve(setting: &str, address: &str) -> anyhow::Result<Vec<SocketAddr>> {

@@ -70,8 +70,13 @@ impl DatabaseFile {
             return Ok(());
         }
         let damaged = self.damaged_path();
-        // A second name, so that after a crash there is a file under the first one. Some file systems have no links.
-        let moved = fs::hard_link(&self.path, &damaged)
+        // A second name, so that after a crash there is a file under the first one; by way of a third, which can replace a file.
+        // Some file systems have no links.
+        let spare = self.path.with_extension("damaged");
+        // A crash may have left it.
+        let _ = fs::remove_file(&spare);
+        let moved = fs::hard_link(&self.path, &spare)
+            .and_then(|()| fs::rename(&spare, &damaged))
             .or_else(|_| fs::rename(&self.path, &damaged))
             .and_then(|()| fs::rename(&other.path, &self.path))
             .and_then(|()| self.sync_directory());

@@ -19,6 +19,9 @@ pub enum AdmissionError {
     /// There are as many sessions as there can be.
     #[error("the relay has as many sessions as it can hold; try again later")]
     Sessions,
+    /// The process has little memory left.
+    #[error("the relay is busy: it has no memory for another session; try again later")]
+    Memory,
     /// The address block has as many TCP connections as it may have.
     #[error("there are as many TCP connections from this address as it may have; close one of them first")]
     ConnectionsOfAddress,
@@ -36,6 +39,8 @@ pub struct Admission {
     limits: Limits,
     blocks: BTreeMap<Block, Visits>,
     sessions: u32,
+    /// As many as there were when memory became short, while it is.
+    sessions_in_memory_max: Option<u32>,
     swept_at: Duration,
 }
 
@@ -81,7 +86,7 @@ impl Visits {
 impl Admission {
     /// Nobody is in yet.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, blocks: BTreeMap::new(), sessions: 0, swept_at: Duration::ZERO }
+        Self { limits, blocks: BTreeMap::new(), sessions: 0, sessions_in_memory_max: None, swept_at: Duration::ZERO }
     }
 
     /// Whether a connection from there may begin, for an address that has not been proved: nothing is noted.
@@ -134,16 +139,25 @@ impl Admission {
     /// Whether there is a place for one more session from there: nothing is noted.
     ///
     /// # Errors
-    /// [`AdmissionError::Sessions`] or [`AdmissionError::SessionsOfAddress`].
+    /// [`AdmissionError::Sessions`], [`AdmissionError::Memory`] or [`AdmissionError::SessionsOfAddress`].
     pub fn may_enter(&self, address: IpAddr) -> Result<(), AdmissionError> {
         let here = self.blocks.get(&Block::of(address)).map_or(0, |visits| visits.sessions);
         if self.sessions >= self.limits.sessions {
             return Err(AdmissionError::Sessions);
         }
+        if self.sessions_in_memory_max.is_some_and(|max| self.sessions >= max) {
+            return Err(AdmissionError::Memory);
+        }
         if here >= self.limits.sessions_per_address {
             return Err(AdmissionError::SessionsOfAddress);
         }
         Ok(())
+    }
+
+    /// Notes whether memory is short: then there are no more sessions than at that moment. Whoever leaves makes place for someone
+    /// else, for allocators keep for the next what the last one gave back.
+    pub fn note_memory(&mut self, is_short: bool) {
+        self.sessions_in_memory_max = is_short.then(|| self.sessions_in_memory_max.unwrap_or(self.sessions));
     }
 
     /// Takes a place for a session. [`Admission::leave`] gives it back.
@@ -293,6 +307,25 @@ mod tests {
         admission.leave(at(0.0), a);
         assert_eq!(admission.enter(at(0.0), c), Ok(()));
         assert_eq!(admission.enter(at(0.0), a), Err(AdmissionError::Sessions));
+    }
+
+    #[test]
+    fn while_memory_is_short_one_comes_when_another_leaves() {
+        let mut admission = Admission::new(Limits::default());
+        let here = address("192.0.2.1");
+        let mut enter_after = |is_short, leave| {
+            admission.note_memory(is_short);
+            if leave {
+                admission.leave(at(0.0), here);
+            }
+            admission.enter(at(0.0), here)
+        };
+        let full = Err(AdmissionError::Memory);
+        assert_eq!([enter_after(false, false), enter_after(false, false)], [Ok(()), Ok(())]);
+        assert_eq!([enter_after(true, false), enter_after(true, false)], [full, full]);
+        assert_eq!([enter_after(true, true), enter_after(true, false)], [Ok(()), full]);
+        assert_eq!(enter_after(false, false), Ok(()));
+        assert_eq!(enter_after(true, false), full, "and now there may be three");
     }
 
     #[test]

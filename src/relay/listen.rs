@@ -9,11 +9,14 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{interval, timeout};
 use tracing::{debug, error, warn};
 
+use super::memory::Memory;
 use super::shard::{Pending, Shard, ShardParts};
 use super::{plain_session, quic_session, websocket_session};
 use crate::history::Outcome;
 use crate::http;
-use crate::limits::{CONNECTIONS_PENDING_MAX, CONNECTIONS_UNVALIDATED_MAX, HANDSHAKE_TIMEOUT, UDP_DROPS_INTERVAL};
+use crate::limits::{
+    CONNECTIONS_PENDING_MAX, CONNECTIONS_UNVALIDATED_MAX, HANDSHAKE_TIMEOUT, MEMORY_INTERVAL, UDP_DROPS_INTERVAL,
+};
 use crate::transport::{
     Arrival, CertificateStore, EstablishError, GateError, QuicSession, Refusal, UdpDrops, WebSocketKind,
 };
@@ -43,6 +46,7 @@ pub(super) async fn serve(part: Part, endpoint: quinn::Endpoint, tls: TcpListene
     background.spawn_local(shard.keys.clone().watch());
     background.spawn_local(certificates.clone().watch());
     background.spawn_local(count_losses(shard.clone(), udp_drops));
+    background.spawn_local(watch_memory(shard.clone()));
     let (arrivals, mut arrived) = mpsc::channel(ARRIVALS_MAX);
     let site = http::Site::new(shard.metrics.clone(), shard.gate.clone(), certificates.clone(), port, arrivals);
     let mut http = JoinSet::new();
@@ -96,6 +100,23 @@ async fn count_losses(shard: Rc<Shard>, udp_drops: UdpDrops) {
         shard.metrics.udp_dropped.inc_by(dropped.saturating_sub(counted));
         let counted = shard.metrics.chat_lost.get();
         shard.metrics.chat_lost.inc_by(shard.history.messages_lost().saturating_sub(counted));
+    }
+}
+
+/// Lets nobody new in while memory is short, for as long as it is polled.
+async fn watch_memory(shard: Rc<Shard>) {
+    let memory = Memory::new(shard.limits.memory_megabytes);
+    let mut due = interval(MEMORY_INTERVAL);
+    let mut was_short = false;
+    loop {
+        due.tick().await;
+        let is_short = memory.is_short();
+        if is_short && !was_short {
+            warn!(bytes_max = memory.bytes_max(), "memory is short: nobody new comes in until someone leaves");
+        }
+        shard.gate.note_memory(is_short);
+        shard.metrics.memory_short.set(i64::from(is_short));
+        was_short = is_short;
     }
 }
 
@@ -155,6 +176,7 @@ async fn serve_quic(shard: Rc<Shard>, incoming: quinn::Incoming, pending: Pendin
         shard.metrics.sessions_failed.inc();
         shard.note_failure(remote, reason);
     };
+    let mut counted = shard.unproved.count(remote, proved_before);
     let connecting = match incoming.accept() {
         Ok(connecting) => connecting,
         Err(error) => return failed(CloseReason::ConnectionLost, error.to_string()),
@@ -173,6 +195,7 @@ async fn serve_quic(shard: Rc<Shard>, incoming: quinn::Incoming, pending: Pendin
         }
         Err(_) => return failed(CloseReason::HandshakeTimeout, "it took too long".into()),
     };
+    counted.prove();
     // The handshake has proved the address; before, nothing may be noted of it.
     let begun = if proved_before { Ok(()) } else { shard.gate.begin(remote.ip()) };
     match begun.and_then(|()| shard.gate.enter(remote.ip())) {

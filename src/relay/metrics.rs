@@ -27,6 +27,8 @@ pub struct Metrics {
     refused: Vec<Counter>,
     /// Requests and chat messages that were refused, in the order of [`RefuseReason::ALL`].
     requests_refused: Vec<Counter>,
+    /// Whether memory is short, so that nobody new comes in.
+    pub(super) memory_short: Gauge,
     /// UDP packets that the kernel dropped because they were not read fast enough.
     pub(super) udp_dropped: Counter,
     /// Media datagrams that arrived.
@@ -55,6 +57,8 @@ impl Default for Metrics {
         let dropped = Family::<Labels, Counter>::default();
         let refused = Family::<Labels, Counter>::default();
         let requests_refused = Family::<Labels, Counter>::default();
+        let memory_short = Gauge::default();
+        registry.register("memory_short", "Whether nobody new comes in because memory is short", memory_short.clone());
         registry.register("participants", "Participants by carrier", participants.clone());
         registry.register("sessions_closed", "Sessions that ended, by reason", closed.clone());
         registry.register("datagrams_dropped", "Media datagrams not forwarded, by reason", dropped.clone());
@@ -93,6 +97,7 @@ impl Default for Metrics {
             dropped: drops.iter().map(|labels| dropped.get_or_create_owned(labels)).collect(),
             refused: refusals.iter().map(|labels| refused.get_or_create_owned(labels)).collect(),
             requests_refused: requests.iter().map(|labels| requests_refused.get_or_create_owned(labels)).collect(),
+            memory_short,
             udp_dropped,
             registry,
             rooms,

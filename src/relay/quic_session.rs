@@ -208,7 +208,8 @@ pub(super) fn chat_message(message: &[u8], seat: &Seat) -> Result<(), CloseReaso
     Ok(())
 }
 
-/// Reads the chat stream once it is there, and hands its other half to the writer. Any further stream ends the session.
+/// Reads the chat stream once it is there, and hands its other half to the writer. Any further stream ends the session, but
+/// for one in the place of a chat stream that was too slow.
 async fn read_chat(
     streams: &mut Streams,
     chat: &mut ChatStream,
@@ -221,21 +222,37 @@ async fn read_chat(
     };
     // The writer waits for it for as long as the session lives.
     let _ = opened.send(send);
-    tokio::select! {
-        reason = read_chat_messages(receive, seat) => reason,
-        reason = extra_stream(streams) => reason,
+    loop {
+        let read = tokio::select! {
+            read = read_chat_messages(receive, seat) => read,
+            reason = extra_stream(streams) => return reason,
+        };
+        if let Err(reason) = read {
+            return reason;
+        }
+        // Others are heard and media goes on; only what this one says comes too slowly.
+        receive.stop(CloseReason::IdleTimeout);
+        match streams.next().await {
+            Ok((StreamKind::Chat, mut send, next)) => {
+                // What the others say goes on in the first stream. It may be reset already, then it is finished as well.
+                let _ = send.quic().finish();
+                *receive = next;
+            }
+            Ok(_) => return CloseReason::UnexpectedStream,
+            Err(error) => return error.close_reason(),
+        }
     }
 }
 
-async fn read_chat_messages(stream: &mut MessageReader, seat: &Seat) -> CloseReason {
+/// Reads until the session has to end, which is an error, or until a message is too slow.
+async fn read_chat_messages(stream: &mut MessageReader, seat: &Seat) -> Result<(), CloseReason> {
     loop {
         let message = match stream.next().await {
             Ok(message) => message,
-            Err(error) => return error.close_reason(),
+            Err(StreamError::Slow) => return Ok(()),
+            Err(error) => return Err(error.close_reason()),
         };
-        if let Err(reason) = chat_message(&message, seat) {
-            return reason;
-        }
+        chat_message(&message, seat)?;
         consume_budget().await;
     }
 }

@@ -20,7 +20,7 @@ use crate::history::{History, Outcome};
 use crate::limits::{EPOCH_MAX, Limits};
 use crate::now::Now;
 use crate::room::{Input, JoinRequest, Room, SessionKey};
-use crate::transport::Gate;
+use crate::transport::{Gate, Unproved};
 use crate::wire::{CloseReason, RoomName};
 
 /// A room with its connections, shared by the sessions of those in it.
@@ -34,6 +34,8 @@ pub(super) struct Shard {
     pub metrics: Arc<Metrics>,
     /// Who comes in.
     pub gate: Arc<Gate>,
+    /// Handshakes from addresses that are not proved.
+    pub unproved: Arc<Unproved>,
     /// What tokens are checked with.
     pub keys: Arc<KeyStore>,
     /// What tickets are sealed with.
@@ -65,6 +67,7 @@ pub(super) struct ShardParts {
     pub open_to_plain: bool,
     pub history: History,
     pub callbacks: Callbacks,
+    pub unproved: Arc<Unproved>,
 }
 
 /// Counts a connection for as long as its first message has not come.
@@ -109,11 +112,12 @@ pub(super) struct SeatRequest {
 
 impl Shard {
     pub fn new(parts: ShardParts) -> Rc<Self> {
-        let ShardParts { limits, metrics, gate, keys, tickets, open_to_plain, history, callbacks } = parts;
+        let ShardParts { limits, metrics, gate, keys, tickets, open_to_plain, history, callbacks, unproved } = parts;
         Rc::new(Self {
             limits,
             metrics,
             gate,
+            unproved,
             keys,
             tickets,
             open_to_plain,

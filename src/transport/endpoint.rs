@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::crypto::rustls::QuicServerConfig;
-use quinn::{IdleTimeout, MtuDiscoveryConfig, ServerConfig, TokioRuntime, TransportConfig, VarInt};
+use quinn::{IdleTimeout, MtuDiscoveryConfig, Runtime, ServerConfig, TokioRuntime, TransportConfig, VarInt};
 use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
 
-use super::{CertificateStore, EndpointKeys};
+use super::unproved::CountingSocket;
+use super::{CertificateStore, EndpointKeys, Unproved};
 use crate::config::Config;
 use crate::limits::{
     CONNECTION_WINDOW_BYTES, CONNECTIONS_PENDING_MAX, DATAGRAM_RECEIVE_BYTES_MAX, DATAGRAM_SEND_BYTES_MAX,
@@ -109,10 +110,13 @@ impl Sockets {
         udp: UdpSocket,
         certificates: &Arc<CertificateStore>,
         keys: &EndpointKeys,
+        unproved: Arc<Unproved>,
     ) -> io::Result<quinn::Endpoint> {
         let mut config = server_config(certificates);
         config.token_key(keys.token_key());
-        quinn::Endpoint::new(keys.endpoint_config(), Some(config), udp, Arc::new(TokioRuntime))
+        let runtime = Arc::new(TokioRuntime);
+        let socket = Arc::new(CountingSocket { socket: runtime.wrap_udp_socket(udp)?, unproved });
+        quinn::Endpoint::new_with_abstract_socket(keys.endpoint_config(), Some(config), socket, runtime)
     }
 }
 

@@ -27,7 +27,7 @@ pub enum GateError {
 pub enum Refusal {
     /// Connections that began too fast.
     Handshakes,
-    /// Sessions beyond all that there can be.
+    /// Sessions beyond all that there can be, by their number or by the memory that is left.
     Sessions,
     /// Sessions beyond those of one address.
     SessionsOfAddress,
@@ -71,7 +71,7 @@ impl From<&GateError> for Refusal {
     fn from(error: &GateError) -> Self {
         match error {
             GateError::Admission(AdmissionError::Handshakes) => Self::Handshakes,
-            GateError::Admission(AdmissionError::Sessions) => Self::Sessions,
+            GateError::Admission(AdmissionError::Sessions | AdmissionError::Memory) => Self::Sessions,
             GateError::Admission(AdmissionError::SessionsOfAddress) => Self::SessionsOfAddress,
             GateError::Admission(AdmissionError::ConnectionsOfAddress) => Self::ConnectionsOfAddress,
             GateError::Origin(_) => Self::Origin,
@@ -155,6 +155,11 @@ impl Gate {
     pub fn enter(self: &Arc<Self>, address: IpAddr) -> Result<Place, GateError> {
         self.admission().enter(self.now(), address)?;
         Ok(Place { gate: self.clone(), address })
+    }
+
+    /// Notes whether memory is short: then no more sessions begin than end.
+    pub fn note_memory(&self, is_short: bool) {
+        self.admission().note_memory(is_short);
     }
 
     /// Notes that a token was refused.

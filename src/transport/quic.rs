@@ -258,6 +258,14 @@ impl MessageReader {
     }
 }
 
+impl MessageReader {
+    /// Asks the other side to send nothing more on this stream.
+    pub fn stop(&mut self, reason: CloseReason) {
+        // It may have ended meanwhile; then there is nothing to stop.
+        let _ = self.stream.quic().stop(VarInt::from_u32(reason.code().into()));
+    }
+}
+
 /// A stream whose kind is known.
 pub type KnownStream = (StreamKind, SendStream, MessageReader);
 

@@ -6,7 +6,7 @@ import { join as joinPath } from 'node:path';
 import { after, before, test } from 'node:test';
 import { livekitToken } from './livekit.js';
 import * as meeting from './meeting.js';
-import { complaints, isIn, say, sees, seesPerson, shoot } from './meeting.js';
+import { complaints, isIn, openPanel, say, sees, seesPerson, shoot } from './meeting.js';
 import { startBrowser, startRelay } from './relay.js';
 
 /** @typedef {import('playwright-core').Page} Page */
@@ -100,6 +100,7 @@ test('a link with a token that is opened in a tab which has the page', { timeout
 
 test('who may not write is told so', { timeout: 60_000 }, async () => {
   const page = await join('mute', 'Ana', { mayWrite: false });
+  await openPanel(page, 'chat');
   await page.locator('#text[disabled][placeholder="You may read here, not write"]').waitFor();
   await meeting.closeAll(page);
 });
@@ -110,6 +111,7 @@ test('an admin removes a participant, who is told so and cannot come back', { ti
   assert.equal(await bo.locator('.more').first().isVisible(), false);
   await say(bo, 'I am disturbing');
   await sees(ana, 'I am disturbing');
+  await openPanel(ana, 'people');
   await ana.getByRole('button', { name: 'Actions for Bo' }).click();
   await shoot(ana, 'admin');
   await ana.getByRole('button', { name: 'Remove Bo' }).click();
@@ -117,7 +119,7 @@ test('an admin removes a participant, who is told so and cannot come back', { ti
   await shoot(bo, 'removed');
   assert.equal(await bo.locator('#again').isVisible(), false);
   for (const page of [ana, carmen]) {
-    await page.locator('.note', { hasText: 'Bo was removed' }).waitFor();
+    await page.locator('.note', { hasText: 'Bo was removed' }).waitFor({ state: 'attached' });
     await page.locator('#roster .who').getByText('Bo', { exact: true }).waitFor({ state: 'detached' });
   }
   await bo.reload();
@@ -128,6 +130,7 @@ test('an admin removes a participant, who is told so and cannot come back', { ti
 
 test('an admin locks the room and ends the meeting', { timeout: 60_000 }, async () => {
   const [ana, bo] = [await join('ending', 'Ana', { isAdmin: true }), await join('ending', 'Bo')];
+  await openPanel(ana, 'people');
   await ana.getByRole('switch', { name: 'Lock' }).click();
   await bo.locator('#locked').waitFor();
   const late = await meeting.open(browser, `${new URL('/r/ending', relay.url).href}#token=${await tokenFor('ending', 'Carmen')}`);

@@ -11,8 +11,18 @@ const id = (byte) => new Uint8Array(16).fill(byte);
 /** @param {number} byte */
 const hex = (byte) => byte.toString(16).padStart(2, '0').repeat(16);
 
-/** A chat, what it sent, and what it told. */
-function chatRoom() {
+/** Reverses the text, a little later, and opens what it sealed under the same id. */
+const mirror = {
+  encrypt: async (/** @type {Uint8Array} */ messageId, /** @type {string} */ text) => `e2ee1:${messageId[0]}:${[...text].reverse().join('')}`,
+  decrypt: async (/** @type {Uint8Array} */ messageId, /** @type {string} */ body) => {
+    const [, sealedAs, text] = body.split(':');
+    if (sealedAs !== String(messageId[0])) throw new Error('another message');
+    return [...text].reverse().join('');
+  },
+};
+
+/** A chat, what it sent, and what it told. @param {import('../../web/sdk/chat.js').Cipher} [cipher] */
+function chatRoom(cipher) {
   const sent = /** @type {string[]} */ ([]);
   const told = /** @type {string[]} */ ([]);
   let isOpen = true;
@@ -23,6 +33,7 @@ function chatRoom() {
       sent.push(message.type === 'send' ? message.body : 'typing');
     },
     self: () => ({ id: OWN, name: 'Ana' }),
+    cipher: cipher ? Promise.resolve(cipher) : null,
     received: ({ text, own }) => void told.push(own ? `${text} (own)` : text),
   });
   /** @param {number} epoch @param {number} sequence the last that there is */
@@ -118,11 +129,61 @@ test('what cannot be sent is refused at once', async () => {
   await assert.rejects(chat.send('too many'), { code: 'chat_busy' });
 });
 
+/** @param {import('../../web/sdk/chat.js').Chat} chat @param {number} sequence @param {number} byte @param {string} body */
+function hearSealed(chat, sequence, byte, body, isCurrent = () => true) {
+  const said = /** @type {const} */ ({ type: 'message', sequence, messageId: id(byte), sentAtMs: 0, from: 2, fromName: 'Bo', to: null, body });
+  return new Promise((resolve) => {
+    const current = () => {
+      if (!isCurrent()) resolve('told again later');
+      return isCurrent();
+    };
+    chat.hear(said, current, (taken) => {
+      if (taken.type === 'message') chat.message(taken);
+      resolve('taken');
+    });
+  });
+}
+
+test('with a key, the relay carries what it cannot read, in the order in which it was said', async () => {
+  const { chat, sent, begin, accept } = chatRoom(mirror);
+  begin(1, 0);
+  const said = [chat.send('abc', { messageId: hex(1) }), chat.send('def', { messageId: hex(2) })];
+  while (sent.length < 2) await Promise.resolve();
+  accept(1, 1);
+  accept(2, 2);
+  await Promise.all(said);
+  assert.deepEqual(sent, ['e2ee1:1:cba', 'e2ee1:2:fed']);
+  await hearSealed(chat, 3, 3, 'e2ee1:3:ihg');
+  await hearSealed(chat, 4, 4, 'e2ee1:9:ihg');
+  await hearSealed(chat, 5, 5, 'open');
+  assert.deepEqual(chat.messages.map(({ text, protection }) => [text, protection]), [
+    ['abc', 'encrypted'], ['def', 'encrypted'], ['ghi', 'encrypted'], ['', 'unreadable'], ['open', 'none'],
+  ]);
+});
+
+test('what is sealed while the connection is broken goes when it is back, and what was heard before the break is told again', async () => {
+  const { chat, sent, begin } = chatRoom(mirror);
+  begin(1, 0);
+  chat.interrupted();
+  void chat.send('abc', { messageId: hex(1) });
+  assert.equal(await hearSealed(chat, 1, 2, 'e2ee1:2:x', () => false), 'told again later');
+  assert.deepEqual([sent, chat.position.sequence], [[], 0]);
+  begin(1, 0);
+  assert.deepEqual(sent, ['e2ee1:1:cba']);
+});
+
+test('without a key, what is sealed is not shown as text', () => {
+  const { chat, begin, hear } = chatRoom();
+  begin(1, 0);
+  hear(1, 2, 'e2ee1:2:x');
+  assert.deepEqual([chat.messages[0].text, chat.messages[0].protection], ['', 'unreadable']);
+});
+
 test('the late acknowledgement of a repetition stands where the others have it', () => {
   const transcript = new Transcript();
   transcript.begin(1);
   const add = (/** @type {number} */ sequence, /** @type {string} */ messageId) =>
-    transcript.add({ sequence, messageId, sentAt: new Date(0), from: 2, fromName: 'Bo', to: null, text: messageId, own: false });
+    transcript.add({ sequence, messageId, sentAt: new Date(0), from: 2, fromName: 'Bo', to: null, text: messageId, own: false, protection: 'none' });
   for (const [sequence, messageId] of /** @type {[number, string][]} */ ([[1, 'a'], [3, 'c'], [0, 'not kept'], [2, 'b'], [4, 'd']])) add(sequence, messageId);
   assert.deepEqual(transcript.messages.map(({ text }) => text), ['a', 'b', 'c', 'not kept', 'd']);
   assert.equal(transcript.position.sequence, 4);
@@ -132,7 +193,7 @@ test('a transcript does not grow without end', () => {
   const transcript = new Transcript();
   transcript.begin(1);
   const add = (/** @type {number} */ sequence) =>
-    transcript.add({ sequence, messageId: String(sequence), sentAt: new Date(0), from: 2, fromName: 'Bo', to: null, text: '', own: false });
+    transcript.add({ sequence, messageId: String(sequence), sentAt: new Date(0), from: 2, fromName: 'Bo', to: null, text: '', own: false, protection: 'none' });
   for (let sequence = 1; sequence <= IDS_MAX + 1; sequence++) add(sequence);
   assert.equal(transcript.messages.length, MESSAGES_MAX);
   assert.equal(add(2), null);

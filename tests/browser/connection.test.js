@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { prefersWebSocket } from '../../web/sdk/carrier.js';
-import { ECHO_TIMEOUT_MS, HEAD_START_MS, takeSeat } from '../../web/sdk/connection.js';
+import { ECHO_TIMEOUT_MS, HEAD_START_MS, moveToWebTransport, takeSeat } from '../../web/sdk/connection.js';
 import { REACH_TIMEOUT_MS, deadline } from '../../web/sdk/deadline.js';
 import { ASK_AGAIN_TIMEOUT_MS, findRelay } from '../../web/sdk/relay.js';
 import { decodeClientMessage, encodeServerMessage } from '../../web/sdk/wire.js';
@@ -48,6 +48,7 @@ class FakeCarrier {
         if (said.type === 'join' && endsAfterMs !== undefined) setTimeout(() => listener?.closed({ reason: 'connection_lost', message: '' }), endsAfterMs);
       },
       sendDatagram: (datagram) => { if (echo) queueMicrotask(() => listener?.media(datagram.subarray(1))); },
+      bufferedBytes: () => 0,
       close: () => void this.log.push('close'),
     };
   }
@@ -67,7 +68,7 @@ function start(t, webtransport, websocket, isBlocked = false, signal) {
   const outcome = { carrier: '', code: '', remembered: 0 };
   takeSeat({
     webtransport: webtransport?.open ?? null, websocket: websocket?.open ?? null, join, signal,
-    blocked: { isBlocked: () => isBlocked, remember: () => void outcome.remembered++ },
+    blocked: { isBlocked: () => isBlocked, remember: () => void outcome.remembered++, forget() {} },
   }).then(({ session }) => (outcome.carrier = session.carrier), (error) => (outcome.code = error.code ?? error.message));
   return outcome;
 }
@@ -144,6 +145,39 @@ test('a forced WebTransport fails when datagrams do not pass, and nothing is lef
   const both = start(t, new FakeCarrier('webtransport', { afterMs: null }), new FakeCarrier('websocket', { afterMs: null }));
   await pass(t, HEAD_START_MS * 2);
   assert.deepEqual(both, { carrier: '', code: 'blocked', remembered: 0 });
+});
+
+/** @param {import('node:test').TestContext} t @param {FakeCarrier} webtransport @param {FakeCarrier} websocket */
+function startMove(t, webtransport, websocket) {
+  t.mock.timers.enable({ apis: ['setTimeout', 'setInterval'] });
+  const outcome = { carrier: '', reason: '', committed: false, blocked: 'yes' };
+  const blocked = { isBlocked: () => true, remember: () => void (outcome.blocked = 'still'), forget: () => void (outcome.blocked = 'no') };
+  moveToWebTransport({ webtransport: webtransport.open, websocket: websocket.open, join, blocked }, () => { outcome.committed = true; })
+    .then(({ session, carrierReason }) => Object.assign(outcome, { carrier: session.carrier, reason: carrierReason }), ({ message }) => (outcome.reason = message));
+  return outcome;
+}
+
+test('a seat comes back to WebTransport, and the network is no longer taken to be blocked', async (t) => {
+  const [open, other] = [new FakeCarrier('webtransport', { afterMs: 10 }), new FakeCarrier('websocket', { afterMs: 10 })];
+  const outcome = startMove(t, open, other);
+  await pass(t, 30);
+  assert.deepEqual(outcome, { carrier: 'webtransport', reason: null, committed: true, blocked: 'no' });
+  assert.deepEqual([open.log, other.log], [['open', 'join'], []]);
+});
+
+test('a seat stays where it is while WebTransport does not get through', async (t) => {
+  const [closed, other] = [new FakeCarrier('webtransport', { afterMs: null }), new FakeCarrier('websocket', { afterMs: 10 })];
+  const outcome = startMove(t, closed, other);
+  await pass(t, 30);
+  assert.deepEqual(outcome, { carrier: '', reason: 'blocked', committed: false, blocked: 'yes' });
+  assert.deepEqual(other.log, []);
+});
+
+test('a seat that moved to a WebTransport without datagrams goes on over WebSocket', async (t) => {
+  const [mute, other] = [new FakeCarrier('webtransport', { afterMs: 10, echo: false }), new FakeCarrier('websocket', { afterMs: 10 })];
+  const outcome = startMove(t, mute, other);
+  await pass(t, ECHO_TIMEOUT_MS + 100);
+  assert.deepEqual(outcome, { carrier: 'websocket', reason: 'udp_blocked', committed: true, blocked: 'still' });
 });
 
 test('carriers that hang are given up in time', async (t) => {

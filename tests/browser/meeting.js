@@ -1,4 +1,16 @@
-// The meeting page as a person uses it.
+// The meeting page as a person uses it. What can be clicked, filled or read has a data-testid:
+//
+// landing    host-name new-meeting new-encrypted-meeting meeting-link go
+// pre-join   name token join join-without join-error preview[data-state] preview-microphone preview-camera level
+//            device-camera device-microphone device-speaker media-problem[data-code] insecure
+// meeting    badge[data-state] encryption[data-on] locked copy-link status[data-kind][data-reason] again leave
+//            toggle-microphone toggle-camera toggle-screen toggle-chat toggle-people open-settings (aria-pressed, aria-expanded)
+//            tile[data-name][data-source][data-own][data-picture][data-muted][data-speaking][data-pinned] pin
+//            page-previous page-next invite toast start-audio
+// panels     panel[data-shown] close-panel: chat (messages composer text send to), people (roster admin lock end mute-track),
+//            statistics (plot track-row copy-diagnostics)
+// settings   settings settings-close settings-camera settings-microphone settings-speaker quality noise-suppression
+//            echo-cancellation gain-control shortcuts
 import { mkdir } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 
@@ -50,12 +62,84 @@ export async function join(browser, room, name, { at, query = '', token, ...opti
   return page;
 }
 
-/** @param {Page} page @param {string} name */
+/** Through pre-join, with whatever devices there are. @param {Page} page @param {string} name */
 export async function enter(page, name) {
-  await page.locator('#name').fill(name);
-  await page.locator('#join').click();
+  await page.getByTestId('name').fill(name);
+  await page.getByTestId('join').click();
   await isIn(page);
 }
+
+/** Through pre-join, once the own picture is there. @param {Page} page @param {string} name */
+export async function enterWithDevices(page, name) {
+  await page.locator('[data-testid="preview"][data-state="on"]').waitFor();
+  await enter(page, name);
+}
+
+/** Through pre-join, without camera and microphone. @param {Page} page @param {string} name */
+export async function enterWithoutDevices(page, name) {
+  await page.getByTestId('name').fill(name);
+  await page.getByTestId('join-without').click();
+  await isIn(page);
+}
+
+/** @typedef {'microphone' | 'camera' | 'screen'} OwnDevice */
+
+/** @param {Page} page @param {OwnDevice} device */
+export const toggle = (page, device) => page.getByTestId(`toggle-${device}`).click();
+
+/** Waits until the button of an own device says so. @param {Page} page @param {OwnDevice} device @param {boolean} isOn */
+export const isSwitched = (page, device, isOn) => page.locator(`[data-testid="toggle-${device}"][aria-pressed="${isOn}"]`).waitFor();
+
+/**
+ * A tile as it is shown.
+ * @typedef {object} TileState
+ * @property {string} name
+ * @property {'camera' | 'screen'} source
+ * @property {boolean} own
+ * @property {'on' | 'off' | 'waiting' | 'stalled' | 'failed' | 'sealed'} picture `off`: nothing is sent; `sealed`: it cannot be decrypted
+ * @property {boolean} muted no sound is sent
+ * @property {boolean} speaking
+ * @property {boolean} pinned
+ */
+
+/** The tiles of the page that is shown, in their order. @param {Page} page @returns {Promise<TileState[]>} */
+export const tiles = (page) => page.locator('[data-testid="tile"]:visible').evaluateAll((all) => all.map((node) => {
+  const { name = '', source, own, picture, muted, speaking, pinned } = /** @type {HTMLElement} */ (node).dataset;
+  const shown = { name, source, own: own === 'true', picture, muted: muted === 'true', speaking: speaking === 'true', pinned: pinned === 'true' };
+  return /** @type {TileState} */ (shown);
+}));
+
+/** @param {Page} page @param {string} name @param {'camera' | 'screen'} [source] */
+export const tile = (page, name, source = 'camera') => page.locator(`[data-testid="tile"][data-name=${JSON.stringify(name)}][data-source="${source}"]`);
+
+/** The canvas that someone else is drawn on, or the video of oneself. @param {Page} page @param {string} name @param {'camera' | 'screen'} [source] */
+export const picture = (page, name, source) => tile(page, name, source).locator('canvas, video').first();
+
+/** Waits until a tile is as it should be. @param {Page} page @param {string} name @param {Partial<TileState>} state */
+export const shows = (page, name, { source = 'camera', ...state }) => {
+  const wanted = Object.entries(state).map(([key, value]) => `[data-${key}="${value}"]`).join('');
+  return tile(page, name, source).and(page.locator(wanted || '*')).waitFor();
+};
+
+/** @typedef {'chat' | 'people' | 'statistics'} PanelName */
+const OPENERS = { chat: 'toggle-chat', people: 'toggle-people', statistics: 'badge' };
+
+/** Opens a panel unless it is open. @param {Page} page @param {PanelName} name */
+export async function openPanel(page, name) {
+  const panel = page.locator(`[data-testid="panel"][data-shown="${name}"]`);
+  if (!(await panel.isVisible())) await page.getByTestId(OPENERS[name]).click();
+  await panel.waitFor();
+  return panel;
+}
+
+/** @param {Page} page */
+export const closePanel = (page) => page.getByTestId('close-panel').click();
+
+/** @param {Page} page */
+export const openStatistics = (page) => openPanel(page, 'statistics');
+
+/** Waits until the page says something in passing. @param {Page} page @param {string | RegExp} text */
+export const isToasted = (page, text) => page.getByTestId('toast').filter({ hasText: text }).first().waitFor();
 
 /** @param {Page} page */
 export const isIn = (page) => page.locator('#badge[data-state="connected"]').waitFor();
@@ -68,12 +152,13 @@ export const ended = (page, reason) => page.locator(`#status[data-kind="ended"][
 
 /** @param {Page} page @param {string} text */
 export async function say(page, text) {
+  await openPanel(page, 'chat');
   await page.locator('#text').fill(text);
   await page.locator('#send').click();
 }
 
 /** @param {Page} page @param {string} text */
-export const sees = (page, text) => page.locator('#messages .message:not(.pending):not(.failed) .bubble').getByText(text, { exact: true }).waitFor();
+export const sees = (page, text) => page.locator('#messages .message:not(.pending):not(.failed) .bubble').getByText(text, { exact: true }).waitFor({ state: 'attached' });
 
 /** @param {Page} page */
 export const bubbles = (page) => page.locator('#messages .bubble').allTextContents();
@@ -82,7 +167,7 @@ export const bubbles = (page) => page.locator('#messages .bubble').allTextConten
 export const people = (page) => page.locator('#roster .who').allTextContents();
 
 /** @param {Page} page @param {string} name */
-export const seesPerson = (page, name) => page.locator('#roster .who').getByText(name, { exact: true }).waitFor();
+export const seesPerson = (page, name) => page.locator('#roster .who').getByText(name, { exact: true }).waitFor({ state: 'attached' });
 
 /** Writes down everyone who comes or goes in the list, from now on. @param {Page} page */
 export const watchRoster = (page) => page.evaluate(() => {

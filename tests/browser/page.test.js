@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { createServer } from 'node:net';
 import { after, before, test } from 'node:test';
 import * as meeting from './meeting.js';
-import { PHONE, bubbles, complaints, say, sees, shoot } from './meeting.js';
+import { PHONE, bubbles, complaints, openPanel, say, sees, shoot } from './meeting.js';
 import { startBrowser, startRelay } from './relay.js';
 
 /** @typedef {import('playwright-core').Page} Page */
@@ -56,7 +56,7 @@ async function plainClientsAndAMeeting(url, socketUrl) {
   const meeting = await join('lobby', 'Ana', { at: url });
   for (const page of pages) await openPlain(page, socketUrl);
   const [one, two] = pages;
-  await meeting.locator('#roster .tag', { hasText: 'chat only' }).nth(1).waitFor();
+  await meeting.locator('#roster .tag', { hasText: 'chat only' }).nth(1).waitFor({ state: 'attached' });
   await plainSay(one, 'from one');
   await plainSees(two, ['open', 'from one']);
   await plainSay(two, 'from two');
@@ -74,14 +74,14 @@ test('two tabs chat over WebTransport, a third over WebSocket', { timeout: 60_00
   const names = ['Ana', 'Bo', 'Carmen'];
   const pages = [await join('standup', 'Ana'), await join('standup', 'Bo'), await join('standup', 'Carmen', { query: '?transport=websocket' })];
   for (const [page, carrier] of /** @type {[Page, string][]} */ ([[pages[0], 'WebTransport'], [pages[1], 'WebTransport'], [pages[2], 'WebSocket']])) {
-    await page.locator('#badge').filter({ hasText: new RegExp(`^${carrier} · \\d+ ms$`) }).waitFor();
+    await page.locator('#badge').filter({ hasText: new RegExp(`^${carrier} · \\d+ ms( · \\d+(\\.\\d)? %)?$`) }).waitFor();
   }
   for (const [at, page] of pages.entries()) {
     await say(page, `hello from ${names[at]}`);
     for (const other of pages) await sees(other, `hello from ${names[at]}`);
   }
   for (const page of pages) {
-    for (const name of names) await page.locator('#roster .who').getByText(name, { exact: true }).waitFor();
+    for (const name of names) await meeting.seesPerson(page, name);
     assert.deepEqual(await bubbles(page), names.map((name) => `hello from ${name}`));
   }
   await Promise.all(pages.map((page) => page.context().close()));
@@ -106,14 +106,15 @@ test('text from others is text', { timeout: 60_000 }, async () => {
   const [ana, bo] = [await join('text', markup), await join('text', 'Bo')];
   await say(ana, markup);
   await sees(bo, markup);
-  await bo.locator('#roster .who').getByText(markup, { exact: true }).waitFor();
-  assert.equal(await bo.locator('#messages img, #roster img').count(), 0);
+  await meeting.seesPerson(bo, markup);
+  assert.equal(await bo.locator('#messages img, #roster img, #stage img').count(), 0);
   assert.equal(await bo.title(), 'text · Tertulia');
   await Promise.all([ana, bo].map((page) => page.context().close()));
 });
 
 test('a message to one participant reaches that one alone', { timeout: 60_000 }, async () => {
   const [ana, bo, carmen] = [await join('private', 'Ana'), await join('private', 'Bo'), await join('private', 'Carmen')];
+  await openPanel(ana, 'chat');
   await ana.locator('#to').selectOption({ label: 'Bo' });
   await say(ana, 'for Bo');
   await sees(bo, 'for Bo');
@@ -142,11 +143,15 @@ test('who leaves is gone for the others at once, and can join again', { timeout:
   const [ana, bo] = [await join('leave', 'Ana'), await join('leave', 'Bo', { query: '?transport=websocket' })];
   for (const [one, other, name] of /** @type {[Page, Page, string][]} */ ([[ana, bo, 'Ana'], [bo, ana, 'Bo']])) {
     await meeting.seesPerson(other, name);
+    const otherName = name === 'Ana' ? 'Bo' : 'Ana';
+    await meeting.shows(one, otherName, { picture: 'on' });
     await one.locator('#leave').click();
     await meeting.ended(one, 'left');
     await other.locator('#roster .who').getByText(name, { exact: true }).waitFor({ state: 'detached' });
     await one.locator('#again').click();
     await meeting.seesPerson(other, name);
+    await meeting.shows(one, otherName, { picture: 'on' });
+    await meeting.shows(other, name, { picture: 'on' });
   }
   await meeting.closeAll(ana, bo);
 });
@@ -166,6 +171,7 @@ for (const [look, options] of /** @type {[string, meeting.ContextOptions][]} */ 
     await say(bo, 'I have the numbers from last week ready.');
     await sees(ana, 'I have the numbers from last week ready.');
     await say(ana, 'Morning. Two minutes, my coffee is not ready ☕');
+    await openPanel(bo, 'chat');
     await bo.locator('#text').fill('Take your time');
     await ana.locator('#typing', { hasText: 'Bo is writing…' }).waitFor();
     await ana.locator('#badge', { hasText: ' ms' }).waitFor();

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -16,6 +16,7 @@ const ANY_PORTS = ['--listen', '[::]:0', '--http', '127.0.0.1:0'];
  * @typedef {object} Relay
  * @property {string} url of its page
  * @property {number} port of QUIC and TLS
+ * @property {() => Promise<number>} cpuSeconds computing time that it took so far
  * @property {() => Promise<void>} stop
  * @property {() => Promise<void>} kill as a crash ends it
  * @property {() => Promise<void>} startAgain on the same ports, with what it kept
@@ -32,6 +33,7 @@ export async function startRelay(options = [], ports = ANY_PORTS) {
   return {
     url,
     port,
+    cpuSeconds: () => cpuSeconds(running.child.pid),
     async stop() {
       const code = await end(running, 'SIGTERM');
       await rm(directory, { recursive: true, force: true });
@@ -40,6 +42,13 @@ export async function startRelay(options = [], ports = ANY_PORTS) {
     kill: async () => void (await end(running, 'SIGKILL')),
     startAgain: async () => void (running = await start([...options, ...places, ...same])),
   };
+}
+
+/** `utime` and `stime` of proc(5), in Linux's ticks of a hundredth second. @param {number | undefined} pid */
+async function cpuSeconds(pid) {
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / 100;
 }
 
 /** @param {string[]} options */
@@ -70,10 +79,21 @@ async function end({ child, exit }, signal) {
   return code;
 }
 
-export function startBrowser() {
+/**
+ * Chromium with devices that are not there: its cameras show a pattern, its microphones hear a beep each second, its screen is a
+ * picture that changes.
+ * @param {object} [options]
+ * @param {number} [options.cameras]
+ * @param {boolean} [options.denied] whether each question for a device is answered with no
+ * @param {string[]} [options.args] more of its command line
+ */
+export function startBrowser({ cameras = 2, denied = false, args = [] } = {}) {
   return chromium.launch({
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-    args: ['--headless', '--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+    args: [
+      '--headless', '--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync',
+      `--use-fake-device-for-media-stream=fps=30,device-count=${cameras}`, `--use-fake-ui-for-media-stream${denied ? '=deny' : ''}`, ...args,
+    ],
     ignoreDefaultArgs: ['--disable-quic'],
   });
 }

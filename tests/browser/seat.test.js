@@ -118,7 +118,7 @@ test('a tab that was duplicated is someone of its own', { timeout: 60_000 }, asy
   meeting.watch(second, true);
   await second.waitForLoadState();
   await meeting.enter(second, 'Ana');
-  await ana.locator('#roster .who').nth(1).waitFor();
+  await ana.locator('#roster .who').nth(1).waitFor({ state: 'attached' });
   assert.deepEqual([await people(ana), await ana.locator('#badge').getAttribute('data-state')], [['Ana', 'Ana'], 'connected']);
   await meeting.closeAll(ana);
 });

@@ -54,6 +54,7 @@ pub const LIMITS: Limits = Limits {
     history_days: 0,
     outbox_bytes: 0,
     outbox_messages: 0,
+    memory_megabytes: 0,
 };
 
 /// For how long someone who was removed is kept out.

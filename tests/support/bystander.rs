@@ -1,7 +1,10 @@
 //! A well-behaved meeting in a room of its own, which is measured while something goes on beside it.
 //!
-//! Two people talk, one over QUIC and one over WebSocket: each of them sends ten chat messages and fifty datagrams a second,
+//! Two people talk, one over QUIC and one over WebSocket: each of them sends 18 chat messages and 125 datagrams a second,
 //! within every default limit. They run on a thread of their own, so that what the test does does not hold them up.
+//!
+//! The same meeting goes on in a relay that nobody does anything to, on the same thread and with the same clock: what holds up
+//! the machine holds up both, and what is left between them is the fault's doing.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,21 +15,31 @@ use tertulia::wire::*;
 use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
+use super::child::is_optimised;
 use super::session::{Incoming, Over, Session, Target, datagram, join_of, message_id, payload};
 
-/// A datagram is sent this often, by one and the other in turns; every fifth time a chat message too.
-const TICK: Duration = Duration::from_millis(10);
+/// A datagram is sent this often, by one and the other in turns; every seventh time a chat message too.
+const TICK: Duration = Duration::from_millis(4);
+const TICKS_PER_CHAT: u64 = 7;
 
-/// What a p99 may grow by in any case: before the fault it may be as small as a millisecond, and a single handshake beside it
-/// takes longer. Without optimisation a handshake keeps the relay's thread for several milliseconds instead of half a one.
-const FLOOR: Duration = Duration::from_millis(if cfg!(debug_assertions) { 20 } else { 5 });
-
-/// How much a p99 may grow by.
+/// How much higher the p99 may be than in the meeting that nothing is beside.
 const FACTOR: f64 = 1.5;
 
-/// So many chat messages are measured before and during a fault, and many times as many datagrams. Each one is measured twice:
-/// when it is acknowledged, and when the other one has it.
-const CHATS_MIN: usize = 60;
+/// How far two p99 may be apart in any case. With eight busy processes on two cores two meetings were up to 2.5 ms further apart than
+/// the factor allows. Without optimisation a handshake keeps the relay's thread for several milliseconds instead of half a one.
+fn floor() -> Duration {
+    Duration::from_millis(if is_optimised() { 3 } else { 20 })
+}
+
+/// So many chat messages are measured during a fault, and several times as many datagrams. Each one is measured twice: when it
+/// is acknowledged, and when the other one has it.
+const CHATS_MIN: usize = 200;
+
+/// Where even the meeting that nothing is beside has a p99 above this, something else keeps the machine busy: then more is measured.
+const NOISE: Duration = Duration::from_millis(5);
+
+/// How many times more at most.
+const NOISE_PATIENCE: usize = 3;
 
 /// Datagrams that may be lost, of a thousand: nobody sends them again, and the kernel may drop one while others flood the
 /// relay's socket.
@@ -37,30 +50,20 @@ const DATAGRAMS_LOST_PER_1000_MAX: usize = 10;
 struct Measured {
     chat: Vec<Duration>,
     media: Vec<Duration>,
-    /// How late the meeting's own clock woke it: that is the machine's doing, not the relay's.
-    late: Vec<Duration>,
-}
-
-/// The 99th percentiles of it.
-#[derive(Debug, Clone, Copy, Default)]
-struct P99 {
-    chat: Duration,
-    media: Duration,
-    late: Duration,
 }
 
 impl Measured {
-    fn p99(&self) -> P99 {
-        let of = |all: &[Duration]| {
-            let mut sorted = all.to_vec();
+    /// The 99th percentiles, of chat and media.
+    fn p99(&self) -> [Duration; 2] {
+        [&self.chat, &self.media].map(|all| {
+            let mut sorted = all.clone();
             sorted.sort_unstable();
             sorted.get((sorted.len() * 99).div_ceil(100).saturating_sub(1)).copied().unwrap_or_default()
-        };
-        P99 { chat: of(&self.chat), media: of(&self.media), late: of(&self.late) }
+        })
     }
 }
 
-/// What the meeting and the test both see.
+/// What a meeting and the test both see.
 #[derive(Debug, Default)]
 struct Shared {
     measured: Measured,
@@ -78,67 +81,89 @@ struct Underway {
     awaited_by: [bool; 2],
 }
 
+type Meeting = Arc<Mutex<Shared>>;
+
 pub struct Bystander {
-    shared: Arc<Mutex<Shared>>,
-    before: P99,
+    beside: Meeting,
+    apart: Meeting,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Bystander {
-    /// Begins the meeting and measures it for a while, as long as nothing is wrong. `token` gives one for an identity.
-    pub async fn begin(target: Target, token: impl Fn(&str) -> Option<String>) -> Self {
-        let shared = Arc::new(Mutex::new(Shared::default()));
+    /// Begins the meetings, one in the relay that something will happen to and one `apart`, and waits until both go on.
+    /// `token` gives one for an identity.
+    pub async fn begin(beside: Target, apart: Target, token: impl Fn(&str) -> Option<String>) -> Self {
+        let meetings: [Meeting; 2] = Default::default();
         let (stop, stopped) = oneshot::channel();
         let joins =
             ["bystander-ana", "bystander-ben"].map(|name| Join { token: token(name), ..join_of("bystanders", name) });
-        let told = shared.clone();
+        let told = meetings.clone();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async move {
+                let meet = async |target, meeting: &Meeting| {
+                    let ended = meet(target, joins.clone(), meeting).await;
+                    lock(meeting).ended = Some(ended);
+                };
                 tokio::select! {
-                    ended = meet(target, joins, &told) => lock(&told).ended = Some(ended),
+                    _ = async { tokio::join!(meet(beside, &told[0]), meet(apart, &told[1])) } => {}
                     _ = stopped => {}
                 }
             });
         });
-        let mut bystander = Self { shared, before: P99::default(), stop: Some(stop), thread: Some(thread) };
+        let [beside, apart] = meetings;
+        let bystander = Self { beside, apart, stop: Some(stop), thread: Some(thread) };
         // What comes first is slower.
         bystander.measure("before", CHATS_MIN / 4).await;
-        bystander.before = bystander.measure("before", CHATS_MIN).await;
         bystander
     }
 
     /// Forgets what was measured so far, such as while a fault was being set up.
     pub fn begin_measuring(&self) {
-        lock(&self.shared).measured = Measured::default();
-    }
-
-    /// Waits until enough has been measured, and begins anew.
-    async fn measure(&self, case: &str, chats_min: usize) -> P99 {
-        let begin = Instant::now();
-        loop {
-            {
-                let mut shared = lock(&self.shared);
-                assert_eq!(shared.ended, None, "{case}: the bystanders' meeting has ended");
-                if shared.measured.chat.len() >= chats_min {
-                    return std::mem::take(&mut shared.measured).p99();
-                }
-            }
-            assert!(begin.elapsed() < Duration::from_secs(30), "{case}: the bystanders are hardly heard");
-            sleep(TICK).await;
+        for meeting in [&self.beside, &self.apart] {
+            lock(meeting).measured = Measured::default();
         }
     }
 
-    /// Invariant I2: since the last time, nothing was lost and the 99th percentile is hardly higher than before.
+    /// Waits until enough has been measured of both, and begins anew.
+    async fn measure(&self, case: &str, chats_min: usize) -> [Measured; 2] {
+        let begin = Instant::now();
+        loop {
+            let [beside, apart] = [&self.beside, &self.apart].map(|meeting| {
+                let shared = lock(meeting);
+                assert_eq!(shared.ended, None, "{case}: the bystanders' meeting has ended");
+                shared.measured.chat.len()
+            });
+            let least = beside.min(apart);
+            let is_noisy = least >= chats_min && lock(&self.apart).measured.p99().into_iter().max() > Some(NOISE);
+            if least >= chats_min * if is_noisy { NOISE_PATIENCE } else { 1 } {
+                return [&self.beside, &self.apart].map(|meeting| std::mem::take(&mut lock(meeting).measured));
+            }
+            assert!(begin.elapsed() < Duration::from_secs(60), "{case}: the bystanders are hardly heard");
+            sleep(10 * TICK).await;
+        }
+    }
+
+    /// Invariant I2: since the last time, nothing was lost and the 99th percentile is hardly higher than in the meeting that
+    /// nothing is beside.
     pub async fn assert_undisturbed(&mut self, case: &str) {
-        let during = self.measure(case, CHATS_MIN).await;
-        let bound = |before: Duration| before.mul_f64(FACTOR) + FLOOR + during.late;
-        let before = self.before;
-        println!("{case}: bystanders' p99 {before:.1?} before, {during:.1?} during");
-        assert!(during.chat <= bound(before.chat), "{case}: chat {before:?} before, {during:?} during");
-        assert!(during.media <= bound(before.media), "{case}: media {before:?} before, {during:?} during");
+        self.compare(case).await.unwrap_or_else(|disturbed| panic!("{disturbed}"));
         self.assert_nothing_lost(case).await;
+    }
+
+    /// The first half of that; an error says what is higher.
+    pub async fn compare(&mut self, case: &str) -> Result<(), String> {
+        let [beside, apart] = self.measure(case, CHATS_MIN).await;
+        let counts = (beside.chat.len(), beside.media.len());
+        for (what, (beside, apart)) in ["chat", "media"].into_iter().zip(beside.p99().into_iter().zip(apart.p99())) {
+            let found = format!("{case}: {what} p99 {beside:.1?} beside it, {apart:.1?} apart, of {counts:?}");
+            println!("{found}");
+            if beside > apart.mul_f64(FACTOR) + floor() {
+                return Err(found);
+            }
+        }
+        Ok(())
     }
 
     /// Everything that was said so far has been heard.
@@ -146,7 +171,7 @@ impl Bystander {
         let now = Instant::now();
         loop {
             {
-                let shared = lock(&self.shared);
+                let shared = lock(&self.beside);
                 assert_eq!(shared.ended, None, "{case}: the bystanders' meeting has ended");
                 let missing = shared.chat_underway.values().filter(|chat| chat.sent_at < now).count();
                 let lost = shared.media_underway.values().filter(|sent_at| **sent_at < now).count();
@@ -189,8 +214,7 @@ async fn meet(target: Target, joins: [Join; 2], shared: &Mutex<Shared>) -> Strin
     let mut count: u64 = 0;
     loop {
         let ended = tokio::select! {
-            due = tick.tick() => {
-                lock(shared).measured.late.push(due.elapsed());
+            _ = tick.tick() => {
                 count += 1;
                 let (sender, turn) = if count.is_multiple_of(2) { (&mut ana, 0) } else { (&mut ben, 1) };
                 speak(sender, turn, tracks[turn], count, shared).await;
@@ -206,7 +230,7 @@ async fn meet(target: Target, joins: [Join; 2], shared: &Mutex<Shared>) -> Strin
 }
 
 async fn speak(sender: &mut Session, turn: usize, track: TrackId, count: u64, shared: &Mutex<Shared>) {
-    if count.is_multiple_of(5) {
+    if count.is_multiple_of(TICKS_PER_CHAT) {
         let id = message_id();
         let underway = Underway { sent_at: Instant::now(), awaited_by: [true; 2] };
         lock(shared).chat_underway.insert(id, underway);

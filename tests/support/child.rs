@@ -14,6 +14,19 @@ use super::Directory;
 use super::http::{exchange, get};
 use super::session::Target;
 
+/// Names the relay that these tests start: `make test` gives the optimised one, as it is released. Without it, it is the one that
+/// cargo has built for the tests.
+const RELAY: &str = "TERTULIA_RELAY";
+
+fn relay_binary() -> String {
+    std::env::var(RELAY).unwrap_or_else(|_| env!("CARGO_BIN_EXE_tertulia").to_owned())
+}
+
+/// Whether the relays that these tests start are optimised.
+pub fn is_optimised() -> bool {
+    !cfg!(debug_assertions) || std::env::var_os(RELAY).is_some()
+}
+
 /// What a relay in a process of its own is started with, and where its files are. It can be started again with the same.
 pub struct Launch {
     pub directory: Arc<Directory>,
@@ -39,9 +52,30 @@ impl Launch {
         Self { directory: Arc::new(directory), arguments, wrapper: Vec::new(), ports: None }
     }
 
+    /// One with the same arguments and the same keys, and with other ports and other data.
+    pub fn another(&self) -> Self {
+        let near = self.directory.path().parent().unwrap();
+        let (arguments, wrapper) = (self.arguments.clone(), self.wrapper.clone());
+        Self { directory: Arc::new(Directory::under(near)), arguments, wrapper, ports: None }
+    }
+
     /// Runs a line of shell before the relay, in the same process.
     pub fn after(mut self, line: &str) -> Self {
         self.wrapper = ["sh", "-c", &format!("{line}; exec \"$0\" \"$@\"")].map(String::from).into();
+        self
+    }
+
+    /// Runs it on one processor alone, always the same one: when a virtual machine is held up, it is one of its processors, and
+    /// two relays are compared.
+    pub fn on_one_processor(mut self) -> Self {
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+        let first = allowed.and_then(|list| list.trim().split([',', '-']).next());
+        let is_there = Command::new("taskset").arg("--version").output().is_ok();
+        if let Some(first) = first.filter(|_| is_there) {
+            let pinned = ["taskset", "--cpu-list", first].map(String::from);
+            self.wrapper.splice(0..0, pinned);
+        }
         self
     }
 
@@ -58,7 +92,7 @@ impl Launch {
 
     fn command(&self) -> Command {
         let mut words = self.wrapper.clone();
-        words.push(env!("CARGO_BIN_EXE_tertulia").to_owned());
+        words.push(relay_binary());
         let (listen, http) = match &self.ports {
             Some(target) => (target.quic.to_string(), target.http.to_string()),
             None => ("127.0.0.1:0".to_owned(), "127.0.0.1:0".to_owned()),

@@ -1,5 +1,7 @@
-//! A relay in a process of its own, a meeting in it that goes on, and what both have to look like after a fault.
+//! A relay in a process of its own, a meeting in it that goes on, and what both have to look like after a fault; and a second
+//! relay, for comparison, in which nothing else happens. Both run on the same processor.
 
+use tertulia::limits::HISTORY_CACHE_BYTES;
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::bystander::Bystander;
@@ -14,14 +16,16 @@ pub async fn turn() -> MutexGuard<'static, ()> {
     TURN.lock().await
 }
 
-/// What the allocator may keep after a fault, in bytes.
-pub const MEMORY_KEPT_MAX: usize = 16 * 1024 * 1024;
+/// What may be kept after a fault, in bytes: the pages of the database that were read or written, and what the allocator does not
+/// give back.
+pub const MEMORY_KEPT_MAX: usize = HISTORY_CACHE_BYTES + 8 * 1024 * 1024;
 
 pub struct Scene {
     pub launch: Launch,
     pub relay: ChildRelay,
     pub bystander: Bystander,
     pub before: Resources,
+    _apart: ChildRelay,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -48,12 +52,14 @@ impl Scene {
         Self::open(&[&CROWDED, arguments].concat()).await
     }
 
-    pub async fn of(mut launch: Launch, token: impl Fn(&str) -> Option<String>) -> Self {
+    pub async fn of(launch: Launch, token: impl Fn(&str) -> Option<String>) -> Self {
         let turn = turn().await;
+        let mut launch = launch.on_one_processor();
+        let apart = launch.another().start();
         let relay = launch.start();
-        let bystander = Bystander::begin(relay.target, token).await;
+        let bystander = Bystander::begin(relay.target, apart.target, token).await;
         let before = relay.resources().await;
-        Self { launch, relay, bystander, before, _turn: turn }
+        Self { launch, relay, bystander, before, _apart: apart, _turn: turn }
     }
 
     pub fn target(&self) -> Target {

@@ -41,6 +41,9 @@ pub enum Over {
 
 pub const CARRIERS: [Over; 3] = [Over::Quic, Over::WebTransport, Over::WebSocket];
 
+/// What a bidirectional stream of session 0 begins with (draft-ietf-webtrans-http3, section 4.2).
+const WEBTRANSPORT_STREAM: [u8; 3] = [0x40, 0x41, 0x00];
+
 /// What a session is told.
 #[derive(Debug)]
 pub enum Incoming {
@@ -129,9 +132,8 @@ impl Session {
                 if answer.status != Some(200) {
                     return Err(format!("{:?}", answer.status));
                 }
-                // Streams of session 0 (draft-ietf-webtrans-http3, section 4.2).
                 let connection = h3.connection.clone();
-                Self::start(connection, &[0x40, 0x41, 0x00], vec![Box::new((h3.control, answer))]).await
+                Self::start(connection, &WEBTRANSPORT_STREAM, vec![Box::new((h3.control, answer))]).await
             }
             Over::WebSocket => {
                 let mut request = format!("ws://{}/ws", target.http).into_client_request().unwrap();
@@ -249,6 +251,22 @@ impl Session {
     pub fn connection(&self) -> &Connection {
         let Link::Quic { connection, .. } = &self.link else { panic!("it is a WebSocket") };
         connection
+    }
+
+    /// What it says on the chat stream over QUIC or WebTransport, byte by byte.
+    pub fn chat_stream(&mut self) -> &mut SendStream {
+        let Link::Quic { chat, .. } = &mut self.link else { panic!("a WebSocket has no streams") };
+        chat
+    }
+
+    /// Opens another chat stream, and says on it what it says from now on.
+    pub async fn open_chat_again(&mut self, over: Over) {
+        let Link::Quic { connection, chat, _keep, .. } = &mut self.link else { panic!("a WebSocket has no streams") };
+        let (mut send, receive) = connection.open_bi().await.unwrap();
+        let prefix: &[u8] = if over == Over::WebTransport { &WEBTRANSPORT_STREAM } else { &[] };
+        send.write_all(&[prefix, &[StreamKind::Chat.byte()]].concat()).await.unwrap();
+        *chat = send;
+        _keep.push(Box::new(receive));
     }
 
     /// Stops or goes on reading messages.

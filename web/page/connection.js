@@ -1,25 +1,53 @@
 /** How the page reaches the relay: the badge, and in words what happens when it does not. */
 import { find } from './element.js';
+import { milliseconds, share } from './figures.js';
 
 /** @typedef {import('../sdk/tertulia.js').Room} Room */
 
 const NAMES = { webtransport: 'WebTransport', websocket: 'WebSocket' };
 const STATES = { connecting: 'Connecting', connected: 'Connected', reconnecting: 'Reconnecting', disconnected: 'Not connected' };
 
+/** Why the session runs over WebSocket. @type {Record<string, string>} */
+const REASONS = {
+  udp_blocked: 'UDP is blocked on this network',
+  no_webtransport: 'this relay or browser has no WebTransport',
+  browser: 'this browser works better that way',
+  chosen: 'the link asks for it',
+};
+
 /** How long the page says that it is back, in milliseconds. */
 const BACK_MS = 3000;
 
+/** @param {Room['carrier']} carrier @param {string | null} reason */
+export function reasonInWords(carrier, reason) {
+  if (!carrier) return 'Not connected at the moment.';
+  if (carrier === 'webtransport') return 'Over WebTransport: what comes late is left out, and the rest stays fresh.';
+  const why = REASONS[reason ?? ''];
+  return `Over WebSocket${why ? `, because ${why}` : ''}. Sound and pictures may come a little later when the network is busy.`;
+}
+
 /** @param {Room} room */
 export function showBadge(room) {
-  const badge = find('badge', HTMLParagraphElement);
+  const badge = find('badge', HTMLButtonElement);
+  /** Of what the relay sent, from 0 to 1. @type {number | null} */
+  let loss = null;
   const show = () => {
     document.body.dataset.state = badge.dataset.state = room.state;
-    const { carrier, roundTripMs } = room;
-    const trip = roundTripMs === null ? '' : ` · ${Math.max(1, Math.round(roundTripMs))} ms`;
-    badge.textContent = carrier ? NAMES[carrier] + trip : STATES[room.state];
+    badge.textContent = badgeText(room, loss);
   };
-  room.on('stateChanged', show).on('roundTrip', show);
+  room.on('stateChanged', show).on('roundTrip', show).on('statistics', ({ lossIn }) => {
+    loss = lossIn;
+    show();
+  });
   show();
+}
+
+/** @param {Room} room @param {number | null} loss */
+function badgeText({ carrier, roundTripMs, state, carrierReason }, loss) {
+  if (!carrier) return STATES[state];
+  const why = carrier === 'websocket' && carrierReason === 'udp_blocked' ? REASONS.udp_blocked : null;
+  const figures = [roundTripMs === null ? null : milliseconds(roundTripMs), loss === null ? null : share(loss)];
+  return [NAMES[carrier], why, ...figures].filter((part) => part !== null).join(' · ');
 }
 
 /**
@@ -40,6 +68,7 @@ export function showStatus(room, joinAgain) {
     find('status-text', HTMLSpanElement).textContent = text;
     // Who was removed cannot come back.
     again.hidden = kind !== 'ended' || reason === 'removed';
+    find('home', HTMLAnchorElement).hidden = kind !== 'ended';
   };
   again.onclick = joinAgain;
   room.on('stateChanged', (state) => {
@@ -55,6 +84,15 @@ export function showStatus(room, joinAgain) {
   });
   room.on('disconnected', ({ reason, message }) => {
     if (reason === 'left') say('ended', 'You left.', 'The room is still there.', reason);
-    else say('ended', '', message, reason);
+    else say('ended', titleOf(reason), message, reason);
+    (again.hidden ? find('home', HTMLAnchorElement) : again).focus();
   });
+}
+
+/** @param {string} reason */
+function titleOf(reason) {
+  if (reason === 'removed') return 'Removed.';
+  if (reason === 'meeting_ended') return 'The meeting is over.';
+  if (reason === 'replaced') return 'You are elsewhere now.';
+  return 'You are not in the meeting.';
 }

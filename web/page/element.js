@@ -26,6 +26,31 @@ export function find(id, kind) {
   throw new Error(`index.html has no ${kind.name} #${id}`);
 }
 
+const SVG = 'http://www.w3.org/2000/svg';
+
+/** A sign that `index.html` holds as `<symbol id="icon-…">`. @param {string} name */
+export function icon(name) {
+  const svg = document.createElementNS(SVG, 'svg');
+  svg.setAttribute('class', 'icon');
+  svg.setAttribute('aria-hidden', 'true');
+  const use = document.createElementNS(SVG, 'use');
+  use.setAttribute('href', `#icon-${name}`);
+  svg.append(use);
+  return svg;
+}
+
+/** Changes the sign that an element has. @param {Element} within @param {string} name */
+export function useIcon(within, name) {
+  within.querySelector('use')?.setAttribute('href', `#icon-${name}`);
+}
+
+/** A button that is no submit button. @param {string} className @param {...(Node | string)} children */
+export function button(className, ...children) {
+  const made = element('button', className, ...children);
+  made.type = 'button';
+  return made;
+}
+
 const TONES = 8;
 
 /** The round mark of someone: first letter, and a colour of their name's. @param {string} name */

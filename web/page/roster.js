@@ -1,38 +1,46 @@
 /** Who is in the room. */
-import { avatar, element, find } from './element.js';
+import { avatar, button, element, find, icon, useIcon } from './element.js';
 
 /** @typedef {import('../sdk/tertulia.js').Room} Room */
 /** @typedef {import('../sdk/tertulia.js').RemoteParticipant} RemoteParticipant */
+/** @typedef {import('../sdk/tertulia.js').RemoteTrack} RemoteTrack */
+
+/** What an admin can silence. */
+const SOURCES = /** @type {Record<string, string>} */ ({ microphone: 'microphone', camera: 'camera', screen: 'screen' });
 
 /**
  * Keeps the list and the choice of whom to write to in step with the room.
  * @param {Room} room
- * @param {(text: string) => void} note says something in the chat of this page
+ * @param {(text: string) => void} note says something in passing
  */
 export function showRoster(room, note) {
   const list = find('roster', HTMLUListElement);
-  /** @type {Map<RemoteParticipant, HTMLLIElement>} */
+  /** @type {Map<RemoteParticipant, Row>} */
   const rows = new Map();
+  const fail = (/** @type {Error} */ error) => note(error.message);
   let self = person(room.localParticipant.name, 'you');
   const show = () => {
     find('people-count', HTMLSpanElement).textContent = String(rows.size + 1);
     showRecipients([...rows.keys()]);
   };
-  const remove = (/** @type {RemoteParticipant} */ participant) =>
-    void room.removeParticipant(participant.id).catch((/** @type {Error} */ error) => note(error.message));
   room.on('participantConnected', (participant) => {
-    const row = person(participant.name, participant.kind === 'plain' ? 'chat only' : '');
-    row.append(...actions(participant.name, () => remove(participant)));
+    const row = new Row(participant, {
+      remove: () => void room.removeParticipant(participant.id).catch(fail),
+      mute: (track) => void room.muteTrack(track.id).catch(fail),
+    });
     rows.set(participant, row);
     // One by one, so that an open menu and the focus stay where they are.
-    list.append(row);
+    list.append(row.node);
     show();
   });
   room.on('participantDisconnected', ({ participant }) => {
-    rows.get(participant)?.remove();
+    rows.get(participant)?.node.remove();
     rows.delete(participant);
     show();
   });
+  for (const type of /** @type {const} */ (['trackPublished', 'trackUnpublished', 'trackMuted'])) {
+    room.on(type, ({ participant }) => rows.get(participant)?.show());
+  }
   room.on('stateChanged', () => {
     list.dataset.admin = String(room.permissions?.admin === true);
     const now = person(room.localParticipant.name, 'you');
@@ -58,28 +66,66 @@ function person(name, tag) {
   return element('li', 'person', avatar(name), who, ...(tag ? [element('span', 'tag', tag)] : []));
 }
 
-/** What an admin can do to someone. @param {string} name @param {() => void} remove */
-function actions(name, remove) {
-  const more = element('button', 'more', '⋯');
-  const item = element('button', 'quiet danger action', 'Remove');
-  more.type = item.type = 'button';
-  more.setAttribute('aria-label', `Actions for ${name}`);
-  item.setAttribute('aria-label', `Remove ${name}`);
-  item.title = 'Sends them away, and keeps them out for a while';
-  const open = (/** @type {boolean} */ isOpen) => {
-    item.hidden = !isOpen;
-    more.setAttribute('aria-expanded', String(isOpen));
-  };
-  more.onclick = () => open(item.hidden === true);
-  item.onclick = () => {
-    open(false);
-    remove();
-  };
-  item.onkeydown = more.onkeydown = ({ key }) => {
-    if (key !== 'Escape') return;
-    open(false);
-    more.focus();
-  };
-  open(false);
-  return [more, item];
+/** Someone else in the list, with what an admin can do. */
+class Row {
+  #participant;
+  #signs = /** @type {const} */ (['microphone', 'camera']).map((source) => {
+    return { source, node: element('span', 'sign', icon(source)) };
+  });
+  #more = button('more', '⋯');
+  #menu = element('div', 'actions');
+  #mute;
+
+  /** @param {RemoteParticipant} participant @param {{ remove: () => void, mute: (track: RemoteTrack) => void }} acts */
+  constructor(participant, { remove, mute }) {
+    const { name, kind } = participant;
+    this.#participant = participant;
+    this.#mute = (/** @type {RemoteTrack} */ track) => {
+      this.#open(false);
+      mute(track);
+    };
+    this.node = person(name, kind === 'plain' ? 'chat only' : '');
+    this.#more.ariaLabel = `Actions for ${name}`;
+    this.#more.onclick = () => this.#open(this.#menu.hidden !== false);
+    const away = button('quiet danger action', 'Remove');
+    away.ariaLabel = `Remove ${name}`;
+    away.title = 'Sends them away, and keeps them out for a while';
+    away.onclick = () => {
+      this.#open(false);
+      remove();
+    };
+    this.#menu.append(away);
+    this.node.append(...(kind === 'plain' ? [] : this.#signs.map(({ node }) => node)), this.#more, this.#menu);
+    this.node.onkeydown = ({ key }) => {
+      if (key !== 'Escape' || this.#menu.hidden) return;
+      this.#open(false);
+      this.#more.focus();
+    };
+    this.#open(false);
+    this.show();
+  }
+
+  /** What they send changed. */
+  show() {
+    const tracks = [...this.#participant.tracks.values()];
+    for (const { source, node } of this.#signs) {
+      const isOn = tracks.some((track) => track.info.source === source && !track.muted);
+      useIcon(node, isOn ? source : `${source}-off`);
+      node.dataset.on = String(isOn);
+      node.title = `${source === 'camera' ? 'Camera' : 'Microphone'} ${isOn ? 'on' : 'off'}`;
+    }
+    const mutes = tracks.filter(({ muted, info }) => !muted && SOURCES[info.source]).map((track) => {
+      const item = button('quiet action', `Switch off ${SOURCES[track.info.source]}`);
+      item.dataset.testid = 'mute-track';
+      item.onclick = () => this.#mute(track);
+      return item;
+    });
+    this.#menu.replaceChildren(...mutes, /** @type {Element} */ (this.#menu.lastElementChild));
+  }
+
+  /** @param {boolean} isOpen */
+  #open(isOpen) {
+    this.#menu.hidden = !isOpen;
+    this.#more.ariaExpanded = String(isOpen);
+  }
 }

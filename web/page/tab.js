@@ -5,17 +5,28 @@
  * duplicate of the tab does not: the ticket in it is good for one page at a time.
  */
 
-/** @typedef {{ room: string, name: string, ticket: string, untilMs: number }} Seat `untilMs`: since 1970 */
+/**
+ * @typedef {object} Seat
+ * @property {string} room
+ * @property {string} name
+ * @property {string} ticket
+ * @property {number} untilMs since 1970
+ * @property {{ microphone: boolean, camera: boolean }} on what one was sending
+ */
 
 const TOKEN = 'tertulia.token';
 const SEAT = 'tertulia.seat';
 
 /** Takes the token out of the address, where it would be copied and shown to others. A fragment is sent to no server. @returns {string | null} */
 export function takeTokenOfAddress() {
-  const token = new URLSearchParams(location.hash.slice(1)).get('token');
+  const fragment = new URLSearchParams(location.hash.slice(1));
+  const token = fragment.get('token');
   if (!token) return null;
   rememberToken(token);
-  history.replaceState(history.state, '', location.pathname + location.search);
+  // The key stays: the address is what people copy.
+  fragment.delete('token');
+  const rest = fragment.size > 0 ? `#${fragment}` : '';
+  history.replaceState(history.state, '', location.pathname + location.search + rest);
   return token;
 }
 

@@ -28,10 +28,11 @@ export async function approach(url, options, past, signal) {
   if (forced === 'webtransport' && !webTransport) {
     throw new TertuliaError('transport_unavailable', 'This relay has no WebTransport. Leave the transport out, or use "websocket".');
   }
-  const useWebTransport = forced ? forced === 'webtransport' : 'WebTransport' in globalThis && !prefersWebSocket(navigator.userAgent);
+  const withoutWebTransport = webTransport ? reasonAgainst(forced) : 'no_webtransport';
   const { name, room = roomOfAddress(url) } = options;
   return {
-    webtransport: useWebTransport && webTransport ? (signal) => openWebTransport(webTransport, { certificateSha256, signal }) : null,
+    webtransport: webTransport && !withoutWebTransport ? (signal) => openWebTransport(webTransport, { certificateSha256, signal }) : null,
+    withoutWebTransport,
     websocket: forced === 'webtransport' ? null : (signal) => openWebSocket(webSocket, { signal }),
     join: { type: 'join', version: VERSION, room, name, token, ...past, autoSubscribe: true },
     blocked: blockedNetworks(webTransport ?? webSocket),
@@ -40,8 +41,15 @@ export async function approach(url, options, past, signal) {
   };
 }
 
+/** @param {import('./carrier.js').Carrier | null} forced @returns {import('./connection.js').CarrierReason} */
+function reasonAgainst(forced) {
+  if (forced) return forced === 'webtransport' ? null : 'chosen';
+  if (!('WebTransport' in globalThis)) return 'no_webtransport';
+  return prefersWebSocket(navigator.userAgent) ? 'browser' : null;
+}
+
 /** @param {URL} url */
-function roomOfAddress(url) {
+export function roomOfAddress(url) {
   return url.pathname.split('/').filter(Boolean).at(-1) ?? 'lobby';
 }
 

@@ -16,6 +16,7 @@ export function blockedNetworks(relay, now = Date.now) {
       return now() - since >= 0 && now() - since < BLOCKED_MS;
     },
     remember: () => void storage((store) => store.setItem(key, String(now()))),
+    forget: () => void storage((store) => store.removeItem(key)),
   };
 }
 

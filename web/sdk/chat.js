@@ -1,6 +1,7 @@
 /** A room's chat: what is said arrives once and in order, also when the connection breaks in between. */
 import { TertuliaError } from './error.js';
 import { bytesOf, hexOf } from './hex.js';
+import { CHAT_PREFIX, ChatCipher, ENCRYPTION_BYTES } from './media/encryption.js';
 import { sentence } from './sentences.js';
 import { Transcript } from './transcript.js';
 import { encodeClientChat } from './wire.js';
@@ -9,7 +10,16 @@ import { encodeClientChat } from './wire.js';
 /** @typedef {import('./wire/messages.js').ServerChat} ServerChat */
 /** @typedef {import('./transcript.js').ChatMessage} ChatMessage */
 /** @typedef {{ sequence: number, sentAt: Date }} Acknowledgement */
-/** @typedef {{ text: string, to: number | null, resolve(value: Acknowledgement): void, reject(error: TertuliaError): void }} Pending */
+/** @typedef {Pick<import('./media/encryption.js').ChatCipher, 'encrypt' | 'decrypt'>} Cipher */
+
+/**
+ * @typedef {object} Pending
+ * @property {string} text
+ * @property {string | null} body what is sent; `null` until it is sealed
+ * @property {number | null} to
+ * @property {(value: Acknowledgement) => void} resolve
+ * @property {(error: TertuliaError) => void} reject
+ */
 
 /**
  * What the chat needs of its room.
@@ -18,6 +28,7 @@ import { encodeClientChat } from './wire.js';
  * @property {(bytes: Uint8Array) => void} send throws if the room is not connected
  * @property {() => { id: number, name: string }} self
  * @property {(message: ChatMessage) => void} received
+ * @property {Promise<Cipher> | null} [cipher] for messages that only those who have the key can read
  */
 
 /** Messages without an acknowledgement: as many as a relay takes at once, so that it takes all of them after a break. */
@@ -33,6 +44,10 @@ export class Chat {
   #bytesMax = 16 * 1024;
   /** Whether all that was missed is here, so that what is still pending did not arrive. */
   #isLive = false;
+  /** Ends when all that was heard so far is taken. */
+  #opening = Promise.resolve();
+  /** Ends when all that was said so far is sealed. */
+  #sealing = Promise.resolve('');
 
   /** @param {ChatRoom} room */
   constructor(room) {
@@ -57,8 +72,8 @@ export class Chat {
    * @returns {Promise<Acknowledgement>} rejects with a TertuliaError: `chat_not_kept`, `chat_too_long`, `chat_too_fast`, ...
    */
   send(text, { to = null, messageId = newMessageId() } = {}) {
-    const length = new TextEncoder().encode(text).length;
-    if (length === 0) return refuse('chat_empty', 'There is nothing to send. Write something first.');
+    const length = this.#room.cipher ? sealedBytes(text) : bytesIn(text);
+    if (text.length === 0) return refuse('chat_empty', 'There is nothing to send. Write something first.');
     if (length > this.#bytesMax) {
       return refuse('chat_too_long', `The message has ${length} bytes; at most ${this.#bytesMax} are allowed. Send it in parts.`);
     }
@@ -66,8 +81,10 @@ export class Chat {
     if (this.#pending.has(messageId)) return refuse('chat_pending', 'This message is on its way already. Wait for the answer.');
     if (this.#pending.size >= PENDING_MAX) return refuse('chat_busy', 'Too many messages wait to be sent. Wait a moment, then send it again.');
     return new Promise((resolve, reject) => {
-      this.#pending.set(messageId, { text, to, resolve, reject });
-      if (this.#isLive) this.#transmit(messageId, text, to);
+      const pending = { text, body: this.#room.cipher ? null : text, to, resolve, reject };
+      this.#pending.set(messageId, pending);
+      if (this.#room.cipher) void this.#seal(messageId, pending, this.#room.cipher);
+      else if (this.#isLive) this.#transmit(messageId, pending);
     });
   }
 
@@ -96,6 +113,21 @@ export class Chat {
     this.#pending.clear();
   }
 
+  /**
+   * Takes a message of the chat stream, in the order in which they came. What is sealed takes a moment to open.
+   * @param {ServerChat} said
+   * @param {() => boolean} isCurrent whether its session is still on: otherwise it will be told again
+   * @param {(said: ServerChat) => void} taken
+   */
+  hear(said, isCurrent, taken) {
+    const { cipher } = this.#room;
+    if (!cipher) return taken(said);
+    this.#opening = this.#opening.then(async () => {
+      const opened = said.type === 'message' ? await open(said, cipher) : said;
+      if (isCurrent()) taken(opened);
+    }).catch((error) => reportError(error));
+  }
+
   /** @param {Extract<ServerChat, { type: 'accepted' }>} accepted */
   accepted({ messageId, sequence, sentAtMs }) {
     const id = hexOf(messageId);
@@ -117,28 +149,44 @@ export class Chat {
     this.#pending.delete(id);
   }
 
-  /** @param {Extract<ServerChat, { type: 'message' }>} message */
-  message({ sequence, messageId, sentAtMs, from, fromName, to, body }) {
+  /** @param {Opened} message */
+  message({ sequence, messageId, sentAtMs, from, fromName, to, body, protection = protectionOf(body) }) {
     const own = from === this.#room.self().id;
-    this.#keep({ sequence, messageId: hexOf(messageId), sentAt: new Date(sentAtMs), from, fromName, to, text: body, own });
+    const text = protection === 'unreadable' ? '' : body;
+    this.#keep({ sequence, messageId: hexOf(messageId), sentAt: new Date(sentAtMs), from, fromName, to, text, own, protection });
   }
 
   /** What was missed is here. What is still pending did not arrive. @param {Extract<ServerChat, { type: 'caughtUp' }>} caughtUp */
   caughtUp({ position }) {
     this.#transcript.advance(position.sequence);
     this.#isLive = true;
-    for (const [id, { text, to }] of this.#pending) this.#transmit(id, text, to);
+    for (const [id, pending] of this.#pending) this.#transmit(id, pending);
   }
 
-  /** @param {string} messageId @param {string} text @param {number | null} to */
-  #transmit(messageId, text, to) {
-    this.#room.send(encodeClientChat({ type: 'send', messageId: bytesOf(messageId), to, body: text }));
+  /** @param {string} messageId @param {Pending} pending */
+  #transmit(messageId, { body, to }) {
+    if (body !== null) this.#room.send(encodeClientChat({ type: 'send', messageId: bytesOf(messageId), to, body }));
+  }
+
+  /** @param {string} messageId @param {Pending} pending @param {Promise<Cipher>} cipher */
+  async #seal(messageId, pending, cipher) {
+    // In the order in which they were said: what was said before is sealed before.
+    const body = (this.#sealing = this.#sealing.then(async () => (await cipher).encrypt(bytesOf(messageId), pending.text)));
+    try {
+      pending.body = await body;
+    } catch (cause) {
+      this.#sealing = Promise.resolve('');
+      this.#pending.delete(messageId);
+      return pending.reject(new TertuliaError('encryption_failed', 'The message could not be encrypted. Open the whole link again, with all that follows #.', { cause }));
+    }
+    if (this.#isLive && this.#pending.has(messageId)) this.#transmit(messageId, pending);
   }
 
   /** @param {string} messageId @param {Pending} pending @param {number} sequence @param {number} sentAtMs */
   #keepOwn(messageId, { text, to }, sequence, sentAtMs) {
     const { id: from, name: fromName } = this.#room.self();
-    this.#keep({ sequence, messageId, sentAt: new Date(sentAtMs), from, fromName, to, text, own: true });
+    const protection = this.#room.cipher ? 'encrypted' : 'none';
+    this.#keep({ sequence, messageId, sentAt: new Date(sentAtMs), from, fromName, to, text, own: true, protection });
   }
 
   /** Takes a message, and takes it as the acknowledgement if it is one's own. @param {Omit<ChatMessage, 'epoch' | 'kept'>} message */
@@ -156,6 +204,30 @@ export class Chat {
 /** 16 random bytes, hexadecimal. */
 export function newMessageId() {
   return hexOf(crypto.getRandomValues(new Uint8Array(16)));
+}
+
+/** @typedef {Extract<ServerChat, { type: 'message' }> & { protection?: import('./transcript.js').Protection }} Opened */
+
+/** @param {Extract<ServerChat, { type: 'message' }>} message @param {Promise<Cipher>} cipher @returns {Promise<Opened>} */
+async function open(message, cipher) {
+  if (!ChatCipher.isEncrypted(message.body)) return message;
+  const text = await (await cipher).decrypt(Uint8Array.from(message.messageId), message.body).catch(() => null);
+  return text === null ? message : { ...message, body: text, protection: 'encrypted' };
+}
+
+/** Of a message that was not opened. @param {string} body */
+function protectionOf(body) {
+  return ChatCipher.isEncrypted(body) ? 'unreadable' : 'none';
+}
+
+/** @param {string} text */
+function bytesIn(text) {
+  return new TextEncoder().encode(text).length;
+}
+
+/** What a text takes when it is sealed: a nonce and a tag beside it, in Base64. @param {string} text */
+function sealedBytes(text) {
+  return CHAT_PREFIX.length + Math.ceil(((bytesIn(text) + ENCRYPTION_BYTES) * 4) / 3);
 }
 
 /** @param {string} code @param {string} message @returns {Promise<never>} */

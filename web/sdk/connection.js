@@ -17,18 +17,27 @@ import { TRACK_ECHO, decodeMedia, decodeServerMessage, encodeClientMessage, enco
 /** @typedef {import('./wire/messages.js').Welcome} Welcome */
 /** @typedef {(signal: AbortSignal) => Promise<Session>} Open */
 /** @typedef {{ stream: StreamName, message: Uint8Array }} Heard */
-/** @typedef {{ session: Session, welcome: Welcome, heard: Heard[] }} Seat what was heard behind the welcome waits in `heard` */
+/** @typedef {'udp_blocked' | 'no_webtransport' | 'chosen' | 'browser' | null} CarrierReason why a session does not run over WebTransport; `null` if it does */
+
+/**
+ * @typedef {object} Seat
+ * @property {Session} session
+ * @property {Welcome} welcome
+ * @property {Heard[]} heard what came behind the welcome, and waits
+ * @property {CarrierReason} carrierReason
+ */
 
 /**
  * @typedef {object} Attempt
  * @property {Open | null} webtransport `null`: not to be tried
  * @property {Open | null} websocket
+ * @property {CarrierReason} [withoutWebTransport] why it is not to be tried
  * @property {Join} join
  * @property {BlockedNetworks} [blocked]
  * @property {AbortSignal} [signal] whoever joins leaves
  * @property {AbortSignal} [reach] ends what has no carrier yet; left out: `signal` and the usual time
  */
-/** @typedef {{ isBlocked(): boolean, remember(): void }} BlockedNetworks */
+/** @typedef {{ isBlocked(): boolean, remember(): void, forget(): void }} BlockedNetworks */
 
 /** WebTransport's head start, in milliseconds. */
 export const HEAD_START_MS = 500;
@@ -46,18 +55,43 @@ export async function takeSeat(attempt) {
   const skip = both && blocked?.isBlocked();
   const session = await race(skip ? null : webtransport, websocket, reach);
   const seat = await joinOn(session, join, signal);
-  const echoed = session.carrier === 'webtransport' ? await probeDatagrams(session, seat, signal) : null;
-  if (echoed === 'nothing' || echoed === 'closed') {
-    if (!websocket) {
-      leave(session);
-      throw new TertuliaError('transport_failed', 'Datagrams do not get through over WebTransport. Use WebSocket on this network.');
-    }
-    // A session that ended, as when a relay starts again, says nothing about the network.
-    if (echoed === 'nothing') blocked?.remember();
-    return move(seat, websocket, join, signal);
-  }
-  if (both && !skip && session.carrier === 'websocket') blocked?.remember();
+  if (session.carrier === 'webtransport') return proven(seat, attempt);
+  if (both && !skip) blocked?.remember();
+  return { ...seat, carrierReason: webtransport ? 'udp_blocked' : attempt.withoutWebTransport ?? 'no_webtransport' };
+}
+
+/**
+ * Brings a seat that is on WebSocket back to WebTransport. The session before keeps it until the carrier stands.
+ * @param {Attempt} attempt
+ * @param {() => void} committed the seat moves: the session before will be told that it is replaced
+ * @returns {Promise<Seat>}
+ */
+export async function moveToWebTransport(attempt, committed) {
+  const { webtransport, join, blocked, signal, reach = deadline(signal) } = attempt;
+  if (!webtransport) throw new TertuliaError('transport_unavailable', 'There is no WebTransport here.');
+  const session = await race(webtransport, null, reach);
+  committed();
+  const seat = await proven(await joinOn(session, join, signal), attempt);
+  if (seat.session === session) blocked?.forget();
   return seat;
+}
+
+/**
+ * The seat, once a datagram came back; on WebSocket where none does.
+ * @param {Seat} seat
+ * @param {Attempt} attempt
+ * @returns {Promise<Seat>}
+ */
+async function proven(seat, { websocket, join, blocked, signal }) {
+  const echoed = await probeDatagrams(seat.session, seat, signal);
+  if (echoed === 'passed') return seat;
+  if (!websocket) {
+    leave(seat.session);
+    throw new TertuliaError('transport_failed', 'Datagrams do not get through over WebTransport. Use WebSocket on this network.');
+  }
+  // A session that ended, as when a relay starts again, says nothing about the network.
+  if (echoed === 'nothing') blocked?.remember();
+  return move(seat, websocket, join, signal);
 }
 
 /**
@@ -72,7 +106,7 @@ async function move({ session, welcome }, websocket, join, signal) {
   try {
     const moved = await joinOn(await race(null, websocket, deadline(signal)), { ...join, ticket: welcome.ticket }, signal);
     // Whether it is resumed is for whoever had a seat before, not for a move within one attempt.
-    return { ...moved, welcome: { ...moved.welcome, resumed: welcome.resumed } };
+    return { ...moved, welcome: { ...moved.welcome, resumed: welcome.resumed }, carrierReason: 'udp_blocked' };
   } finally {
     if (signal?.aborted) leave(session);
     else session.close();
@@ -173,7 +207,7 @@ function joinOn(session, join, signal) {
         if (first?.type === 'closing') return refuse(first.reason, sentence(first.reason, first.message));
         if (first?.type !== 'welcome') return refuse('malformed', 'The relay said something unexpected. Reload the page.');
         settle();
-        resolve({ session, welcome: first, heard });
+        resolve({ session, welcome: first, heard, carrierReason: null });
       },
       media() {},
       closed: ({ reason, message }) => refuse(reason, sentence(reason, message)),

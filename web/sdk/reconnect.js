@@ -9,6 +9,10 @@ export const STABLE_MS = 5000;
 
 const RECONNECT_STEP_MS = 300;
 
+/** How long a session stays on WebSocket before WebTransport is tried again, in milliseconds: the first time, and at most. */
+const RETURN_DELAY_MS_MIN = 15_000;
+export const RETURN_DELAY_MS_MAX = 5 * 60 * 1000;
+
 /**
  * How long to wait before a try: 0, 0.3, 1.2, 2.7, 4.8, 7, 7 ... seconds, and up to as much again, at least 0.3 and at most a second.
  * @param {number} attempt how many tries failed before it
@@ -18,6 +22,16 @@ const RECONNECT_STEP_MS = 300;
 export function reconnectDelayMs(attempt, random) {
   const delay = Math.min(RECONNECT_STEP_MS * attempt ** 2, RECONNECT_DELAY_MS_MAX);
   return delay + random() * Math.min(Math.max(delay, RECONNECT_STEP_MS), RECONNECT_JITTER_MS_MAX);
+}
+
+/**
+ * How long to wait before WebTransport is tried once more: 15, 30, 60, 120, 240, 300 ... seconds, and up to a tenth more.
+ * @param {number} attempt how many tries there were before
+ * @param {() => number} random from 0 to 1, as `Math.random`
+ * @returns {number} milliseconds
+ */
+export function returnDelayMs(attempt, random) {
+  return Math.min(RETURN_DELAY_MS_MIN * 2 ** Math.min(attempt, 10), RETURN_DELAY_MS_MAX) * (1 + random() / 10);
 }
 
 /**

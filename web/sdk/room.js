@@ -1,29 +1,30 @@
 /** A meeting, as one participant sees it. It outlives its sessions: when one breaks, another takes the same seat. */
-import { approach } from './approach.js';
+import { roomOfAddress } from './approach.js';
 import { Chat } from './chat.js';
-import { cancelled, leave, takeSeat } from './connection.js';
-import { isNetworkBack } from './deadline.js';
 import { TertuliaError } from './error.js';
 import { Emitter } from './events.js';
 import { Heartbeat } from './heartbeat.js';
 import { bytesOf, hexOf } from './hex.js';
+import { getLocalDevices } from './media/devices.js';
+import { ChatCipher } from './media/encryption.js';
 import { LocalParticipant } from './participants.js';
-import { STABLE_MS, pause, reconnectDelayMs } from './reconnect.js';
 import { Requests } from './requests.js';
+import { RoomMedia } from './room-media.js';
 import { Roster } from './roster.js';
-import { sentence } from './sentences.js';
-import { decodeServerChat, decodeServerMessage, encodeClientMessage, isFinal } from './wire.js';
+import { Sessions } from './sessions.js';
+import { checkSupport } from './support.js';
+import { decodeServerChat, decodeServerMessage, encodeClientMessage } from './wire.js';
 
-/** @typedef {import('./carrier.js').Session} Session */
+/** @typedef {import('./carrier.js').Carrier} Carrier */
 /** @typedef {import('./carrier.js').StreamName} StreamName */
-/** @typedef {import('./connection.js').Seat} Seat */
+/** @typedef {import('./connection.js').CarrierReason} CarrierReason */
 /** @typedef {import('./transcript.js').ChatMessage} ChatMessage */
 /** @typedef {import('./participants.js').RemoteParticipant} RemoteParticipant */
 /** @typedef {import('./wire/messages.js').ServerMessage} ServerMessage */
 /** @typedef {import('./wire/messages.js').Welcome} Welcome */
 /** @typedef {Welcome['permissions']} Permissions what one's token allows */
-/** @typedef {'disconnected' | 'connecting' | 'connected' | 'reconnecting'} RoomState */
-/** @typedef {{ reason: string, message: string }} Ending the reason for programs, and what to do for people */
+/** @typedef {import('./sessions.js').RoomState} RoomState */
+/** @typedef {import('./sessions.js').Ending} Ending */
 
 /**
  * @typedef {object} RoomOptions
@@ -33,6 +34,9 @@ import { decodeServerChat, decodeServerMessage, encodeClientMessage, isFinal } f
  *   connection, so that a fresh token brings one back to a meeting that lasts longer than the first
  * @property {string | null} [ticket] `room.ticket` of a page before, to come back to its seat
  * @property {'webtransport' | 'websocket' | string | null} [transport] use this carrier and no other
+ * @property {string} [encryptionKey] end-to-end encryption: a secret that all participants have and the relay has not, at least 16 bytes in
+ *   base64url, as the part of the link behind `#key=`. What is not encrypted with it is not played
+ * @property {import('./media/publishing.js').VideoOptions} [video] how the camera is captured
  */
 
 /**
@@ -40,33 +44,32 @@ import { decodeServerChat, decodeServerMessage, encodeClientMessage, isFinal } f
  * @property {RoomState} stateChanged
  * @property {Ending} reconnecting the session broke; another is being tried for
  * @property {{ resumed: boolean }} reconnected `resumed`: to the same seat, and the others saw nothing
+ * @property {{ carrier: Carrier | null }} carrierChanged without a break, as when UDP gets through again
  * @property {Ending} disconnected nothing more happens until `connect`
  * @property {{ locked: boolean }} roomLocked
  * @property {ChatMessage} chatMessage
  * @property {{ participant: RemoteParticipant, active: boolean }} chatTyping
  * @property {{ firstKept: number }} caughtUp all that was missed is here
  * @property {number} roundTrip milliseconds
+ * @property {import('./statistics.js').RoomStatistics} statistics each second
  */
-/** @typedef {ConnectionEvents & import('./roster.js').RosterEvents} RoomEvents */
+/** @typedef {ConnectionEvents & import('./roster.js').RosterEvents & import('./media/publishing.js').PublishingEvents & import('./media/subscribing.js').SubscribingEvents} RoomEvents */
 
 /** @extends {Emitter<RoomEvents>} */
 export class Room extends Emitter {
+  #sessions;
+  #media;
   #options;
-  /** @type {RoomState} */
-  #state = 'disconnected';
-  /** @type {Session | null} */
-  #session = null;
-  /** Ends what tries to connect. */
-  #leaving = new AbortController();
+  /** The room's name, once it is known. */
+  #name = '';
+  /** Gives the chat its cipher when the room's name is known. @type {(cipher: Promise<ChatCipher>) => void} */
+  #giveCipher = () => {};
   /** @type {Heartbeat | null} */
   #heartbeat = null;
   #requests = new Requests();
   #roster = new Roster();
   /** @type {Uint8Array | null} */
   #ticket;
-  /** Tries that failed since the last good session. */
-  #attempts = 0;
-  #seatedAtMs = 0;
   /** Until when the seats of the last session are kept. */
   #seatsUntilMs = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -76,8 +79,29 @@ export class Room extends Emitter {
   constructor(options) {
     super();
     this.#options = options;
+    this.#sessions = new Sessions(options, () => ({ ticket: this.#ticket, chatAfter: this.chat.position }), {
+      stateChanged: (state) => this.emit('stateChanged', state),
+      seated: (welcome) => this.#seated(welcome),
+      began: (welcome) => this.#began(welcome),
+      heard: (stream, message) => this.#hear(stream, message),
+      media: (media) => this.#media.subscribing.media(media),
+      released: () => this.#released(),
+      interrupted: (ending) => this.#interrupted(ending),
+      reconnected: (outcome) => this.emit('reconnected', outcome),
+      moved: () => this.emit('carrierChanged', { carrier: this.carrier }),
+      ended: (ending) => this.#ended(ending),
+    });
     this.#ticket = options.ticket ? bytesOf(options.ticket) : null;
-    this.localParticipant = new LocalParticipant(options.name);
+    this.#media = new RoomMedia({
+      session: () => this.#sessions.current,
+      carrierReason: () => this.carrierReason,
+      roundTripMs: () => this.roundTripMs,
+      self: () => this.localParticipant,
+      ask: (request) => this.#ask(request),
+      tell: (message) => this.#sessions.current?.send('control', encodeClientMessage(message)),
+      emit: (/** @type {keyof RoomEvents} */ type, value) => this.emit(type, value),
+    }, options);
+    this.localParticipant = new LocalParticipant(options.name, this.#media.publishing);
     /** What one may do; `null` before the first welcome. @type {Permissions | null} */
     this.permissions = null;
     /** Whether newcomers are kept out. */
@@ -85,10 +109,11 @@ export class Room extends Emitter {
     /** How long the relay keeps the seat when the connection breaks, in milliseconds. */
     this.seatMs = 0;
     this.chat = new Chat({
-      isOpen: () => this.#state !== 'disconnected',
+      isOpen: () => this.state !== 'disconnected',
       send: (bytes) => this.#connected().send('chat', bytes),
       self: () => this.localParticipant,
       received: (message) => this.emit('chatMessage', message),
+      cipher: options.encryptionKey ? new Promise((resolve) => { this.#giveCipher = resolve; }) : null,
     });
   }
 
@@ -100,12 +125,17 @@ export class Room extends Emitter {
   }
 
   get state() {
-    return this.#state;
+    return this.#sessions.state;
   }
 
   /** What the session runs over; `null` while there is none. */
   get carrier() {
-    return this.#session?.carrier ?? null;
+    return this.#sessions.current?.carrier ?? null;
+  }
+
+  /** Why it does not run over WebTransport; `null` if it does, or while there is none. @returns {CarrierReason} */
+  get carrierReason() {
+    return this.#sessions.carrierReason;
   }
 
   /** The last measured round trip in milliseconds, smoothed; `null` while there is none. */
@@ -129,34 +159,48 @@ export class Room extends Emitter {
    * @param {string | URL} url
    */
   async connect(url) {
-    if (this.#state !== 'disconnected') {
-      throw new TertuliaError('already_connected', 'The room is connected already. Disconnect first, or make another Room.');
-    }
     const address = new URL(url);
-    const { signal } = (this.#leaving = new AbortController());
-    this.#attempts = 0;
-    this.#seatsUntilMs = 0;
-    this.#setState('connecting');
-    try {
-      const seat = await this.#seat(address, signal);
-      if (signal.aborted) {
-        leave(seat.session);
-        throw cancelled();
-      }
-      this.#take(seat, address);
-    } catch (error) {
-      const known = asTertuliaError(error);
-      if (!signal.aborted) this.#end({ reason: known.code, message: known.message });
-      throw known;
+    if (this.state === 'disconnected') {
+      this.#seatsUntilMs = 0;
+      this.#name = this.#options.room ?? roomOfAddress(address);
+      await this.#prepareEncryption();
     }
+    await this.#sessions.connect(address);
   }
 
   /** Leaves the room. */
   disconnect() {
-    if (this.#state === 'disconnected') return;
-    this.#leaving.abort(cancelled());
-    this.#session?.send('control', encodeClientMessage({ type: 'leave' }));
-    this.#end({ reason: 'left', message: 'You left the room.' });
+    this.#sessions.leave();
+  }
+
+  /** Lets the others be heard. Call it while a click is being handled, where `audioBlocked` was told. @returns {Promise<boolean>} whether they are */
+  startAudio() {
+    return this.#media.subscribing.startAudio();
+  }
+
+  /** Takes another camera, microphone or speaker. @param {MediaDeviceKind} kind @param {string} deviceId as `getLocalDevices` says */
+  async switchActiveDevice(kind, deviceId) {
+    await this.#media.switchActiveDevice(kind, deviceId);
+  }
+
+  /** The id of the device in use; `null` while it is the browser's own choice. @param {MediaDeviceKind} kind */
+  activeDevice(kind) {
+    return this.#media.activeDevice(kind);
+  }
+
+  /** What the meeting is like at the moment, in figures. */
+  stats() {
+    return this.#media.stats();
+  }
+
+  /** Devices of this machine. @param {MediaDeviceKind} [kind] left out: all */
+  static getLocalDevices(kind) {
+    return getLocalDevices(kind);
+  }
+
+  /** What this browser can do in a meeting, and what to do about what it cannot. */
+  static checkSupport() {
+    return checkSupport();
   }
 
   /** Sends a participant away and keeps its identity out for a while. For admins. @param {number} participant its id */
@@ -184,40 +228,35 @@ export class Room extends Emitter {
     return this.#requests.ask(request, (message) => this.#connected().send('control', encodeClientMessage(message)));
   }
 
-  /** @param {URL} url @param {AbortSignal} signal @returns {Promise<Seat>} */
-  async #seat(url, signal) {
-    const past = { ticket: this.#ticket, chatAfter: this.chat.position };
-    try {
-      return await takeSeat(await approach(url, this.#options, past, signal));
-    } catch (error) {
-      if (isNetworkBack(error) && !signal.aborted) return this.#seat(url, signal);
-      throw error;
-    }
+  /** A key that is not whole is told before anyone is met. */
+  async #prepareEncryption() {
+    const { encryptionKey } = this.#options;
+    if (!encryptionKey) return;
+    const cipher = ChatCipher.create(encryptionKey, this.#name);
+    await cipher;
+    this.#giveCipher(cipher);
   }
 
-  /** @param {Seat} seat @param {URL} url */
-  #take({ session, welcome, heard }, url) {
-    this.#session = session;
-    this.#seatedAtMs = performance.now();
+  /** @param {Welcome} welcome */
+  #seated(welcome) {
     this.#ticket = welcome.ticket;
     this.seatMs = welcome.seatMs;
     this.permissions = welcome.permissions;
     this.localParticipant.id = welcome.participant;
     this.localParticipant.name = welcome.name;
     this.chat.joined(welcome.chat, welcome.chatBytesMax);
+    this.#media.seated(welcome, this.#name, this.#roster.participants.values());
     this.#heartbeat = new Heartbeat({
-      ping: (token) => session.send('control', encodeClientMessage({ type: 'ping', token })),
+      ping: (token) => this.#connected().send('control', encodeClientMessage({ type: 'ping', token })),
       measured: () => this.emit('roundTrip', this.roundTripMs ?? 0),
-      silent: () => this.#lose(session, url, { reason: 'idle_timeout', message: 'The relay does not answer.' }),
+      silent: () => this.#sessions.lose({ reason: 'idle_timeout', message: 'The relay does not answer.' }),
     });
-    this.#setState('connected');
+  }
+
+  /** @param {Welcome} welcome */
+  #began(welcome) {
     this.#setLocked(welcome.locked);
     this.#beginRoster(welcome);
-    const hear = (/** @type {StreamName} */ stream, /** @type {Uint8Array} */ message) => {
-      if (session === this.#session) this.#hear(stream, message, (ending) => this.#lose(session, url, ending));
-    };
-    for (const { stream, message } of heard) hear(stream, message);
-    session.listen({ message: hear, media: () => {}, closed: (ending) => this.#lose(session, url, ending) });
   }
 
   /** @param {Welcome} welcome */
@@ -228,16 +267,16 @@ export class Room extends Emitter {
     if (restMs > 0) this.#patience = setTimeout(() => this.#emitAll(this.#roster.giveUp()), restMs);
   }
 
-  /** @param {StreamName} stream @param {Uint8Array} message @param {(ending: Ending) => void} lose */
-  #hear(stream, message, lose) {
+  /** @param {StreamName} stream @param {Uint8Array} message */
+  #hear(stream, message) {
     try {
-      if (stream === 'chat') return this.#chatStream(decodeServerChat(message));
+      if (stream === 'chat') return this.#hearChat(decodeServerChat(message));
       const said = decodeServerMessage(message);
-      if (said.type === 'closing') lose(said);
+      if (said.type === 'closing') this.#sessions.lose(said);
       else this.#control(said);
     } catch (error) {
       if (!(error instanceof TertuliaError)) throw error;
-      lose({ reason: error.code, message: error.message });
+      this.#sessions.lose({ reason: error.code, message: error.message });
     }
   }
 
@@ -247,8 +286,16 @@ export class Room extends Emitter {
       case 'pong': return this.#heartbeat?.pong(message.token);
       case 'done': case 'published': case 'failed': return this.#requests.answered(message);
       case 'roomLocked': return this.#setLocked(message.locked);
-      default: return this.#emitAll(this.#roster.handle(message));
+      default:
+        this.#media.control(message);
+        return this.#emitAll(this.#roster.handle(message));
     }
+  }
+
+  /** @param {import('./wire/messages.js').ServerChat} said */
+  #hearChat(said) {
+    const session = this.#sessions.current;
+    this.chat.hear(said, () => session === this.#sessions.current, (message) => this.#chatStream(message));
   }
 
   /** @param {import('./wire/messages.js').ServerChat} message */
@@ -269,59 +316,31 @@ export class Room extends Emitter {
   }
 
   #connected() {
-    if (!this.#session) throw new TertuliaError('not_connected', 'The room is not connected at the moment. Do it again when it is.');
-    return this.#session;
+    const session = this.#sessions.current;
+    if (!session) throw new TertuliaError('not_connected', 'The room is not connected at the moment. Do it again when it is.');
+    return session;
   }
 
-  /** A session ended. @param {Session} session @param {URL} url @param {Ending} ending */
-  #lose(session, url, { reason, message }) {
-    if (session !== this.#session) return;
-    const ending = { reason, message: sentence(reason, message) };
-    if (isFinal(reason)) return this.#end(ending);
-    this.#release();
-    this.chat.interrupted();
-    const now = performance.now();
-    if (now - this.#seatedAtMs > STABLE_MS) this.#attempts = 0;
-    this.#seatsUntilMs = now + this.seatMs;
-    this.#setState('reconnecting');
-    this.emit('reconnecting', ending);
-    void this.#reconnect(url, this.#leaving.signal);
-  }
-
-  /** @param {URL} url @param {AbortSignal} signal */
-  async #reconnect(url, signal) {
-    while (!signal.aborted) {
-      await pause(reconnectDelayMs(this.#attempts++, Math.random), signal);
-      if (signal.aborted) return;
-      try {
-        const seat = await this.#seat(url, signal);
-        if (signal.aborted) return leave(seat.session);
-        this.#take(seat, url);
-        return this.emit('reconnected', { resumed: seat.welcome.resumed });
-      } catch (error) {
-        const { code, message } = asTertuliaError(error);
-        if (isFinal(code) && !signal.aborted) return this.#end({ reason: code, message });
-      }
-    }
-  }
-
-  /** Lets the session go. */
-  #release() {
+  /** The session is over. */
+  #released() {
     clearTimeout(this.#patience);
     this.#heartbeat?.stop();
     this.#heartbeat = null;
-    const session = this.#session;
-    this.#session = null;
-    session?.close();
     this.#requests.interrupted();
+    this.chat.interrupted();
   }
 
   /** @param {Ending} ending */
-  #end(ending) {
-    this.#release();
-    this.#leaving.abort(cancelled());
+  #interrupted(ending) {
+    this.#seatsUntilMs = performance.now() + this.seatMs;
+    this.#media.interrupted();
+    this.emit('reconnecting', ending);
+  }
+
+  /** @param {Ending} ending */
+  #ended(ending) {
     this.chat.closed(ending.reason);
-    this.#setState('disconnected');
+    this.#media.closed();
     this.emit('disconnected', ending);
   }
 
@@ -334,18 +353,9 @@ export class Room extends Emitter {
 
   /** @param {import('./roster.js').RosterEvent[]} events */
   #emitAll(events) {
-    for (const { type, value } of events) this.emit(type, value);
+    for (const event of events) {
+      this.emit(event.type, event.value);
+      this.#media.roster(event);
+    }
   }
-
-  /** @param {RoomState} state */
-  #setState(state) {
-    this.#state = state;
-    this.emit('stateChanged', state);
-  }
-}
-
-/** @param {unknown} error */
-function asTertuliaError(error) {
-  if (error instanceof TertuliaError) return error;
-  return new TertuliaError('internal', 'Something went wrong in the page. Reload it.', { cause: error });
 }

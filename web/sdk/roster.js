@@ -1,7 +1,7 @@
 /** Who is in a room: what the relay says, as what really changed. */
-import { RemoteParticipant, remoteTrack } from './participants.js';
+import { RemoteTrack } from './media/remote-track.js';
+import { RemoteParticipant } from './participants.js';
 
-/** @typedef {import('./participants.js').RemoteTrack} RemoteTrack */
 /** @typedef {import('./wire/messages.js').ServerMessage} ServerMessage */
 /** @typedef {Extract<ServerMessage, { type: 'participantJoined' }>} ParticipantInfo */
 
@@ -54,7 +54,7 @@ export class Roster {
     switch (message.type) {
       case 'participantJoined': return this.#joined(message);
       case 'participantLeft': return this.#left(message.participant, message.reason);
-      case 'trackPublished': return this.#published(message.participant, remoteTrack(message.track));
+      case 'trackPublished': return this.#published(message.participant, new RemoteTrack(message.track));
       case 'trackUnpublished': return this.#unpublished(message.track);
       case 'trackMuted': return this.#muted(message.track, message.muted);
       default: return [];
@@ -95,7 +95,7 @@ export class Roster {
   /** @param {RemoteParticipant} participant @param {ParticipantInfo} info @returns {RosterEvent[]} */
   #updateTracks(participant, { metadata, tracks }) {
     participant.metadata = metadata;
-    const now = new Map(tracks.map((track) => [track.track, remoteTrack(track)]));
+    const now = new Map(tracks.map((track) => [track.track, new RemoteTrack(track)]));
     const gone = [...participant.tracks.keys()].filter((id) => !now.has(id));
     return [
       ...gone.flatMap((id) => this.#unpublished(id)),

@@ -2,6 +2,8 @@
 
 /** @typedef {import('./wire/messages.js').ChatPosition} ChatPosition */
 
+/** @typedef {'none' | 'encrypted' | 'unreadable'} Protection `unreadable`: encrypted with a key that is not here; the text is empty */
+
 /**
  * @typedef {object} ChatMessage
  * @property {number} epoch which count its number belongs to: a room that lost its history begins another one
@@ -14,6 +16,7 @@
  * @property {number | null} to participant id; `null`: everyone
  * @property {string} text
  * @property {boolean} own
+ * @property {Protection} protection whether others than those who have the key can read it
  */
 
 /** Messages kept in the page; the oldest go first. */

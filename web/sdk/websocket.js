@@ -6,8 +6,8 @@ import { PREFIX_BYTES, STREAM_KIND, reasonOfWebSocketCode, webSocketCodeOfReason
 /** @typedef {import('./carrier.js').Session} Session */
 
 const SUBPROTOCOL = 'tertulia.v1';
-/** Media is left out while this much waits to leave, in bytes: 150 ms at 3 Mbit/s. */
-const BUFFERED_BYTES_MAX = 56 * 1024;
+/** Media is left out while this much waits to leave, in bytes: a second at 6 Mbit/s. Who sends media leaves it out long before. */
+const BUFFERED_BYTES_MAX = 768 * 1024;
 
 /**
  * @param {string} url
@@ -49,6 +49,7 @@ function session(socket) {
     sendDatagram(datagram) {
       if (socket.readyState === WebSocket.OPEN && socket.bufferedAmount < BUFFERED_BYTES_MAX) socket.send(datagram);
     },
+    bufferedBytes: () => socket.bufferedAmount,
     listen: (listener) => inbox.listen(listener),
     close() {
       inbox.end('left', 'You left the room.');

@@ -63,6 +63,7 @@ function session(transport, control, chat) {
     carrier: 'webtransport',
     send: (stream, message) => void writers[stream].write(delimit(message)).catch(lose),
     sendDatagram: (datagram) => void datagrams.write(datagram.subarray(PREFIX_BYTES)).catch(() => {}),
+    bufferedBytes: () => 0,
     listen: (listener) => inbox.listen(listener),
     close() {
       inbox.end('left', 'You left the room.');

@@ -8,10 +8,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{ConnectionError, EndpointConfig, IdleTimeout, SendDatagramError, TransportConfig, VarInt};
+use quinn::{ConnectionError, EndpointConfig, IdleTimeout, SendDatagramError, TransportConfig, VarInt, WriteError};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
 use wtransport::config::DnsResolver;
 use wtransport::endpoint::endpoint_side;
 
@@ -21,13 +22,35 @@ use crate::client::connect_error::ConnectError;
 use crate::client::options::Options;
 use crate::client::session::{Session, Stage};
 use crate::limits::{DATAGRAM_SEND_BYTES_MAX, INITIAL_WINDOW_BYTES, UDP_SOCKET_BUFFER_BYTES};
-use crate::wire::{ALPN_QUIC, ALPN_WEBTRANSPORT, CloseReason, MessageBuffer, StreamKind, delimit};
+use crate::wire::{
+    ALPN_QUIC, ALPN_WEBTRANSPORT, ClientMessage, CloseReason, MessageBuffer, StreamKind, delimit, encode,
+};
 
 /// Datagrams that arrived and were not read yet, in bytes: a keyframe in one burst is no reason to lose a part of it.
 const DATAGRAM_RECEIVE_BYTES_MAX: usize = 1024 * 1024;
 
 /// Datagrams taken from the connection before they are looked at.
 const BURST_DATAGRAMS_MAX: usize = 256;
+
+/// How often it is made sure that packets reach the relay.
+const UPLINK_INTERVAL: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether they do.
+const UPLINK_LOOK_INTERVAL: Duration = Duration::from_millis(250);
+
+/// A ping that was not acknowledged for so long, or for two round trips, gives reason to doubt.
+const UPLINK_DOUBT_TIME: Duration = Duration::from_millis(500);
+
+/// Whoever is still heard so long after that does not hear what is sent. Relays say something every
+/// [`KEEP_ALIVE_INTERVAL`](crate::limits::KEEP_ALIVE_INTERVAL): twice that time after the last packet that reached the relay it is
+/// known.
+const UPLINK_DEAF_TIME: Duration = Duration::from_millis(1500);
+
+/// The pings' token: nobody waits for their answers.
+const UPLINK_TOKEN: u64 = 0;
+
+/// Round-trip time that is assumed before there is a measurement: three times as long after it a lost packet is sent again.
+const INITIAL_RTT: Duration = Duration::from_millis(100);
 
 /// How long the packet that ends a connection may take to leave.
 const LAST_PACKET_TIMEOUT: Duration = Duration::from_millis(200);
@@ -160,6 +183,7 @@ fn configuration(options: &Options, alpn: &[u8]) -> Result<quinn::ClientConfig, 
         .keep_alive_interval(Some(keep_alive_interval(options)))
         // Longer than can be said is for ever.
         .max_idle_timeout(IdleTimeout::try_from(options.idle_timeout).ok())
+        .initial_rtt(INITIAL_RTT)
         .datagram_send_buffer_size(DATAGRAM_SEND_BYTES_MAX)
         .datagram_receive_buffer_size(Some(DATAGRAM_RECEIVE_BYTES_MAX))
         .congestion_controller_factory(Arc::new(congestion));
@@ -194,19 +218,25 @@ impl Streams {
     pub fn start(self, tasks: &mut JoinSet<()>) -> (QuicLink, QuicReader) {
         let (control, control_outbox) = mpsc::channel(OUTBOX_MESSAGES_MAX);
         let (chat, chat_outbox) = mpsc::channel(OUTBOX_MESSAGES_MAX);
-        tasks.spawn(write(self.control.0, control_outbox));
-        tasks.spawn(write(self.chat.0, chat_outbox));
         let quic = self.link.quic.clone();
+        tasks.spawn(write(self.control.0, control_outbox, quic.clone()));
+        tasks.spawn(write(self.chat.0, chat_outbox, quic.clone()));
         let link = QuicLink { held: self.link, control, chat };
         (link, QuicReader { quic, control: self.control.1, chat: self.chat.1 })
     }
 }
 
-async fn write(mut stream: SendStream, mut outbox: mpsc::Receiver<Bytes>) {
+async fn write(mut stream: SendStream, mut outbox: mpsc::Receiver<Bytes>, quic: quinn::Connection) {
     while let Some(bytes) = outbox.recv().await {
-        // The reader of the connection learns why it ended.
-        if stream.quic().write_all(&bytes).await.is_err() {
-            return;
+        match stream.quic().write_all(&bytes).await {
+            Ok(()) => {}
+            // The relay has waited for too long for a whole message: the next connection says it again.
+            Err(WriteError::Stopped(_)) => {
+                let reason = CloseReason::ConnectionLost;
+                return quic.close(VarInt::from(u32::from(reason.code())), reason.label().as_bytes());
+            }
+            // The reader of the connection learns why it ended.
+            Err(_) => return,
         }
     }
 }
@@ -275,6 +305,7 @@ impl QuicReader {
     pub fn start(self, session: &Arc<Session>, tasks: &mut JoinSet<()>) {
         tasks.spawn(read_messages(session.clone(), self.control, StreamKind::Control));
         tasks.spawn(read_messages(session.clone(), self.chat, StreamKind::Chat));
+        tasks.spawn(watch_uplink(session.clone(), self.quic.clone()));
         tasks.spawn(read_datagrams(session.clone(), self.quic));
     }
 }
@@ -324,6 +355,35 @@ async fn read_datagrams(session: Arc<Session>, quic: quinn::Connection) {
         _ => CloseReason::ConnectionLost,
     };
     session.end(reason, ended.to_string());
+}
+
+/// Ends a session of which packets arrive while none of its own do: the relay would notice it by its idle timeout alone, because
+/// to the relay it looks as if everything was lost. An answer to a ping would not do as a sign of life, since it waits behind
+/// all else that the relay says; QUIC's acknowledgements do not wait.
+async fn watch_uplink(session: Arc<Session>, quic: quinn::Connection) {
+    session.reached(Stage::Seated).await;
+    // Every acknowledgement of something new is a measurement; old ones are sent again, so their number does not tell.
+    let signs = || (quic.rtt(), quic.stats().udp_rx.datagrams);
+    let mut last = signs();
+    let mut acknowledged_at = Instant::now();
+    let mut pinged_at: Option<Instant> = None;
+    let mut heard_since: Option<Instant> = None;
+    while heard_since.is_none_or(|since| since.elapsed() < UPLINK_DEAF_TIME) {
+        sleep(UPLINK_LOOK_INTERVAL).await;
+        let now = signs();
+        if now.0 != last.0 {
+            (acknowledged_at, pinged_at, heard_since) = (Instant::now(), None, None);
+        } else if now.1 > last.1 && pinged_at.is_some_and(|at| at.elapsed() > UPLINK_DOUBT_TIME.max(2 * now.0)) {
+            heard_since.get_or_insert_with(Instant::now);
+        }
+        last = now;
+        if pinged_at.is_some() || acknowledged_at.elapsed() >= UPLINK_INTERVAL {
+            let ping = ClientMessage::Ping { token: UPLINK_TOKEN };
+            session.link.try_send(StreamKind::Control, &encode(&ping));
+            pinged_at.get_or_insert_with(Instant::now);
+        }
+    }
+    session.end(CloseReason::IdleTimeout, "the relay does not hear what is sent".to_owned());
 }
 
 /// `Closing` says more than the connection's code; where both have arrived, let its reader go first.

@@ -40,19 +40,30 @@ export function encodeDatagram(media) {
   const length = HEADER_BYTES + media.payload.length;
   if (media.payload.length === 0 || length > MEDIA_BYTES_MAX) throw malformed(`a fragment has 1 to ${MEDIA_BYTES_MAX - HEADER_BYTES} bytes`);
   const bytes = new Uint8Array(PREFIX_BYTES + length);
-  const view = new DataView(bytes.buffer, PREFIX_BYTES);
   bytes[0] = PREFIX;
-  view.setUint8(0, (HEADER_VERSION << 4) | (media.keyframe ? FLAG_KEYFRAME : 0) | (media.parity ? FLAG_PARITY : 0));
-  view.setUint8(1, ((media.spatialLayer & 7) << 3) | (media.temporalLayer & 7));
-  view.setUint32(2, media.track);
-  view.setUint32(6, media.frame);
-  view.setUint8(10, media.dependsOnDistance);
-  view.setUint8(11, Math.min(media.audioLevel, 127));
-  view.setUint16(12, media.fragmentIndex);
-  view.setUint16(14, media.fragmentCount);
-  view.setUint32(16, media.timestamp);
+  writeHeader(new DataView(bytes.buffer, PREFIX_BYTES), media);
   bytes.set(media.payload, PREFIX_BYTES + HEADER_BYTES);
   return bytes;
+}
+
+/** The header alone. @param {MediaHeader} header @returns {Uint8Array<ArrayBuffer>} */
+export function encodeHeader(header) {
+  const bytes = new Uint8Array(HEADER_BYTES);
+  writeHeader(new DataView(bytes.buffer), header);
+  return bytes;
+}
+
+/** @param {DataView} view @param {MediaHeader} header */
+function writeHeader(view, header) {
+  view.setUint8(0, (HEADER_VERSION << 4) | (header.keyframe ? FLAG_KEYFRAME : 0) | (header.parity ? FLAG_PARITY : 0));
+  view.setUint8(1, ((header.spatialLayer & 7) << 3) | (header.temporalLayer & 7));
+  view.setUint32(2, header.track);
+  view.setUint32(6, header.frame);
+  view.setUint8(10, header.dependsOnDistance);
+  view.setUint8(11, Math.min(header.audioLevel, 127));
+  view.setUint16(12, header.fragmentIndex);
+  view.setUint16(14, header.fragmentCount);
+  view.setUint32(16, header.timestamp);
 }
 
 /** Reads header and payload that stand behind the zero byte. @param {Uint8Array} bytes @returns {Media} */

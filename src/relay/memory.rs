@@ -1,0 +1,89 @@
+use std::fs;
+use std::path::Path;
+
+/// Where Linux shows control groups (cgroups(7)).
+const CONTROL_GROUPS: &str = "/sys/fs/cgroup";
+
+/// The memory that this process may use. On systems that do not tell, it is never short.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Memory {
+    bytes_max: u64,
+}
+
+impl Memory {
+    /// So many megabytes; 0: what the control group or the machine has.
+    pub fn new(megabytes: u32) -> Self {
+        let bytes_max = match megabytes {
+            0 => machine().into_iter().chain(control_groups()).min().unwrap_or(u64::MAX),
+            megabytes => u64::from(megabytes) * 1_000_000,
+        };
+        Self { bytes_max }
+    }
+
+    pub fn bytes_max(self) -> u64 {
+        self.bytes_max
+    }
+
+    /// Whether more than four fifths are used.
+    pub fn is_short(self) -> bool {
+        used().is_some_and(|bytes| bytes > self.bytes_max / 5 * 4)
+    }
+}
+
+/// What of this process is in memory, in bytes (proc_pid_status(5)).
+fn used() -> Option<u64> {
+    kilobytes(&fs::read_to_string("/proc/self/status").ok()?, "VmRSS:")
+}
+
+/// What the machine has, in bytes (proc_meminfo(5)).
+fn machine() -> Option<u64> {
+    kilobytes(&fs::read_to_string("/proc/meminfo").ok()?, "MemTotal:")
+}
+
+/// A line of the kernel's tables, in bytes.
+fn kilobytes(table: &str, name: &str) -> Option<u64> {
+    let line = table.lines().find_map(|line| line.strip_prefix(name))?;
+    let number: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(number * 1024)
+}
+
+/// What the control groups of this process may have, those that are in it and those that it is in; in either version.
+fn control_groups() -> Vec<u64> {
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let mut limits = Vec::new();
+    for (controllers, path) in groups.lines().filter_map(|line| line.split_once(':')?.1.split_once(':')) {
+        let (place, file) = match controllers {
+            "" => (Path::new(CONTROL_GROUPS).to_owned(), "memory.max"),
+            "memory" => (Path::new(CONTROL_GROUPS).join("memory"), "memory.limit_in_bytes"),
+            _ => continue,
+        };
+        // In a container the path may be one outside of it; then the root is the container's own.
+        for group in Path::new(path.trim_start_matches('/')).ancestors() {
+            let text = fs::read_to_string(place.join(group).join(file)).unwrap_or_default();
+            // "max": as much as there is.
+            limits.extend(text.trim().parse::<u64>());
+        }
+    }
+    limits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_kernels_tables_is_understood() {
+        let table = "Name:\ttertulia\nVmHWM:\t   12000 kB\nVmRSS:\t   11512 kB\nThreads:\t3\n";
+        assert_eq!(kilobytes(table, "VmRSS:"), Some(11_788_288));
+        assert_eq!([kilobytes(table, "VmSwap:"), kilobytes(table, "Threads:"), kilobytes("", "VmRSS:")], [None; 3]);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn four_fifths_are_the_bound() {
+        let used = used().unwrap() / 1_000_000;
+        assert!(used > 0 && Memory::new(0).bytes_max() > used * 1_000_000);
+        assert!(!Memory::new(0).is_short() && !Memory::new((used * 2) as u32).is_short());
+        assert!(Memory::new(used as u32).is_short());
+    }
+}

@@ -1,0 +1,92 @@
+// Datagrams into whole frames: in any order, once, and never without bound.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { AGE_MS_MAX, Assembly, BYTES_MAX, FRAMES_MAX } from '../../web/sdk/media/assembly.js';
+import { LATE_MS_MAX } from '../../web/sdk/media/losses.js';
+import { FRAGMENTS_MAX } from '../../web/sdk/wire.js';
+import { datagrams, header } from './frames.js';
+
+/** @typedef {import('../../web/sdk/wire/media.js').Media} Media */
+
+/** Numbers of the frames that come out. @param {Assembly} assembly @param {Media[]} all @param {number} [nowMs] */
+const push = (assembly, all, nowMs = 0) => all.flatMap((media) => assembly.push(nowMs, media)?.header.frame ?? []);
+
+test('a frame comes out as it was cut, in any order, and once', () => {
+  const assembly = new Assembly();
+  const all = datagrams(5, 3);
+  const out = [...all.toReversed(), ...all].map((media) => assembly.push(7, media)).filter((frame) => frame !== null);
+  assert.deepEqual(out, [{ header: header(5), payload: Uint8Array.of(0, 0, 1, 1, 2, 2), wholeAtMs: 7 }]);
+  assert.deepEqual([assembly.frames, assembly.bytes], [0, 0]);
+});
+
+test('frames that are mixed up come out when they are whole', () => {
+  const [one, two] = [datagrams(1, 2), datagrams(2, 2)];
+  assert.deepEqual(push(new Assembly(), [one[0], two[1], two[0], one[1]]), [2, 1]);
+});
+
+test('renditions are counted by themselves', () => {
+  assert.deepEqual(push(new Assembly(), [...datagrams(5, 1), ...datagrams(5, 1, { spatialLayer: 1 })]), [5, 5]);
+});
+
+test('a fragment that contradicts the first, and parity, are passed over', () => {
+  const [first, second] = datagrams(1, 2);
+  assert.deepEqual(push(new Assembly(), [first, { ...second, fragmentCount: 5 }, { ...second, parity: true }, second]), [1]);
+});
+
+test('incomplete frames are bounded in number', () => {
+  const assembly = new Assembly();
+  for (let number = 0; number < 1000; number++) push(assembly, datagrams(number, 2).slice(1));
+  assert.deepEqual([assembly.frames, assembly.bytes], [FRAMES_MAX, 2 * FRAMES_MAX]);
+  assert.deepEqual(push(assembly, datagrams(1, 2)), [], 'one that was given up does not come back');
+});
+
+test('incomplete frames are bounded in bytes, over all renditions', () => {
+  const assembly = new Assembly();
+  for (let number = 0; number < 4; number++) {
+    for (const spatialLayer of [0, 1]) push(assembly, datagrams(number, FRAGMENTS_MAX, { spatialLayer }, 980).slice(1));
+    assert.ok(assembly.bytes <= BYTES_MAX);
+  }
+  assert.ok(assembly.frames <= 2);
+});
+
+test('incomplete frames are bounded in age', () => {
+  const assembly = new Assembly();
+  push(assembly, datagrams(1, 2).slice(1), 0);
+  push(assembly, datagrams(2, 2).slice(1), AGE_MS_MAX);
+  assert.equal(assembly.frames, 2);
+  push(assembly, datagrams(3, 2).slice(1), AGE_MS_MAX + 1);
+  assert.equal(assembly.frames, 2);
+});
+
+test('a publisher that begins again is followed, and frames that are only late are not', () => {
+  const assembly = new Assembly();
+  assert.deepEqual(push(assembly, datagrams(1000, 1)), [1000]);
+  assert.deepEqual(push(assembly, datagrams(3, 1)), []);
+  assert.deepEqual(push(assembly, datagrams(0, 1, { timestamp: 1001 * 3000 })), [0]);
+  assert.deepEqual(push(assembly, datagrams(1, 1, { timestamp: 1002 * 3000 })), [1]);
+});
+
+test('what did not come is counted once it cannot be late any more', () => {
+  const assembly = new Assembly();
+  push(assembly, datagrams(1, 4));
+  push(assembly, datagrams(2, 4).slice(1));
+  push(assembly, datagrams(4, 4));
+  assert.deepEqual(assembly.takeCounts(LATE_MS_MAX - 1, true), { received: 11, lost: 0 });
+  push(assembly, datagrams(2, 4).slice(0, 1));
+  const lost = assembly.takeCounts(LATE_MS_MAX, true);
+  assert.deepEqual(lost, { received: 1, lost: 4 }, 'frame 3 would have been as large as the others');
+  assert.deepEqual(assembly.takeCounts(10 * LATE_MS_MAX, true), { received: 0, lost: 0 });
+});
+
+test('frames that were left out on purpose are not lost, and their missing rests are', () => {
+  const assembly = new Assembly();
+  push(assembly, datagrams(1, 1));
+  push(assembly, datagrams(3, 3).slice(1));
+  assert.deepEqual(assembly.takeCounts(1000, false), { received: 3, lost: 1 });
+});
+
+test('doubles are neither received nor lost, and a new beginning is no loss', () => {
+  const assembly = new Assembly();
+  push(assembly, [...datagrams(1, 1), ...datagrams(1, 1), ...datagrams(2, 1), ...datagrams(1, 1), ...datagrams(5000, 1)]);
+  assert.deepEqual(assembly.takeCounts(1000, true), { received: 3, lost: 0 });
+});

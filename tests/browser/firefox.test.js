@@ -1,0 +1,39 @@
+// Firefox in a meeting with Chromium, over each carrier.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { startFirefox } from './firefox.js';
+import { enter, roomAt, say, sees, testId } from './guest.js';
+import { complaints } from './meeting.js';
+import { startBrowser, startRelay } from './relay.js';
+import { openChromium, openFirefox, reads } from './tab.js';
+
+/** @type {import('playwright-core').Browser} */
+let chromium;
+/** @type {import('./firefox.js').Firefox} */
+let firefox;
+/** @type {import('./relay.js').Relay} */
+let relay;
+
+before(async () => {
+  [chromium, firefox, relay] = await Promise.all([startBrowser(), startFirefox(), startRelay()]);
+});
+
+after(async () => {
+  await Promise.all([chromium?.close(), firefox?.stop()]);
+  await relay?.stop();
+  assert.deepEqual(complaints, []);
+});
+
+for (const [transport, carrier] of [['webtransport', 'WebTransport'], ['websocket', 'WebSocket']]) {
+  test(`Firefox and Chromium chat over ${carrier}`, { timeout: 60_000 }, async () => {
+    const url = roomAt(relay.url, `firefox-${transport}`, `?transport=${transport}`);
+    const [ana, bo] = await Promise.all([openChromium(chromium, url), openFirefox(firefox, url)]);
+    await Promise.all([enter(ana, 'Ana'), enter(bo, 'Bo')]);
+    for (const tab of [ana, bo]) await reads(tab, testId('badge'), new RegExp(`^${carrier} · \\d+ ms`));
+    await say(ana, 'hello from Chromium');
+    await sees(bo, 'hello from Chromium');
+    await say(bo, 'hello from Firefox');
+    await sees(ana, 'hello from Firefox');
+    await Promise.all([ana.close(), bo.close()]);
+  });
+}

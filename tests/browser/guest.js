@@ -1,0 +1,84 @@
+// A participant of a meeting in either browser: the page as a person uses it, by its data-testids (see meeting.js).
+import { has, until } from './tab.js';
+
+/** @typedef {import('./tab.js').Tab} Tab */
+/** @typedef {import('./meeting.js').OwnDevice} OwnDevice */
+/** @typedef {import('./meeting.js').PanelName} PanelName */
+/** @typedef {import('./meeting.js').TileState} TileState */
+
+/** @param {string} id */
+export const testId = (id) => `[data-testid="${id}"]`;
+
+/** The address of a room. @param {string} at the relay @param {string} room @param {string} [query] */
+export const roomAt = (at, room, query = '') => new URL(`/r/${room}${query}`, at).href;
+
+/** Through pre-join, once the own picture is there. @param {Tab} tab @param {string} name */
+export async function enter(tab, name) {
+  await has(tab, `${testId('preview')}[data-state="on"]`);
+  await tab.fill(testId('name'), name);
+  await tab.click(testId('join'));
+  await isIn(tab);
+}
+
+/** Through pre-join, without camera and microphone. @param {Tab} tab @param {string} name */
+export async function enterWithoutDevices(tab, name) {
+  await tab.fill(testId('name'), name);
+  await tab.click(testId('join-without'));
+  await isIn(tab);
+}
+
+/** @param {Tab} tab */
+export const isIn = (tab) => has(tab, `${testId('badge')}[data-state="connected"]`);
+
+/** @param {Tab} tab @param {string} text */
+export async function say(tab, text) {
+  await openPanel(tab, 'chat');
+  await tab.fill(testId('text'), text);
+  await tab.click(testId('send'));
+}
+
+/** @param {Tab} tab @param {string} text */
+export const sees = (tab, text) => until(tab, `the message "${text}"`, (text) =>
+  [...document.querySelectorAll('[data-testid="messages"] .message:not(.pending):not(.failed) .bubble')].some((node) => node.textContent === text), text);
+
+/** @type {Record<PanelName, string>} */
+const OPENERS = { chat: 'toggle-chat', people: 'toggle-people', statistics: 'badge' };
+
+/** Opens a panel unless it is open. @param {Tab} tab @param {PanelName} name */
+export async function openPanel(tab, name) {
+  const panel = `${testId('panel')}[data-shown="${name}"]`;
+  if (!(await tab.evaluate((panel) => document.querySelector(panel)?.checkVisibility() ?? false, panel))) await tab.click(testId(OPENERS[name]));
+  await has(tab, panel);
+}
+
+/** Switches an own device, and waits until its button says so. @param {Tab} tab @param {OwnDevice} device @param {boolean} on */
+export async function turn(tab, device, on) {
+  await has(tab, `${testId(`toggle-${device}`)}[aria-pressed="${!on}"]`);
+  await tab.click(testId(`toggle-${device}`));
+  await has(tab, `${testId(`toggle-${device}`)}[aria-pressed="${on}"]`);
+}
+
+/** @param {string} name @param {Partial<TileState>} [state] */
+export const tile = (name, { source = 'camera', ...state } = {}) =>
+  [testId('tile'), `[data-name="${name}"]`, `[data-source="${source}"]`, ...Object.entries(state).map(([key, value]) => `[data-${key}="${value}"]`)].join('');
+
+/** Waits until a tile is as it should be. @param {Tab} tab @param {string} name @param {Partial<TileState>} [state] */
+export const shows = (tab, name, state) => has(tab, tile(name, state));
+
+/** Waits until a tile is gone. @param {Tab} tab @param {string} name @param {Partial<TileState>} [state] */
+export const showsNo = (tab, name, state) => until(tab, `no tile of ${name}`, (tile) => document.querySelector(tile) === null, tile(name, state));
+
+/**
+ * The figures that "copy diagnostics" gives to whoever can help.
+ * @param {Tab} tab
+ * @returns {Promise<any>}
+ */
+export async function diagnostics(tab) {
+  await openPanel(tab, 'statistics');
+  await tab.evaluate(() => {
+    Object.assign(navigator.clipboard, { writeText: async (/** @type {string} */ text) => void Object.assign(window, { copied: text }) });
+    Object.assign(window, { copied: null });
+  }, null);
+  await tab.click(testId('copy-diagnostics'));
+  return JSON.parse(await until(tab, 'diagnostics', () => /** @type {any} */ (window).copied, null));
+}

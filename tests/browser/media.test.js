@@ -1,0 +1,135 @@
+// People see and hear each other: what comes out is what went in, all of it, and soon.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { startFirefox } from './firefox.js';
+import { diagnostics, enter, roomAt, shows, testId, turn } from './guest.js';
+import { complaints } from './meeting.js';
+import { showsPattern } from './pattern.js';
+import { startBrowser, startRelay } from './relay.js';
+import { openChromium, openFirefox, reads } from './tab.js';
+import { isQuiet, listen } from './witness.js';
+
+/** @typedef {import('./tab.js').Tab} Tab */
+
+/** How long pictures and sounds are counted, in milliseconds. */
+const COUNTED_MS = 30_000;
+/** Of the frames that a camera gave. */
+const SHOWN_MIN = 0.99;
+/** From the camera to the screen, in milliseconds. */
+const LATENCY_MS_MAX = { p50: 60, p95: 120 };
+/** Of what is played, how much may be made up: a gap is heard from about a frame of 20 ms on. */
+const CONCEALED_MAX = 0.001;
+/** How long four people are together, in milliseconds. */
+const CROWD_MS = 20_000;
+
+/** @type {import('playwright-core').Browser} */
+let chromium;
+/** @type {import('./firefox.js').Firefox} */
+let firefox;
+/** @type {import('./relay.js').Relay} */
+let relay;
+
+before(async () => {
+  [chromium, firefox, relay] = await Promise.all([startBrowser(), startFirefox(), startRelay()]);
+});
+
+after(async () => {
+  await Promise.all([chromium?.close(), firefox?.stop()]);
+  await relay?.stop();
+  assert.deepEqual(complaints, []);
+});
+
+/** @param {number} ms */
+const pass = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** What a page says of a track, of its own (`participant` is left out) or of the other one. @param {any} figures @param {string} source @param {boolean} own */
+function trackOf({ last }, source, own) {
+  const found = last.tracks.filter((/** @type {any} */ track) => track.source === source && !track.participant === own);
+  assert.equal(found.length, 1, `${own ? 'an own' : 'one'} ${source} in ${JSON.stringify(last.tracks)}`);
+  return found[0];
+}
+
+/** Cameras are switched off, so that all frames that were taken have come: the figures of both sides can be compared. @param {Tab[]} tabs @param {string[]} names */
+async function settled(tabs, names) {
+  await Promise.all(tabs.map((tab) => turn(tab, 'camera', false)));
+  await Promise.all(tabs.map((tab, at) => shows(tab, names[1 - at], { picture: 'off' })));
+  return Promise.all(tabs.map(diagnostics));
+}
+
+for (const [kinds, transport, carrier] of /** @type {[[Tab['kind'], Tab['kind']], string, string][]} */ ([
+  [['chromium', 'chromium'], 'webtransport', 'WebTransport'],
+  [['chromium', 'chromium'], 'websocket', 'WebSocket'],
+  [['chromium', 'firefox'], 'webtransport', 'WebTransport'],
+  [['chromium', 'firefox'], 'websocket', 'WebSocket'],
+])) {
+  test(`${kinds.join(' and ')} see and hear each other over ${carrier}`, { timeout: 150_000 }, async (t) => {
+    const names = ['Ana', 'Bo'];
+    const url = roomAt(relay.url, `media-${kinds.join('-')}-${transport}`, `?transport=${transport}&video=360p`);
+    const tabs = await Promise.all(kinds.map((kind) => (kind === 'chromium' ? openChromium(chromium, url) : openFirefox(firefox, url))));
+    await Promise.all(tabs.map((tab, at) => enter(tab, names[at])));
+    for (const [at, tab] of tabs.entries()) {
+      await reads(tab, testId('badge'), new RegExp(`^${carrier} · \\d+ ms`));
+      await shows(tab, names[1 - at], { picture: 'on', muted: false });
+      await showsPattern(tab, names[1 - at], kinds[1 - at]);
+    }
+    for (const [at, tab] of tabs.entries()) isOf(kinds[1 - at], await listen(tab, 4000));
+
+    const before = await settled(tabs, names);
+    await Promise.all(tabs.map((tab) => turn(tab, 'camera', true)));
+    await Promise.all(tabs.map((tab, at) => shows(tab, names[1 - at], { picture: 'on' })));
+    await pass(COUNTED_MS);
+    const during = await Promise.all(tabs.map(diagnostics));
+    const after = await settled(tabs, names);
+
+    for (const at of [0, 1]) {
+      const from = 1 - at;
+      const way = `${kinds[from]} to ${kinds[at]}, ${carrier}`;
+      const shown = difference(before[at], after[at], 'camera', false, 'framesDrawn') / difference(before[from], after[from], 'camera', true, 'captured');
+      const { width, height, latencyMs, frameRate } = trackOf(during[at], 'camera', false);
+      const [played, concealed, underruns] = ['samplesPlayed', 'samplesConcealed', 'underruns'].map((figure) => difference(before[at], during[at], 'microphone', false, figure));
+      t.diagnostic(`${way}: ${width}x${height} at ${frameRate}/s, ${(100 * shown).toFixed(2)} % of frames shown, glass to glass p50 ${latencyMs.p50} ms, `
+        + `p95 ${latencyMs.p95} ms; sound: ${concealed} of ${played} samples concealed, ${underruns} underruns`);
+      assert.equal(height, 360);
+      assert.ok(shown >= SHOWN_MIN, `${way}: ${shown} of the frames`);
+      assert.ok(concealed <= CONCEALED_MAX * played, `${way}: ${concealed} of ${played} samples concealed`);
+      assert.ok(latencyMs.p50 <= LATENCY_MS_MAX.p50 && latencyMs.p95 <= LATENCY_MS_MAX.p95, `${way}: ${JSON.stringify(latencyMs)}`);
+    }
+    await Promise.all(tabs.map((tab) => tab.close()));
+  });
+}
+
+/** @param {any} before @param {any} after @param {string} source @param {boolean} own @param {string} figure */
+function difference(before, after, source, own, figure) {
+  const [one, other] = [before, after].map((figures) => trackOf(figures, source, own)[figure]);
+  assert.ok(Number.isFinite(one) && Number.isFinite(other), `${figure} of ${source}: ${one}, ${other}`);
+  return other - one;
+}
+
+/** Whether it sounds like a browser's fake microphone. @param {Tab['kind']} kind @param {Awaited<ReturnType<typeof listen>>} heard of 4 s */
+function isOf(kind, heard) {
+  assert.ok(!isQuiet(heard), JSON.stringify(heard));
+  if (kind === 'chromium') assert.ok(heard.share < 0.6 && heard.starts >= 2 && heard.starts <= 6, `a beep each second: ${JSON.stringify(heard)}`);
+  else assert.ok(heard.share > 0.95, `a hum: ${JSON.stringify(heard)}`);
+}
+
+test('four people at 180 lines', { timeout: 120_000 }, async (t) => {
+  const names = ['Ana', 'Bo', 'Carmen', 'Dai'];
+  const url = roomAt(relay.url, 'four', '?video=180p');
+  const tabs = await Promise.all(names.map(() => openChromium(chromium, url)));
+  for (const [at, tab] of tabs.entries()) await enter(tab, names[at]);
+  const all = (/** @type {(tab: Tab, name: string) => Promise<unknown>} */ act) =>
+    Promise.all(tabs.flatMap((tab, at) => names.filter((name) => name !== names[at]).map((name) => act(tab, name))));
+  await all((tab, name) => shows(tab, name, { picture: 'on' }));
+  const [cpu, started] = [await relay.cpuSeconds(), performance.now()];
+  await pass(CROWD_MS);
+  const share = (await relay.cpuSeconds() - cpu) / ((performance.now() - started) / 1000);
+  await all((tab, name) => shows(tab, name, { picture: 'on' }));
+  for (const tab of tabs) {
+    const { last } = await diagnostics(tab);
+    const cameras = last.tracks.filter((/** @type {any} */ { source, participant }) => source === 'camera' && participant);
+    t.diagnostic(`${cameras.map((/** @type {any} */ { frameRate, latencyMs }) => `${frameRate}/s, p95 ${latencyMs.p95} ms`).join('; ')}`);
+    assert.equal(cameras.length, 3);
+  }
+  t.diagnostic(`the relay took ${(100 * share).toFixed(1)} % of one core for four people`);
+  await Promise.all(tabs.map((tab) => tab.close()));
+});

@@ -1,0 +1,61 @@
+// Networks and addresses that stand in the way: UDP that is dropped, a page that is not secure.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { roomAt, testId } from './guest.js';
+import { complaints } from './meeting.js';
+import { startBrowser, startRelay } from './relay.js';
+import { openChromium, reads } from './tab.js';
+import { withoutUdp } from './without-udp.js';
+
+/** From the click on Join to the meeting, where UDP is dropped, in milliseconds. */
+const JOIN_MS_MAX = 2000;
+/** A host that is this machine, which browsers do not know. */
+const ELSEWHERE = 'meeting.example';
+
+/** @type {import('playwright-core').Browser} */
+let browser;
+/** @type {import('./relay.js').Relay} */
+let relay;
+
+before(async () => {
+  [browser, relay] = await Promise.all([startBrowser({ args: [`--host-resolver-rules=MAP ${ELSEWHERE} 127.0.0.1`] }), startRelay(['--host', ELSEWHERE])]);
+});
+
+after(async () => {
+  await browser?.close();
+  await relay?.stop();
+  assert.deepEqual(complaints, []);
+});
+
+/** Clicks Join, and says how long it took to be in. @param {import('./tab.js').Tab} tab @returns {Promise<number>} milliseconds */
+const timeToJoin = (tab) => tab.evaluate(() => new Promise((resolve) => {
+  const started = performance.now();
+  const badge = document.querySelector('[data-testid="badge"]');
+  if (!badge) return;
+  new MutationObserver(() => {
+    if (badge.getAttribute('data-state') === 'connected') resolve(performance.now() - started);
+  }).observe(badge, { attributes: true });
+  /** @type {HTMLElement | null} */ (document.querySelector('[data-testid="join"]'))?.click();
+}), null);
+
+test('where UDP is dropped, one is in over WebSocket within two seconds, and the page says why', { timeout: 60_000 }, async (t) => {
+  const network = await withoutUdp(relay.url);
+  const tab = await openChromium(browser, roomAt(network.url, 'dropped'), { loses: true });
+  await tab.fill(testId('name'), 'Ana');
+  const took = await timeToJoin(tab);
+  t.diagnostic(`in the meeting ${Math.round(took)} ms after the click, ${network.dropped()} UDP packets dropped`);
+  assert.ok(took <= JOIN_MS_MAX, `${took} ms`);
+  assert.ok(network.dropped() > 0);
+  await reads(tab, testId('badge'), /^WebSocket · UDP is blocked on this network · \d+ ms/);
+  await tab.close();
+  await network.stop();
+});
+
+test('a page from a plain address says why there is no camera, and where there is one', { timeout: 60_000 }, async () => {
+  const plain = new URL(roomAt(relay.url, 'plain'));
+  plain.hostname = ELSEWHERE;
+  const tab = await openChromium(browser, plain.href);
+  assert.equal(await tab.evaluate(() => isSecureContext, null), false);
+  await reads(tab, testId('insecure'), new RegExp(`https://${ELSEWHERE}:${relay.port}/r/plain`));
+  await tab.close();
+});

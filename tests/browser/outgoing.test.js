@@ -1,0 +1,97 @@
+// What is left out when a WebSocket does not keep up, with a made-up buffer and time.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Outgoing } from '../../web/sdk/media/outgoing.js';
+
+/** At this bitrate 150 ms are 18,750 bytes. */
+const BITRATE = 1_000_000;
+const LIMIT = 18_750;
+const datagrams = [new Uint8Array(1)];
+const base = { track: 1, frame: 0, dependsOnDistance: 0, keyframe: false, temporalLayer: 0, spatialLayer: 0, audioLevel: 127, timestamp: 0 };
+const delta = { key: 1, kind: /** @type {const} */ ('video'), header: base, datagrams };
+const upper = { ...delta, header: { ...base, temporalLayer: 1 } };
+const keyframe = { ...delta, header: { ...base, keyframe: true } };
+const audio = { key: 2, kind: /** @type {const} */ ('audio'), header: { ...base, keyframe: true }, datagrams };
+
+/** @param {'websocket' | 'webtransport'} [carrier] */
+function start(carrier = 'websocket') {
+  const state = { buffered: 0, nowMs: 0, sent: 0, discardable: 0, keyframes: /** @type {number[][]} */ ([]), delays: /** @type {number[]} */ ([]) };
+  const outgoing = new Outgoing({
+    carrier: () => carrier,
+    bufferedBytes: () => state.buffered,
+    send: (_, { discardable }) => { state.sent++; if (discardable) state.discardable++; },
+    requestKeyframe: (key, layer) => void state.keyframes.push([key, layer]),
+    queueing: (delayMs) => void state.delays.push(delayMs),
+    now: () => state.nowMs,
+  });
+  outgoing.bitrate = BITRATE;
+  /** @param {import('../../web/sdk/media/outgoing.js').Frame} frame @param {number} buffered @returns {boolean} whether it left */
+  const send = (frame, buffered) => {
+    const before = state.sent;
+    state.buffered = buffered;
+    outgoing.send(frame);
+    return state.sent > before;
+  };
+  return { outgoing, state, send };
+}
+
+test('everything leaves while little waits, and upper layers are marked', () => {
+  const { send, state } = start();
+  for (const frame of [keyframe, delta, upper, audio]) assert.equal(send(frame, LIMIT), true);
+  assert.equal(state.discardable, 1);
+  assert.deepEqual(state.delays, []);
+});
+
+test('beyond 150 ms upper temporal layers stay behind', () => {
+  const { send, state } = start();
+  assert.deepEqual([upper, delta, keyframe, audio].map((frame) => send(frame, LIMIT + 1)), [false, true, true, true]);
+  assert.deepEqual(state.delays, [150]);
+});
+
+test('beyond twice that all video waits for a keyframe, which is asked for when there is room', () => {
+  const { send, state } = start();
+  assert.deepEqual([delta, keyframe, audio].map((frame) => send(frame, LIMIT * 2 + 1)), [false, false, true]);
+  assert.deepEqual(state.keyframes, []);
+  assert.equal(send(delta, LIMIT + 1), false);
+  assert.deepEqual(state.keyframes, []);
+  assert.equal(send(delta, 0), false);
+  assert.deepEqual(state.keyframes, [[1, 0]]);
+  assert.equal(send(delta, 0), false);
+  assert.deepEqual(state.keyframes, [[1, 0]]);
+  state.nowMs = 600;
+  assert.equal(send(delta, 0), false);
+  assert.deepEqual(state.keyframes, [[1, 0], [1, 0]]);
+  assert.deepEqual([send(keyframe, 0), send(delta, 0), send(upper, 0)], [true, true, true]);
+});
+
+test('one rendition waits, another does not', () => {
+  const { send } = start();
+  const other = { ...delta, header: { ...base, spatialLayer: 1 } };
+  assert.equal(send(delta, LIMIT * 2 + 1), false);
+  assert.equal(send(other, LIMIT), true);
+  assert.equal(send(delta, LIMIT), false);
+});
+
+test('audio goes last', () => {
+  const { send } = start();
+  assert.equal(send(audio, LIMIT * 4), true);
+  assert.equal(send(audio, LIMIT * 4 + 1), false);
+});
+
+test('how late it is, is told once a second', () => {
+  const { send, state } = start();
+  for (const nowMs of [0, 10, 500, 1000, 1100]) {
+    state.nowMs = nowMs;
+    send(delta, LIMIT * 2);
+  }
+  assert.deepEqual(state.delays, [300, 300]);
+});
+
+test('a carrier that drops by itself gets everything, and another carrier begins anew', () => {
+  const quick = start('webtransport');
+  assert.deepEqual([delta, upper, audio].map((frame) => quick.send(frame, LIMIT * 10)), [true, true, true]);
+  const { outgoing, send } = start();
+  send(delta, LIMIT * 3);
+  outgoing.reset();
+  assert.equal(send(delta, 0), true);
+});

@@ -1,0 +1,140 @@
+// One's own camera, microphone and screen in a meeting: on, off, another one, none, gone.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { startFirefox } from './firefox.js';
+import { enter, isIn, roomAt, say, sees, shows, showsNo, testId, turn } from './guest.js';
+import { complaints } from './meeting.js';
+import { showsPattern } from './pattern.js';
+import { startBrowser, startRelay } from './relay.js';
+import { eventually, has, openChromium, openFirefox, reads, until } from './tab.js';
+import { heldDevices, isQuiet, listen, unplug } from './witness.js';
+
+/** @typedef {import('./tab.js').Tab} Tab */
+
+/** How long to listen at a time: a beep comes each second. */
+const LISTEN_MS = 1500;
+
+/** @type {import('playwright-core').Browser} */
+let chromium;
+/** @type {import('./firefox.js').Firefox} */
+let firefox;
+/** @type {import('./relay.js').Relay} */
+let relay;
+
+before(async () => {
+  [chromium, firefox, relay] = await Promise.all([startBrowser(), startFirefox(), startRelay()]);
+});
+
+after(async () => {
+  await Promise.all([chromium?.close(), firefox?.stop()]);
+  await relay?.stop();
+  assert.deepEqual(complaints, []);
+});
+
+/** @param {Tab} tab */
+const hears = (tab) => eventually('a sound', () => listen(tab, LISTEN_MS), (heard) => !isQuiet(heard));
+/** @param {Tab} tab */
+const hearsNothing = (tab) => eventually('silence', () => listen(tab, LISTEN_MS), isQuiet);
+
+/** Ana in Chromium, Bo in Firefox, who see each other. @param {string} room */
+async function pair(room) {
+  const url = roomAt(relay.url, room, '?video=180p');
+  const [ana, bo] = await Promise.all([openChromium(chromium, url), openFirefox(firefox, url)]);
+  await Promise.all([enter(ana, 'Ana'), enter(bo, 'Bo')]);
+  await Promise.all([shows(ana, 'Bo', { picture: 'on' }), shows(bo, 'Ana', { picture: 'on' })]);
+  return { ana, bo, close: () => Promise.all([ana.close(), bo.close()]) };
+}
+
+test('a microphone and a camera that are switched off and on', { timeout: 120_000 }, async () => {
+  const { ana, bo, close } = await pair('switched');
+  for (const [one, name, other, kind] of /** @type {[Tab, string, Tab, Tab['kind']][]} */ ([[ana, 'Ana', bo, 'chromium'], [bo, 'Bo', ana, 'firefox']])) {
+    await hears(other);
+    await turn(one, 'microphone', false);
+    await shows(other, name, { muted: true });
+    await hearsNothing(other);
+    await turn(one, 'microphone', true);
+    await shows(other, name, { muted: false });
+    await hears(other);
+
+    await turn(one, 'camera', false);
+    await shows(other, name, { picture: 'off' });
+    await eventually('a camera that is let go', () => heldDevices(one), (held) => held.length === 1);
+    await turn(one, 'camera', true);
+    await shows(other, name, { picture: 'on' });
+    await showsPattern(other, name, kind);
+  }
+  await close();
+});
+
+test('a screen is shared, and no longer', { timeout: 60_000 }, async () => {
+  const { ana, bo, close } = await pair('screen');
+  await turn(ana, 'screen', true);
+  await shows(bo, 'Ana', { source: 'screen', picture: 'on' });
+  await showsPattern(bo, 'Ana', 'chromium', 'screen');
+  await shows(bo, 'Ana', { source: 'camera', picture: 'on' });
+  await turn(ana, 'screen', false);
+  await showsNo(bo, 'Ana', { source: 'screen' });
+  await close();
+});
+
+test('another camera and another microphone are taken in the meeting', { timeout: 60_000 }, async () => {
+  const { ana, bo, close } = await pair('another');
+  await ana.click(testId('open-settings'));
+  for (const [choice, label] of [['settings-camera', 'fake_device_1'], ['settings-microphone', 'Fake Audio Input 2']]) {
+    const value = await until(ana, label, ({ choice, label }) => {
+      const options = [...document.querySelectorAll(`${choice} option`)];
+      return options.find((option) => option.textContent === label)?.getAttribute('value') ?? '';
+    }, { choice: testId(choice), label });
+    await ana.select(testId(choice), value);
+  }
+  await eventually('the other devices alone', () => heldDevices(ana), (held) => String(held.toSorted()) === 'Fake Audio Input 2,fake_device_1');
+  await ana.click(testId('settings-close'));
+  await shows(bo, 'Ana', { picture: 'on', muted: false });
+  await showsPattern(bo, 'Ana', 'chromium');
+  await hears(bo);
+  await close();
+});
+
+test('a camera that is unplugged costs only the picture', { timeout: 60_000 }, async () => {
+  const { ana, bo, close } = await pair('unplugged');
+  await unplug(ana, 'video');
+  await reads(ana, testId('toast'), /camera was unplugged/);
+  await shows(bo, 'Ana', { picture: 'off' });
+  await hears(bo);
+  await turn(ana, 'camera', true);
+  await showsPattern(bo, 'Ana', 'chromium');
+  await close();
+});
+
+test('who leaves lets go of all devices, and is gone for the others', { timeout: 60_000 }, async () => {
+  const { ana, bo, close } = await pair('leaving');
+  await say(ana, 'I have to go');
+  await sees(bo, 'I have to go');
+  await ana.click(testId('leave'));
+  await has(ana, `${testId('status')}[data-kind="ended"][data-reason="left"]`);
+  await showsNo(bo, 'Ana');
+  await eventually('no device that is held', () => heldDevices(ana), (held) => held.length === 0);
+  await hearsNothing(bo);
+  await close();
+});
+
+for (const [what, options, code, held] of /** @type {[string, Parameters<typeof startBrowser>[0], string, string[]][]} */ ([
+  ['who denies camera and microphone', { denied: true }, 'device_denied', []],
+  ['who has no camera', { cameras: 0 }, 'device_missing', ['Fake Default Audio Input']],
+])) {
+  test(`${what} is told, and takes part all the same`, { timeout: 60_000 }, async () => {
+    const browser = await startBrowser(options);
+    const url = roomAt(relay.url, code, '?video=180p');
+    const [ana, bo] = await Promise.all([openChromium(browser, url), openChromium(chromium, url)]);
+    await enter(bo, 'Bo');
+    await has(ana, `${testId('media-problem')}[data-code="${code}"]`);
+    await ana.fill(testId('name'), 'Ana');
+    await ana.click(testId('join'));
+    await isIn(ana);
+    await showsPattern(ana, 'Bo', 'chromium');
+    await shows(bo, 'Ana', { picture: 'off', muted: held.length === 0 });
+    assert.deepEqual(await heldDevices(ana), held);
+    await browser.close();
+    await bo.close();
+  });
+}

@@ -1,0 +1,42 @@
+// The npm package: what is packed can be imported, and its types are those of the code.
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+
+const run = promisify(execFile);
+const HERE = fileURLToPath(new URL('.', import.meta.url));
+const WEB = fileURLToPath(new URL('../../web/', import.meta.url));
+const TSC = join(HERE, 'node_modules/.bin/tsc');
+
+/** A program that has installed the package. @type {string} */
+let program;
+
+before(async () => {
+  program = await mkdtemp(join(tmpdir(), 'tertulia-package-'));
+  const { stdout } = await run('npm', ['pack', '--json', '--pack-destination', program], { cwd: WEB });
+  const [{ filename }] = JSON.parse(stdout.slice(stdout.indexOf('[')));
+  await mkdir(join(program, 'node_modules/tertulia'), { recursive: true });
+  await run('tar', ['-xzf', join(program, filename), '--strip-components=1', '-C', 'node_modules/tertulia'], { cwd: program });
+  await writeFile(join(program, 'package.json'), '{ "type": "module" }');
+  await copyFile(join(HERE, 'package/consumer.ts'), join(program, 'consumer.ts'));
+});
+
+after(() => rm(program, { recursive: true, force: true }));
+
+for (const [module, resolution] of [['nodenext', 'nodenext'], ['esnext', 'bundler']]) {
+  test(`a program in TypeScript compiles against it, with modules resolved as ${resolution}`, { timeout: 60_000 }, async () => {
+    const options = ['--noEmit', '--strict', '--target', 'es2022', '--lib', 'es2022,dom,dom.iterable,dom.asynciterable', '--types', ''];
+    const { stdout } = await run(TSC, [...options, '--module', module, '--moduleResolution', resolution, 'consumer.ts'], { cwd: program }).catch((error) => error);
+    assert.equal(stdout, '');
+  });
+}
+
+test('it is imported by its name', { timeout: 60_000 }, async () => {
+  const { stdout } = await run('node', ['--input-type=module', '--eval', 'import { Room } from "tertulia"; console.log(typeof Room.connect)'], { cwd: program });
+  assert.equal(stdout.trim(), 'function');
+});

@@ -1,0 +1,409 @@
+// The receiving side in a real browser: pictures that the page encodes itself are drawn, tones are heard, and what goes wrong on the
+// way stays without consequence or is mended.
+import assert from 'node:assert/strict';
+import { after, afterEach, before, beforeEach, test } from 'node:test';
+import { serveFiles } from './files.js';
+import { complaints, watch } from './meeting.js';
+import { startBrowser } from './relay.js';
+
+/** @typedef {import('playwright-core').Page} Page */
+/** @typedef {typeof import('./publisher.js')} Publisher */
+
+/** @type {import('playwright-core').Browser} */
+let browser;
+/** @type {{ url: string, stop: () => Promise<void> }} */
+let files;
+/** @type {Page} */
+let page;
+/** What browsers say when a picture was let go without being closed. @type {string[]} */
+const leaks = [];
+
+before(async () => {
+  [browser, files] = await Promise.all([startBrowser(), serveFiles()]);
+});
+
+beforeEach(async () => {
+  page = await (await browser.newContext({ viewport: { width: 1000, height: 800 } })).newPage();
+  watch(page);
+  page.on('console', (message) => { if (/garbage collected/.test(message.text())) leaks.push(message.text()); });
+  await page.goto(files.url);
+});
+
+afterEach(() => page.context().close());
+
+after(async () => {
+  await browser?.close();
+  await files?.stop();
+  assert.deepEqual([complaints, leaks], [[], []]);
+});
+
+/**
+ * Runs in the page, with what publishes there.
+ * @template R @template A
+ * @param {(publisher: Publisher, argument: A) => Promise<R>} act
+ * @param {A} [argument]
+ * @returns {Promise<R>}
+ */
+const inPage = (act, argument) => page.evaluate(`import('/tests/browser/publisher.js').then((publisher) => (${act})(publisher, ${JSON.stringify(argument) ?? 'undefined'}))`);
+
+test('pictures are drawn as they were sent, at once', { timeout: 30_000 }, async (t) => {
+  const { stats, colours, size, state, events } = await inPage(async ({ Stage, colourOf, nameOf }) => {
+    const stage = new Stage();
+    const { track, canvas, camera } = stage.show(640, 360);
+    const colours = [];
+    for (let at = 0; at < 9; at++) {
+      await stage.film(camera, 10);
+      colours.push(nameOf(colourOf(canvas)));
+      await stage.film(camera, 20, (datagrams, { header }) => (header.temporalLayer >= 0 ? datagrams : []));
+    }
+    return { stats: await stage.statsOf(track), colours, size: [track.width, track.height], state: track.state, events: stage.link.events.map(({ type }) => type) };
+  });
+  t.diagnostic(`capture to drawn: ${JSON.stringify(stats.latencyMs)}`);
+  assert.deepEqual([colours, size, state], [Array(9).fill(0), [640, 360], 'playing']);
+  assert.deepEqual([stats.framesReceived, stats.framesDrawn, stats.framesLeftOut, stats.freezes, stats.decoderFailures], [270, 270, 0, 0, 0]);
+  assert.deepEqual(events, ['trackSubscribed', 'trackStateChanged']);
+  assert.ok(stats.latencyMs.p50 <= 60 && stats.latencyMs.p95 <= 120, JSON.stringify(stats.latencyMs));
+});
+
+test('datagrams that are mixed up or doubled are harmless', { timeout: 30_000 }, async () => {
+  const { stats, strange, told } = await inPage(async ({ Stage }) => {
+    const stage = new Stage();
+    const { track, canvas, camera } = stage.show(640, 360);
+    const watching = stage.watch(canvas);
+    /** @type {Uint8Array[]} */
+    let held = [];
+    await stage.film(camera, 90, (datagrams, { header }) => {
+      // Every tenth frame comes after the next one, and everything comes backwards and twice.
+      const now = [...datagrams, ...held].reverse().flatMap((datagram) => [datagram, datagram.slice()]);
+      held = [];
+      if (header.frame % 10 !== 5) return now;
+      held = datagrams;
+      return [];
+    });
+    watching.stop();
+    return { stats: await stage.statsOf(track), strange: watching.strange, told: stage.link.told.filter(({ type }) => type === 'requestKeyframe') };
+  });
+  assert.deepEqual([strange, told], [[], []]);
+  assert.ok(stats.framesDrawn >= 90 - 9, `${stats.framesDrawn} of 90 frames`);
+  assert.deepEqual([stats.lost, stats.decoderFailures], [0, 0]);
+});
+
+test('a lost frame costs a keyframe and no garbage; a lost frame of the upper layer costs itself', { timeout: 30_000 }, async (t) => {
+  const result = await inPage(async ({ Stage, pause }) => {
+    const stage = new Stage();
+    const { track, canvas, camera } = stage.show(640, 360);
+    await stage.film(camera, 20);
+    const watching = stage.watch(canvas);
+    const wishes = () => stage.link.told.filter(({ type }) => type === 'requestKeyframe').length;
+    await stage.film(camera, 20, (datagrams, { header }) => (header.temporalLayer > 0 ? [] : datagrams));
+    const wishesForUpper = wishes();
+    let [isLost, lostAtMs, keyframeAtMs] = [false, 0, 0];
+    await stage.film(camera, 40, (datagrams, { header }) => {
+      if (header.keyframe) keyframeAtMs = performance.now();
+      if (isLost || header.temporalLayer > 0) return datagrams;
+      isLost = true;
+      lostAtMs = performance.now();
+      return datagrams.slice(1);
+    });
+    await pause(100);
+    watching.stop();
+    return { stats: await stage.statsOf(track), strange: watching.strange, wishesForUpper, wishes: wishes(), recoveredMs: keyframeAtMs - lostAtMs, state: track.state };
+  });
+  t.diagnostic(`a keyframe ${Math.round(result.recoveredMs)} ms after the loss`);
+  assert.deepEqual([result.strange, result.wishesForUpper, result.wishes, result.stats.decoderFailures], [[], 0, 1, 0]);
+  assert.ok(result.recoveredMs > 0 && result.recoveredMs < 400, `${result.recoveredMs} ms`);
+  assert.ok(result.stats.framesDrawn >= 80 - 10 - 15, `${result.stats.framesDrawn} frames`);
+});
+
+test('when nothing can be decoded, keyframes are wished for every 300 ms', { timeout: 30_000 }, async () => {
+  const wishes = await inPage(async ({ Stage }) => {
+    const stage = new Stage();
+    const { camera } = stage.show(320, 180);
+    stage.link.wished = () => {};
+    await stage.film(camera, 60, (datagrams, { header }) => (header.keyframe ? [] : datagrams));
+    return stage.link.told.filter(({ type }) => type === 'requestKeyframe');
+  });
+  assert.ok(wishes.length >= 5 && wishes.length <= 7, `${wishes.length} wishes in 2 s`);
+  assert.deepEqual(wishes[0], { type: 'requestKeyframe', track: 3, spatialLayer: 0 });
+});
+
+test('garbage, datagrams of nobody and of others change nothing', { timeout: 30_000 }, async () => {
+  const { stats, all, strange } = await inPage(async ({ Stage, datagramsOf, headerOf }) => {
+    const stage = new Stage();
+    const { track, canvas, camera } = stage.show(320, 180);
+    const watching = stage.watch(canvas);
+    const random = (/** @type {number} */ length) => crypto.getRandomValues(new Uint8Array(length));
+    await stage.film(camera, 60, (datagrams) => [
+      new Uint8Array(0), random(1), random(20), random(500), random(1500), new Uint8Array(1000), datagrams[0].subarray(0, 15),
+      ...datagramsOf({ header: headerOf({ track: 99, keyframe: true }), payload: random(3000) }), ...datagrams,
+    ]);
+    watching.stop();
+    return { stats: await stage.statsOf(track), all: stage.subscribing.stats(), strange: watching.strange };
+  });
+  assert.deepEqual([stats.framesDrawn, stats.decoderFailures, strange], [60, 0, []]);
+  assert.ok(all.malformed >= 60 * 5 && all.unknown >= 60 * 4, JSON.stringify([all.malformed, all.unknown]));
+});
+
+test('a decoder that fails is replaced; one that fails again and again is told, and the others go on', { timeout: 30_000 }, async () => {
+  const result = await inPage(async ({ Stage, Camera, datagramsOf, headerOf }) => {
+    const stage = new Stage();
+    const { track, camera } = stage.show(320, 180);
+    await stage.film(camera, 10);
+    const spoil = (/** @type {number} */ frame) => {
+      const header = headerOf({ track: 3, frame, keyframe: true });
+      for (const datagram of datagramsOf({ header, payload: crypto.getRandomValues(new Uint8Array(2000)) })) stage.subscribing.media(datagram);
+    };
+    spoil(1000);
+    await stage.until(() => stage.link.told.some(({ type }) => type === 'requestKeyframe'));
+    await stage.film(camera, 20);
+    const afterOne = await stage.statsOf(track);
+    const stateAfterOne = track.state;
+    const other = stage.publish(4, track.info);
+    other.attach(stage.tile(320, 180));
+    for (const frame of [2000, 2001]) {
+      await stage.film(camera, 5);
+      spoil(frame);
+    }
+    await stage.until(() => track.state === 'failed');
+    const healthy = new Camera(4, 320, 180);
+    await stage.film(healthy, 20);
+    const otherState = other.state;
+    const [failure] = stage.link.of('mediaFailed');
+    return { afterOne, stateAfterOne, failure: [failure.source, failure.error.code, failure.track.id], drawn: (await stage.statsOf(other)).framesDrawn, otherState };
+  });
+  assert.deepEqual([result.afterOne.decoderFailures, result.stateAfterOne], [1, 'playing']);
+  assert.ok(result.afterOne.framesDrawn >= 25, `${result.afterOne.framesDrawn} frames`);
+  assert.deepEqual([result.failure, result.otherState, result.drawn], [['camera', 'codec_failed', 3], 'playing', 20]);
+});
+
+test('a codec that the browser does not know is told', { timeout: 30_000 }, async () => {
+  const [state, code] = await inPage(async ({ Stage, videoInfo }) => {
+    const stage = new Stage();
+    const track = stage.publish(3, videoInfo(320, 180, { codec: 'zz99' }));
+    await stage.until(() => track.state === 'failed');
+    return [track.state, stage.link.of('mediaFailed')[0].error.code];
+  });
+  assert.deepEqual([state, code], ['failed', 'codec_unsupported']);
+});
+
+test('what came before its track was announced is drawn', { timeout: 30_000 }, async () => {
+  const drawn = await inPage(async ({ Stage, Camera, videoInfo }) => {
+    const stage = new Stage();
+    // The worker runs: someone else is there already.
+    stage.publish(9, videoInfo(320, 180));
+    const camera = new Camera(3, 320, 180);
+    await stage.film(camera, 5);
+    const track = stage.publish(3, videoInfo(320, 180));
+    track.attach(stage.tile(320, 180));
+    await stage.film(camera, 10);
+    return { stats: await stage.statsOf(track), wishes: stage.link.told.filter(({ type, track }) => type === 'requestKeyframe' && track === 3).length };
+  });
+  assert.deepEqual([drawn.stats.framesDrawn, drawn.wishes], [15, 0]);
+});
+
+test('the drawing follows the tile, and what nobody sees is not taken', { timeout: 30_000 }, async () => {
+  const result = await inPage(async ({ Stage, Camera, videoInfo, pause }) => {
+    const stage = new Stage();
+    const track = stage.publish(3, videoInfo(1280, 720, { spatialLayers: 3 }));
+    const tile = stage.tile(640, 360);
+    const canvas = /** @type {HTMLCanvasElement} */ (track.attach(tile));
+    const camera = new Camera(3, 640, 360, 1);
+    const sizes = [];
+    await stage.film(camera, 10);
+    sizes.push(canvas.width);
+    tile.style.width = '320px';
+    tile.style.height = '180px';
+    await stage.film(camera, 10);
+    sizes.push(canvas.width);
+    const small = stage.link.asked.splice(0);
+    tile.style.display = 'none';
+    const hiddenMs = await stage.until(() => stage.link.asked.length > 0);
+    const hidden = stage.link.asked.splice(0);
+    tile.style.display = 'block';
+    await stage.until(() => stage.link.asked.length > 1);
+    const seen = stage.link.asked.splice(0);
+    track.detach();
+    await stage.until(() => stage.link.asked.length > 0);
+    const detached = stage.link.asked.splice(0);
+    track.attach(stage.tile(1280, 720));
+    await stage.until(() => stage.link.asked.length > 1);
+    await pause(200);
+    const large = stage.link.asked.splice(0);
+    track.setSubscribed(false);
+    track.setSubscribed(true);
+    const wanted = stage.link.asked.splice(0).map(({ type }) => type);
+    return { sizes, small, hidden, hiddenMs, seen, detached, large, wanted, canvases: tile.childElementCount, told: stage.link.events.map(({ type }) => type) };
+  });
+  assert.deepEqual(result.sizes, [640, 320]);
+  assert.deepEqual(result.small.at(-1), { type: 'setLayers', track: 3, spatialLayer: 0, temporalLayer: 1 });
+  assert.deepEqual(result.hidden, [{ type: 'unsubscribe', track: 3 }]);
+  assert.ok(result.hiddenMs > 2500 && result.hiddenMs < 4000, `${result.hiddenMs} ms`);
+  assert.deepEqual(result.seen, [{ type: 'subscribe', track: 3 }, { type: 'setLayers', track: 3, spatialLayer: 0, temporalLayer: 1 }]);
+  assert.deepEqual([result.detached, result.canvases], [[{ type: 'unsubscribe', track: 3 }], 0]);
+  assert.deepEqual(result.large.at(-1), { type: 'setLayers', track: 3, spatialLayer: 2, temporalLayer: 1 });
+  assert.deepEqual(result.wanted, ['unsubscribe', 'subscribe', 'setLayers']);
+  assert.deepEqual(result.told.filter((type) => type !== 'trackStateChanged'), ['trackSubscribed', 'trackUnsubscribed', 'trackSubscribed']);
+});
+
+test('the rendition changes at a keyframe, and nothing strange is seen', { timeout: 30_000 }, async () => {
+  const { strange, widths, failures } = await inPage(async ({ Stage, Camera, videoInfo }) => {
+    const stage = new Stage();
+    const track = stage.publish(3, videoInfo(640, 360, { spatialLayers: 2 }));
+    const canvas = /** @type {HTMLCanvasElement} */ (track.attach(stage.tile(640, 360)));
+    const watching = stage.watch(canvas);
+    const [low, high] = [new Camera(3, 320, 180, 0), new Camera(3, 640, 360, 1)];
+    const widths = [];
+    await stage.film(low, 15);
+    widths.push(track.width);
+    // Nothing of the other rendition can be decoded before its keyframe.
+    await high.capture([0, 0, 0]);
+    await stage.film(high, 3);
+    widths.push(track.width);
+    high.isKeyframeWished = true;
+    await stage.film(high, 15);
+    widths.push(track.width);
+    low.isKeyframeWished = true;
+    await stage.film(low, 15);
+    widths.push(track.width);
+    watching.stop();
+    return { strange: watching.strange, widths, failures: (await stage.statsOf(track)).decoderFailures };
+  });
+  assert.deepEqual([strange, widths, failures], [[], [320, 320, 640, 320], 0]);
+});
+
+test('a break keeps the last picture, and says so', { timeout: 30_000 }, async () => {
+  const result = await inPage(async ({ Stage, colourOf, nameOf }) => {
+    const stage = new Stage();
+    const { track, canvas, camera } = stage.show(320, 180);
+    await stage.film(camera, 20);
+    stage.subscribing.interrupted();
+    await stage.until(() => track.state === 'stalled');
+    const [colour, wishes] = [nameOf(colourOf(canvas)), stage.link.told.filter(({ type }) => type === 'requestKeyframe').length];
+    stage.link.asked = [];
+    stage.subscribing.seated({ room: 'stage' });
+    await stage.film(camera, 20);
+    const back = track.state;
+    stage.subscribing.muted(track, true);
+    await stage.until(() => track.state === 'waiting');
+    return { colour, wishes, back, asked: stage.link.asked };
+  });
+  assert.deepEqual([result.colour, result.wishes, result.back], [1, 0, 'playing']);
+  assert.deepEqual(result.asked, [{ type: 'subscribe', track: 3 }, { type: 'setLayers', track: 3, spatialLayer: 0, temporalLayer: 1 }]);
+});
+
+test('who has the key sees, and who has another is told once', { timeout: 30_000 }, async () => {
+  const result = await inPage(async ({ Stage, FrameCipher, newSecret, datagramsOf, pause }) => {
+    const secret = newSecret();
+    const cipher = await FrameCipher.create(secret, 'stage');
+    const see = async (/** @type {string} */ encryptionKey) => {
+      const stage = new Stage({ encryptionKey });
+      const { track, camera } = stage.show(320, 180);
+      await stage.film(camera, 30, async (_, frame) => datagramsOf({ ...frame, payload: await cipher.encrypt(frame.header, frame.payload) }));
+      await pause(100);
+      const wishes = stage.link.told.filter(({ type }) => type === 'requestKeyframe').length;
+      return { drawn: (await stage.statsOf(track)).framesDrawn, wishes, failed: stage.link.of('encryptionFailed').map(({ participant }) => participant.id), media: stage.link.of('mediaFailed') };
+    };
+    return [await see(secret), await see(newSecret())];
+  });
+  assert.deepEqual(result, [{ drawn: 30, wishes: 0, failed: [], media: [] }, { drawn: 0, wishes: 0, failed: [7], media: [] }]);
+});
+
+test('a tone is heard without a gap, and conceals what is lost', { timeout: 40_000 }, async (t) => {
+  const result = await inPage(async ({ Stage, Microphone, Ear, audioContext, audioInfo }) => {
+    const stage = new Stage();
+    const ear = new Ear(audioContext());
+    const track = stage.publish(4, audioInfo());
+    const microphone = new Microphone(4);
+    await stage.speak(microphone, 2500);
+    const begun = track.stats();
+    const heard = /** @type {{ loudness: number, silenceMs: number }[]} */ ([]);
+    const timer = setInterval(() => heard.push(ear.listen()), 50);
+    await stage.speak(microphone, 5000);
+    clearInterval(timer);
+    const good = track.stats();
+    let frames = 0;
+    await stage.speak(microphone, 3000, (datagrams) => (++frames % 20 === 0 ? [] : datagrams));
+    const lossy = track.stats();
+    const { level, state } = track;
+    track.setVolume(0);
+    await stage.speak(microphone, 400);
+    const silent = ear.listen().loudness;
+    const speakers = stage.link.of('activeSpeakers').map(({ participants }) => participants.map((/** @type {{ id: number }} */ { id }) => id));
+    return { begun, good, lossy, heard, level, state, silent, speakers, events: stage.link.events.map(({ type }) => type) };
+  });
+  t.diagnostic(`played ${result.good.samplesPlayed}, concealed ${result.good.samplesConcealed - result.begun.samplesConcealed}, stretched ${result.good.samplesStretched}, underruns ${result.good.underruns}, buffer ${result.good.bufferedMs} of ${result.good.targetMs} ms, mouth to ear ${JSON.stringify(result.good.latencyMs)} ms`);
+  assert.equal(result.state, 'playing');
+  assert.ok(result.heard.every(({ loudness }) => loudness > 0.2 && loudness < 0.36), JSON.stringify(result.heard.map(({ loudness }) => loudness)));
+  assert.ok(result.heard.every(({ silenceMs }) => silenceMs < 2), JSON.stringify(result.heard.map(({ silenceMs }) => silenceMs)));
+  assert.ok(result.good.samplesConcealed - result.begun.samplesConcealed < 48 * 100, 'less than 2 % of 5 s is concealed');
+  assert.ok(result.lossy.samplesConcealed - result.good.samplesConcealed > 48 * 20 * 4, 'what was lost was concealed');
+  assert.ok(result.silent < 0.01, `${result.silent}`);
+  assert.ok(result.level > 0.8 && result.level < 0.9, `${result.level}`);
+  assert.deepEqual(result.speakers[0], [7]);
+  assert.ok(!result.events.includes('audioBlocked'));
+});
+
+test('oneself is among the speakers', { timeout: 30_000 }, async () => {
+  const speakers = await inPage(async ({ Stage, pause }) => {
+    const stage = new Stage();
+    for (let at = 0; at < 6; at++) {
+      stage.subscribing.setOwnLevel(0.7);
+      await pause(50);
+    }
+    return stage.link.of('activeSpeakers').map(({ participants }) => participants.map((/** @type {{ id: number }} */ { id }) => id));
+  });
+  assert.deepEqual(speakers, [[1]]);
+});
+
+test('afterwards nothing is left: no worker, no canvas, no track', { timeout: 30_000 }, async () => {
+  const before = page.workers().length;
+  const left = await inPage(async ({ Stage, Microphone, audioInfo }) => {
+    const stage = new Stage();
+    const { track, camera } = stage.show(320, 180);
+    const [audio, other] = [stage.publish(4, audioInfo(2)), stage.publish(6, audioInfo(1))];
+    await Promise.all([stage.film(camera, 20), stage.speak(new Microphone(4, 2), 600), stage.speak(new Microphone(6), 600)]);
+    const playing = [track.state, audio.state, other.state];
+    stage.subscribing.unpublished(audio);
+    track.detach();
+    const canvases = document.querySelectorAll('canvas').length;
+    stage.subscribing.closed();
+    await stage.film(camera, 2);
+    // And again, as after a second `connect`.
+    const again = stage.show(320, 180, 5);
+    await stage.film(again.camera, 20);
+    const state = again.track.state;
+    stage.subscribing.closed();
+    return { playing, canvases, state, tracks: stage.subscribing.stats().tracks.length };
+  });
+  for (const worker of page.workers()) await worker.waitForEvent('close').catch(() => {});
+  assert.deepEqual(left, { playing: ['playing', 'playing', 'playing'], canvases: 0, state: 'playing', tracks: 0 });
+  assert.deepEqual([before, page.workers().length], [0, 0]);
+});
+
+test('a canvas of the page can be used for one track after the other, and not once it was drawn on', { timeout: 30_000 }, async () => {
+  const result = await inPage(async ({ Stage, Camera, videoInfo, colourOf, nameOf }) => {
+    const stage = new Stage();
+    const canvas = document.body.appendChild(document.createElement('canvas'));
+    const shown = [];
+    for (const id of [3, 4]) {
+      const track = stage.publish(id, videoInfo(320, 180));
+      track.attach(canvas);
+      await stage.film(new Camera(id, 320, 180), id === 3 ? 10 : 20);
+      shown.push(nameOf(colourOf(canvas)));
+      track.detach(canvas);
+    }
+    const own = document.createElement('canvas');
+    own.getContext('2d');
+    const track = stage.publish(5, videoInfo(320, 180));
+    const codes = [own, document.createElement('video')].map((element) => {
+      try {
+        track.attach(element);
+        return 'attached';
+      } catch (error) {
+        return /** @type {any} */ (error).code;
+      }
+    });
+    return { shown, codes, kept: canvas.isConnected };
+  });
+  assert.deepEqual(result, { shown: [0, 1], codes: ['canvas_used', 'element_unsuitable'], kept: true });
+});

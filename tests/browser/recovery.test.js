@@ -1,0 +1,63 @@
+// Pictures and sounds outlive the relay that brought them.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { startFirefox } from './firefox.js';
+import { enter, isIn, roomAt, shows, testId } from './guest.js';
+import { complaints } from './meeting.js';
+import { showsPattern } from './pattern.js';
+import { startBrowser, startRelay } from './relay.js';
+import { eventually, has, openChromium, openFirefox } from './tab.js';
+import { isQuiet, listen } from './witness.js';
+
+/** @typedef {import('./tab.js').Tab} Tab */
+
+/** From the relay's first breath to pictures on both sides, in milliseconds. */
+const BACK_MS_MAX = 8000;
+
+/** @type {import('playwright-core').Browser} */
+let chromium;
+/** @type {import('./firefox.js').Firefox} */
+let firefox;
+/** @type {import('./relay.js').Relay} */
+let relay;
+
+before(async () => {
+  [chromium, firefox, relay] = await Promise.all([startBrowser(), startFirefox(), startRelay()]);
+});
+
+after(async () => {
+  await Promise.all([chromium?.close(), firefox?.stop()]);
+  await relay?.stop();
+  assert.deepEqual(complaints, []);
+});
+
+for (const transport of ['webtransport', 'websocket']) {
+  test(`a relay that is killed and started again: all see and hear each other again, over ${transport}`, { timeout: 90_000 }, async (t) => {
+    const url = roomAt(relay.url, `restart-${transport}`, `?transport=${transport}&video=180p`);
+    const tabs = await Promise.all([openChromium(chromium, url, { loses: true }), openFirefox(firefox, url, { loses: true })]);
+    const names = ['Ana', 'Bo'];
+    await Promise.all(tabs.map((tab, at) => enter(tab, names[at])));
+    const all = (/** @type {(tab: Tab, other: string, kind: Tab['kind']) => Promise<unknown>} */ act) =>
+      Promise.all(tabs.map((tab, at) => act(tab, names[1 - at], tabs[1 - at].kind)));
+    await all(showsPattern);
+
+    await relay.kill();
+    // The last picture stays meanwhile.
+    await all(async (tab, other) => {
+      await has(tab, `${testId('badge')}[data-state="reconnecting"]`);
+      await has(tab, `${testId('tile')}[data-name="${other}"]`);
+    });
+    await relay.startAgain();
+    const started = performance.now();
+    await all(async (tab, other, kind) => {
+      await isIn(tab);
+      await shows(tab, other, { picture: 'on', muted: false });
+      await showsPattern(tab, other, kind);
+    });
+    const took = performance.now() - started;
+    t.diagnostic(`pictures ${Math.round(took)} ms after the relay`);
+    assert.ok(took < BACK_MS_MAX, `${took} ms`);
+    await all((tab) => eventually('a sound', () => listen(tab, 1500), (heard) => !isQuiet(heard)));
+    await Promise.all(tabs.map((tab) => tab.close()));
+  });
+}

@@ -1,0 +1,76 @@
+// Audio that is sent twice, how loud it is, and the clock of capture.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { SILENCE_DB, audioLevel, meterLevel } from '../../web/sdk/media/audio-level.js';
+import { MediaClock, ticksOf } from '../../web/sdk/media/media-clock.js';
+import { Redundancy } from '../../web/sdk/media/redundancy.js';
+
+const frame = (/** @type {number} */ number) => [Uint8Array.of(number)];
+const numbers = (/** @type {Uint8Array[]} */ datagrams) => datagrams.map(([number]) => number);
+
+test('without loss a frame is sent once', () => {
+  const redundancy = new Redundancy();
+  redundancy.feedback({ received: 50, lost: 0 }, 0);
+  assert.deepEqual([1, 2, 3].map((number) => numbers(redundancy.next(frame(number), number * 20))), [[1], [2], [3]]);
+});
+
+test('with loss the previous frame goes along, until ten seconds after the last', () => {
+  const redundancy = new Redundancy();
+  assert.deepEqual(numbers(redundancy.next(frame(1), 0)), [1]);
+  redundancy.feedback({ received: 48, lost: 2 }, 10);
+  assert.deepEqual(numbers(redundancy.next(frame(2), 20)), [2, 1]);
+  redundancy.feedback({ received: 50, lost: 0 }, 5000);
+  assert.deepEqual(numbers(redundancy.next(frame(3), 9999)), [3, 2]);
+  assert.deepEqual(numbers(redundancy.next(frame(4), 10_010)), [4]);
+});
+
+test('the copy outlives the buffer that was sent', () => {
+  const redundancy = new Redundancy();
+  redundancy.feedback({ received: 1, lost: 1 }, 0);
+  const sent = redundancy.next(frame(1), 0);
+  structuredClone(sent[0], { transfer: [sent[0].buffer] });
+  assert.deepEqual(numbers(redundancy.next(frame(2), 20)), [2, 1]);
+});
+
+test('a level is dB below full scale', () => {
+  const sine = (/** @type {number} */ peak) => Float32Array.from({ length: 960 }, (_, at) => peak * Math.sin((at * 2 * Math.PI) / 48));
+  assert.equal(audioLevel(new Float32Array(960).fill(1)), 0);
+  assert.equal(audioLevel(new Float32Array(960).fill(4)), 0);
+  assert.equal(audioLevel(sine(1)), 3);
+  assert.equal(audioLevel(sine(0.01)), 43);
+  assert.equal(audioLevel(new Float32Array(960)), SILENCE_DB);
+  assert.equal(audioLevel(new Float32Array(960).fill(1e-9)), SILENCE_DB);
+  assert.deepEqual([0, 30, 60, SILENCE_DB].map(meterLevel), [1, 0.5, 0, 0]);
+});
+
+test('timestamps are 90 kHz, the low 32 bits', () => {
+  assert.equal(ticksOf(1000), 90_000);
+  assert.equal(ticksOf(2 ** 32 / 90 + 1), 90);
+  assert.ok(ticksOf(1_795_642_173_877.2) < 2 ** 32);
+});
+
+/** Frames each 20 ms whose way takes `delays`. @param {number[]} delays milliseconds @param {number} [startMs] of the device's clock against the page's */
+function captured(delays, startMs = 1_000_000) {
+  const clock = new MediaClock();
+  return delays.map((delay, frame) => clock.at(frame * 20, startMs + frame * 20 + delay) - startMs);
+}
+
+test('the least delay says how the clocks stand', () => {
+  assert.deepEqual(captured([5, 5, 5]), [5, 25, 45]);
+  const times = captured([2, 9, 14, 7, 2]);
+  assert.ok(times.every((time, frame) => Math.abs(time - frame * 20 - 2) < 0.1), `${times}`);
+});
+
+test('an estimate that was late is corrected, and time never goes back', () => {
+  const times = captured([100, 80, 60, 40, 20, 5, 5, 5, 5, 5, 5, 5]);
+  assert.ok(times.every((time, frame) => frame === 0 || time > times[frame - 1]), `${times}`);
+  assert.ok(Math.abs(times[11] - (11 * 20 + 5)) < 0.1, `${times}`);
+});
+
+test('a clock that runs slower is followed, and one that jumped is taken anew', () => {
+  const clock = new MediaClock();
+  let last = 0;
+  for (let frame = 0; frame < 50 * 600; frame++) last = clock.at(frame * 20, frame * 20 * 1.0001) - frame * 20 * 1.0001;
+  assert.ok(Math.abs(last) < 1, `${last} ms off after ten minutes`);
+  assert.equal(clock.at(5, 900_005), 900_005);
+});

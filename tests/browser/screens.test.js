@@ -1,0 +1,157 @@
+// Every screen of the page with invented people, in light and dark, on a desk and on a telephone: kept as pictures.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import * as meeting from './meeting.js';
+import { PHONE, complaints, openPanel, shoot } from './meeting.js';
+import { startPretend } from './pretend/server.js';
+import { startBrowser } from './relay.js';
+
+/** @typedef {import('playwright-core').Page} Page */
+
+/** @type {import('playwright-core').Browser} */
+let browser;
+/** @type {{ url: string, stop(): void }} */
+let pretend;
+
+before(async () => {
+  [browser, pretend] = await Promise.all([startBrowser(), startPretend()]);
+});
+
+after(async () => {
+  await browser?.close();
+  pretend?.stop();
+  assert.deepEqual(complaints, [], 'no console errors, no policy violations, no uncaught errors');
+});
+
+/** @param {Page} page @param {(pretend: any) => void} act in the page */
+const let_ = (page, act) => page.evaluate(`(${act})(window.pretend)`);
+
+/** @param {string} path @param {meeting.ContextOptions & { script?: string }} options */
+async function open(path, { script = '', ...options }) {
+  const page = await (await browser.newContext({ viewport: meeting.DESKTOP, ...options })).newPage();
+  meeting.watch(page);
+  await page.addInitScript(script);
+  await page.goto(new URL(path, pretend.url).href);
+  return page;
+}
+
+/** A meeting of four. @param {meeting.ContextOptions} options @param {string} [fragment] */
+async function meet(options, fragment = '') {
+  const page = await open(`/r/calm-amber-harbor${fragment}`, options);
+  await meeting.enterWithDevices(page, 'Ana Lucía');
+  await let_(page, (pretend) => {
+    pretend.join('Bo');
+    pretend.join('Carmen', { microphone: false });
+    pretend.measure(170);
+    pretend.speak('Bo');
+  });
+  return page;
+}
+
+/** Waits for the picture of oneself. @param {Page} page */
+const ownPicture = (page) => page.waitForFunction(() => /** @type {HTMLVideoElement | null} */ (document.querySelector('.tile video'))?.videoWidth);
+
+for (const [look, options] of /** @type {[string, meeting.ContextOptions][]} */ ([
+  ['desktop-light', {}],
+  ['desktop-dark', { colorScheme: 'dark' }],
+  ['phone-light', { viewport: PHONE, hasTouch: true }],
+  ['phone-dark', { viewport: PHONE, colorScheme: 'dark', hasTouch: true }],
+])) {
+  test(`before the meeting: ${look}`, { timeout: 60_000 }, async () => {
+    const landing = await open('/', options);
+    await shoot(landing, `landing-${look}`);
+    const prejoin = await open('/r/calm-amber-harbor#key=AAECAwQFBgcICQoLDA0ODw', options);
+    await prejoin.locator('[data-testid="preview"][data-state="on"]').waitFor();
+    await prejoin.getByTestId('name').fill('Ana Lucía');
+    await shoot(prejoin, `prejoin-${look}`);
+    const denied = await open('/r/calm-amber-harbor', { ...options, script: `window.brokenDevices = { camera: 'device_denied', microphone: 'device_denied' }` });
+    await denied.locator('[data-testid="media-problem"][data-code="device_denied"]').waitFor();
+    await denied.getByTestId('name').fill('Ana Lucía');
+    await shoot(denied, `prejoin-denied-${look}`);
+    await meeting.closeAll(landing, prejoin, denied);
+  });
+
+  test(`what goes wrong before the meeting: ${look}`, { timeout: 60_000 }, async () => {
+    const insecure = await open('/r/calm-amber-harbor', { ...options, script: "Object.defineProperty(window, 'isSecureContext', { value: false })" });
+    await insecure.getByTestId('insecure').waitFor();
+    assert.equal(await insecure.getByTestId('insecure').textContent(), 'https://localhost:4433/r/calm-amber-harbor');
+    await shoot(insecure, `prejoin-insecure-${look}`);
+    const locked = await open('/r/calm-amber-harbor', { ...options, script: "window.refuses = { code: 'room_locked', message: 'The room is locked. Ask someone in it to unlock it, and join again.' }" });
+    await locked.getByTestId('name').fill('Ana Lucía');
+    await locked.getByTestId('join').click();
+    await locked.locator('#join-error', { hasText: 'locked' }).waitFor();
+    await shoot(locked, `prejoin-locked-${look}`);
+    const damaged = await open('/r/calm-amber-harbor#key=short', { ...options, script: "window.brokenDevices = { camera: 'device_busy', microphone: 'device_missing' }" });
+    await damaged.locator('#join-error', { hasText: 'damaged' }).waitFor();
+    await damaged.getByTestId('media-problem').waitFor();
+    await shoot(damaged, `prejoin-damaged-${look}`);
+    await meeting.closeAll(insecure, locked, damaged);
+  });
+
+  test(`in the meeting: ${look}`, { timeout: 120_000 }, async () => {
+    const page = await meet(options, '#key=AAECAwQFBgcICQoLDA0ODw');
+    await ownPicture(page);
+    await shoot(page, `meeting-${look}`);
+    await let_(page, (pretend) => {
+      pretend.share('Bo');
+      pretend.picture('Carmen', 'sealed');
+    });
+    await shoot(page, `screen-${look}`);
+    await let_(page, (pretend) => {
+      pretend.say('Bo', 'Good morning! Is everyone here?');
+      pretend.say('Bo', 'I have the numbers from last week ready.');
+      pretend.say('Carmen', 'Two minutes, my coffee is not ready ☕');
+    });
+    await shoot(page, `unread-${look}`);
+    await meeting.say(page, 'Take your time');
+    await shoot(page, `chat-${look}`);
+    await meeting.closePanel(page);
+    await openPanel(page, 'people');
+    await page.getByRole('button', { name: 'Actions for Bo' }).click();
+    await shoot(page, `people-${look}`);
+    await meeting.closePanel(page);
+    await openPanel(page, 'statistics');
+    await shoot(page, `statistics-${look}`);
+    await meeting.closePanel(page);
+    await page.getByTestId('open-settings').click();
+    await shoot(page, `settings-${look}`);
+    await page.getByTestId('settings-close').click();
+    await let_(page, (pretend) => pretend.reconnect());
+    await shoot(page, `reconnecting-${look}`);
+    await let_(page, (pretend) => pretend.run('websocket', 'udp_blocked'));
+    await page.getByTestId('leave').click();
+    await shoot(page, `left-${look}`);
+    await meeting.closeAll(page);
+  });
+
+  test(`what goes wrong in the meeting: ${look}`, { timeout: 60_000 }, async () => {
+    const page = await meet(options);
+    await let_(page, (pretend) => {
+      for (const name of ['Dmitri', 'Elif', 'Fatou']) pretend.join(name);
+      pretend.picture('Bo', 'stalled');
+      pretend.picture('Carmen', 'failed');
+      pretend.picture('Dmitri', 'waiting');
+      pretend.picture('Elif', 'sealed');
+      pretend.lose('camera', 'device_lost');
+      pretend.lose('microphone', 'codec_failed');
+    });
+    for (const [name, picture] of /** @type {const} */ ([['Bo', 'stalled'], ['Carmen', 'failed'], ['Dmitri', 'waiting'], ['Elif', 'sealed'], ['Fatou', 'on'], ['Ana Lucía', 'off']])) {
+      await meeting.shows(page, name, { picture });
+    }
+    await meeting.isToasted(page, 'The camera was unplugged.');
+    await shoot(page, `problems-${look}`);
+    await meeting.closeAll(page);
+  });
+
+  test(`few and many: ${look}`, { timeout: 60_000 }, async () => {
+    const page = await open('/r/calm-amber-harbor', options);
+    await meeting.enterWithDevices(page, 'Ana Lucía');
+    await ownPicture(page);
+    await shoot(page, `alone-${look}`);
+    for (const [count, names] of /** @type {[number, string[]][]} */ ([[2, ['Bo']], [6, ['Carmen', 'Dmitri', 'Elif', 'Fatou']], [20, [...'GHIJKLMNOPQRST']]])) {
+      for (const name of names) await page.evaluate((name) => /** @type {any} */ (window).pretend.join(name, { camera: name !== 'Elif' && name !== 'J' }), name);
+      await shoot(page, `of-${count}-${look}`);
+    }
+    await meeting.closeAll(page);
+  });
+}

@@ -1,0 +1,114 @@
+// A page in Chromium or in Firefox, the same to a test.
+import { DESKTOP, complaints, watch } from './meeting.js';
+import { witness } from './witness.js';
+
+/** @typedef {import('playwright-core').Browser} Chromium */
+/** @typedef {import('./firefox.js').Firefox} Firefox */
+
+/** How long to wait for what has to come, in milliseconds. */
+const WAIT_MS = 20_000;
+/** Time between two looks, in milliseconds. */
+const LOOK_MS = 50;
+
+/**
+ * Selectors are those of CSS. What acts on an element waits until it is there.
+ * @typedef {object} Tab
+ * @property {'chromium' | 'firefox'} kind
+ * @property {(selector: string) => Promise<void>} click as a person does
+ * @property {(selector: string, text: string) => Promise<void>} fill
+ * @property {(selector: string, value: string) => Promise<void>} select an option
+ * @property {(key: string) => Promise<void>} press
+ * @property {(path: string) => Promise<void>} screenshot
+ * @property {<Argument, Result>(act: (argument: Argument) => Result | Promise<Result>, argument: Argument) => Promise<Result>} evaluate in the page
+ * @property {() => Promise<void>} reload
+ * @property {() => Promise<void>} close
+ */
+
+/**
+ * @param {Chromium} browser
+ * @param {string} url
+ * @param {import('./meeting.js').ContextOptions & { loses?: boolean }} [options] `loses`: the relay will be gone for a while
+ * @returns {Promise<Tab>}
+ */
+export async function openChromium(browser, url, { loses, ...options } = {}) {
+  const page = await (await browser.newContext({ viewport: DESKTOP, ...options })).newPage();
+  watch(page, loses);
+  await page.addInitScript(witness);
+  await page.goto(url);
+  return {
+    kind: 'chromium',
+    click: (selector) => page.locator(selector).click(),
+    fill: (selector, text) => page.locator(selector).fill(text),
+    select: async (selector, value) => void (await page.locator(selector).selectOption(value)),
+    press: (key) => page.keyboard.press(key),
+    screenshot: async (path) => void (await page.screenshot({ path, animations: 'disabled' })),
+    evaluate: (act, argument) => page.evaluate(/** @type {any} */ (act), argument),
+    reload: async () => void (await page.reload()),
+    close: () => page.context().close(),
+  };
+}
+
+/**
+ * In a window of its own: Firefox draws nothing in a tab that is behind another.
+ * @param {Firefox} firefox
+ * @param {string} url
+ * @param {{ loses?: boolean }} [options]
+ * @returns {Promise<Tab>}
+ */
+export async function openFirefox({ browser }, url, { loses = false } = {}) {
+  const context = await browser.createBrowserContext();
+  const page = await context.newPage({ type: 'window' });
+  page.setDefaultTimeout(WAIT_MS);
+  page.on('pageerror', (error) => complaints.push(String(error instanceof Error ? error.stack : error)));
+  page.on('console', (message) => { if (message.type() === 'error' && !loses) complaints.push(message.text()); });
+  await page.setViewport(DESKTOP);
+  await page.evaluateOnNewDocument(witness);
+  await page.goto(url);
+  return {
+    kind: 'firefox',
+    click: (selector) => page.locator(selector).click(),
+    fill: (selector, text) => page.locator(selector).fill(text),
+    select: async (selector, value) => void (await page.select(selector, value)),
+    press: (key) => page.keyboard.press(/** @type {import('puppeteer-core').KeyInput} */ (key)),
+    screenshot: async (path) => void (await page.screenshot({ path: /** @type {`${string}.png`} */ (path) })),
+    evaluate: (act, argument) => page.evaluate(/** @type {any} */ (act), argument),
+    reload: async () => void (await page.reload()),
+    close: () => context.close(),
+  };
+}
+
+/**
+ * Looks until what is seen holds, and returns it.
+ * @template Result
+ * @param {string} what for whoever reads that it did not come
+ * @param {() => Promise<Result>} look
+ * @param {(result: Result) => boolean} [holds]
+ * @returns {Promise<Result>}
+ */
+export async function eventually(what, look, holds = Boolean) {
+  const end = performance.now() + WAIT_MS;
+  for (;;) {
+    const result = await look();
+    if (holds(result)) return result;
+    if (performance.now() > end) throw new Error(`${what}: not within ${WAIT_MS} ms; last seen: ${JSON.stringify(result)}`);
+    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+  }
+}
+
+/**
+ * Looks in a page until what is seen holds, and returns it.
+ * @template Argument, Result
+ * @param {Tab} tab
+ * @param {string} what
+ * @param {(argument: Argument) => Result | Promise<Result>} look
+ * @param {Argument} argument
+ * @param {(result: Result) => boolean} [holds]
+ */
+export const until = (tab, what, look, argument, holds) => eventually(`${what} in ${tab.kind}`, () => tab.evaluate(look, argument), holds);
+
+/** @param {Tab} tab @param {string} selector */
+export const has = (tab, selector) => until(tab, selector, (selector) => document.querySelector(selector) !== null, selector);
+
+/** @param {Tab} tab @param {string} selector @param {RegExp} pattern */
+export const reads = (tab, selector, pattern) =>
+  until(tab, `${selector} as ${pattern}`, (selector) => document.querySelector(selector)?.textContent?.trim() ?? '', selector, (text) => pattern.test(text));

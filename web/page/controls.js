@@ -1,0 +1,68 @@
+/** The bar of one's own microphone, camera and screen. */
+import { find, useIcon } from './element.js';
+import { DEVICES } from './own-media.js';
+import { problemOf } from './problems.js';
+import { choose } from './preferences.js';
+import { TertuliaError } from '../sdk/tertulia.js';
+
+/** @typedef {import('../sdk/tertulia.js').Room} Room */
+/** @typedef {import('./own-media.js').OwnMedia} OwnMedia */
+/** @typedef {import('./own-media.js').Device} Device */
+
+/** @param {Room} room @param {OwnMedia} media @param {(text: string, kind?: 'problem') => void} toast */
+export function showControls(room, media, toast) {
+  const screen = find('toggle-screen', HTMLButtonElement);
+  screen.hidden = !navigator.mediaDevices?.getDisplayMedia;
+  const show = () => {
+    for (const device of DEVICES) showDevice(room, media, device);
+    const isShared = room.localParticipant.tracks.has('screen');
+    screen.ariaPressed = String(isShared);
+    screen.title = isShared ? 'Stop sharing your screen' : 'Share your screen';
+    screen.disabled = !mayPublish(room, 'screen') || room.state !== 'connected';
+    useIcon(screen, isShared ? 'screen-off' : 'screen');
+  };
+  for (const device of DEVICES) find(`toggle-${device}`, HTMLButtonElement).onclick = () => void toggle(media, device, toast);
+  screen.onclick = () => void share(room, !room.localParticipant.tracks.has('screen'), toast).finally(show);
+  for (const type of /** @type {const} */ (['localTrackPublished', 'localTrackUnpublished', 'localTrackMuted', 'stateChanged'])) room.on(type, show);
+  media.onChange(show);
+  show();
+}
+
+/** @param {Room} room @param {OwnMedia} media @param {Device} device */
+function showDevice(room, media, device) {
+  const control = find(`toggle-${device}`, HTMLButtonElement);
+  const isOn = media.isOn(device);
+  const may = mayPublish(room, device);
+  control.ariaPressed = String(isOn);
+  control.ariaBusy = String(media.isBusy(device));
+  control.dataset.problem = String(media.problems.has(device));
+  // A device that is hidden by the browser, or that a token forbids, cannot be switched on.
+  control.disabled = !may || !isSecureContext;
+  control.title = may ? `${isOn ? 'Switch off' : 'Switch on'} your ${device}` : `Your access token does not allow a ${device}`;
+  useIcon(control, isOn ? device : `${device}-off`);
+}
+
+/** @param {Room} room @param {'microphone' | 'camera' | 'screen'} source */
+function mayPublish({ permissions }, source) {
+  return permissions?.publish.includes(source) !== false;
+}
+
+/** @param {OwnMedia} media @param {Device} device @param {(text: string, kind?: 'problem') => void} toast */
+async function toggle(media, device, toast) {
+  const on = !media.isOn(device);
+  choose({ [`${device}On`]: on });
+  await media.set(device, on);
+  const problem = media.problems.get(device);
+  if (problem) toast(problemOf(device, problem).join(' '), 'problem');
+}
+
+/** @param {Room} room @param {boolean} on @param {(text: string, kind?: 'problem') => void} toast */
+async function share(room, on, toast) {
+  try {
+    await room.localParticipant.setScreenShareEnabled(on);
+  } catch (error) {
+    const known = error instanceof TertuliaError ? error : new TertuliaError('screen_failed', 'Try again, or share a window instead.', { cause: error });
+    // Closing the browser's choice is an answer, not a mistake.
+    if (known.code !== 'screen_cancelled') toast(problemOf('screen', known).join(' '), 'problem');
+  }
+}

@@ -1,0 +1,206 @@
+/**
+ * One's microphone and camera, before the meeting and in it. Before, they are tracks that nobody gets; the room takes them
+ * over when one joins. What goes wrong with one of them costs only that one.
+ */
+import { TertuliaError, createLocalTrack } from '../sdk/tertulia.js';
+import { videoLinesOfAddress } from './address.js';
+import { choices, choose } from './preferences.js';
+
+/** @typedef {import('../sdk/tertulia.js').Room} Room */
+/** @typedef {import('../sdk/tertulia.js').LocalTrack} LocalTrack */
+/** @typedef {'microphone' | 'camera'} Device */
+
+/** @type {readonly Device[]} */
+export const DEVICES = ['microphone', 'camera'];
+
+export class OwnMedia {
+  /** @type {Room | null} */
+  #room = null;
+  /** Not published yet. @type {Map<Device, LocalTrack>} */
+  #tracks = new Map();
+  /** What one wants on. @type {Record<Device, boolean>} */
+  #wanted = { microphone: false, camera: false };
+  /** Counts the wishes, so that a device that comes too late is let go. @type {Record<Device, number>} */
+  #wishes = { microphone: 0, camera: 0 };
+  /** @type {Set<Device>} */
+  #busy = new Set();
+  /** What is wrong with a device. @type {Map<Device, TertuliaError>} */
+  problems = new Map();
+  /** @type {Set<() => void>} */
+  #listeners = new Set();
+  #isStarted = false;
+
+  /** @param {() => void} listener is called after each change */
+  onChange(listener) {
+    this.#listeners.add(listener);
+  }
+
+  /** @param {Device} device @returns {LocalTrack | null} */
+  track(device) {
+    return this.#room?.localParticipant.tracks.get(device) ?? this.#tracks.get(device) ?? null;
+  }
+
+  /** @param {Device} device */
+  isOn(device) {
+    return this.track(device)?.muted === false;
+  }
+
+  /** What is on, to come back with the same after a reload. */
+  get on() {
+    return { microphone: this.isOn('microphone'), camera: this.isOn('camera') };
+  }
+
+  /** @param {Device} device */
+  isBusy(device) {
+    return this.#busy.has(device);
+  }
+
+  /** Switches on what one had on the last time, unless it did already. */
+  async start() {
+    if (this.#isStarted) return;
+    await this.startAgain();
+  }
+
+  /** Tries once more what one had on the last time. */
+  async startAgain() {
+    this.#isStarted = true;
+    await askOnce();
+    await Promise.all(DEVICES.map((device) => this.set(device, choices[`${device}On`])));
+  }
+
+  /** @param {Device} device @param {boolean} on */
+  async set(device, on) {
+    this.#wanted[device] = on;
+    const wish = ++this.#wishes[device];
+    this.problems.delete(device);
+    this.#busy.add(device);
+    this.#changed();
+    try {
+      if (this.#room) await this.#setInRoom(this.#room, device, on);
+      else await this.#setBefore(device, on, wish);
+    } catch (error) {
+      if (wish === this.#wishes[device]) this.failed(device, error);
+    } finally {
+      if (wish === this.#wishes[device]) this.#busy.delete(device);
+      this.#changed();
+    }
+  }
+
+  /** @param {Device} device @param {unknown} error */
+  failed(device, error) {
+    this.#wanted[device] = false;
+    this.problems.set(device, error instanceof TertuliaError ? error : new TertuliaError('device_failed', 'It does not work. Try another one.', { cause: error }));
+    this.#changed();
+  }
+
+  /** Takes another device of the same kind. @param {Device} device @param {string} deviceId */
+  async use(device, deviceId) {
+    choose({ [device]: deviceId });
+    if (!this.isOn(device)) return this.set(device, true);
+    if (!this.#room) return this.set(device, true);
+    await this.#room.switchActiveDevice(device === 'camera' ? 'videoinput' : 'audioinput', deviceId);
+    this.#changed();
+  }
+
+  /** Opens a device anew, in the way that is chosen now. @param {Device} device */
+  async renew(device) {
+    const track = this.track(device);
+    if (!track) return;
+    const wasOn = this.isOn(device);
+    if (this.#room) await this.#room.localParticipant.unpublishTrack(track);
+    if (wasOn) await this.set(device, true);
+  }
+
+  /** Publishes in a room what is on, and what one wants on, as far as one may. @param {Room} room */
+  async publish(room) {
+    for (const device of DEVICES) if (room.permissions?.publish.includes(device) === false) await this.set(device, false);
+    this.#room = room;
+    const made = [...this.#tracks];
+    this.#tracks.clear();
+    const without = DEVICES.filter((device) => this.#wanted[device] && !this.isBusy(device) && !made.some(([known]) => known === device));
+    await Promise.all([
+      ...made.map(([device, track]) => room.localParticipant.publishTrack(track, { source: device }).catch((error) => {
+        track.stop();
+        this.failed(device, error);
+      })),
+      ...without.map((device) => this.set(device, true)),
+    ]);
+    this.#changed();
+  }
+
+  /** One left: no room has them any longer. */
+  leave() {
+    this.#room = null;
+    this.#changed();
+  }
+
+  /** Lets all devices go, until the next start. */
+  stop() {
+    this.#isStarted = false;
+    for (const device of DEVICES) {
+      this.#wishes[device]++;
+      this.#wanted[device] = false;
+    }
+    for (const track of this.#tracks.values()) track.stop();
+    this.#tracks.clear();
+    this.#busy.clear();
+    this.#changed();
+  }
+
+  /** What one wants on once there is a room. @param {Record<Device, boolean>} wanted */
+  want(wanted) {
+    this.#wanted = { ...wanted };
+  }
+
+  /** @param {Device} device @param {boolean} on @param {number} wish */
+  async #setBefore(device, on, wish) {
+    const before = this.#tracks.get(device);
+    this.#tracks.delete(device);
+    before?.stop();
+    if (!on) return;
+    const track = await createLocalTrack({ source: device, ...optionsOf(device) });
+    if (wish !== this.#wishes[device]) return track.stop();
+    // One joined while the browser was asking.
+    if (this.#room) await this.#room.localParticipant.publishTrack(track, { source: device });
+    else this.#tracks.set(device, track);
+  }
+
+  /** @param {Room} room @param {Device} device @param {boolean} on */
+  async #setInRoom(room, device, on) {
+    const { localParticipant } = room;
+    if (device === 'camera') await localParticipant.setCameraEnabled(on, optionsOf(device));
+    else await localParticipant.setMicrophoneEnabled(on, optionsOf(device));
+  }
+
+  #changed() {
+    for (const listener of this.#listeners) listener();
+  }
+}
+
+/** How large a picture is sent: what the address asks for, else what was chosen; `undefined`: the SDK's usual one. */
+export function videoOptions() {
+  const lines = videoLinesOfAddress() ?? choices.lines;
+  return lines > 0 ? { width: Math.round(lines * 16 / 9), height: lines } : undefined;
+}
+
+/** How a device is opened. @param {Device} device */
+export function optionsOf(device) {
+  const deviceId = choices[device] || undefined;
+  if (device === 'camera') return { deviceId, ...videoOptions() };
+  const { noiseSuppression, echoCancellation, autoGainControl } = choices;
+  return { deviceId, noiseSuppression, echoCancellation, autoGainControl };
+}
+
+/** Where the browser would ask twice, once for each device, it is asked for both at once. */
+async function askOnce() {
+  if (!navigator.mediaDevices || !choices.cameraOn || !choices.microphoneOn) return;
+  try {
+    const names = /** @type {PermissionName[]} */ (/** @type {string[]} */ (DEVICES));
+    const states = await Promise.all(names.map((name) => navigator.permissions.query({ name })));
+    if (!states.every(({ state }) => state === 'prompt')) return;
+    const stream = await navigator.mediaDevices.getUserMedia({ audio: true, video: true });
+    for (const track of stream.getTracks()) track.stop();
+  } catch {
+    // What is wrong with which device is told when each is opened.
+  }
+}

@@ -1,0 +1,56 @@
+/** The choices that one makes in the meeting. */
+import { showDevices } from './devices.js';
+import { find } from './element.js';
+import { choices, choose } from './preferences.js';
+import { problemOf } from './problems.js';
+import { toast } from './toasts.js';
+
+/** @typedef {import('../sdk/tertulia.js').Room} Room */
+/** @typedef {import('./own-media.js').OwnMedia} OwnMedia */
+
+const QUALITIES = /** @type {const} */ ([[0, 'Automatic'], [720, 'High, 720 lines'], [360, 'Medium, 360 lines'], [180, 'Low, 180 lines: saves data and battery']]);
+
+/** By the ids of their boxes. */
+const SOUND = /** @type {const} */ ({ 'noise-suppression': 'noiseSuppression', 'echo-cancellation': 'echoCancellation', 'gain-control': 'autoGainControl' });
+
+/** @param {OwnMedia} media @param {() => Room | null} current */
+export function showSettings(media, current) {
+  const dialog = find('settings', HTMLDialogElement);
+  const speak = (/** @type {string} */ deviceId) => {
+    current()?.switchActiveDevice('audiooutput', deviceId).catch((/** @type {any} */ error) => toast(problemOf('loudspeaker', error).join(' '), 'problem'));
+  };
+  const fillDevices = showDevices(find('settings-devices', HTMLDivElement), 'settings', media, speak);
+  find('open-settings', HTMLButtonElement).onclick = () => {
+    void fillDevices();
+    dialog.showModal();
+  };
+  find('settings-close', HTMLButtonElement).onclick = () => dialog.close();
+  dialog.onclick = ({ target }) => {
+    if (target === dialog) dialog.close();
+  };
+  navigator.mediaDevices?.addEventListener('devicechange', () => void fillDevices());
+  showQuality(media);
+  for (const [id, choice] of Object.entries(SOUND)) {
+    const box = find(id, HTMLInputElement);
+    box.checked = choices[choice];
+    box.onchange = () => {
+      choose({ [choice]: box.checked });
+      void media.renew('microphone');
+    };
+  }
+  const shortcuts = find('shortcuts', HTMLInputElement);
+  shortcuts.checked = choices.shortcuts;
+  shortcuts.onchange = () => choose({ shortcuts: shortcuts.checked });
+}
+
+/** @param {OwnMedia} media */
+function showQuality(media) {
+  const quality = find('quality', HTMLSelectElement);
+  quality.replaceChildren(...QUALITIES.map(([lines, label]) => new Option(label, String(lines))));
+  quality.value = String(choices.lines);
+  quality.onchange = () => {
+    choose({ lines: Number(quality.value) });
+    void media.renew('camera');
+  };
+}
+

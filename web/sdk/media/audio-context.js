@@ -1,0 +1,56 @@
+/** The one AudioContext that captures, plays and measures. A browser keeps it silent until the person has clicked or typed. */
+import { OPUS_SAMPLE_RATE } from './audio-format.js';
+
+/** What counts as a gesture. */
+const GESTURES = /** @type {const} */ (['pointerup', 'keydown', 'touchend']);
+
+/** How long a context that may run needs to do so at most, in milliseconds. */
+const RESUME_MS = 500;
+
+/** @type {AudioContext | null} */
+let shared = null;
+
+/** Made when it is first asked for. At the sample rate of Opus where the browser takes it: read `sampleRate`. */
+export function audioContext() {
+  if (shared && shared.state !== 'closed') return shared;
+  shared = makeContext();
+  resumeOnGesture(shared);
+  return shared;
+}
+
+/** Whether it would be heard now. */
+export function isAudioRunning() {
+  return shared?.state === 'running';
+}
+
+/** Lets it run. Best called while a click is being handled. @returns {Promise<boolean>} whether it does; it may later, after a gesture */
+export async function resumeAudio() {
+  const context = audioContext();
+  if (context.state === 'running') return true;
+  // Without permission the promise of `resume` stays open until there is a gesture.
+  const refused = new Promise((resolve) => setTimeout(resolve, RESUME_MS));
+  await Promise.race([context.resume().catch(() => {}), refused]);
+  return isAudioRunning();
+}
+
+function makeContext() {
+  try {
+    return new AudioContext({ sampleRate: OPUS_SAMPLE_RATE, latencyHint: 'interactive' });
+  } catch {
+    return new AudioContext({ latencyHint: 'interactive' });
+  }
+}
+
+/** @param {AudioContext} context */
+function resumeOnGesture(context) {
+  const resume = () => void context.resume().catch(() => {});
+  const wait = () => {
+    for (const gesture of GESTURES) {
+      if (context.state === 'running') removeEventListener(gesture, resume, true);
+      else addEventListener(gesture, resume, true);
+    }
+  };
+  // A telephone call or a change of the speaker suspends it again.
+  context.addEventListener('statechange', wait);
+  wait();
+}

@@ -1,0 +1,131 @@
+/**
+ * A decoder that outlives the browser's: one that closes or fails is replaced, unless it happens again and again. Outputs are
+ * matched with inputs by a list of our own: browsers invent timestamps.
+ */
+
+/** Failures within this time, in milliseconds, that say that the next decoder will not do better. */
+export const FAILURES_MAX = 3;
+export const FAILURES_MS = 10_000;
+
+/** A decoder that gives nothing back for so long has failed without saying so, in milliseconds. */
+export const STUCK_MS = 3000;
+
+/** Inputs without an output that are remembered: more than a queue may hold. */
+const PENDING_MAX = 64;
+
+/** @typedef {{ decode(chunk: any): void, configure(config: any): void, close(): void, readonly state: string }} BrowserDecoder */
+/** @typedef {{ timestamp: number, close(): void }} Decoded */
+
+/**
+ * @template {Decoded} O
+ * @template M what is remembered of an input
+ * @typedef {object} DecoderOptions
+ * @property {(callbacks: { output(decoded: O): void, error(error: unknown): void }) => BrowserDecoder} create
+ * @property {() => Promise<boolean>} isSupported
+ * @property {object} config
+ * @property {(decoded: O, input: M) => void} output is to close what was decoded
+ * @property {() => void} renewed the decoder is a new one: it knows nothing of what came before
+ * @property {(code: 'codec_unsupported' | 'codec_failed') => void} failed for good
+ * @property {() => number} [now] milliseconds
+ */
+
+/** @template {Decoded} O @template M */
+export class Decoder {
+  #options;
+  #now;
+  /** @type {BrowserDecoder | null} */
+  #decoder = null;
+  /** @type {{ timestamp: number, input: M, atMs: number }[]} */
+  #pending = [];
+  /** @type {number[]} */
+  #failuresAtMs = [];
+  #isClosed = false;
+  failures = 0;
+
+  /** @param {DecoderOptions<O, M>} options */
+  constructor(options) {
+    this.#options = options;
+    this.#now = options.now ?? (() => performance.now());
+    void this.#begin();
+  }
+
+  /** Whether it takes inputs. */
+  get isReady() {
+    return this.#decoder !== null;
+  }
+
+  /** Inputs without an output. */
+  get pending() {
+    return this.#pending.length;
+  }
+
+  /** How long the oldest of them has been in the decoder, in milliseconds. @returns {number} */
+  get waitingMs() {
+    return this.#pending.length > 0 ? this.#now() - this.#pending[0].atMs : 0;
+  }
+
+  /** @param {{ timestamp: number }} chunk an encoded chunk; its timestamp is to be no other's @param {M} input */
+  decode(chunk, input) {
+    if (!this.#decoder) return;
+    if (this.waitingMs > STUCK_MS) return this.#fail(this.#decoder);
+    this.#pending.push({ timestamp: chunk.timestamp, input, atMs: this.#now() });
+    if (this.#pending.length > PENDING_MAX) this.#pending.shift();
+    try {
+      this.#decoder.decode(chunk);
+    } catch {
+      this.#fail(this.#decoder);
+    }
+  }
+
+  close() {
+    this.#isClosed = true;
+    this.#release();
+  }
+
+  async #begin() {
+    const isSupported = await this.#options.isSupported().catch(() => false);
+    if (this.#isClosed) return;
+    if (isSupported) this.#open();
+    else this.#options.failed('codec_unsupported');
+  }
+
+  #open() {
+    const { create, config } = this.#options;
+    /** @type {BrowserDecoder} */
+    const decoder = create({ output: (decoded) => this.#output(decoder, decoded), error: () => this.#fail(decoder) });
+    this.#decoder = decoder;
+    try {
+      decoder.configure(config);
+    } catch {
+      this.#fail(decoder);
+    }
+  }
+
+  /** @param {BrowserDecoder} decoder @param {O} decoded */
+  #output(decoder, decoded) {
+    if (decoder !== this.#decoder) return decoded.close();
+    const at = Math.max(0, this.#pending.findIndex(({ timestamp }) => timestamp === decoded.timestamp));
+    const found = this.#pending.splice(0, at + 1).at(-1);
+    if (found) this.#options.output(decoded, found.input);
+    else decoded.close();
+  }
+
+  /** @param {BrowserDecoder} decoder */
+  #fail(decoder) {
+    if (decoder !== this.#decoder) return;
+    this.#release();
+    this.failures++;
+    const now = this.#now();
+    this.#failuresAtMs = [...this.#failuresAtMs.filter((atMs) => now - atMs < FAILURES_MS), now];
+    if (this.#failuresAtMs.length >= FAILURES_MAX) return this.#options.failed('codec_failed');
+    this.#open();
+    this.#options.renewed();
+  }
+
+  #release() {
+    const decoder = this.#decoder;
+    this.#decoder = null;
+    this.#pending = [];
+    if (decoder && decoder.state !== 'closed') decoder.close();
+  }
+}

@@ -1,0 +1,242 @@
+/**
+ * The sessions of a participant, one after the other: the first, those that follow when one broke, and the one that brings it
+ * back to WebTransport. Whoever is told here sees one session at a time.
+ */
+import { approach } from './approach.js';
+import { LOST } from './carrier.js';
+import { cancelled, leave, moveToWebTransport, takeSeat } from './connection.js';
+import { isNetworkBack } from './deadline.js';
+import { TertuliaError } from './error.js';
+import { STABLE_MS, pause, reconnectDelayMs, returnDelayMs } from './reconnect.js';
+import { sentence } from './sentences.js';
+import { encodeClientMessage, isFinal } from './wire.js';
+
+/** @typedef {import('./carrier.js').Session} Session */
+/** @typedef {import('./carrier.js').StreamName} StreamName */
+/** @typedef {import('./connection.js').CarrierReason} CarrierReason */
+/** @typedef {import('./connection.js').Seat} Seat */
+/** @typedef {import('./room.js').RoomOptions} RoomOptions */
+/** @typedef {import('./wire/messages.js').Welcome} Welcome */
+/** @typedef {'disconnected' | 'connecting' | 'connected' | 'reconnecting'} RoomState */
+/** @typedef {{ reason: string, message: string }} Ending the reason for programs, and what to do for people */
+
+/**
+ * What the sessions tell.
+ * @typedef {object} SessionsListener
+ * @property {(state: RoomState) => void} stateChanged
+ * @property {(welcome: Welcome) => void} seated a session has a seat; its state is told next
+ * @property {(welcome: Welcome) => void} began what the session hears follows
+ * @property {(stream: StreamName, message: Uint8Array) => void} heard
+ * @property {(media: Uint8Array) => void} media header and payload of a datagram
+ * @property {() => void} released the session is over, whatever follows
+ * @property {(ending: Ending) => void} interrupted it broke; another is being tried for
+ * @property {(outcome: { resumed: boolean }) => void} reconnected
+ * @property {() => void} moved another carrier, without a break
+ * @property {(ending: Ending) => void} ended nothing more happens until `connect`
+ */
+/** @typedef {Parameters<typeof approach>[2]} Past */
+
+export class Sessions {
+  #options;
+  #past;
+  #listener;
+  /** @type {RoomState} */
+  #state = 'disconnected';
+  /** @type {Session | null} */
+  #session = null;
+  /** Where it leads. */
+  #url = new URL('https://localhost/');
+  /** @type {CarrierReason} */
+  #carrierReason = null;
+  /** Ends what tries to connect. */
+  #leaving = new AbortController();
+  /** Ends what tries to come back to WebTransport. */
+  #returning = new AbortController();
+  /** Tries to come back since `connect`. */
+  #returns = 0;
+  /** Whether the seat is on its way to another session: that the one before is replaced is no news. */
+  #isMoving = false;
+  /** Tries that failed since the last good session. */
+  #attempts = 0;
+  #seatedAtMs = 0;
+
+  /** @param {RoomOptions} options @param {() => Past} past what earlier sessions left @param {SessionsListener} listener */
+  constructor(options, past, listener) {
+    this.#options = options;
+    this.#past = past;
+    this.#listener = listener;
+  }
+
+  get state() {
+    return this.#state;
+  }
+
+  /** The one that is on. */
+  get current() {
+    return this.#session;
+  }
+
+  /** Why it does not run over WebTransport; `null` if it does. */
+  get carrierReason() {
+    return this.#session ? this.#carrierReason : null;
+  }
+
+  /** @param {URL} url an address on the relay */
+  async connect(url) {
+    if (this.#state !== 'disconnected') {
+      throw new TertuliaError('already_connected', 'The room is connected already. Disconnect first, or make another Room.');
+    }
+    const { signal } = (this.#leaving = new AbortController());
+    this.#attempts = 0;
+    this.#returns = 0;
+    this.#setState('connecting');
+    try {
+      const seat = await this.#seat(url, signal);
+      if (signal.aborted) {
+        leave(seat.session);
+        throw cancelled();
+      }
+      this.#take(seat, url);
+    } catch (error) {
+      const known = asTertuliaError(error);
+      if (!signal.aborted) this.#end({ reason: known.code, message: known.message });
+      throw known;
+    }
+  }
+
+  /** Gives the seat up. */
+  leave() {
+    if (this.#state === 'disconnected') return;
+    this.#leaving.abort(cancelled());
+    this.#session?.send('control', encodeClientMessage({ type: 'leave' }));
+    this.#end({ reason: 'left', message: 'You left the room.' });
+  }
+
+  /**
+   * The session that is on ended, or is of no use any longer.
+   * @param {Ending} ending
+   */
+  lose({ reason, message }) {
+    if (!this.#session || this.#isMoving) return;
+    const url = this.#url;
+    const ending = { reason, message: sentence(reason, message) };
+    if (isFinal(reason)) return this.#end(ending);
+    this.#release();
+    if (performance.now() - this.#seatedAtMs > STABLE_MS) this.#attempts = 0;
+    this.#setState('reconnecting');
+    this.#listener.interrupted(ending);
+    void this.#reconnect(url, this.#leaving.signal);
+  }
+
+  /** @param {URL} url @param {AbortSignal} signal @returns {Promise<Seat>} */
+  async #seat(url, signal) {
+    try {
+      return await takeSeat(await approach(url, this.#options, this.#past(), signal));
+    } catch (error) {
+      if (isNetworkBack(error) && !signal.aborted) return this.#seat(url, signal);
+      throw error;
+    }
+  }
+
+  /** @param {Seat} seat @param {URL} url */
+  #take({ session, welcome, heard, carrierReason }, url) {
+    this.#session = session;
+    this.#carrierReason = carrierReason;
+    this.#seatedAtMs = performance.now();
+    this.#url = url;
+    this.#listener.seated(welcome);
+    this.#setState('connected');
+    this.#listener.began(welcome);
+    const hear = (/** @type {StreamName} */ stream, /** @type {Uint8Array} */ message) => {
+      if (session === this.#session) this.#listener.heard(stream, message);
+    };
+    for (const { stream, message } of heard) hear(stream, message);
+    session.listen({
+      message: hear,
+      media: (media) => { if (session === this.#session) this.#listener.media(media); },
+      closed: (ending) => { if (session === this.#session) this.lose(ending); },
+    });
+    if (carrierReason === 'udp_blocked' && session === this.#session) void this.#return(url);
+  }
+
+  /** @param {URL} url @param {AbortSignal} signal */
+  async #reconnect(url, signal) {
+    while (!signal.aborted) {
+      await pause(reconnectDelayMs(this.#attempts++, Math.random), signal);
+      if (signal.aborted) return;
+      try {
+        const seat = await this.#seat(url, signal);
+        if (signal.aborted) return leave(seat.session);
+        this.#take(seat, url);
+        return this.#listener.reconnected({ resumed: seat.welcome.resumed });
+      } catch (error) {
+        const { code, message } = asTertuliaError(error);
+        if (isFinal(code) && !signal.aborted) return this.#end({ reason: code, message });
+      }
+    }
+  }
+
+  /** Tries from time to time whether UDP gets through by now, beside the session that is on. @param {URL} url */
+  async #return(url) {
+    const returning = (this.#returning = new AbortController());
+    const signal = AbortSignal.any([this.#leaving.signal, returning.signal]);
+    while (!signal.aborted) {
+      await pause(returnDelayMs(this.#returns++, Math.random), signal);
+      const before = this.#session;
+      if (signal.aborted || !before) return;
+      const seat = await this.#tryWebTransport(url, signal);
+      this.#isMoving = false;
+      if (seat === 'lost') return this.lose({ reason: 'connection_lost', message: LOST });
+      if (!seat) continue;
+      if (signal.aborted) return leave(seat.session);
+      this.#listener.released();
+      before.close();
+      this.#take(seat, url);
+      return this.#listener.moved();
+    }
+  }
+
+  /**
+   * A seat on a new session; `null` where the session that is on still has it, `lost` where none has it any longer.
+   * @param {URL} url
+   * @param {AbortSignal} signal
+   */
+  async #tryWebTransport(url, signal) {
+    try {
+      const attempt = await approach(url, this.#options, this.#past(), signal);
+      return await moveToWebTransport(attempt, () => { this.#isMoving = true; });
+    } catch {
+      return this.#isMoving && !signal.aborted ? 'lost' : null;
+    }
+  }
+
+  /** Lets the session go. */
+  #release() {
+    this.#returning.abort();
+    const session = this.#session;
+    this.#session = null;
+    session?.close();
+    this.#listener.released();
+  }
+
+  /** @param {Ending} ending */
+  #end(ending) {
+    this.#release();
+    this.#leaving.abort(cancelled());
+    this.#setState('disconnected');
+    this.#listener.ended(ending);
+  }
+
+  /** @param {RoomState} state */
+  #setState(state) {
+    if (this.#state === state) return;
+    this.#state = state;
+    this.#listener.stateChanged(state);
+  }
+}
+
+/** @param {unknown} error */
+function asTertuliaError(error) {
+  if (error instanceof TertuliaError) return error;
+  return new TertuliaError('internal', 'Something went wrong in the page. Reload it.', { cause: error });
+}

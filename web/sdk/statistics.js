@@ -1,0 +1,103 @@
+/** What a meeting is like at the moment, in figures: those of both directions, and of each track. */
+
+/** @typedef {import('./carrier.js').Carrier} Carrier */
+/** @typedef {import('./connection.js').CarrierReason} CarrierReason */
+/** @typedef {import('./media/publishing.js').Publishing} Publishing */
+/** @typedef {import('./media/subscribing.js').Subscribing} Subscribing */
+/** @typedef {Extract<import('./wire/messages.js').ServerMessage, { type: 'feedback' }>} Feedback */
+
+/**
+ * What a track did in the last second, unless it says that it counts.
+ * @typedef {object} TrackStatistics
+ * @property {'in' | 'out'} direction
+ * @property {number} track its id
+ * @property {number} [participant] whose it is; left out: one's own
+ * @property {import('./media/devices.js').TrackSource} source
+ * @property {'audio' | 'video'} kind
+ * @property {string} [codec]
+ * @property {number} bitrate bits per second
+ * @property {number} [frameRate] frames that were sent
+ * @property {{ layer: number, width?: number, height?: number, bitrate?: number, frameRate?: number, encodeMs: number }[]} [renditions] that are encoded
+ * @property {boolean} [muted]
+ * @property {import('./media/remote-track.js').TrackState} [state]
+ * @property {number} [received] datagrams
+ * @property {number} [lost] datagrams
+ * @property {number} [jitterMs]
+ * @property {number} [delayMs] over the least delay of the last ten seconds
+ * @property {number} [width] of the picture that comes, in pixels
+ * @property {number} [height]
+ * @property {number} [spatialLayer]
+ * @property {number} [framesReceived] since it began, as all that follow
+ * @property {number} [framesDecoded]
+ * @property {number} [framesDrawn]
+ * @property {number} [framesLeftOut] too late, or without their reference
+ * @property {number} [freezes]
+ * @property {number} [decoderFailures]
+ * @property {{ p50: number, p95: number }} [latencyMs] from capture to picture or sound; on one machine alone, where the clocks are the same
+ * @property {number} [bufferedMs] audio that waits to be played
+ * @property {number} [targetMs] what should wait
+ * @property {number} [samplesPlayed]
+ * @property {number} [samplesConcealed]
+ * @property {number} [samplesStretched]
+ * @property {number} [underruns]
+ */
+/**
+ * @typedef {object} RoomStatistics
+ * @property {Carrier | null} carrier
+ * @property {CarrierReason} carrierReason
+ * @property {number | null} roundTripMs
+ * @property {number} lossIn of the datagrams that should have come in the last second, the part that did not: 0 to 1
+ * @property {number} lossOut the same for what was sent, as the least impaired subscriber has it
+ * @property {number} bitrateIn bits per second
+ * @property {number} bitrateOut bits per second
+ * @property {TrackStatistics[]} tracks
+ */
+
+/** How long what a subscriber reported counts, in milliseconds: it reports each second. */
+const FEEDBACK_MS = 3000;
+
+/** What subscribers say of one's own tracks. */
+export class Reports {
+  /** By track. @type {Map<number, { atMs: number, received: number, lost: number }>} */
+  #last = new Map();
+
+  /** @param {number} nowMs @param {Feedback} feedback */
+  take(nowMs, { track, best: { received, lost } }) {
+    this.#last.set(track, { atMs: nowMs, received, lost });
+  }
+
+  /** The part of the datagrams that got lost, 0 to 1. @param {number} nowMs */
+  loss(nowMs) {
+    let [received, lost] = [0, 0];
+    for (const [track, report] of this.#last) {
+      if (nowMs - report.atMs > FEEDBACK_MS) {
+        this.#last.delete(track);
+        continue;
+      }
+      received += report.received;
+      lost += report.lost;
+    }
+    return lost > 0 ? lost / (received + lost) : 0;
+  }
+}
+
+/**
+ * @param {{ carrier: Carrier | null, carrierReason: CarrierReason, roundTripMs: number | null, lossOut: number }} room
+ * @param {Publishing} publishing
+ * @param {Subscribing} subscribing
+ * @returns {RoomStatistics}
+ */
+export function statisticsOf(room, publishing, subscribing) {
+  const { lossIn, bitrateIn, tracks: incoming } = subscribing.stats();
+  const { tracks: outgoing } = publishing.stats();
+  return {
+    ...room,
+    lossIn,
+    bitrateIn,
+    bitrateOut: outgoing.reduce((sum, { bitrate }) => sum + bitrate, 0),
+    tracks: [
+      ...incoming.map((track) => ({ direction: /** @type {const} */ ('in'), ...track })),
+      ...outgoing.map((track) => ({ direction: /** @type {const} */ ('out'), ...track })),
+    ],
+  };
+}
