@@ -1,5 +1,6 @@
 //! What the command line offers.
 
+mod greeting;
 mod serve;
 mod settings;
 mod token;

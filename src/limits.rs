@@ -257,7 +257,8 @@ pub struct Limits {
     pub sessions_per_address: u32,
     /// Connections that one address block may begin per second, over time.
     pub handshakes_per_second_per_address: u32,
-    /// Connections that one address block may begin at once.
+    /// Connections that one address block may begin at once: a browser begins about eight for a page, however many files that has,
+    /// and sixty people behind one address may open it together.
     pub handshakes_burst_per_address: u32,
     /// TCP connections of one address block at a time, those that became WebSockets not counted: a browser opens six for a page.
     pub tcp_connections_per_address: u32,
@@ -318,8 +319,8 @@ impl Default for Limits {
             sessions: 20_000,
             sessions_per_address: 200,
             handshakes_per_second_per_address: 20,
-            handshakes_burst_per_address: 100,
-            tcp_connections_per_address: 256,
+            handshakes_burst_per_address: 500,
+            tcp_connections_per_address: 512,
             refused_tokens_per_minute_per_address: 50,
             rooms: 10_000,
             participants_per_room: 500,

@@ -109,10 +109,24 @@ fn mistakes_are_explained_in_one_line() {
 }
 
 #[test]
+fn nothing_invites_others_to_a_relay_that_they_cannot_reach() {
+    let directory = Directory::new();
+    let kept = directory.path().to_str().unwrap();
+    let anywhere = ["serve", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--qr", "always"];
+    let kept = ["--certificate-dir", kept, "--data-dir", kept];
+    let (child, printed) = started(tertulia(&[&anywhere[..], &kept[..]].concat()).spawn().unwrap());
+    assert!(printed.contains("Page:  http://localhost:"), "{printed}");
+    assert!(!printed.contains("others on this network") && !printed.contains('█'), "{printed}");
+    stop(child, "-TERM");
+}
+
+#[test]
 fn help_names_every_default() {
     let output = run(&["serve", "--help"]);
     let help = String::from_utf8(output.stdout).unwrap();
-    for part in ["--listen", "[default: [::]:4433]", "--http", "localhost:8000", "--certificate", "--config", "--log"] {
+    for part in
+        ["--listen", "[default: [::]:4433]", "--http", "localhost:8000", "--certificate", "--config", "--log", "--qr"]
+    {
         assert!(help.contains(part), "{part} is missing in {help}");
     }
 }

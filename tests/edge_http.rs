@@ -405,3 +405,50 @@ async fn plain_http_on_the_tls_port_and_tls_on_the_plain_port_harm_nobody() {
     assert!(failed.is_err());
     assert_served(&relay, "the wrong port").await;
 }
+
+#[tokio::test]
+async fn a_file_that_the_browser_has_is_not_sent_again() {
+    let relay = relay();
+    let address = relay.relay.http_address().unwrap();
+    let mut tags = Vec::new();
+    for path in ["/", "/app.js", "/sdk/tertulia.js", "/sdk/room.js"] {
+        let first = exchange(address, &get(path, "")).await;
+        let tag = first.header("etag").unwrap_or_else(|| panic!("{path} has no tag: {}", first.text)).to_owned();
+        assert!(first.status() == Some(200) && !first.body().is_empty(), "{path}");
+        assert!(tag.len() > 32 && tag.starts_with('"') && tag.ends_with('"'), "{path}: {tag}");
+        for known in [tag.clone(), format!("W/{tag}"), format!("\"other\", {tag}"), "*".to_owned()] {
+            let again = exchange(address, &get(path, &format!("If-None-Match: {known}\r\n"))).await;
+            assert_eq!((again.status(), again.body()), (Some(304), ""), "{path} {known}: {}", again.text);
+            for header in ["etag", "cache-control", "content-security-policy", "access-control-allow-origin"] {
+                assert_eq!(again.header(header), first.header(header), "{path} {known}");
+            }
+        }
+        for unknown in ["\"other\"", "nonsense", &tag[1..], "\"\""] {
+            let again = exchange(address, &get(path, &format!("If-None-Match: {unknown}\r\n"))).await;
+            assert_eq!((again.status(), again.body()), (Some(200), first.body()), "{path} {unknown}");
+        }
+        tags.push(tag);
+    }
+    tags.sort();
+    tags.dedup();
+    assert_eq!(tags.len(), 4, "every file has its own tag");
+}
+
+#[tokio::test]
+async fn a_page_may_start_its_workers_from_a_blob_and_one_connection_brings_all_files() {
+    let relay = relay();
+    let mut stream = tcp(&relay).await;
+    for path in ["/", "/app.js", "/sdk/tertulia.js", "/sdk/room.js", "/nothing", "/style.css"] {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: 192.0.2.7:4433\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let reply = read(&mut stream, Duration::from_secs(1)).await;
+        assert_eq!((reply.status(), reply.closed), (Some(if path == "/nothing" { 404 } else { 200 }), false), "{path}");
+        if let Some(policy) = reply.header("content-security-policy") {
+            assert!(policy.contains("worker-src 'self' blob:") && policy.contains("script-src 'self';"), "{policy}");
+        }
+    }
+    let more = "Origin: https://192.0.2.7:4433\r\nSec-WebSocket-Protocol: tertulia.v1\r\n";
+    stream.write_all(&upgrade("/ws", "192.0.2.7:4433", more)).await.unwrap();
+    let reply = read(&mut stream, Duration::from_secs(1)).await;
+    assert_eq!(reply.status(), Some(101), "the page that came from an address connects to it: {}", reply.text);
+}

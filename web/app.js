@@ -97,7 +97,7 @@ function showMeeting(room, roomName, key) {
   meeting?.stage.dispose();
   clearToasts();
   find('room-title', HTMLHeadingElement).textContent = roomName;
-  const { send, note } = showMessages(room);
+  const { send, note } = showMessages(room, key !== null);
   const say = (/** @type {string} */ text) => {
     note(text);
     toast(text);

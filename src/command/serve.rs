@@ -1,16 +1,15 @@
 use std::io::{IsTerminal, Write};
-use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 use anyhow::Context;
 use tertulia::relay::Relay;
-use tertulia::transport::hex;
 use tracing::{Level, Metadata};
 use tracing_subscriber::filter::{FilterExt, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
-use super::settings::Settings;
+use super::greeting::Greeting;
+use super::settings::{QrChoice, Settings};
 
 /// Runs a relay until it is told to stop.
 pub fn serve(settings: &Settings) -> anyhow::Result<()> {
@@ -20,7 +19,7 @@ pub fn serve(settings: &Settings) -> anyhow::Result<()> {
     runtime.block_on(async {
         // Before anything is printed: who reads that the relay runs may stop it at once.
         let stop = stop_signal()?;
-        greet(&relay);
+        greet(&relay, settings.qr());
         tokio::select! {
             () = stop => {}
             () = relay.ended() => anyhow::bail!("the relay's thread ended; its log says why"),
@@ -46,38 +45,18 @@ fn is_discreet(metadata: &Metadata<'_>) -> bool {
 }
 
 /// Prints where the relay is reached. A closed standard output is no reason to stop.
-fn greet(relay: &Relay) {
-    let port = relay.address().port();
-    if let Some(http) = relay.http_address() {
-        say(&format!("Page:  http://{}:{}/", host(http), http.port()));
-        say(&format!("Chat:  ws://{}:{}/ for any WebSocket client", host(http), http.port()));
-    }
-    say(&format!(
-        "Relay: https://localhost:{port}/ (WebTransport), quic://localhost:{port}/, wss://localhost:{port}/ws"
-    ));
-    if let Some(address) = network_address().filter(|_| relay.address().ip().is_unspecified()) {
-        say(&format!("       https://{}/ for others on this network", SocketAddr::new(address, port)));
-    }
-    if let Some(sha256) = relay.certificate_sha256() {
-        say(&format!("Development certificate, SHA-256: {}", hex(&sha256)));
+fn greet(relay: &Relay, qr: QrChoice) {
+    let greeting = Greeting::of(relay);
+    greeting.lines().iter().for_each(|line| say(line));
+    let is_wanted = match qr {
+        QrChoice::Auto => std::io::stdout().is_terminal(),
+        QrChoice::Always => true,
+        QrChoice::Never => false,
+    };
+    if let Some(code) = greeting.qr_code().filter(|_| is_wanted) {
+        say(&code);
     }
     say("Press Ctrl-C to stop.");
-}
-
-fn host(address: SocketAddr) -> String {
-    match address.ip() {
-        ip if ip.is_loopback() || ip.is_unspecified() => "localhost".into(),
-        IpAddr::V4(ip) => ip.to_string(),
-        IpAddr::V6(ip) => format!("[{ip}]"),
-    }
-}
-
-/// The address that this machine has toward others: connecting a UDP socket sends nothing, it only looks up the route.
-fn network_address() -> Option<IpAddr> {
-    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
-    // TEST-NET-1 of RFC 5737: an address of nobody.
-    socket.connect("192.0.2.1:9").ok()?;
-    Some(socket.local_addr().ok()?.ip()).filter(|address| !address.is_loopback() && !address.is_unspecified())
 }
 
 fn say(line: &str) {

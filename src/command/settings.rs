@@ -75,6 +75,10 @@ settings! {
     /// [default: localhost, addresses, and the names in the certificate]
     #[arg(long, value_name = "NAME")]
     host: Vec<String>,
+    /// Whether the address for others on the network is printed as a QR code as well: `auto` where it is printed on a terminal,
+    /// `always` or `never` [default: auto]
+    #[arg(long, value_name = "WHEN")]
+    qr: QrChoice,
     /// What is logged: error, warn, info, debug, trace, or a filter like `info,tertulia::relay=debug` [default: info]
     #[arg(long, value_name = "FILTER")]
     log: String,
@@ -87,10 +91,10 @@ settings! {
     /// Connections that one address block begins per second, over time [default: 20]
     #[arg(long, value_name = "COUNT", help_heading = "Limits")]
     handshakes_per_second_per_address: u32,
-    /// Connections that one address block begins at once [default: 100]
+    /// Connections that one address block begins at once [default: 500]
     #[arg(long, value_name = "COUNT", help_heading = "Limits")]
     handshakes_burst_per_address: u32,
-    /// TCP connections of one address block at a time, WebSockets not counted [default: 256]
+    /// TCP connections of one address block at a time, WebSockets not counted [default: 512]
     #[arg(long, value_name = "COUNT", help_heading = "Limits")]
     tcp_connections_per_address: u32,
     /// Refused tokens per minute and address block, above which no more are looked at [default: 50]
@@ -176,6 +180,15 @@ pub enum IdentityChoice {
     Refuse,
 }
 
+/// When a QR code is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum QrChoice {
+    Auto,
+    Always,
+    Never,
+}
+
 /// Where chat is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
@@ -202,6 +215,11 @@ impl Settings {
     /// What is logged.
     pub fn log(&self) -> &str {
         self.log.as_deref().unwrap_or("info")
+    }
+
+    /// When a QR code is printed.
+    pub fn qr(&self) -> QrChoice {
+        self.qr.unwrap_or(QrChoice::Auto)
     }
 
     /// The values that a relay is started with.

@@ -112,11 +112,11 @@ async fn page_or_websocket(
         Err(rejection) if headers.contains_key(header::UPGRADE) => rejection.into_response(),
         Err(_) if method != Method::GET && method != Method::HEAD => StatusCode::METHOD_NOT_ALLOWED.into_response(),
         Err(_) => match uri.path() {
-            "/" => page::index(),
+            "/" => page::index(&headers),
             // Browsers ask for it unasked.
-            "/favicon.ico" => page::file("icon.svg"),
-            path if path.strip_prefix("/r/").is_some_and(|room| RoomName::parse(room).is_ok()) => page::index(),
-            path => page::file(path.trim_start_matches('/')),
+            "/favicon.ico" => page::file("icon.svg", &headers),
+            path if path.strip_prefix("/r/").is_some_and(|room| RoomName::parse(room).is_ok()) => page::index(&headers),
+            path => page::file(path.trim_start_matches('/'), &headers),
         },
     }
 }

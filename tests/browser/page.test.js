@@ -156,6 +156,23 @@ test('who leaves is gone for the others at once, and can join again', { timeout:
   await meeting.closeAll(ana, bo);
 });
 
+test('a meeting whose link has a key says so, and keeps out who has another link', { timeout: 90_000 }, async () => {
+  const key = 'AAECAwQFBgcICQoLDA0ODw';
+  const [ana, bo] = [await join('sealed', 'Ana', { token: `ignored&key=${key}` }), await join('sealed', 'Bo', { token: `ignored&key=${key}` })];
+  assert.equal(new URL(ana.url()).hash, `#key=${key}`, 'the token leaves the address, the key stays');
+  for (const page of [ana, bo]) await page.locator('[data-testid="encryption"][data-on="true"]', { hasText: 'End-to-end encrypted' }).waitFor();
+  await meeting.shows(ana, 'Bo', { picture: 'on' });
+  await say(ana, 'for those with the key');
+  await sees(bo, 'for those with the key');
+  const eve = await join('sealed', 'Eve');
+  await eve.locator('[data-testid="encryption"][data-on="false"]', { hasText: 'Not end-to-end encrypted' }).waitFor();
+  await eve.locator('#messages .unreadable').waitFor({ state: 'attached' });
+  await meeting.shows(ana, 'Eve', { picture: 'sealed' });
+  await say(eve, 'can you read this?');
+  await ana.locator('.message', { hasText: 'can you read this?' }).locator('.foot', { hasText: 'Not encrypted' }).waitFor();
+  await meeting.closeAll(ana, bo, eve);
+});
+
 for (const [look, options] of /** @type {[string, meeting.ContextOptions][]} */ ([
   ['desktop-light', {}],
   ['desktop-dark', { colorScheme: 'dark' }],

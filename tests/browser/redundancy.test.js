@@ -74,3 +74,15 @@ test('a clock that runs slower is followed, and one that jumped is taken anew', 
   assert.ok(Math.abs(last) < 1, `${last} ms off after ten minutes`);
   assert.equal(clock.at(5, 900_005), 900_005);
 });
+
+test('a device whose clock stood still is behind from then on, and is followed', () => {
+  const clock = new MediaClock();
+  let last = 0;
+  const pass = (/** @type {number} */ from, /** @type {number} */ to, /** @type {number} */ behindMs) => {
+    for (let ms = from; ms < to; ms += 20) last = clock.at(ms, ms + behindMs + (ms % 100 === 0 ? 0 : 12)) - ms;
+  };
+  pass(0, 3000, 5);
+  assert.ok(Math.abs(last - 5) < 1, `${last}`);
+  pass(3000, 9000, 165);
+  assert.ok(Math.abs(last - 165) < 1, `${last}`);
+});

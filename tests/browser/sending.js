@@ -44,7 +44,12 @@ async function makeRoom({ sdk, carrier, options }) {
     ask: async (/** @type {any} */ request) => {
       if (test.isLost) throw Object.assign(new (await import(new URL('/sdk/error.js', sdk).href)).TertuliaError('not_connected', 'Lost.'));
       test.asked.push(request);
-      return request.type === 'publish' ? { type: 'published', request: 0, track: test.nextTrack++ } : { type: 'done', request: 0 };
+      if (request.type !== 'publish') return { type: 'done', request: 0 };
+      const track = test.nextTrack++;
+      // Someone is there who takes a small and a large picture.
+      const { spatialLayers = 1 } = request.track.media;
+      test.publishing.layersWanted({ track, spatialLayers: 1 | (1 << (spatialLayers - 1)), temporalLayer: 7 });
+      return { type: 'published', request: 0, track };
     },
     sendDatagrams: (/** @type {Uint8Array[]} */ datagrams) => { test.bursts.push(datagrams.length); datagrams.forEach(receive); },
     bufferedBytes: () => test.buffered,

@@ -10,8 +10,8 @@ import { avatar, element, find } from './element.js';
 const GROUP_MS = 5 * 60 * 1000;
 const time = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
 
-/** @param {Room} room */
-export function showMessages(room) {
+/** @param {Room} room @param {boolean} isEncrypted whether the meeting has a key */
+export function showMessages(room, isEncrypted) {
   const log = find('messages', HTMLDivElement);
   /** @type {Map<string, { draft: Draft, node: HTMLElement }>} */
   const drafts = new Map();
@@ -29,7 +29,7 @@ export function showMessages(room) {
   const confirm = (/** @type {ChatMessage} */ message) => {
     discard(message.messageId);
     const at = room.chat.messages.indexOf(message);
-    const node = messageNode(room, message, room.chat.messages[at - 1]);
+    const node = messageNode(room, message, room.chat.messages[at - 1], isEncrypted);
     const next = room.chat.messages[at + 1];
     nodes.set(message.messageId, node);
     keepAtEnd(() => log.insertBefore(node, (next && nodes.get(next.messageId)) ?? firstDraft()));
@@ -68,17 +68,24 @@ export function showMessages(room) {
   return { send: (/** @type {string} */ text, /** @type {number | null} */ to) => submit({ messageId: newMessageId(), text, to, error: null }), note };
 }
 
-/** @param {Room} room @param {ChatMessage} message @param {ChatMessage | undefined} before */
-function messageNode(room, message, before) {
-  const { fromName, own, sentAt, text, to, kept } = message;
+/** @param {Room} room @param {ChatMessage} message @param {ChatMessage | undefined} before @param {boolean} isEncrypted */
+function messageNode(room, message, before, isEncrypted) {
+  const { fromName, own, sentAt, to, kept, protection } = message;
   const follows = before?.from === message.from && before.fromName === fromName && before.to === to && +sentAt - +before.sentAt < GROUP_MS;
   const when = element('time', '', time.format(sentAt));
   when.dateTime = sentAt.toISOString();
   const head = element('p', 'head', element('strong', '', own ? 'You' : fromName), when);
   if (to !== null) head.append(own ? ` · only to ${room.remoteParticipants.get(to)?.name ?? 'one participant'}` : ' · only to you');
-  const node = element('article', `message${own ? ' own' : ''}${follows ? ' follows' : ''}`, avatar(fromName), head, element('p', 'bubble', text));
+  const node = element('article', `message${own ? ' own' : ''}${follows ? ' follows' : ''}`, avatar(fromName), head, bubbleOf(message));
+  if (isEncrypted && protection === 'none') node.append(element('p', 'foot', 'Not encrypted from end to end.'));
   if (!kept) node.append(element('p', 'foot', 'Not kept: who comes later will not see it.'));
   return node;
+}
+
+/** @param {ChatMessage} message */
+function bubbleOf({ text, protection }) {
+  if (protection !== 'unreadable') return element('p', 'bubble', text);
+  return element('p', 'bubble unreadable', 'This message is encrypted. Open the whole link, with its key, to read it.');
 }
 
 /** @param {Draft} draft @param {string} waits @param {() => void} retry @param {() => void} discard */

@@ -222,7 +222,7 @@ export class Room extends Emitter {
 
   /** @param {number} from @param {string} fromName @param {string} text @param {string} messageId @param {number | null} to */
   #said(from, fromName, text, messageId, to) {
-    const message = { epoch: 1, sequence: this.chat.messages.length + 1, kept: true, messageId, sentAt: new Date(), from, fromName, to, text, own: from === 1 };
+    const message = { epoch: 1, sequence: this.chat.messages.length + 1, kept: true, protection: location.hash.includes('key=') ? 'encrypted' : 'none', messageId, sentAt: new Date(), from, fromName, to, text, own: from === 1 };
     this.chat.messages.push(message);
     this.tell('chatMessage', message);
   }

@@ -3,8 +3,10 @@
 /** Ticks of the header's timestamp in a millisecond. */
 export const TICKS_PER_MS = 90;
 
-/** How much a device's clock may run slower than the page's: parts of the time that passed. Crystals are within 0.0001. */
-const DRIFT_MAX = 0.0002;
+/** The least delay of so long counts, in milliseconds, and at most of twice as long: a device whose clock stood still is late for good. */
+const WINDOW_MS = 1000;
+/** How fast an estimate that is too early by now is corrected: parts of the time that passed. */
+const DRIFT_MAX = 0.05;
 /** How fast an estimate that was too late is corrected: parts of the time that passed, so that timestamps never go back. */
 const CORRECTION_MAX = 0.5;
 /** A difference that no delay explains: the device was restarted or the machine slept. In milliseconds. */
@@ -28,6 +30,10 @@ export class MediaClock {
   /** Page time minus device time, in milliseconds. */
   #offsetMs = NaN;
   #lastMs = 0;
+  /** The least offset of the window that is on, and of the one before. */
+  #least = Infinity;
+  #leastBefore = Infinity;
+  #windowEndsMs = 0;
 
   /**
    * @param {number} deviceMs the device's timestamp
@@ -37,10 +43,29 @@ export class MediaClock {
   at(deviceMs, arrivedMs) {
     const seen = arrivedMs - deviceMs;
     const passed = Math.max(0, deviceMs - this.#lastMs);
-    if (!(Math.abs(seen - this.#offsetMs) < JUMP_MS)) this.#offsetMs = seen;
-    else if (seen < this.#offsetMs) this.#offsetMs = Math.max(seen, this.#offsetMs - passed * CORRECTION_MAX);
-    else this.#offsetMs = Math.min(seen, this.#offsetMs + passed * DRIFT_MAX);
+    if (!(Math.abs(seen - this.#offsetMs) < JUMP_MS)) this.#begin(deviceMs, seen);
+    const least = this.#leastOf(deviceMs, seen);
+    if (least < this.#offsetMs) this.#offsetMs = Math.max(least, this.#offsetMs - passed * CORRECTION_MAX);
+    else this.#offsetMs = Math.min(least, this.#offsetMs + passed * DRIFT_MAX);
     this.#lastMs = deviceMs;
     return deviceMs + this.#offsetMs;
+  }
+
+  /** @param {number} deviceMs @param {number} seen */
+  #begin(deviceMs, seen) {
+    this.#offsetMs = seen;
+    this.#least = this.#leastBefore = Infinity;
+    this.#windowEndsMs = deviceMs + WINDOW_MS;
+  }
+
+  /** @param {number} deviceMs @param {number} seen */
+  #leastOf(deviceMs, seen) {
+    if (deviceMs >= this.#windowEndsMs) {
+      this.#leastBefore = this.#least;
+      this.#least = Infinity;
+      this.#windowEndsMs = deviceMs + WINDOW_MS;
+    }
+    this.#least = Math.min(this.#least, seen);
+    return Math.min(this.#least, this.#leastBefore);
   }
 }

@@ -61,13 +61,11 @@ function bitsWeight(pixels, frameRate) {
 /**
  * Which layers are encoded.
  * @param {number} count of renditions
- * @param {number | null} spatialLayers what is wanted, a bit for each; `null`: nobody has said yet
+ * @param {number} spatialLayers what is wanted, a bit for each
  * @returns {number[]}
  */
 export function layersToEncode(count, spatialLayers) {
-  // A newcomer takes the highest, and a small picture of it the lowest.
-  const wanted = spatialLayers ?? (1 | (1 << (count - 1)));
-  return Array.from({ length: count }, (_, layer) => layer).filter((layer) => wanted & (1 << layer));
+  return Array.from({ length: count }, (_, layer) => layer).filter((layer) => spatialLayers & (1 << layer));
 }
 
 /**

@@ -7,11 +7,11 @@
 import { ticksOf } from './media-clock.js';
 import { msBetween } from './timestamp.js';
 
-/** How much later than the picture the sound may be, in milliseconds: below what is noticed, with room for what is not measured. */
-export const SOUND_BEHIND_MS_MAX = 80;
+/** How much later than the picture the sound may be, in milliseconds: below what is noticed. */
+export const SOUND_BEHIND_MS_MAX = 110;
 
-/** How long a picture is held at most, in milliseconds: freshness goes before agreement. */
-export const HOLD_MS_MAX = 150;
+/** How long a picture is held at most, in milliseconds: with what may be behind, as much as the longest playout. */
+export const HOLD_MS_MAX = 80;
 
 /** How long what is known of the sound is true, in milliseconds: it is told ten times a second. */
 const KNOWN_MS = 500;

@@ -43,8 +43,8 @@ export class VideoEncoding {
   #load = new Load();
   #clock = new MediaClock();
   #lastTimestamp = -Infinity;
-  /** What is taken, a bit for each rendition. @type {number | null} */
-  #spatialLayers = null;
+  /** What is taken, a bit for each rendition: nothing before the relay has said so. */
+  #spatialLayers = 0;
   /** Layers that lack a frame: they wait for a keyframe. @type {Set<number>} */
   #broken = new Set();
   /** The last picture of a screen. @type {VideoFrame | null} */
@@ -111,7 +111,7 @@ export class VideoEncoding {
   /** The track is another one for the relay. */
   restart() {
     this.#broken.clear();
-    this.#spatialLayers = null;
+    this.#spatialLayers = 0;
     for (const encoder of this.#encoders) encoder.restart();
   }
 
