@@ -86,8 +86,11 @@ for (const [look, options] of LOOKS) {
     await say(ana, 'Morning. Two minutes, my coffee is not ready ☕');
     await sees(ana, 'I have the numbers from last week ready.');
     await t.test('chat', () => examine(ana, `chat-${look}`));
+    // On a telephone a panel covers the rest.
+    await meeting.closePanel(ana);
     await openPanel(ana, 'people');
     await t.test('people', () => examine(ana, `people-${look}`));
+    await meeting.closePanel(ana);
     await openPanel(ana, 'statistics');
     await ana.getByTestId('track-row').nth(5).waitFor();
     await t.test('statistics', () => examine(ana, `statistics-${look}`));
