@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { TertuliaError } from '../../web/sdk/error.js';
-import { Announcements } from '../../web/sdk/media/announcements.js';
+import { Announcements } from '../../web/sdk/media/send/announcements.js';
 
 /** A track whose encoder is made up. */
 function track() {

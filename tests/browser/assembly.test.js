@@ -1,8 +1,8 @@
 // Datagrams into whole frames: in any order, once, and never without bound.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { AGE_MS_MAX, Assembly, BYTES_MAX, FRAMES_MAX } from '../../web/sdk/media/assembly.js';
-import { LATE_MS_MAX } from '../../web/sdk/media/losses.js';
+import { AGE_MS_MAX, Assembly, BYTES_MAX, FRAMES_MAX } from '../../web/sdk/media/receive/assembly.js';
+import { LATE_MS_MAX } from '../../web/sdk/media/receive/losses.js';
 import { FRAGMENTS_MAX } from '../../web/sdk/wire.js';
 import { datagrams, header } from './frames.js';
 

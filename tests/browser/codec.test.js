@@ -1,12 +1,12 @@
 // Which codec is taken.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { BASELINE, chooseCodec, codecString, encoderConfigs, isFastEnough, temporalLayers } from '../../web/sdk/media/codec.js';
+import { BASELINE, chooseCodec, codecString, encoderConfigs, isFastEnough, temporalLayers } from '../../web/sdk/media/send/codec.js';
 
 const fast = { encodeMs: [4, 5, 6], heldFrames: 0 };
 const slow = { encodeMs: [14, 15, 16], heldFrames: 0 };
 
-/** @param {import('../../web/sdk/media/codec.js').VideoCodecChoice} choice @param {number} cores @param {Record<string, import('../../web/sdk/media/codec.js').Proof | null>} proofs */
+/** @param {import('../../web/sdk/media/send/codec.js').VideoCodecChoice} choice @param {number} cores @param {Record<string, import('../../web/sdk/media/send/codec.js').Proof | null>} proofs */
 async function choose(choice, cores, proofs) {
   const proved = /** @type {string[]} */ ([]);
   const name = await chooseCodec(choice, { cores, frameRate: 30, prove: async (name) => { proved.push(name); return proofs[name]; } });

@@ -1,7 +1,7 @@
 // Which frames go to the decoder: never one whose reference is missing.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Dependency, PATIENCE_MS, WAITING_MAX, WISH_INTERVAL_MS } from '../../web/sdk/media/dependency.js';
+import { Dependency, PATIENCE_MS, WAITING_MAX, WISH_INTERVAL_MS } from '../../web/sdk/media/receive/dependency.js';
 import { frame } from './frames.js';
 
 /** @param {Dependency} dependency @param {number} [nowMs] */

@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { TertuliaError } from '../../web/sdk/error.js';
-import { deviceError, deviceLost, getLocalDevices } from '../../web/sdk/media/devices.js';
+import { deviceError, deviceLost, getLocalDevices } from '../../web/sdk/media/send/devices.js';
 
-for (const [name, source, code] of /** @type {[string, import('../../web/sdk/media/devices.js').TrackSource, string][]} */ ([
+for (const [name, source, code] of /** @type {[string, import('../../web/sdk/media/send/devices.js').TrackSource, string][]} */ ([
   ['NotAllowedError', 'camera', 'device_denied'],
   ['NotAllowedError', 'screen', 'screen_cancelled'],
   ['NotFoundError', 'microphone', 'device_missing'],

@@ -1,8 +1,8 @@
 // Frames as datagrams, and what frames need of each other.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { FRAGMENT_BYTES_MAX, FRAME_BYTES_MAX, fragment } from '../../web/sdk/media/fragment.js';
-import { References } from '../../web/sdk/media/references.js';
+import { FRAGMENT_BYTES_MAX, FRAME_BYTES_MAX, fragment } from '../../web/sdk/media/send/fragment.js';
+import { References } from '../../web/sdk/media/send/references.js';
 import { FRAGMENTS_MAX, MEDIA_BYTES_MAX, PREFIX_BYTES, decodeDatagram } from '../../web/sdk/wire.js';
 
 const header = { track: 7, frame: 3, dependsOnDistance: 1, keyframe: false, temporalLayer: 2, spatialLayer: 1, audioLevel: 127, timestamp: 90_000 };

@@ -1,6 +1,6 @@
 // Frames and datagrams of unit tests.
 
-/** @typedef {import('../../web/sdk/media/assembly.js').Frame} Frame */
+/** @typedef {import('../../web/sdk/media/receive/assembly.js').Frame} Frame */
 /** @typedef {import('../../web/sdk/wire/media.js').Media} Media */
 /** @typedef {import('../../web/sdk/wire/media.js').MediaHeader} MediaHeader */
 

@@ -1,9 +1,9 @@
 // Which rendition and temporal layers a tile takes.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { BAD_SECONDS, GOOD_SECONDS, GOOD_SECONDS_MAX, LATE_MAX, LayerChoice } from '../../web/sdk/media/layers.js';
+import { BAD_SECONDS, GOOD_SECONDS, GOOD_SECONDS_MAX, LATE_MAX, LayerChoice } from '../../web/sdk/media/receive/layers.js';
 
-/** @typedef {import('../../web/sdk/media/layers.js').Second} Second */
+/** @typedef {import('../../web/sdk/media/receive/layers.js').Second} Second */
 
 const VIDEO = { width: 1280, height: 720, spatialLayers: 3, temporalLayers: 3 };
 const GOOD = { received: 100, lost: 0, late: 0, isSilent: false };

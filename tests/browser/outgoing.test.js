@@ -1,7 +1,7 @@
 // What is left out when a WebSocket does not keep up, with a made-up buffer and time.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Outgoing } from '../../web/sdk/media/outgoing.js';
+import { Outgoing } from '../../web/sdk/media/send/outgoing.js';
 
 /** At this bitrate 150 ms are 18,750 bytes. */
 const BITRATE = 1_000_000;
@@ -25,7 +25,7 @@ function start(carrier = 'websocket') {
     now: () => state.nowMs,
   });
   outgoing.bitrate = BITRATE;
-  /** @param {import('../../web/sdk/media/outgoing.js').Frame} frame @param {number} buffered @returns {boolean} whether it left */
+  /** @param {import('../../web/sdk/media/send/outgoing.js').Frame} frame @param {number} buffered @returns {boolean} whether it left */
   const send = (frame, buffered) => {
     const before = state.sent;
     state.buffered = buffered;

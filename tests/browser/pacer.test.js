@@ -1,7 +1,7 @@
 // When datagrams leave, in made-up time.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { BURST_DATAGRAMS_MAX, BURST_GAP_MS_MIN, Pacer, WAITING_DATAGRAMS_MAX } from '../../web/sdk/media/pacer.js';
+import { BURST_DATAGRAMS_MAX, BURST_GAP_MS_MIN, Pacer, WAITING_DATAGRAMS_MAX } from '../../web/sdk/media/send/pacer.js';
 
 const datagrams = (/** @type {number} */ count) => Array.from({ length: count }, () => new Uint8Array(1));
 

@@ -1,7 +1,7 @@
 // Audio between decoder and speaker: the right delay, no clicks, nothing silent that could be heard.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Playout } from '../../web/sdk/media/playout.js';
+import { Playout } from '../../web/sdk/media/receive/playout.js';
 
 const RATE = 48_000;
 const FRAME = 960;

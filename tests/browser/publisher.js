@@ -1,9 +1,9 @@
 // Runs in a page: a publisher and a relay in one, without a network. Encodes pictures and tones, cuts them into datagrams, and gives
 // those to what receives.
 import { nowMs, ticksOf } from '../../web/sdk/media/media-clock.js';
-import { References } from '../../web/sdk/media/references.js';
-import { RemoteTrack } from '../../web/sdk/media/remote-track.js';
-import { Subscribing } from '../../web/sdk/media/subscribing.js';
+import { References } from '../../web/sdk/media/send/references.js';
+import { RemoteTrack } from '../../web/sdk/media/receive/remote-track.js';
+import { Subscribing } from '../../web/sdk/media/receive/subscribing.js';
 import { encodeDatagram } from '../../web/sdk/wire.js';
 
 export { audioContext } from '../../web/sdk/media/audio-context.js';

@@ -1,8 +1,8 @@
 // How the rate follows what is reported, in made-up time, over made-up ways.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { RATE_MAX, RATE_MIN, RATE_START, RateControl, audioBitrate, share } from '../../web/sdk/media/rate.js';
-import { Load, QUALITY_STEPS, qualityStep } from '../../web/sdk/media/quality.js';
+import { RATE_MAX, RATE_MIN, RATE_START, RateControl, audioBitrate, share } from '../../web/sdk/media/send/rate.js';
+import { Load, QUALITY_STEPS, qualityStep } from '../../web/sdk/media/send/quality.js';
 
 const clean = { received: 100, lost: 0, jitterMs: 2, delayMs: 3 };
 const SECOND_MS = 1000;

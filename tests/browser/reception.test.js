@@ -1,21 +1,21 @@
 // The rules of receiving: delay, order, synchronisation, layers, speakers, what fails and what is kept for later.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { colourOf } from '../../web/sdk/media/colour.js';
-import { Decoder, FAILURES_MS, STUCK_MS } from '../../web/sdk/media/decoder.js';
-import { EARLY_MAX, EARLY_MS_MAX, Early } from '../../web/sdk/media/early.js';
-import { Freezes } from '../../web/sdk/media/freezes.js';
-import { HELD_MAX, HeldFrames } from '../../web/sdk/media/held-frames.js';
-import { Histogram } from '../../web/sdk/media/histogram.js';
-import { JitterTarget, TARGET_MS_MAX, TARGET_MS_MIN } from '../../web/sdk/media/jitter.js';
+import { colourOf } from '../../web/sdk/media/receive/colour.js';
+import { Decoder, FAILURES_MS, STUCK_MS } from '../../web/sdk/media/receive/decoder.js';
+import { EARLY_MAX, EARLY_MS_MAX, Early } from '../../web/sdk/media/receive/early.js';
+import { Freezes } from '../../web/sdk/media/receive/freezes.js';
+import { HELD_MAX, HeldFrames } from '../../web/sdk/media/receive/held-frames.js';
+import { Histogram } from '../../web/sdk/media/receive/histogram.js';
+import { JitterTarget, TARGET_MS_MAX, TARGET_MS_MIN } from '../../web/sdk/media/receive/jitter.js';
 import { ticksOf } from '../../web/sdk/media/media-clock.js';
-import { OPENING_MAX, Opening } from '../../web/sdk/media/opening.js';
-import { Order, PATIENCE_MS } from '../../web/sdk/media/order.js';
-import { drawnSize } from '../../web/sdk/media/render.js';
-import { HOLD_MS, Speakers } from '../../web/sdk/media/speakers.js';
-import { HOLD_MS_MAX, SOUND_BEHIND_MS_MAX, Synchronisation } from '../../web/sdk/media/synchronisation.js';
+import { OPENING_MAX, Opening } from '../../web/sdk/media/receive/opening.js';
+import { Order, PATIENCE_MS } from '../../web/sdk/media/receive/order.js';
+import { drawnSize } from '../../web/sdk/media/receive/render.js';
+import { HOLD_MS, Speakers } from '../../web/sdk/media/receive/speakers.js';
+import { HOLD_MS_MAX, SOUND_BEHIND_MS_MAX, Synchronisation } from '../../web/sdk/media/receive/synchronisation.js';
 import { msBetween } from '../../web/sdk/media/timestamp.js';
-import { REPORTED_SECONDS, Transit } from '../../web/sdk/media/transit.js';
+import { REPORTED_SECONDS, Transit } from '../../web/sdk/media/receive/transit.js';
 import { frame } from './frames.js';
 
 /** Lets promises run. */

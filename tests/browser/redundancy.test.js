@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SILENCE_DB, audioLevel, meterLevel } from '../../web/sdk/media/audio-level.js';
 import { MediaClock, ticksOf } from '../../web/sdk/media/media-clock.js';
-import { Redundancy } from '../../web/sdk/media/redundancy.js';
+import { Redundancy } from '../../web/sdk/media/send/redundancy.js';
 
 const frame = (/** @type {number} */ number) => [Uint8Array.of(number)];
 const numbers = (/** @type {Uint8Array[]} */ datagrams) => datagrams.map(([number]) => number);

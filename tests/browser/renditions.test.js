@@ -1,8 +1,8 @@
 // In which sizes a picture is encoded, which of them, and when frames are let through.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { FrameGate } from '../../web/sdk/media/frame-gate.js';
-import { announcedSize, fit, layersToEncode, renditionCount, renditions } from '../../web/sdk/media/renditions.js';
+import { FrameGate } from '../../web/sdk/media/send/frame-gate.js';
+import { announcedSize, fit, layersToEncode, renditionCount, renditions } from '../../web/sdk/media/send/renditions.js';
 
 for (const [width, height, count] of [[1920, 1080, 3], [1280, 720, 3], [640, 480, 2], [640, 360, 2], [320, 240, 1], [320, 180, 1], [720, 1280, 3], [2, 2, 1]]) {
   test(`${width}x${height} is worth ${count} sizes`, () => assert.equal(renditionCount({ width, height }), count));

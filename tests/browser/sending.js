@@ -1,7 +1,7 @@
 // A page that publishes into a made-up room: it numbers tracks, and puts the frames that leave together again.
 
 /** @typedef {import('playwright-core').Page} Page */
-/** @typedef {import('../../web/sdk/media/frame-sender.js').FrameHeader} FrameHeader */
+/** @typedef {import('../../web/sdk/media/send/frame-sender.js').FrameHeader} FrameHeader */
 /** @typedef {{ header: FrameHeader, datagrams: number, bytes: number, isEqual: boolean, atMs: number }} SentFrame `isEqual`: its datagrams are as long as each other but for the last */
 /** @typedef {{ type: string, source?: string, muted?: boolean, byAdmin?: boolean, code?: string }} Happened */
 
@@ -19,7 +19,7 @@ export async function openPublisher(browser, url, { sdk = url, carrier = 'webtra
 
 /** Runs in the page. @param {{ sdk: string, carrier: string, options: object }} made */
 async function makeRoom({ sdk, carrier, options }) {
-  const { Publishing } = await import(new URL('/sdk/media/publishing.js', sdk).href);
+  const { Publishing } = await import(new URL('/sdk/media/send/publishing.js', sdk).href);
   const { decodeDatagram } = await import(new URL('/sdk/wire.js', sdk).href);
   const open = new Map();
   const test = {

@@ -1,10 +1,10 @@
 /** Who is in a room, and what they have published. */
-import { RemoteTrack } from './media/remote-track.js';
+import { RemoteTrack } from './media/receive/remote-track.js';
 
-/** @typedef {import('./media/devices.js').CaptureOptions} CaptureOptions */
-/** @typedef {import('./media/devices.js').TrackSource} TrackSource */
-/** @typedef {import('./media/local-track.js').LocalTrack} LocalTrack */
-/** @typedef {import('./media/publishing.js').Publishing} Publishing */
+/** @typedef {import('./media/send/devices.js').CaptureOptions} CaptureOptions */
+/** @typedef {import('./media/send/devices.js').TrackSource} TrackSource */
+/** @typedef {import('./media/send/local-track.js').LocalTrack} LocalTrack */
+/** @typedef {import('./media/send/publishing.js').Publishing} Publishing */
 /** @typedef {import('./wire/messages.js').PublishedTrack} PublishedTrack */
 
 /** Oneself. */

@@ -1,6 +1,6 @@
 /** The media of a room: what is published and what is subscribed to, as the room's sessions and its roster come and go. */
-import { Publishing } from './media/publishing.js';
-import { Subscribing } from './media/subscribing.js';
+import { Publishing } from './media/send/publishing.js';
+import { Subscribing } from './media/receive/subscribing.js';
 import { Reports, statisticsOf } from './statistics.js';
 
 /** @typedef {import('./carrier.js').Session} Session */
@@ -26,7 +26,7 @@ import { Reports, statisticsOf } from './statistics.js';
  * @property {(message: ClientMessage) => void} tell dropped while there is no session
  * @property {(type: any, value: any) => void} emit
  */
-/** @typedef {import('./media/publishing.js').PublishingOptions} MediaOptions */
+/** @typedef {import('./media/send/publishing.js').PublishingOptions} MediaOptions */
 
 /** How often statistics are told, in milliseconds. */
 const STATISTICS_MS = 1000;

@@ -5,7 +5,7 @@ import { TertuliaError } from './error.js';
 import { Emitter } from './events.js';
 import { Heartbeat } from './heartbeat.js';
 import { bytesOf, hexOf } from './hex.js';
-import { getLocalDevices } from './media/devices.js';
+import { getLocalDevices } from './media/send/devices.js';
 import { ChatCipher } from './media/encryption.js';
 import { LocalParticipant } from './participants.js';
 import { Requests } from './requests.js';
@@ -36,7 +36,7 @@ import { decodeServerChat, decodeServerMessage, encodeClientMessage } from './wi
  * @property {'webtransport' | 'websocket' | string | null} [transport] use this carrier and no other
  * @property {string} [encryptionKey] end-to-end encryption: a secret that all participants have and the relay has not, at least 16 bytes in
  *   base64url, as the part of the link behind `#key=`. What is not encrypted with it is not played
- * @property {import('./media/publishing.js').VideoOptions} [video] how the camera is captured
+ * @property {import('./media/send/publishing.js').VideoOptions} [video] how the camera is captured
  */
 
 /**
@@ -53,7 +53,7 @@ import { decodeServerChat, decodeServerMessage, encodeClientMessage } from './wi
  * @property {number} roundTrip milliseconds
  * @property {import('./statistics.js').RoomStatistics} statistics each second
  */
-/** @typedef {ConnectionEvents & import('./roster.js').RosterEvents & import('./media/publishing.js').PublishingEvents & import('./media/subscribing.js').SubscribingEvents} RoomEvents */
+/** @typedef {ConnectionEvents & import('./roster.js').RosterEvents & import('./media/send/publishing.js').PublishingEvents & import('./media/receive/subscribing.js').SubscribingEvents} RoomEvents */
 
 /** @extends {Emitter<RoomEvents>} */
 export class Room extends Emitter {

@@ -1,5 +1,5 @@
 /** Who is in a room: what the relay says, as what really changed. */
-import { RemoteTrack } from './media/remote-track.js';
+import { RemoteTrack } from './media/receive/remote-track.js';
 import { RemoteParticipant } from './participants.js';
 
 /** @typedef {import('./wire/messages.js').ServerMessage} ServerMessage */

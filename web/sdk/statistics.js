@@ -2,8 +2,8 @@
 
 /** @typedef {import('./carrier.js').Carrier} Carrier */
 /** @typedef {import('./connection.js').CarrierReason} CarrierReason */
-/** @typedef {import('./media/publishing.js').Publishing} Publishing */
-/** @typedef {import('./media/subscribing.js').Subscribing} Subscribing */
+/** @typedef {import('./media/send/publishing.js').Publishing} Publishing */
+/** @typedef {import('./media/receive/subscribing.js').Subscribing} Subscribing */
 /** @typedef {Extract<import('./wire/messages.js').ServerMessage, { type: 'feedback' }>} Feedback */
 
 /**
@@ -12,14 +12,14 @@
  * @property {'in' | 'out'} direction
  * @property {number} track its id
  * @property {number} [participant] whose it is; left out: one's own
- * @property {import('./media/devices.js').TrackSource} source
+ * @property {import('./media/send/devices.js').TrackSource} source
  * @property {'audio' | 'video'} kind
  * @property {string} [codec]
  * @property {number} bitrate bits per second
  * @property {number} [frameRate] frames that were sent
  * @property {{ layer: number, width?: number, height?: number, bitrate?: number, frameRate?: number, encodeMs: number }[]} [renditions] that are encoded
  * @property {boolean} [muted]
- * @property {import('./media/remote-track.js').TrackState} [state]
+ * @property {import('./media/receive/remote-track.js').TrackState} [state]
  * @property {number} [received] datagrams
  * @property {number} [lost] datagrams
  * @property {number} [jitterMs]

@@ -10,16 +10,16 @@
 export { TertuliaError } from './error.js';
 export { newMessageId } from './chat.js';
 export { newSecret } from './media/encryption.js';
-export { LocalTrack, createLocalTrack } from './media/local-track.js';
-export { RemoteTrack } from './media/remote-track.js';
+export { LocalTrack, createLocalTrack } from './media/send/local-track.js';
+export { RemoteTrack } from './media/receive/remote-track.js';
 export { LocalParticipant, RemoteParticipant } from './participants.js';
 export { Room } from './room.js';
 
 /** @typedef {import('./transcript.js').ChatMessage} ChatMessage */
-/** @typedef {import('./media/devices.js').CaptureOptions} CaptureOptions */
-/** @typedef {import('./media/devices.js').LocalDevice} LocalDevice */
-/** @typedef {import('./media/devices.js').TrackSource} TrackSource */
-/** @typedef {import('./media/remote-track.js').TrackState} TrackState */
+/** @typedef {import('./media/send/devices.js').CaptureOptions} CaptureOptions */
+/** @typedef {import('./media/send/devices.js').LocalDevice} LocalDevice */
+/** @typedef {import('./media/send/devices.js').TrackSource} TrackSource */
+/** @typedef {import('./media/receive/remote-track.js').TrackState} TrackState */
 /** @typedef {import('./statistics.js').RoomStatistics} RoomStatistics */
 /** @typedef {import('./support.js').Support} Support */
 /** @typedef {import('./room.js').Ending} Ending */

@@ -20,7 +20,7 @@ export const CHAT_PREFIX = 'e2ee1:';
 const FRAME_INFO = 'tertulia frame 1';
 const CHAT_INFO = 'tertulia chat 1';
 
-/** @typedef {import('./fragment.js').FrameHeader} FrameHeader */
+/** @typedef {import('./send/fragment.js').FrameHeader} FrameHeader */
 
 /** Encrypts and decrypts the payloads of frames. */
 export class FrameCipher {

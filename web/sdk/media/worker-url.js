@@ -6,7 +6,7 @@
 /** Blobs that import a module, by its address. As many as there are workers in the SDK. @type {Map<string, string>} */
 const importing = new Map();
 
-/** @param {string | URL} moduleUrl as `new URL('./send.worker.js', import.meta.url)` */
+/** @param {string | URL} moduleUrl as `new URL('./send/send.worker.js', import.meta.url)` */
 export function startWorker(moduleUrl) {
   const { href, origin } = new URL(moduleUrl);
   return new Worker(origin === globalThis.origin ? href : blobUrl(href), { type: 'module' });

@@ -1,0 +1,135 @@
+/** Which whole video frames may be decoded: a decoder shows garbage, or closes, when it gets one whose reference is missing. */
+import { msBetween } from '../timestamp.js';
+
+/** @typedef {import('./assembly.js').Frame} Frame */
+
+/** How long a frame waits for its reference, in milliseconds: what reordering takes, and less than a keyframe would. */
+export const PATIENCE_MS = 80;
+
+/** Time between two wishes for a keyframe, in milliseconds: more than a round trip, less than a person notices twice. */
+export const WISH_INTERVAL_MS = 300;
+
+/** Frames that may wait at a time. */
+export const WAITING_MAX = 64;
+
+/** How far back a header can refer. */
+const REFERENCE_DISTANCE_MAX = 255;
+
+/** Frames of this temporal layer and below need one of the base layer. A higher one may miss another that nobody else needs. */
+const NEEDS_BASE_LAYER_MAX = 1;
+
+export class Dependency {
+  /** Oldest capture first. @type {Frame[]} */
+  #waiting = [];
+  /** The frames among the last 255 that came out. @type {Set<number>} */
+  #delivered = new Set();
+  /** The frame that came out last. @type {Frame['header'] | null} */
+  #last = null;
+  /** Whether nothing more can be decoded without a keyframe. */
+  #isBroken = true;
+  #wishedAtMs = -Infinity;
+  /** Frames that came too late, or without their reference. */
+  leftOut = 0;
+
+  /** Takes a whole frame. @param {Frame} frame */
+  push(frame) {
+    if (this.#last && msBetween(frame.header.timestamp, this.#last.timestamp) <= 0) {
+      this.leftOut++;
+      return;
+    }
+    const at = this.#waiting.findLastIndex((other) => msBetween(other.header.timestamp, frame.header.timestamp) <= 0);
+    this.#waiting.splice(at + 1, 0, frame);
+    if (this.#waiting.length <= WAITING_MAX) return;
+    this.#waiting.shift();
+    this.leftOut++;
+  }
+
+  /** The next frame that may be decoded. @param {number} nowMs @returns {Frame | null} */
+  pop(nowMs) {
+    const at = this.#waiting.findIndex((frame) => this.#isDecodable(frame));
+    if (at < 0) {
+      this.#giveUpLate(nowMs);
+      return null;
+    }
+    const [frame] = this.#waiting.splice(at, 1);
+    this.#note(frame.header);
+    const { timestamp } = frame.header;
+    const later = this.#waiting.filter((other) => msBetween(other.header.timestamp, timestamp) > 0);
+    this.leftOut += this.#waiting.length - later.length;
+    this.#waiting = later;
+    return frame;
+  }
+
+  /** Whether a keyframe is to be asked for now. Ask again at once, and it is not. @param {number} nowMs */
+  wishesKeyframe(nowMs) {
+    if (!this.#isBroken || nowMs - this.#wishedAtMs < WISH_INTERVAL_MS) return false;
+    this.#wishedAtMs = nowMs;
+    return true;
+  }
+
+  /** Whether only a keyframe helps. */
+  get isBroken() {
+    return this.#isBroken;
+  }
+
+  /** The spatial layer that is being decoded; `null` before the first keyframe. */
+  get spatialLayer() {
+    return this.#last?.spatialLayer ?? null;
+  }
+
+  /** Nothing that came out is known to the decoder any longer: it is a new one, or was too slow. */
+  skipToKeyframe() {
+    this.leftOut += this.#waiting.length;
+    this.#waiting = [];
+    this.#delivered.clear();
+    this.#isBroken = true;
+  }
+
+  /** A frame that came out was not decoded after all: none that needs it can be. @param {number} frame */
+  withdraw(frame) {
+    this.#delivered.delete(frame);
+  }
+
+  /** Wishes no keyframe before the next interval is over: somebody else has asked for one. @param {number} nowMs */
+  wished(nowMs) {
+    this.#wishedAtMs = nowMs;
+  }
+
+  /** @param {Frame} frame */
+  #isDecodable({ header }) {
+    // Another rendition, or a publisher that begins again, counts its frames by itself: only the clock says what is newer.
+    if (isKeyframe(header)) return true;
+    if (!this.#last || header.spatialLayer !== this.#last.spatialLayer || header.frame <= this.#last.frame) return false;
+    return this.#delivered.has(header.frame - header.dependsOnDistance);
+  }
+
+  /** @param {Frame['header']} header */
+  #note(header) {
+    if (isKeyframe(header)) {
+      this.#delivered.clear();
+      this.#isBroken = false;
+    }
+    this.#last = header;
+    this.#delivered.add(header.frame);
+    for (const frame of this.#delivered) {
+      if (frame >= header.frame - REFERENCE_DISTANCE_MAX) break;
+      this.#delivered.delete(frame);
+    }
+  }
+
+  /** @param {number} nowMs */
+  #giveUpLate(nowMs) {
+    this.#waiting = this.#waiting.filter(({ header, wholeAtMs }) => {
+      if (nowMs - wholeAtMs < PATIENCE_MS) return true;
+      this.leftOut++;
+      // Of another rendition as well: the keyframe with which it began is lost.
+      if (header.temporalLayer <= NEEDS_BASE_LAYER_MAX) this.#isBroken = true;
+      return false;
+    });
+  }
+}
+
+/** @param {Frame['header']} header */
+function isKeyframe({ keyframe, dependsOnDistance }) {
+  return keyframe && dependsOnDistance === 0;
+}

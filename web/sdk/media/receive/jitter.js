@@ -1,0 +1,58 @@
+/**
+ * How much audio to keep before it is played: one frame, and what nearly all frames were late by lately.
+ *
+ * A percentile of the delays over the last seconds, and at once the delay of a spike, which then wears off: the rule of Moon,
+ * Kurose and Towsley, "Packet audio playback delay adjustment" (1998). The percentile is NetEQ's.
+ */
+import { AUDIO_FRAME_MS } from '../audio-format.js';
+import { Transit } from './transit.js';
+
+/** Bounds of the target, in milliseconds: one frame; and what a conversation bears. */
+export const TARGET_MS_MIN = AUDIO_FRAME_MS;
+export const TARGET_MS_MAX = 200;
+
+/** The share of frames that are to be in time. */
+const IN_TIME = 0.97;
+/** What remains of the weight of a frame when the next comes: what is over is forgotten after 14 s. */
+const MEMORY = 0.995;
+/** Frames are late against the fastest of so many seconds. Clocks may jump, and a path that has become longer is no jitter. */
+const FASTEST_SECONDS = 2;
+/** How fast the height of a spike wears off, in milliseconds per second. */
+const SPIKE_DECAY_MS_PER_S = 20;
+
+const BIN_MS = 5;
+const BINS = (TARGET_MS_MAX / BIN_MS) | 0;
+
+export class JitterTarget {
+  #transit = new Transit(FASTEST_SECONDS);
+  /** How much of the weight of all frames was late by so many times 5 ms. */
+  #weights = new Float64Array(BINS + 1);
+  #spikeMs = 0;
+  #lastMs = 0;
+
+  /** A frame is here. @param {number} nowMs @param {number} timestamp @returns {number} the target, in milliseconds */
+  observe(nowMs, timestamp) {
+    const delayMs = this.#transit.observe(nowMs, timestamp);
+    for (let bin = 0; bin <= BINS; bin++) this.#weights[bin] *= MEMORY;
+    this.#weights[Math.min(Math.ceil(delayMs / BIN_MS), BINS)] += 1 - MEMORY;
+    const worn = ((nowMs - this.#lastMs) / 1000) * SPIKE_DECAY_MS_PER_S;
+    this.#spikeMs = Math.max(delayMs, this.#spikeMs - worn);
+    this.#lastMs = nowMs;
+    return this.targetMs;
+  }
+
+  get targetMs() {
+    const lateMs = Math.max(this.#percentileMs(), this.#spikeMs);
+    return Math.min(TARGET_MS_MIN + lateMs, TARGET_MS_MAX);
+  }
+
+  #percentileMs() {
+    const all = this.#weights.reduce((sum, weight) => sum + weight, 0);
+    let inTime = 0;
+    for (let bin = 0; bin <= BINS; bin++) {
+      inTime += this.#weights[bin];
+      if (inTime >= all * IN_TIME) return bin * BIN_MS;
+    }
+    return TARGET_MS_MAX;
+  }
+}

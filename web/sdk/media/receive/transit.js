@@ -1,0 +1,44 @@
+/**
+ * How long what is captured is on its way, as far as a receiver can know: clocks of two machines are not related, so only
+ * differences count. `delayMs` is how much longer than the shortest of the last seconds, `jitterMs` the interarrival jitter of RFC 3550,
+ * section 6.4.1 (RTP).
+ */
+import { ticksOf } from '../media-clock.js';
+import { msBetween } from '../timestamp.js';
+
+/** How much a new difference counts in the jitter: the RFC's own. */
+const JITTER_WEIGHT = 1 / 16;
+
+/** What a report says of the delay is against this many seconds. */
+export const REPORTED_SECONDS = 10;
+
+export class Transit {
+  /** The first one: others are told relative to it, so that nothing wraps. @type {number | null} */
+  #base = null;
+  #lastMs = 0;
+  /** The shortest of each second that is remembered. @type {number[]} */
+  #leastMs;
+  #second = 0;
+  jitterMs = 0;
+  delayMs = 0;
+
+  /** @param {number} seconds for which the shortest is remembered */
+  constructor(seconds) {
+    this.#leastMs = new Array(seconds).fill(Infinity);
+  }
+
+  /** Something captured at `timestamp` is here. @param {number} nowMs @param {number} timestamp @returns {number} `delayMs` */
+  observe(nowMs, timestamp) {
+    const transit = (ticksOf(nowMs) - timestamp) >>> 0;
+    const ms = msBetween(transit, (this.#base ??= transit));
+    this.jitterMs += (Math.abs(ms - this.#lastMs) - this.jitterMs) * JITTER_WEIGHT;
+    this.#lastMs = ms;
+    const second = Math.floor(nowMs / 1000);
+    const { length } = this.#leastMs;
+    for (let passed = Math.min(second - this.#second, length); passed > 0; passed--) this.#leastMs[(second - passed + 1) % length] = Infinity;
+    this.#second = second;
+    this.#leastMs[second % length] = Math.min(this.#leastMs[second % length], ms);
+    this.delayMs = ms - Math.min(...this.#leastMs);
+    return this.delayMs;
+  }
+}

@@ -1,0 +1,29 @@
+/** A frame as the datagrams that carry it. */
+import { TertuliaError } from '../../error.js';
+import { FRAGMENTS_MAX, HEADER_BYTES, MEDIA_BYTES_MAX, encodeDatagram } from '../../wire/media.js';
+
+/** What one fragment can carry, in bytes. */
+export const FRAGMENT_BYTES_MAX = MEDIA_BYTES_MAX - HEADER_BYTES;
+/** The longest frame that can be sent, in bytes. */
+export const FRAME_BYTES_MAX = FRAGMENTS_MAX * FRAGMENT_BYTES_MAX;
+
+/** @typedef {Omit<import('../../wire/media.js').MediaHeader, 'fragmentIndex' | 'fragmentCount' | 'parity'>} FrameHeader */
+
+/**
+ * Cuts a frame into fragments of equal size, the last one perhaps shorter: equal datagrams can leave the relay in one system call.
+ * @param {FrameHeader} header
+ * @param {Uint8Array} payload the frame, 1 to {@link FRAME_BYTES_MAX} bytes
+ * @returns {Uint8Array<ArrayBuffer>[]} datagrams, zero byte included
+ */
+export function fragment(header, payload) {
+  if (payload.length === 0 || payload.length > FRAME_BYTES_MAX) {
+    throw new TertuliaError('frame_size', `A frame has ${payload.length} bytes. Send frames of 1 to ${FRAME_BYTES_MAX}.`);
+  }
+  const size = Math.ceil(payload.length / Math.ceil(payload.length / FRAGMENT_BYTES_MAX));
+  // Rounding the size up can leave nothing for the last fragment.
+  const fragmentCount = Math.ceil(payload.length / size);
+  return Array.from({ length: fragmentCount }, (_, fragmentIndex) => encodeDatagram({
+    ...header, parity: false, fragmentIndex, fragmentCount,
+    payload: payload.subarray(fragmentIndex * size, (fragmentIndex + 1) * size),
+  }));
+}

@@ -1,0 +1,70 @@
+/** The way of encoded frames out of the worker: encrypted, cut into datagrams, paced. */
+import { ENCRYPTION_BYTES } from '../encryption.js';
+import { FRAME_BYTES_MAX, fragment } from './fragment.js';
+
+/** @typedef {Omit<import('./fragment.js').FrameHeader, 'track'>} EncodedHeader */
+/** @typedef {{ header: EncodedHeader, payload: Uint8Array<ArrayBuffer> }} EncodedFrame */
+/** @typedef {import('./fragment.js').FrameHeader} FrameHeader */
+
+/**
+ * Datagrams of a frame, or of a part of it.
+ * @typedef {object} OutgoingFrame
+ * @property {number} key the track's on this side
+ * @property {'audio' | 'video'} kind
+ * @property {FrameHeader} header
+ */
+
+/**
+ * @typedef {object} FrameSenderOptions
+ * @property {number} key
+ * @property {'audio' | 'video'} kind
+ * @property {import('./pacer.js').Pacer<OutgoingFrame>} pacer
+ * @property {() => import('../encryption.js').FrameCipher | null} cipher
+ * @property {import('./redundancy.js').Redundancy} [redundancy]
+ * @property {(header: FrameHeader) => void} left a frame was left out, because too much waits or it is too large
+ */
+
+/** The frames of one track. */
+export class FrameSender {
+  #options;
+  /** Encryption takes time, and frames must not overtake each other. @type {Promise<void>} */
+  #before = Promise.resolve();
+  /** Given by the relay; 0: not published at the moment, and nothing is sent. */
+  track = 0;
+  /** Time to the next frame, in milliseconds. */
+  intervalMs = 0;
+  /** Bits since it was last set to 0, headers included. */
+  bits = 0;
+  /** Frames, likewise; the renditions of one picture are one. */
+  frames = 0;
+  #lastTimestamp = -1;
+
+  /** @param {FrameSenderOptions} options */
+  constructor(options) {
+    this.#options = options;
+  }
+
+  /** @param {EncodedFrame} frame */
+  send({ header, payload }) {
+    if (this.track === 0 || payload.length === 0) return;
+    const whole = { ...header, track: this.track };
+    const cipher = this.#options.cipher();
+    if (payload.length + (cipher ? ENCRYPTION_BYTES : 0) > FRAME_BYTES_MAX) return this.#options.left(whole);
+    if (!cipher) return this.#release(whole, payload);
+    const sealed = cipher.encrypt(whole, payload);
+    this.#before = this.#before.then(async () => this.#release(whole, await sealed)).catch(() => this.#options.left(whole));
+  }
+
+  /** @param {FrameHeader} header @param {Uint8Array<ArrayBuffer>} payload */
+  #release(header, payload) {
+    const { key, kind, pacer, redundancy, left } = this.#options;
+    const frame = fragment(header, payload);
+    const datagrams = redundancy ? redundancy.next(frame, performance.now()) : frame;
+    const outgoing = { datagrams, tag: { key, kind, header } };
+    this.bits += datagrams.reduce((sum, datagram) => sum + 8 * datagram.length, 0);
+    if (header.timestamp !== this.#lastTimestamp) this.frames++;
+    this.#lastTimestamp = header.timestamp;
+    if (kind === 'audio') pacer.urgent(outgoing);
+    else if (!pacer.push(outgoing, this.intervalMs)) left(header);
+  }
+}

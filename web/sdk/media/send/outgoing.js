@@ -1,0 +1,87 @@
+/**
+ * What leaves, and what is left out when the carrier does not take it.
+ *
+ * WebTransport drops datagrams by itself when they are late. A WebSocket keeps everything and becomes late as a whole: there, frames
+ * are left out before they are queued, those first that are missed least.
+ */
+
+/** What may wait in a WebSocket, in milliseconds of the bitrate: then upper temporal layers stay behind. */
+export const BUFFER_MS = 150;
+/** Then everything of video does, and at last audio, in multiples of it. */
+const VIDEO_LIMIT = 2;
+const AUDIO_LIMIT = 4;
+/** What may wait at least, in bytes: a keyframe of a small picture. */
+const BUFFER_BYTES_MIN = 12 * 1024;
+/** Between keyframes that are asked for because of it, in milliseconds: each is as large as several frames. */
+const KEYFRAME_MS_MIN = 500;
+
+/** @typedef {import('./frame-sender.js').OutgoingFrame & { datagrams: Uint8Array<ArrayBuffer>[] }} Frame */
+
+/**
+ * @typedef {object} OutgoingOptions
+ * @property {() => import('../../carrier.js').Carrier | null} carrier
+ * @property {() => number} bufferedBytes that wait in it
+ * @property {(datagrams: Uint8Array<ArrayBuffer>[], options: { discardable: boolean }) => void} send
+ * @property {(key: number, layer: number) => void} requestKeyframe of one's own encoder
+ * @property {(delayMs: number) => void} queueing what is sent takes so long to leave; at most once a second
+ * @property {() => number} [now] milliseconds
+ */
+
+export class Outgoing {
+  #options;
+  /** Renditions that lack a frame and wait for a keyframe, and when they asked for it. @type {Map<string, number>} */
+  #broken = new Map();
+  #toldAtMs = -Infinity;
+  /** Of all tracks together, in bits per second. */
+  bitrate = 0;
+
+  /** @param {OutgoingOptions} options */
+  constructor(options) {
+    this.#options = { now: () => performance.now(), ...options };
+  }
+
+  /** Sends a whole frame on WebSocket, a burst of it on others. @param {Frame} frame */
+  send(frame) {
+    const { header, datagrams } = frame;
+    const isWanted = this.#options.carrier() !== 'websocket' || this.#fits(frame);
+    if (isWanted) this.#options.send(datagrams, { discardable: header.temporalLayer > 0 });
+  }
+
+  /** Another carrier: what was missing on the last one is not missing here. */
+  reset() {
+    this.#broken.clear();
+  }
+
+  /** @param {Frame} frame */
+  #fits({ key, kind, header }) {
+    const buffered = this.#options.bufferedBytes();
+    const limit = Math.max(BUFFER_BYTES_MIN, (this.bitrate / 8) * (BUFFER_MS / 1000));
+    if (buffered > limit) this.#tell(buffered);
+    if (kind === 'audio') return buffered <= limit * AUDIO_LIMIT;
+    const rendition = `${key}.${header.spatialLayer}`;
+    if (header.keyframe && buffered <= limit * VIDEO_LIMIT) this.#broken.delete(rendition);
+    else if (buffered > limit * VIDEO_LIMIT && !this.#broken.has(rendition)) this.#broken.set(rendition, -Infinity);
+    if (this.#broken.has(rendition)) {
+      // A keyframe that is asked for while others wait would only wait with them.
+      if (buffered <= limit) this.#ask(rendition, key, header.spatialLayer);
+      return false;
+    }
+    return buffered <= limit || header.temporalLayer === 0;
+  }
+
+  /** @param {string} rendition @param {number} key @param {number} layer */
+  #ask(rendition, key, layer) {
+    const now = this.#options.now();
+    if (now - (this.#broken.get(rendition) ?? -Infinity) < KEYFRAME_MS_MIN) return;
+    this.#broken.set(rendition, now);
+    this.#options.requestKeyframe(key, layer);
+  }
+
+  /** @param {number} buffered bytes */
+  #tell(buffered) {
+    const now = this.#options.now();
+    if (now - this.#toldAtMs < 1000) return;
+    this.#toldAtMs = now;
+    this.#options.queueing(Math.round((buffered * 8000) / Math.max(this.bitrate, 1)));
+  }
+}

@@ -1,0 +1,183 @@
+/** The worker that encodes what is published. What it is told and tells is in encoding.js. */
+import { AudioEncoding } from './audio-encoding.js';
+import { chooseCodec, codecString, encoderConfigs, firstSupported, temporalLayers } from './codec.js';
+import { prove } from './codec-proof.js';
+import { FrameCipher } from '../encryption.js';
+import { FrameSender } from './frame-sender.js';
+import { Pacer } from './pacer.js';
+import { RateControl, audioBitrate, share } from './rate.js';
+import { Redundancy } from './redundancy.js';
+import { VideoEncoding } from './video-encoding.js';
+
+/** @typedef {import('./encoding.js').ToWorker} ToWorker */
+/** @typedef {import('./encoding.js').FromWorker} FromWorker */
+/** @typedef {{ kind: 'video', encoding: VideoEncoding, sender: FrameSender }} VideoTrack */
+/** @typedef {{ kind: 'audio', encoding: AudioEncoding, sender: FrameSender, bitrate: number, redundancy: Redundancy }} AudioTrack */
+
+/** How often the rate is set, in milliseconds: reports come as often. */
+const UPDATE_MS = 1000;
+/** The number under which the page's own queue is reported, which no track has. */
+const OWN_QUEUE = -1;
+
+const page = /** @type {{ postMessage(message: FromWorker, transfer?: Transferable[]): void, onmessage: ((event: MessageEvent<ToWorker>) => void) | null }} */ (/** @type {unknown} */ (globalThis));
+
+/** By their keys. @type {Map<number, VideoTrack | AudioTrack>} */
+const tracks = new Map();
+/** Those that are to send nothing. @type {WeakSet<VideoTrack | AudioTrack>} */
+const muted = new WeakSet();
+/** @type {FrameCipher | null} */
+let cipher = null;
+/** There is no session. */
+let isPaused = true;
+const rate = new RateControl();
+/** @type {Pacer<import('./frame-sender.js').OutgoingFrame>} */
+const pacer = new Pacer({
+  send: ({ datagrams, tag }) => page.postMessage({ type: 'datagrams', ...tag, datagrams }, datagrams.map(({ buffer }) => buffer)),
+});
+
+page.onmessage = ({ data }) => void handle(data).catch((error) => reportError(error));
+setInterval(update, UPDATE_MS);
+
+/** @param {ToWorker} message */
+async function handle(message) {
+  switch (message.type) {
+    case 'prepare': return prepare(message);
+    case 'encrypt': return void (cipher = new FrameCipher(message.frameKey));
+    case 'carrier': return carrier(message.carrier);
+    case 'pause': return pauseAll(message.isPaused);
+    case 'queueing': return rate.report(OWN_QUEUE, { received: 0, lost: 0, jitterMs: 0, delayMs: message.delayMs }, performance.now());
+    case 'video': return void tracks.set(message.key, video(message));
+    case 'audio': return void tracks.set(message.key, audio(message));
+    case 'frame': return offer(message.key, message.frame);
+  }
+  const track = tracks.get(message.key);
+  if (!track) return;
+  switch (message.type) {
+    case 'videoInput': return void (track.kind === 'video' && track.encoding.input(message.readable));
+    case 'audioInput': return void (track.kind === 'audio' && track.encoding.input(message.port));
+    case 'published': return published(track, message.track);
+    case 'mute': return mute(track, message.isMuted);
+    case 'keyframe': return void (track.kind === 'video' && track.encoding.requestKeyframe(message.layer));
+    case 'broken': return void (track.kind === 'video' && track.encoding.broken(message.layer));
+    case 'layers': return void (track.kind === 'video' && track.encoding.layersWanted(message.spatialLayers, message.temporalLayer));
+    case 'feedback': return feedback(track, message);
+    case 'remove':
+      tracks.delete(message.key);
+      track.encoding.close();
+  }
+}
+
+/** Finds out what this browser encodes, and how. @param {Extract<ToWorker, { type: 'prepare' }>} message */
+async function prepare({ request, choice, ...encoding }) {
+  const cores = navigator.hardwareConcurrency ?? 1;
+  const name = await chooseCodec(choice, { cores, frameRate: encoding.frameRate, prove: (name) => prove(name, encoding) });
+  const config = await firstSupported(encoderConfigs({ ...encoding, codec: codecString(name, encoding) }));
+  page.postMessage({ type: 'prepared', request, config, temporalLayers: config ? temporalLayers(config) : 0 });
+}
+
+/** @param {import('../../carrier.js').Carrier | null} name */
+function carrier(name) {
+  pacer.isWhole = name === 'websocket';
+  pacer.clear();
+  rate.reset();
+  // What was on its way on the other one may never arrive.
+  for (const track of tracks.values()) if (track.kind === 'video') track.encoding.requestKeyframes();
+}
+
+/** @param {boolean} paused */
+function pauseAll(paused) {
+  isPaused = paused;
+  pacer.clear();
+  for (const track of tracks.values()) applyPause(track);
+}
+
+/** @param {VideoTrack | AudioTrack} track @param {boolean} isMuted */
+function mute(track, isMuted) {
+  if (isMuted) muted.add(track);
+  else muted.delete(track);
+  applyPause(track);
+}
+
+/** @param {VideoTrack | AudioTrack} track */
+function applyPause(track) {
+  const isSilent = isPaused || muted.has(track) || track.sender.track === 0;
+  if (track.kind === 'video') track.encoding.pause(isSilent);
+  else track.encoding.isPaused = isSilent;
+}
+
+/** @param {Extract<ToWorker, { type: 'video' }>} message @returns {VideoTrack} */
+function video({ key, plan }) {
+  const sender = new FrameSender({ key, kind: 'video', pacer, cipher: () => cipher, left: ({ spatialLayer }) => encoding.broken(spatialLayer) });
+  sender.intervalMs = 1000 / plan.frameRate;
+  const encoding = new VideoEncoding({ plan, output: (frame) => sender.send(frame), failed: (error) => fail(key, error) });
+  encoding.pause(true);
+  return { kind: 'video', encoding, sender };
+}
+
+/** @param {Extract<ToWorker, { type: 'audio' }>} message @returns {AudioTrack} */
+function audio({ key, channels, bitrate }) {
+  const redundancy = new Redundancy();
+  const sender = new FrameSender({ key, kind: 'audio', pacer, cipher: () => cipher, redundancy, left: () => {} });
+  const encoding = new AudioEncoding({ channels, bitrate, output: (frame) => sender.send(frame), failed: (error) => fail(key, error) });
+  encoding.isPaused = true;
+  return { kind: 'audio', encoding, sender, bitrate, redundancy };
+}
+
+/** @param {number} key @param {Error} error */
+function fail(key, error) {
+  tracks.get(key)?.encoding.close();
+  tracks.delete(key);
+  page.postMessage({ type: 'failed', key, reason: String(error) });
+}
+
+/** @param {number} key @param {VideoFrame} frame */
+function offer(key, frame) {
+  const track = tracks.get(key);
+  if (track?.kind === 'video') track.encoding.offer(frame);
+  else frame.close();
+}
+
+/** It has an id, or another one than before. @param {VideoTrack | AudioTrack} track @param {number} id 0: it is not published any more */
+function published(track, id) {
+  if (id !== track.sender.track && id !== 0) track.encoding.restart();
+  track.sender.track = id;
+  applyPause(track);
+}
+
+/** @param {VideoTrack | AudioTrack} track @param {Extract<ToWorker, { type: 'feedback' }>} feedback */
+function feedback(track, { key, best, worst }) {
+  const now = performance.now();
+  rate.report(key, best, now);
+  // A second copy of the audio costs the others less than the silence costs the one who loses it.
+  if (track.kind === 'audio') track.redundancy.feedback(worst, now);
+}
+
+function update() {
+  const all = [...tracks.values()];
+  const sent = all.map(({ sender: { bits, frames } }) => ({ bits, frames }));
+  for (const { sender } of all) sender.bits = sender.frames = 0;
+  const target = rate.update(sent.reduce((sum, { bits }) => sum + bits, 0), performance.now());
+  let rest = target;
+  for (const track of all) {
+    if (track.kind === 'video' || track.encoding.isPaused) continue;
+    const bitrate = audioBitrate(target, track.bitrate);
+    track.encoding.setBitrate(bitrate);
+    rest -= bitrate;
+  }
+  assign(Math.max(rest, 0));
+  const keys = [...tracks.keys()];
+  page.postMessage({ type: 'statistics', target, tracks: all.map((track, at) => ({ key: keys[at], ...sent[at], ...statistics(track) })) });
+}
+
+/** @param {number} total bits per second for video */
+function assign(total) {
+  const encodings = [...tracks.values()].flatMap((track) => (track.kind === 'video' ? [track.encoding] : []));
+  const demands = encodings.map((encoding) => encoding.demands());
+  const bitrates = share(total, demands.flat());
+  for (const [at, encoding] of encodings.entries()) encoding.assign(bitrates.splice(0, demands[at].length));
+}
+
+/** @param {VideoTrack | AudioTrack} track */
+function statistics(track) {
+  return track.kind === 'audio' ? { renditions: [], captured: 0, dropped: 0 } : { renditions: track.encoding.statistics(), ...track.encoding.counts };
+}

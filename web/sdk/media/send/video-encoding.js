@@ -1,0 +1,212 @@
+/** One video track in the worker: each frame of the device to the encoders of the renditions that are wanted. */
+import { FrameGate } from './frame-gate.js';
+import { MediaClock, nowMs } from '../media-clock.js';
+import { Load, QUALITY_STEPS, qualityStep } from './quality.js';
+import { RenditionEncoder } from './rendition-encoder.js';
+import { fit, layersToEncode, renditions } from './renditions.js';
+
+/** With more frames than this in an encoder, new ones are left out before they cost anything. */
+const QUEUED_FRAMES_MAX = 2;
+/** A screen that does not change gives no frames. It is sent again so often, in milliseconds: for newcomers, and to become sharp. */
+const STILL_MS = 1000;
+
+/** @typedef {import('./frame-sender.js').EncodedFrame} EncodedFrame */
+/** @typedef {import('./renditions.js').Rendition} Rendition */
+
+/**
+ * What is encoded, as it is announced.
+ * @typedef {object} VideoPlan
+ * @property {VideoEncoderConfig} config what the browser takes: codec, temporal layers, mode
+ * @property {number} width
+ * @property {number} height
+ * @property {number} frameRate at most
+ * @property {number} renditions how many
+ * @property {boolean} isScreen
+ */
+
+/**
+ * @typedef {object} VideoEncodingOptions
+ * @property {VideoPlan} plan
+ * @property {(frame: EncodedFrame) => void} output
+ * @property {(error: Error) => void} failed nothing comes any more
+ */
+
+export class VideoEncoding {
+  #options;
+  #renditions;
+  #encoders;
+  #gates;
+  /** Bits per second, and index of {@link QUALITY_STEPS}, of each rendition. @type {number[]} */
+  #bitrates;
+  /** @type {number[]} */
+  #steps;
+  #load = new Load();
+  #clock = new MediaClock();
+  #lastTimestamp = -Infinity;
+  /** What is taken, a bit for each rendition: nothing before the relay has said so. */
+  #spatialLayers = 0;
+  /** Layers that lack a frame: they wait for a keyframe. @type {Set<number>} */
+  #broken = new Set();
+  /** The last picture of a screen. @type {VideoFrame | null} */
+  #still = null;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #stillTimer;
+  /** @type {ReadableStreamDefaultReader<VideoFrame> | null} */
+  #reader = null;
+  #isPaused = false;
+  /** Frames that came from the device, and those left out because the encoders were busy. */
+  counts = { captured: 0, dropped: 0 };
+
+  /** @param {VideoEncodingOptions} options */
+  constructor(options) {
+    this.#options = options;
+    const { plan, failed } = options;
+    this.#renditions = renditions(plan, { count: plan.renditions, frameRate: plan.frameRate, isScreen: plan.isScreen });
+    this.#encoders = this.#renditions.map(({ layer }) => new RenditionEncoder({ layer, config: plan.config, output: (frame) => this.#output(frame), failed }));
+    this.#gates = this.#renditions.map(() => new FrameGate());
+    this.#bitrates = this.#renditions.map(({ bitrateMax }) => bitrateMax);
+    this.#steps = this.#renditions.map(() => 0);
+  }
+
+  /** Reads frames until the device stops. @param {ReadableStream<VideoFrame>} readable */
+  async input(readable) {
+    this.#restartInput();
+    const reader = (this.#reader = readable.getReader());
+    try {
+      for (let part = await reader.read(); !part.done; part = await reader.read()) {
+        if (reader === this.#reader) this.offer(part.value);
+        else part.value.close();
+      }
+    } catch {
+      // The device is gone, and its track says so to the page.
+    }
+  }
+
+  /** Takes a frame and closes it. @param {VideoFrame} frame */
+  offer(frame) {
+    this.counts.captured++;
+    const captureMs = this.#clock.at(frame.timestamp / 1000, nowMs());
+    if (this.#options.plan.isScreen) this.#keep(frame);
+    this.#encode(frame, captureMs);
+    frame.close();
+  }
+
+  /** Whether frames are passed over: nobody is to see them. @param {boolean} isPaused */
+  pause(isPaused) {
+    if (this.#isPaused === isPaused) return;
+    this.#isPaused = isPaused;
+    if (!isPaused) return this.requestKeyframes();
+    for (const encoder of this.#encoders) encoder.close();
+  }
+
+  requestKeyframes() {
+    for (const encoder of this.#encoders) encoder.requestKeyframe();
+  }
+
+  /** @param {number} layer */
+  requestKeyframe(layer) {
+    this.#encoders[layer]?.requestKeyframe();
+  }
+
+  /** The track is another one for the relay. */
+  restart() {
+    this.#broken.clear();
+    this.#spatialLayers = 0;
+    for (const encoder of this.#encoders) encoder.restart();
+  }
+
+  /** @param {number} spatialLayers a bit for each rendition @param {number} temporalLayer the highest that anybody takes */
+  layersWanted(spatialLayers, temporalLayer) {
+    this.#spatialLayers = spatialLayers;
+    for (const encoder of this.#encoders) encoder.wantTemporalLayer(temporalLayer);
+    for (const { layer } of this.#renditions) if (!this.#active.includes(layer)) this.#encoders[layer].close();
+  }
+
+  /** A frame of it did not leave. @param {number} layer */
+  broken(layer) {
+    this.#broken.add(layer);
+    this.requestKeyframe(layer);
+  }
+
+  /** What the renditions that are encoded need. @returns {Rendition[]} */
+  demands() {
+    return this.#isPaused ? [] : this.#active.map((layer) => this.#renditions[layer]);
+  }
+
+  /** @param {number[]} bitrates in the order of {@link VideoEncoding.demands} */
+  assign(bitrates) {
+    for (const [at, { layer, bitrateMin }] of this.demands().entries()) {
+      this.#bitrates[layer] = bitrates[at];
+      this.#steps[layer] = qualityStep(bitrates[at], bitrateMin, this.#steps[layer]);
+    }
+  }
+
+  /** What each rendition is encoded to at the moment. */
+  statistics() {
+    return this.#active.map((layer) => ({ layer, ...this.#encoders[layer].target, encodeMs: this.#encoders[layer].encodeMs }));
+  }
+
+  close() {
+    this.#restartInput();
+    this.#isPaused = true;
+    for (const encoder of this.#encoders) encoder.close();
+  }
+
+  get #active() {
+    return layersToEncode(this.#renditions.length, this.#spatialLayers);
+  }
+
+  #restartInput() {
+    void this.#reader?.cancel().catch(() => {});
+    this.#reader = null;
+    this.#clock = new MediaClock();
+    clearTimeout(this.#stillTimer);
+    this.#still?.close();
+    this.#still = null;
+  }
+
+  /** @param {VideoFrame} frame @param {number} captureMs */
+  #encode(frame, captureMs) {
+    const active = this.#active;
+    if (this.#isPaused || active.length === 0) return;
+    const isBusy = active.some((layer) => this.#encoders[layer].queueSize > QUEUED_FRAMES_MAX);
+    this.#load.frame(isBusy, performance.now());
+    if (isBusy) return void this.counts.dropped++;
+    const timestamp = (this.#lastTimestamp = Math.max(this.#lastTimestamp + 1, Math.round((captureMs - performance.timeOrigin) * 1000)));
+    const stamped = new VideoFrame(frame, { timestamp });
+    for (const layer of active) {
+      const target = this.#target(layer, frame);
+      if (this.#gates[layer].passes(captureMs, target.frameRate)) this.#encoders[layer].encode(stamped, target);
+    }
+    stamped.close();
+  }
+
+  /** @param {number} layer @param {VideoFrame} frame */
+  #target(layer, frame) {
+    const rendition = this.#renditions[layer];
+    const step = QUALITY_STEPS[Math.max(this.#steps[layer], this.#load.step)];
+    const frameRate = this.#options.plan.frameRate * step.frameRate;
+    const bitrate = Math.min(this.#bitrates[layer], rendition.bitrateMax * step.frameRate * step.scale);
+    return { ...fit({ width: frame.displayWidth, height: frame.displayHeight }, rendition, step.scale), bitrate: Math.round(bitrate), frameRate };
+  }
+
+  /** @param {EncodedFrame} frame */
+  #output(frame) {
+    const { spatialLayer, keyframe } = frame.header;
+    if (keyframe) this.#broken.delete(spatialLayer);
+    if (!this.#isPaused && !this.#broken.has(spatialLayer)) this.#options.output(frame);
+  }
+
+  /** @param {VideoFrame} frame */
+  #keep(frame) {
+    this.#still?.close();
+    const still = (this.#still = frame.clone());
+    const keptAtMs = nowMs();
+    const again = () => {
+      this.#encode(still, nowMs() - keptAtMs + this.#clock.at(still.timestamp / 1000, keptAtMs));
+      this.#stillTimer = setTimeout(again, STILL_MS);
+    };
+    clearTimeout(this.#stillTimer);
+    this.#stillTimer = setTimeout(again, STILL_MS);
+  }
+}
