@@ -119,7 +119,8 @@ function showMeeting(room, roomName, key) {
   });
   const sound = find('start-audio', HTMLButtonElement);
   room.on('audioBlocked', () => (sound.hidden = false));
-  sound.onclick = () => void room.startAudio().then(() => (sound.hidden = true));
+  sound.hidden = true;
+  sound.onclick = () => void room.startAudio().then((isHeard) => (sound.hidden = isHeard));
   find('leave', HTMLButtonElement).onclick = () => room.disconnect();
 }
 

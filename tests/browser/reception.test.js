@@ -10,7 +10,7 @@ import { Histogram } from '../../web/sdk/media/receive/histogram.js';
 import { JitterTarget, TARGET_MS_MAX, TARGET_MS_MIN } from '../../web/sdk/media/receive/jitter.js';
 import { ticksOf } from '../../web/sdk/media/media-clock.js';
 import { OPENING_MAX, Opening } from '../../web/sdk/media/receive/opening.js';
-import { Order, PATIENCE_MS } from '../../web/sdk/media/receive/order.js';
+import { Order, PATIENCE_MS, WAITING_MAX } from '../../web/sdk/media/receive/order.js';
 import { drawnSize } from '../../web/sdk/media/receive/render.js';
 import { HOLD_MS, Speakers } from '../../web/sdk/media/receive/speakers.js';
 import { HOLD_MS_MAX, SOUND_BEHIND_MS_MAX, Synchronisation } from '../../web/sdk/media/receive/synchronisation.js';
@@ -99,6 +99,13 @@ test('audio that counts from 0 again is followed', () => {
 });
 
 // --- synchronisation
+
+test('frames of audio that nobody takes are not kept without end', () => {
+  const order = new Order();
+  for (let number = 0; number < 1000; number++) order.push(frame(number));
+  assert.ok(order.size <= WAITING_MAX + 1, `${order.size} wait`);
+  assert.equal(order.pop(0)?.header.frame, 1000 - order.size - 1, 'the latest are kept');
+});
 
 test('a picture waits for its sound only if that is much later, and never long', () => {
   const cases = [[0, 20, 0], [50, 20, 0], [150, 20, 150 - 20 - SOUND_BEHIND_MS_MAX], [1000, 20, HOLD_MS_MAX], [20, 200, 0]];

@@ -81,6 +81,29 @@ test('tracks are compared one by one', () => {
   ]);
 });
 
+test('the same number can be another track in a room that began anew', () => {
+  const roster = rosterOf(info(1, 'Ana', { tracks: [microphone(7), microphone(8)] }));
+  const again = microphone(7);
+  const camera = { ...again, info: { ...again.info, source: /** @type {const} */ ('camera'), codec: 'vp8' } };
+  const before = roster.participants.get(1)?.tracks.get(8);
+  assert.deepEqual(begin(roster, info(1, 'Ana', { tracks: [camera, microphone(8)] })), ['trackUnpublished Ana 7', 'trackPublished Ana 7']);
+  assert.deepEqual([roster.participants.get(1)?.tracks.get(7)?.source, roster.participants.get(1)?.tracks.get(8) === before], ['camera', true]);
+});
+
+test('tracks of several people can have changed their numbers in a room that began anew', () => {
+  const roster = rosterOf(info(1, 'Ana', { tracks: [microphone(1), microphone(2)] }), info(2, 'Bo', { tracks: [microphone(3), microphone(4)] }));
+  assert.deepEqual(begin(roster, info(1, 'Ana', { tracks: [microphone(1), microphone(3)] }), info(2, 'Bo', { tracks: [microphone(2), microphone(4)] })), [
+    'trackUnpublished Ana 2', 'trackUnpublished Bo 3', 'trackPublished Ana 3', 'trackPublished Bo 2',
+  ]);
+  assert.deepEqual([...roster.participants.values()].map(({ tracks }) => [...tracks.keys()]), [[1, 3], [4, 2]]);
+});
+
+test('a newcomer can have the number of a track of someone who is still waited for', () => {
+  const roster = rosterOf(info(1, 'Ana', { tracks: [microphone(1)] }));
+  roster.begin(0, { isPatient: true });
+  assert.deepEqual(inWords(roster.handle(info(2, 'Bo', { tracks: [microphone(1)] }))), ['trackUnpublished Ana 1', 'participantConnected Bo']);
+});
+
 test('while a session lives, each message is its own event', () => {
   const roster = rosterOf(info(1, 'Ana'));
   const said = /** @type {import('../../web/sdk/wire/messages.js').ServerMessage[]} */ ([

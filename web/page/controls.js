@@ -9,6 +9,9 @@ import { TertuliaError } from '../sdk/tertulia.js';
 /** @typedef {import('./own-media.js').OwnMedia} OwnMedia */
 /** @typedef {import('./own-media.js').Device} Device */
 
+/** Ends what the controls of the meeting before listen to. */
+let endChanges = () => {};
+
 /** @param {Room} room @param {OwnMedia} media @param {(text: string, kind?: 'problem') => void} toast */
 export function showControls(room, media, toast) {
   const screen = find('toggle-screen', HTMLButtonElement);
@@ -24,7 +27,8 @@ export function showControls(room, media, toast) {
   for (const device of DEVICES) find(`toggle-${device}`, HTMLButtonElement).onclick = () => void toggle(media, device, toast);
   screen.onclick = () => void share(room, !room.localParticipant.tracks.has('screen'), toast).finally(show);
   for (const type of /** @type {const} */ (['localTrackPublished', 'localTrackUnpublished', 'localTrackMuted', 'stateChanged'])) room.on(type, show);
-  media.onChange(show);
+  endChanges();
+  endChanges = media.onChange(show);
   show();
 }
 

@@ -30,9 +30,10 @@ export class OwnMedia {
   #listeners = new Set();
   #isStarted = false;
 
-  /** @param {() => void} listener is called after each change */
+  /** @param {() => void} listener is called after each change @returns {() => void} ends it */
   onChange(listener) {
     this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
   }
 
   /** @param {Device} device @returns {LocalTrack | null} */
@@ -93,12 +94,12 @@ export class OwnMedia {
     this.#changed();
   }
 
-  /** Takes another device of the same kind. @param {Device} device @param {string} deviceId */
+  /** Takes another device of the same kind. What is off stays off, unless it is off because the one before does not work. @param {Device} device @param {string} deviceId */
   async use(device, deviceId) {
     choose({ [device]: deviceId });
-    if (!this.isOn(device)) return this.set(device, true);
-    if (!this.#room) return this.set(device, true);
-    await this.#room.switchActiveDevice(device === 'camera' ? 'videoinput' : 'audioinput', deviceId);
+    const wasOn = this.isOn(device);
+    if (this.#room) await this.#room.switchActiveDevice(device === 'camera' ? 'videoinput' : 'audioinput', deviceId);
+    if (this.problems.has(device) || (wasOn && !this.#room)) return this.set(device, true);
     this.#changed();
   }
 
@@ -114,6 +115,7 @@ export class OwnMedia {
   /** Publishes in a room what is on, and what one wants on, as far as one may. @param {Room} room */
   async publish(room) {
     for (const device of DEVICES) if (room.permissions?.publish.includes(device) === false) await this.set(device, false);
+    if (room.state === 'disconnected') return this.stop();
     this.#room = room;
     const made = [...this.#tracks];
     this.#tracks.clear();
@@ -128,22 +130,19 @@ export class OwnMedia {
     this.#changed();
   }
 
-  /** One left: no room has them any longer. */
+  /** One left: no room has them any longer, and what is still being opened is let go. */
   leave() {
+    if (this.#room) this.#forget();
     this.#room = null;
     this.#changed();
   }
 
   /** Lets all devices go, until the next start. */
   stop() {
-    this.#isStarted = false;
-    for (const device of DEVICES) {
-      this.#wishes[device]++;
-      this.#wanted[device] = false;
-    }
+    this.#forget();
+    this.#wanted = { microphone: false, camera: false };
     for (const track of this.#tracks.values()) track.stop();
     this.#tracks.clear();
-    this.#busy.clear();
     this.#changed();
   }
 
@@ -162,7 +161,25 @@ export class OwnMedia {
     if (wish !== this.#wishes[device]) return track.stop();
     // One joined while the browser was asking.
     if (this.#room) await this.#room.localParticipant.publishTrack(track, { source: device });
-    else this.#tracks.set(device, track);
+    else this.#keep(device, track);
+  }
+
+  /** @param {Device} device @param {LocalTrack} track */
+  #keep(device, track) {
+    this.#tracks.set(device, track);
+    track.ended = () => {
+      if (this.#tracks.get(device) !== track) return;
+      this.#tracks.delete(device);
+      track.stop();
+      this.failed(device, new TertuliaError('device_lost', `The ${device} is gone. Plug it in again, or choose another one.`));
+    };
+  }
+
+  /** What is being opened comes too late. */
+  #forget() {
+    this.#isStarted = false;
+    for (const device of DEVICES) this.#wishes[device]++;
+    this.#busy.clear();
   }
 
   /** @param {Room} room @param {Device} device @param {boolean} on */

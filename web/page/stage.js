@@ -112,12 +112,13 @@ export function showStage(room, media, copyLink) {
     for (const [key, tile] of tiles) tile.speaking = speaking.has(key);
     if (!find('pages', HTMLDivElement).hidden) place();
   });
-  media.onChange(draw);
+  const endChanges = media.onChange(draw);
   const observer = new ResizeObserver(place);
   observer.observe(grid);
   draw();
   return {
     dispose() {
+      endChanges();
       observer.disconnect();
       for (const tile of tiles.values()) tile.remove();
       tiles.clear();

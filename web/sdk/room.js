@@ -1,6 +1,7 @@
 /** A meeting, as one participant sees it. It outlives its sessions: when one breaks, another takes the same seat. */
 import { roomOfAddress } from './approach.js';
 import { Chat } from './chat.js';
+import { cancelled } from './connection.js';
 import { TertuliaError } from './error.js';
 import { Emitter } from './events.js';
 import { Heartbeat } from './heartbeat.js';
@@ -62,8 +63,10 @@ export class Room extends Emitter {
   #options;
   /** The room's name, once it is known. */
   #name = '';
-  /** Gives the chat its cipher when the room's name is known. @type {(cipher: Promise<ChatCipher>) => void} */
-  #giveCipher = () => {};
+  /** Made when the room's name is known, and of another room anew. @type {Promise<ChatCipher> | null} */
+  #chatCipher;
+  /** Ends what is being prepared for `connect`. */
+  #leaving = new AbortController();
   /** @type {Heartbeat | null} */
   #heartbeat = null;
   #requests = new Requests();
@@ -91,6 +94,7 @@ export class Room extends Emitter {
       moved: () => this.emit('carrierChanged', { carrier: this.carrier }),
       ended: (ending) => this.#ended(ending),
     });
+    this.#chatCipher = options.encryptionKey ? new Promise(() => {}) : null;
     this.#ticket = options.ticket ? bytesOf(options.ticket) : null;
     this.#media = new RoomMedia({
       session: () => this.#sessions.current,
@@ -108,12 +112,13 @@ export class Room extends Emitter {
     this.locked = false;
     /** How long the relay keeps the seat when the connection breaks, in milliseconds. */
     this.seatMs = 0;
+    const chatCipher = () => this.#chatCipher;
     this.chat = new Chat({
       isOpen: () => this.state !== 'disconnected',
       send: (bytes) => this.#connected().send('chat', bytes),
       self: () => this.localParticipant,
       received: (message) => this.emit('chatMessage', message),
-      cipher: options.encryptionKey ? new Promise((resolve) => { this.#giveCipher = resolve; }) : null,
+      get cipher() { return chatCipher(); },
     });
   }
 
@@ -160,16 +165,20 @@ export class Room extends Emitter {
    */
   async connect(url) {
     const address = new URL(url);
+    const { signal } = this.#leaving;
     if (this.state === 'disconnected') {
       this.#seatsUntilMs = 0;
       this.#name = this.#options.room ?? roomOfAddress(address);
       await this.#prepareEncryption();
+      if (signal.aborted) throw cancelled();
     }
     await this.#sessions.connect(address);
   }
 
   /** Leaves the room. */
   disconnect() {
+    this.#leaving.abort();
+    this.#leaving = new AbortController();
     this.#sessions.leave();
   }
 
@@ -234,7 +243,7 @@ export class Room extends Emitter {
     if (!encryptionKey) return;
     const cipher = ChatCipher.create(encryptionKey, this.#name);
     await cipher;
-    this.#giveCipher(cipher);
+    this.#chatCipher = cipher;
   }
 
   /** @param {Welcome} welcome */

@@ -88,17 +88,19 @@ export class Roster {
     if (same) return this.#updateTracks(known, info);
     const participant = new RemoteParticipant(info);
     const left = known ? this.#left(known.id, 'connection_lost') : [];
+    // As with a track that is published: whoever had its number before has it no longer.
+    const before = info.tracks.flatMap(({ track }) => this.#unpublished(track));
     this.participants.set(participant.id, participant);
-    return [...left, { type: 'participantConnected', value: participant }];
+    return [...left, ...before, { type: 'participantConnected', value: participant }];
   }
 
   /** @param {RemoteParticipant} participant @param {ParticipantInfo} info @returns {RosterEvent[]} */
   #updateTracks(participant, { metadata, tracks }) {
     participant.metadata = metadata;
     const now = new Map(tracks.map((track) => [track.track, new RemoteTrack(track)]));
-    const gone = [...participant.tracks.keys()].filter((id) => !now.has(id));
+    const gone = [...participant.tracks.values()].filter((track) => !isSame(track, now.get(track.id)));
     return [
-      ...gone.flatMap((id) => this.#unpublished(id)),
+      ...gone.flatMap(({ id }) => this.#unpublished(id)),
       ...[...now.values()].flatMap((track) =>
         participant.tracks.has(track.id) ? this.#muted(track.id, track.muted) : this.#published(participant.id, track)),
     ];
@@ -115,8 +117,10 @@ export class Roster {
   /** @param {number} id @param {RemoteTrack} track @returns {RosterEvent[]} */
   #published(id, track) {
     const participant = this.participants.get(id);
-    participant?.tracks.set(track.id, track);
-    return participant ? [{ type: 'trackPublished', value: { participant, track } }] : [];
+    if (!participant) return [];
+    const before = this.#unpublished(track.id);
+    participant.tracks.set(track.id, track);
+    return [...before, { type: 'trackPublished', value: { participant, track } }];
   }
 
   /** @param {number} id @returns {RosterEvent[]} */
@@ -142,4 +146,9 @@ export class Roster {
     }
     return null;
   }
+}
+
+/** Ids of tracks begin anew as well: what was a camera may be a microphone. @param {RemoteTrack} track @param {RemoteTrack | undefined} now */
+function isSame(track, now) {
+  return now !== undefined && now.source === track.source && now.info.codec === track.info.codec && JSON.stringify(now.info.media) === JSON.stringify(track.info.media);
 }

@@ -200,7 +200,9 @@ export class Room extends Emitter {
   }
 
   async switchActiveDevice() {}
-  async startAudio() {}
+  async startAudio() {
+    return true;
+  }
   async setLocked(/** @type {boolean} */ locked) {
     this.locked = locked;
     this.tell('roomLocked', { locked });

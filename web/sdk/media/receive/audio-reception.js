@@ -145,6 +145,7 @@ export class AudioReception {
 
   /** @param {Frame} frame */
   #opened(frame) {
+    if (this.#isFailed) return;
     this.#order.push(frame);
     this.#decode(performance.now());
   }

@@ -7,7 +7,7 @@ import { msBetween } from '../timestamp.js';
 export const PATIENCE_MS = 25;
 
 /** Frames that may wait at a time: more than come in that time. */
-const WAITING_MAX = 16;
+export const WAITING_MAX = 16;
 
 export class Order {
   /** By number. @type {Map<number, Frame>} */
@@ -27,6 +27,12 @@ export class Order {
       this.#last = null;
     }
     this.#waiting.set(header.frame, frame);
+    // A decoder that is not there, or no longer, takes none.
+    if (this.#waiting.size > WAITING_MAX + 1) this.#waiting.delete(Math.min(...this.#waiting.keys()));
+  }
+
+  get size() {
+    return this.#waiting.size;
   }
 
   /** The next frame, if it is its turn. @param {number} nowMs @returns {Frame | null} */

@@ -204,6 +204,7 @@ export class VideoReception {
   /** @param {Frame} frame */
   #opened(frame) {
     this.#mayOpen = true;
+    if (this.#isFailed) return;
     this.#dependency.push(frame);
     this.#decode(performance.now());
   }

@@ -39,12 +39,14 @@ export class AudioCapture {
 
   /** Sends the frames there from now on, as {@link import('./capture.worklet.js').CapturedAudio}. @param {MessagePort} port */
   sendTo(port) {
-    this.#node.port.postMessage(port, [port]);
+    this.#node.port.postMessage({ type: 'frames', port }, [port]);
   }
 
   stop() {
     this.#decibels = SILENCE_DB;
     this.#node.port.onmessage = null;
+    // The processor runs until it is told.
+    this.#node.port.postMessage({ type: 'close' });
     this.#source.disconnect();
     this.#node.disconnect();
   }

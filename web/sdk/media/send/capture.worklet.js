@@ -10,6 +10,8 @@ import { audioLevel } from '../audio-level.js';
  * @property {number} atMs when it began, on the clock of the audio
  */
 
+/** @typedef {{ type: 'frames', port: MessagePort } | { type: 'close' }} FromPage */
+
 /** A meter that changes more often cannot be seen, in frames. */
 const METER_FRAMES = 3;
 
@@ -24,15 +26,17 @@ class CaptureProcessor extends scope.AudioWorkletProcessor {
   #frames = 0;
   /** Where the frames go. @type {MessagePort | null} */
   #port = null;
+  #isClosed = false;
 
   /** @param {{ processorOptions: { channels: number } }} options */
   constructor({ processorOptions: { channels } }) {
     super();
     this.#channels = channels;
     this.#samples = this.#empty();
-    this.port.onmessage = (/** @type {MessageEvent<MessagePort>} */ { data }) => {
+    this.port.onmessage = (/** @type {MessageEvent<FromPage>} */ { data }) => {
       this.#port?.close();
-      this.#port = data;
+      this.#port = data.type === 'frames' ? data.port : null;
+      this.#isClosed = data.type === 'close';
     };
   }
 
@@ -48,7 +52,7 @@ class CaptureProcessor extends scope.AudioWorkletProcessor {
       this.#filled += count;
       if (this.#filled === this.#frameSamples) this.#finish(at);
     }
-    return true;
+    return !this.#isClosed;
   }
 
   /** @param {number} at sample of this block that follows */

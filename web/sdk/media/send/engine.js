@@ -78,8 +78,13 @@ export class Engine {
         crashed();
       },
     });
-    await this.#unpause(encoding);
-    return encoding;
+    try {
+      await this.#unpause(encoding);
+      return encoding;
+    } catch (error) {
+      encoding.stop();
+      throw error;
+    }
   }
 
   /** The key is that of the room, and nothing may leave that is not encrypted with it. @param {Encoding} encoding */

@@ -96,7 +96,12 @@ export class LocalTrack {
     this.#options = options;
     this.#media = media;
     this.#take(media);
-    await this.listen();
+    try {
+      await this.listen();
+    } catch (error) {
+      this.stop();
+      throw error;
+    }
     this.changed();
   }
 
@@ -136,12 +141,22 @@ export async function createLocalTrack({ source, ...options }) {
 /** Lets the person choose a screen. @param {CaptureOptions} options @returns {Promise<LocalTrack[]>} its picture, and its sound if there is any */
 export async function createScreenTracks(options) {
   const tracks = await openScreen(options);
-  return Promise.all(tracks.map((media, at) => makeLocalTrack(at === 0 ? 'screen' : 'screenAudio', media, options)));
+  try {
+    return await Promise.all(tracks.map((media, at) => makeLocalTrack(at === 0 ? 'screen' : 'screenAudio', media, options)));
+  } catch (error) {
+    for (const media of tracks) media.stop();
+    throw error;
+  }
 }
 
 /** @param {TrackSource} source @param {MediaStreamTrack} media @param {CaptureOptions} [options] */
 export async function makeLocalTrack(source, media, options = {}) {
   const track = new LocalTrack(source, media, options);
-  await track.listen();
-  return track;
+  try {
+    await track.listen();
+    return track;
+  } catch (error) {
+    track.stop();
+    throw error;
+  }
 }

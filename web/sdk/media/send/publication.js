@@ -28,7 +28,7 @@ export class Publication {
   /** Nothing comes of it any more. */
   isOver = false;
 
-  /** @param {number} key @param {LocalTrack} track @param {Encoding} encoding @param {{ info: TrackInfo, plan: VideoPlan | null }} announced @param {() => void} hiddenChanged */
+  /** @param {number} key @param {LocalTrack} track @param {Encoding} encoding @param {{ info: TrackInfo, plan: VideoPlan | null }} announced @param {(publication: Publication) => void} hiddenChanged */
   constructor(key, track, encoding, { info, plan }, hiddenChanged) {
     this.key = key;
     this.track = track;
@@ -50,7 +50,7 @@ export class Publication {
   feed() {
     this.#endCapture();
     this.#endCapture = () => {};
-    if (this.track.isStopped) return;
+    if (this.isOver || this.track.isStopped) return;
     if (this.track.kind === 'audio') this.#feedAudio();
     else this.#feedVideo();
   }
@@ -105,7 +105,7 @@ export class Publication {
       hidden: (isHidden) => {
         if (this.isHidden === isHidden) return;
         this.isHidden = isHidden;
-        this.hiddenChanged();
+        this.hiddenChanged(this);
       },
     });
   }

@@ -75,15 +75,15 @@ export class Publishing {
    * @returns {Promise<LocalTrack | null>} `null`: there is none
    */
   setEnabled(source, isOn, options = {}) {
-    return this.#inTurn(source, () => (isOn ? this.#enable(source, options) : this.#disable(source)));
+    return this.#inTurn(source, (leaving) => (isOn ? this.#enable(source, options, leaving) : this.#disable(source)));
   }
 
   /** Begins or ends to share a screen, with its sound if the person allows it. @param {boolean} isOn @param {CaptureOptions} [options] @returns {Promise<LocalTrack | null>} */
   setScreenShareEnabled(isOn, options = {}) {
-    return this.#inTurn('screen', async () => {
+    return this.#inTurn('screen', async (leaving) => {
       const shared = this.#publications.get('screen')?.track ?? null;
       if (isOn && shared) return shared;
-      if (isOn) return this.#shareScreen(options);
+      if (isOn) return this.#shareScreen(options, leaving);
       await this.#unpublish(this.#publications.get('screen'));
       await this.#unpublish(this.#publications.get('screenAudio'));
       return null;
@@ -93,11 +93,15 @@ export class Publishing {
   /** @param {MediaStreamTrack | LocalTrack} media @param {{ source?: TrackSource } & CaptureOptions} [options] @returns {Promise<LocalTrack>} */
   async publishTrack(media, { source, ...options } = {}) {
     const track = media instanceof LocalTrack ? media : await makeLocalTrack(source ?? 'other', media, options);
-    return this.#inTurn(track.source, async () => {
+    return this.#inTurn(track.source, async (leaving) => {
       if (this.#publications.has(track.source)) {
         throw new TertuliaError('source_taken', `There is a ${track.source} already. Unpublish it first, or publish this as another source.`);
       }
-      return this.#publish(track, this.#leaving.signal);
+      if (track.isStopped) {
+        track.stop();
+        throw deviceLost(track.source);
+      }
+      return this.#publish(track, leaving);
     });
   }
 
@@ -200,21 +204,22 @@ export class Publishing {
     };
   }
 
-  /** @template T @param {TrackSource} source @param {() => Promise<T>} act @returns {Promise<T>} */
+  /** @template T @param {TrackSource} source @param {(leaving: AbortSignal) => Promise<T>} act `leaving`: ends what was asked for before the room was left @returns {Promise<T>} */
   #inTurn(source, act) {
-    const turn = (this.#turns.get(source) ?? Promise.resolve()).then(act);
+    const { signal } = this.#leaving;
+    const turn = (this.#turns.get(source) ?? Promise.resolve()).then(() => act(signal));
     this.#turns.set(source, turn.catch(() => {}));
     return turn;
   }
 
-  /** @param {'camera' | 'microphone'} source @param {CaptureOptions} options @returns {Promise<LocalTrack>} */
-  async #enable(source, options) {
+  /** @param {'camera' | 'microphone'} source @param {CaptureOptions} options @param {AbortSignal} leaving @returns {Promise<LocalTrack>} */
+  async #enable(source, options, leaving) {
+    if (leaving.aborted) throw left();
     const publication = this.#publications.get(source);
     const deviceId = this.#chosen.get(source);
-    const { signal } = this.#leaving;
     if (!publication) {
       const defaults = source === 'camera' ? this.#options.video : {};
-      return this.#publish(await createLocalTrack({ source, ...defaults, ...(deviceId ? { deviceId } : {}), ...options }), signal);
+      return this.#publish(await createLocalTrack({ source, ...defaults, ...(deviceId ? { deviceId } : {}), ...options }), leaving);
     }
     if (publication.track.isStopped) await reopen(publication, deviceId !== publication.track.options.deviceId ? deviceId : undefined);
     await this.#mute(publication, false);
@@ -230,18 +235,18 @@ export class Publishing {
     return publication.track;
   }
 
-  /** @param {CaptureOptions} options @returns {Promise<LocalTrack>} */
-  async #shareScreen(options) {
-    const { signal } = this.#leaving;
+  /** @param {CaptureOptions} options @param {AbortSignal} leaving @returns {Promise<LocalTrack>} */
+  async #shareScreen(options, leaving) {
+    if (leaving.aborted) throw left();
     const [picture, sound] = await createScreenTracks(options);
     try {
-      await this.#publish(picture, signal);
+      await this.#publish(picture, leaving);
     } catch (error) {
       sound?.stop();
       throw error;
     }
     // The picture is worth sharing without it.
-    if (sound) await this.#publish(sound, signal).catch((error) => this.#link.emit('mediaFailed', { source: 'screenAudio', error }));
+    if (sound) await this.#publish(sound, leaving).catch((error) => this.#link.emit('mediaFailed', { source: 'screenAudio', error }));
     return picture;
   }
 
@@ -264,8 +269,7 @@ export class Publishing {
     const encoding = await this.#engine.start();
     const announced = await describe(track, choice, encoding);
     if (leaving.aborted) throw left();
-    /** @type {Publication} */
-    const publication = new Publication(++this.#keys, track, encoding, announced, () => this.#hiddenChanged(publication));
+    const publication = new Publication(++this.#keys, track, encoding, announced, (changed) => this.#hiddenChanged(changed));
     this.#publications.set(track.source, publication);
     track.changed = () => publication.feed();
     track.ended = () => void this.#lost(publication);

@@ -1,0 +1,110 @@
+// What happens to devices when something is published, with devices, a page and encoders that are made up.
+import assert from 'node:assert/strict';
+import { beforeEach, test } from 'node:test';
+import { Publishing } from '../../web/sdk/media/send/publishing.js';
+import { makeLocalTrack } from '../../web/sdk/media/send/local-track.js';
+
+/** A device that is open. */
+class FakeDevice {
+  readyState = 'live';
+  onended = null;
+  /** @param {string} kind */
+  constructor(kind) {
+    this.kind = kind;
+  }
+  getSettings() { return { deviceId: 'one', width: 640, height: 360, frameRate: 30 }; }
+  stop() { this.readyState = 'ended'; }
+}
+
+/** The worker with the encoders: it takes everything, and says that it encodes VP8. */
+class FakeWorker {
+  /** @type {((event: { data: unknown }) => void) | null} */
+  onmessage = null;
+  /** @param {any} message */
+  postMessage(message) {
+    if (message.type === 'prepare') queueMicrotask(() => this.onmessage?.({ data: { type: 'prepared', request: message.request, config: { codec: 'vp8' }, temporalLayers: 3 } }));
+  }
+  terminate() {}
+}
+
+/** @type {FakeDevice[]} */
+let opened = [];
+/** What `getUserMedia` waits for. */
+let allowed = Promise.resolve();
+const page = { hidden: false, createElement: () => ({ play: async () => {}, requestVideoFrameCallback() {} }), addEventListener() {}, removeEventListener() {} };
+
+const getUserMedia = async (/** @type {object} */ constraints) => {
+  await allowed;
+  const device = new FakeDevice('video' in constraints ? 'video' : 'audio');
+  opened.push(device);
+  return { getTracks: () => [device] };
+};
+Object.defineProperty(globalThis, 'navigator', { configurable: true, value: { mediaDevices: { getUserMedia, addEventListener() {}, removeEventListener() {} } } });
+Object.assign(globalThis, {
+  Worker: FakeWorker, document: page,
+  MediaStream: class { getTracks() { return []; } addTrack() {} removeTrack() {} },
+});
+
+beforeEach(() => {
+  opened = [];
+  allowed = Promise.resolve();
+  page.hidden = false;
+});
+
+function start() {
+  const asked = /** @type {any[]} */ ([]);
+  const publishing = new Publishing(/** @type {any} */ ({
+    ask: async (/** @type {any} */ request) => {
+      asked.push(request);
+      return request.type === 'publish' ? { type: 'published', track: 7 } : { type: 'done' };
+    },
+    emit() {}, carrier: () => 'websocket', bufferedBytes: () => 0, sendDatagrams() {},
+  }), {});
+  publishing.seated({ resumed: false, tracks: [], room: 'room' });
+  return { publishing, asked };
+}
+
+test('nothing that was asked for before one left is opened afterwards', async () => {
+  const { publishing } = start();
+  const permission = deferred();
+  allowed = permission.promise;
+  const wishes = [true, false, true].map((isOn) => publishing.setEnabled('camera', isOn));
+  await new Promise(setImmediate);
+  publishing.closed();
+  permission.resolve(undefined);
+  const outcomes = await Promise.allSettled(wishes);
+  assert.deepEqual(outcomes.map((outcome) => (outcome.status === 'rejected' ? outcome.reason.code : outcome.value)), ['left', null, 'left']);
+  assert.deepEqual([opened.length, publishing.tracks.size], [1, 0]);
+  assert.ok(opened.every(({ readyState }) => readyState === 'ended'), 'a device is still on');
+});
+
+test('a camera that is turned on in a page that is not looked at is published as muted', async () => {
+  page.hidden = true;
+  const { publishing, asked } = start();
+  await publishing.setEnabled('camera', true);
+  assert.deepEqual(asked.map(({ type, muted }) => [type, muted]), [['publish', undefined], ['setMuted', true]]);
+  publishing.closed();
+});
+
+test('a device that stopped before it was published is lost, and is not announced', async () => {
+  const { publishing, asked } = start();
+  const device = new FakeDevice('video');
+  const track = await makeLocalTrack('camera', /** @type {any} */ (device));
+  device.stop();
+  await assert.rejects(publishing.publishTrack(track), { code: 'device_lost' });
+  assert.deepEqual([asked, publishing.tracks.size], [[], 0]);
+});
+
+test('a microphone whose sound cannot be read is let go', async () => {
+  const device = new FakeDevice('audio');
+  // There is no AudioContext here.
+  await assert.rejects(makeLocalTrack('microphone', /** @type {any} */ (device)));
+  assert.equal(device.readyState, 'ended');
+});
+
+function deferred() {
+  /** @type {(value: unknown) => void} */
+  let resolve = () => {};
+  const promise = /** @type {Promise<any>} */ (new Promise((done) => { resolve = done; }));
+  return { promise, resolve };
+}
