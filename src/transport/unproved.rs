@@ -149,8 +149,12 @@ pub struct Counted {
 }
 
 impl Counted {
-    /// The address is proved: another connection from there needs no other proof while this one goes on.
+    /// The address is proved: another connection from there needs no other proof while this one goes on. Only the first time
+    /// counts.
     pub fn prove(&mut self) {
+        if self.is_proved {
+            return;
+        }
         self.unproved.change(|accounts| {
             *accounts.proved.entry(self.address).or_default() += 1;
             if let Some(account) = accounts.unproved.get_mut(&self.address) {
@@ -316,6 +320,18 @@ mod tests {
         assert!(unproved.is_empty() && unproved.accounts().proved.is_empty());
         let _later = unproved.count(address(), false);
         assert_eq!([(); 4].map(|()| allowed(&unproved, &ours, None)), [1200, 1200, 1200, 0]);
+    }
+
+    #[test]
+    fn an_address_that_is_proved_twice_is_forgotten_all_the_same() {
+        let unproved = Arc::new(Unproved::default());
+        let other = unproved.count(address(), false);
+        let mut retried = unproved.count(address(), true);
+        retried.prove();
+        drop(retried);
+        assert!(unproved.accounts().proved.is_empty() && !unproved.is_empty());
+        drop(other);
+        assert!(unproved.is_empty());
     }
 
     #[test]
