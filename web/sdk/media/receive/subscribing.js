@@ -135,6 +135,7 @@ export class Subscribing {
     this.#surfaces = new Surfaces((surface) => this.#post({ type: 'release', surface }));
     this.#speakers = new Speakers();
     this.#speaking = [];
+    this.#isAudioBlocked = false;
     document.removeEventListener('visibilitychange', this.#seen);
   }
 
