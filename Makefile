@@ -35,7 +35,7 @@ setup: node-packages ## install Chromium, Firefox, ffmpeg, and what the browser 
 node-packages: $(NODE_PACKAGES)
 
 $(NODE_PACKAGES): tests/browser/package-lock.json
-	@command -v npm >/dev/null || tests/setup
+	@{ command -v npm && command -v cc; } >/dev/null || tests/setup
 	cd tests/browser && npm ci --no-audit --no-fund
 
 package: node-packages ## make the npm package of the browser SDK in target/, with types out of its JSDoc

@@ -425,6 +425,19 @@ async fn where_udp_does_not_pass_the_fallback_is_taken() {
 }
 
 #[tokio::test]
+async fn a_long_way_is_no_obstacle_and_what_was_tried_beside_leaves_nothing() {
+    // A second handshake begins beside the first one after 500 ms.
+    for (delay, scheme) in [("150ms", "quic"), ("150ms", "https"), ("300ms", "quic"), ("300ms", "https")] {
+        let relay = TestRelay::start(Limits { sessions: 2, ..limits() });
+        let proxy = Proxy::start(relay.relay.address(), &format!("delay {delay}"), 1).await;
+        let options = Options { fallbacks: Vec::new(), ..relay.options("Ana") };
+        let _ana = Room::connect(&proxy.url(scheme), options).await.unwrap_or_else(|error| panic!("{delay}: {error}"));
+        let bo = Room::connect(&relay.url("ws"), relay.options("Bo")).await;
+        assert!(bo.is_ok(), "{scheme} over {delay}: {:?}", bo.err());
+    }
+}
+
+#[tokio::test]
 async fn who_drops_its_room_or_leaves_has_left_at_once() {
     let relay = TestRelay::start(limits());
     let bo = Witness::new(relay.join("ws", "Bo").await);

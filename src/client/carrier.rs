@@ -1,5 +1,6 @@
 //! The one place that knows by which carrier a session travels.
 
+mod attempts;
 mod quic;
 mod websocket;
 
@@ -11,10 +12,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::select_ok;
-use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
 
+use self::attempts::{ATTEMPTS_MAX, Failed, attempts};
 use super::address::Address;
 use super::connect_error::ConnectError;
 use super::options::Options;
@@ -49,13 +49,6 @@ const OUTBOX_MESSAGES_MAX: usize = 256;
 /// The next address of a host is tried when this one was silent for so long (RFC 8305, section 5).
 const ATTEMPT_INTERVAL: Duration = Duration::from_millis(250);
 
-/// So many attempts at one address are under way together, over UDP.
-const ATTEMPTS_MAX: usize = 3;
-
-/// The next one begins when those before it were silent for so long. QUIC waits twice as long after each packet that is lost; where
-/// many are, a new beginning is sooner through than the end of an old one.
-const NEXT_ATTEMPT_AFTER: Duration = Duration::from_millis(500);
-
 /// After this long without anything to say, something is said: three times at least before the other side's silence counts
 /// as the end.
 fn keep_alive_interval(options: &Options) -> Duration {
@@ -89,7 +82,9 @@ pub(super) async fn connect(
     let attempts = (0..).zip(addresses).map(|(turn, remote)| {
         async move {
             tokio::time::sleep(ATTEMPT_INTERVAL * turn).await;
-            attempts(address, remote, options).await
+            // The kernel repeats what is lost of TCP.
+            let attempts_max = if address.carrier == Carrier::WebSocket { 1 } else { ATTEMPTS_MAX };
+            attempts(attempts_max, || attempt(address, remote, options).boxed()).await
         }
         .boxed()
     });
@@ -118,31 +113,11 @@ impl Raw {
     }
 }
 
-/// The first attempt that comes to something, or to an error: others would not fare better.
-async fn attempts(address: &Address, remote: SocketAddr, options: &Options) -> Result<Raw, ConnectError> {
-    // The kernel repeats what is lost of TCP.
-    if address.carrier == Carrier::WebSocket {
-        return attempt(address, remote, options).await;
-    }
-    let mut underway = FuturesUnordered::new();
-    for _ in 0..ATTEMPTS_MAX {
-        underway.push(attempt(address, remote, options).boxed());
-        if let Ok(Some(done)) = timeout(NEXT_ATTEMPT_AFTER, underway.next()).await {
-            return done;
-        }
-    }
-    underway.next().await.expect("an attempt is under way")
-}
-
-async fn attempt(address: &Address, remote: SocketAddr, options: &Options) -> Result<Raw, ConnectError> {
+async fn attempt(address: &Address, remote: SocketAddr, options: &Options) -> Result<Raw, Failed> {
     match address.carrier {
-        Carrier::WebTransport => {
-            quic::connect_webtransport(address, remote, options).await.map(|streams| Raw::Quic(Box::new(streams)))
-        }
-        Carrier::Quic => quic::connect(address, remote, options).await.map(|streams| Raw::Quic(Box::new(streams))),
-        Carrier::WebSocket => {
-            websocket::connect(address, remote, options).await.map(|stream| Raw::WebSocket(Box::new(stream)))
-        }
+        Carrier::WebTransport => Ok(Raw::Quic(Box::new(quic::connect_webtransport(address, remote, options).await?))),
+        Carrier::Quic => Ok(Raw::Quic(Box::new(quic::connect(address, remote, options).await?))),
+        Carrier::WebSocket => Ok(Raw::WebSocket(Box::new(websocket::connect(address, remote, options).await?))),
     }
 }
 

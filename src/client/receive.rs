@@ -58,6 +58,8 @@ struct Incoming {
     highest: Layers,
     /// What is wanted of it.
     layers: Layers,
+    /// Whether the relay has not said yet that it knows that.
+    layers_unanswered: bool,
     /// The rendition of the last keyframe that came out.
     rendition: Option<u8>,
     reception: Reception,
@@ -83,9 +85,15 @@ impl Receive {
     pub fn open(&mut self, now: Now, track: TrackId, info: &TrackInfo) -> Arc<Frames> {
         let frames = Arc::new(Frames::new(FRAMES_MAX, FRAME_BYTES_MAX));
         self.announce(track);
-        if let Some(former) = self.tracks.insert(track, Incoming::new(now, frames.clone(), info)) {
+        let mut incoming = Incoming::new(now, frames.clone(), info);
+        if let Some(former) = self.tracks.remove(&track) {
             former.frames.close();
+            if !former.unpublished {
+                // To the relay it is the same subscription, with the choice that was made of it.
+                (incoming.layers, incoming.layers_unanswered) = (former.layers, former.layers_unanswered);
+            }
         }
+        self.tracks.insert(track, incoming);
         let (its, others) = self.early.drain(..).partition(|datagram| datagram.header.track == track);
         self.early = others;
         let its: VecDeque<Datagram> = its;
@@ -100,13 +108,27 @@ impl Receive {
         let incoming = self.tracks.get_mut(&track)?;
         // The relay asks for the first one.
         incoming.keyframe_asked_at = Some(now.since_start);
+        incoming.layers_unanswered = true;
         Some(std::mem::replace(&mut incoming.layers, layers))
     }
 
-    /// What is wanted of a track, if it is less than all there is.
+    /// The relay sends these layers of a track from now on.
+    pub fn layers_answered(&mut self, track: TrackId, layers: Layers) {
+        if let Some(incoming) = self.tracks.get_mut(&track).filter(|incoming| incoming.layers == layers) {
+            incoming.layers_unanswered = false;
+        }
+    }
+
+    /// What is wanted of a track, if it is less than all there is, or if the relay may not know it.
     pub fn chosen_layers(&self, track: TrackId) -> Option<Layers> {
-        let incoming = self.tracks.get(&track).filter(|incoming| incoming.layers != incoming.highest);
-        incoming.map(|incoming| incoming.layers)
+        let incoming = self.tracks.get(&track)?;
+        (incoming.layers != incoming.highest || incoming.layers_unanswered).then_some(incoming.layers)
+    }
+
+    /// The tracks of which the relay may not know what is wanted.
+    pub fn unanswered(&self) -> Vec<TrackId> {
+        let unanswered = self.tracks.iter().filter(|(_, incoming)| incoming.layers_unanswered && !incoming.unpublished);
+        unanswered.map(|(track, _)| *track).collect()
     }
 
     /// Takes no more frames of a track whose frames go into `frames`.
@@ -205,6 +227,7 @@ impl Incoming {
             is_video,
             highest: info.highest_layers(),
             layers: info.highest_layers(),
+            layers_unanswered: false,
             rendition: None,
             reception: Reception::default(),
             broken: is_video,
@@ -365,6 +388,36 @@ mod tests {
             came.push((frame.spatial_layer, frame.number));
         }
         assert_eq!(came, [(1, 0), (1, 1), (0, 10), (0, 11)]);
+    }
+
+    #[tokio::test]
+    async fn who_takes_a_track_again_has_chosen_already() {
+        let mut receive = Receive::default();
+        receive.open(at(0), TRACK, &in_renditions(2));
+        let (all, some) = (Layers { spatial: 1, temporal: 0 }, Layers { spatial: 0, temporal: 0 });
+        receive.set_layers(at(0), TRACK, some);
+        receive.open(at(0), TRACK, &in_renditions(2));
+        assert_eq!((receive.chosen_layers(TRACK), receive.timeout(at(0)).keyframes), (Some(some), vec![(TRACK, 0)]));
+        receive.push(at(10), of_layer(0, 0, 0));
+        assert_eq!(receive.timeout(at(1000)).keyframes, [], "it gets what it asked for");
+        receive.unpublish(at(1000), TRACK);
+        receive.open(at(1000), TRACK, &in_renditions(2));
+        assert_eq!(receive.set_layers(at(1000), TRACK, some), Some(all), "another track of that number");
+    }
+
+    #[test]
+    fn a_choice_is_said_again_until_it_is_answered() {
+        let mut receive = Receive::default();
+        receive.open(at(0), TRACK, &in_renditions(2));
+        let (all, some) = (Layers { spatial: 1, temporal: 0 }, Layers { spatial: 0, temporal: 0 });
+        receive.set_layers(at(0), TRACK, some);
+        receive.layers_answered(TRACK, some);
+        assert_eq!((receive.unanswered(), receive.chosen_layers(TRACK)), (vec![], Some(some)));
+        receive.set_layers(at(0), TRACK, all);
+        receive.layers_answered(TRACK, some);
+        assert_eq!((receive.unanswered(), receive.chosen_layers(TRACK)), (vec![TRACK], Some(all)), "another choice");
+        receive.layers_answered(TRACK, all);
+        assert_eq!((receive.unanswered(), receive.chosen_layers(TRACK)), (vec![], None));
     }
 
     #[tokio::test]

@@ -48,7 +48,9 @@ impl Seat {
                 Some(false) => {}
             }
         }
-        if !welcome.resumed {
+        if welcome.resumed {
+            restore.extend(self.receive_state().unanswered().into_iter().map(Restore::SetLayers));
+        } else {
             restore.extend(self.subscriptions_to_restore(state));
         }
         restore
@@ -106,9 +108,12 @@ impl Session {
 
     async fn restore_layers(&self, track: TrackId) {
         let chosen = self.seat.receive_state().chosen_layers(track);
-        if let Some(Layers { spatial: spatial_layer, temporal: temporal_layer }) = chosen {
+        if let Some(layers) = chosen {
+            let Layers { spatial: spatial_layer, temporal: temporal_layer } = layers;
             let set = |request| ClientMessage::SetLayers { request, track, spatial_layer, temporal_layer };
-            let _ = self.insist(set).await;
+            if self.insist(set).await.is_ok() {
+                self.seat.receive_state().layers_answered(track, layers);
+            }
         }
     }
 

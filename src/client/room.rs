@@ -174,8 +174,15 @@ impl Room {
         let before = self.seat.receive_state().set_layers(self.seat.now(), track, layers);
         let set = |request| ClientMessage::SetLayers { request, track, spatial_layer, temporal_layer };
         let answer = self.request(set).await;
-        if let (Err(RequestError::Refused { .. }), Some(before)) = (&answer, before) {
-            self.seat.receive_state().set_layers(self.seat.now(), track, before);
+        let mut receive = self.seat.receive_state();
+        match (&answer, before) {
+            (Ok(()), _) => receive.layers_answered(track, layers),
+            (Err(RequestError::Refused { .. }), Some(before)) => {
+                receive.set_layers(self.seat.now(), track, before);
+                receive.layers_answered(track, before);
+            }
+            // The next session says it again.
+            _ => {}
         }
         answer
     }

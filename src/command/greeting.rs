@@ -102,12 +102,16 @@ fn is_for_others(address: IpAddr) -> bool {
     !of_one_link && !address.is_loopback() && !address.is_unspecified()
 }
 
-/// The address that this machine has toward others: connecting a UDP socket sends nothing, it only looks up the route.
+/// The address that this machine has toward others, of IPv4 if it has one there: connecting a UDP socket sends nothing, it only
+/// looks up the route.
 fn route() -> Option<IpAddr> {
-    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
-    // TEST-NET-1 of RFC 5737: an address of nobody.
-    socket.connect("192.0.2.1:9").ok()?;
-    Some(socket.local_addr().ok()?.ip())
+    // Addresses of nobody: TEST-NET-1 of RFC 5737, and RFC 3849.
+    let nobody = [("0.0.0.0:0", "192.0.2.1:9"), ("[::]:0", "[2001:db8::1]:9")];
+    nobody.into_iter().find_map(|(any, address)| {
+        let socket = UdpSocket::bind(any).ok()?;
+        socket.connect(address).ok()?;
+        Some(socket.local_addr().ok()?.ip())
+    })
 }
 
 #[cfg(test)]
@@ -132,6 +136,7 @@ mod tests {
         ]);
         for (listen, route, expected) in [
             ("::", Some("192.0.2.7"), &["192.0.2.7", "10.0.0.5", "2001:db8::7"][..]),
+            ("::", Some("2001:db8::7"), &["2001:db8::7", "10.0.0.5", "192.0.2.7"]),
             ("::", None, &["10.0.0.5", "192.0.2.7", "2001:db8::7"]),
             ("::", Some("203.0.113.1"), &["10.0.0.5", "192.0.2.7", "2001:db8::7"]),
             ("0.0.0.0", Some("192.0.2.7"), &["192.0.2.7", "10.0.0.5"]),

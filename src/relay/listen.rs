@@ -89,7 +89,8 @@ pub(super) async fn serve(part: Part, endpoint: quinn::Endpoint, tls: TcpListene
     shard.history.stop().await;
 }
 
-/// Counts what the kernel dropped and what the history found to be damaged, for as long as it is polled.
+/// Counts what the kernel dropped and what the history found to be damaged, and forgets handshakes that came to nothing, for as
+/// long as it is polled.
 async fn count_losses(shard: Rc<Shard>, udp_drops: UdpDrops) {
     let mut due = interval(UDP_DROPS_INTERVAL);
     loop {
@@ -100,6 +101,7 @@ async fn count_losses(shard: Rc<Shard>, udp_drops: UdpDrops) {
         shard.metrics.udp_dropped.inc_by(dropped.saturating_sub(counted));
         let counted = shard.metrics.chat_lost.get();
         shard.metrics.chat_lost.inc_by(shard.history.messages_lost().saturating_sub(counted));
+        shard.unproved.forget();
     }
 }
 

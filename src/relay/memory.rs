@@ -26,7 +26,11 @@ impl Memory {
 
     /// Whether more than four fifths are used.
     pub fn is_short(self) -> bool {
-        used().is_some_and(|bytes| bytes > self.bytes_max / 5 * 4)
+        used().is_some_and(|bytes| self.is_short_with(bytes))
+    }
+
+    fn is_short_with(self, used_bytes: u64) -> bool {
+        used_bytes > self.bytes_max / 5 * 4
     }
 }
 
@@ -78,12 +82,17 @@ mod tests {
         assert_eq!([kilobytes(table, "VmSwap:"), kilobytes(table, "Threads:"), kilobytes("", "VmRSS:")], [None; 3]);
     }
 
-    #[cfg(target_os = "linux")]
     #[test]
     fn four_fifths_are_the_bound() {
-        let used = used().unwrap() / 1_000_000;
-        assert!(used > 0 && Memory::new(0).bytes_max() > used * 1_000_000);
-        assert!(!Memory::new(0).is_short() && !Memory::new((used * 2) as u32).is_short());
-        assert!(Memory::new(used as u32).is_short());
+        let memory = Memory::new(100);
+        assert!(!memory.is_short_with(80_000_000) && memory.is_short_with(80_000_001));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn this_process_uses_some_of_what_there_is() {
+        let used = used().unwrap();
+        assert!(used > 1_000_000 && used < Memory::new(0).bytes_max() && Memory::new(0).bytes_max() < u64::MAX);
+        assert!(Memory::new(1).is_short());
     }
 }

@@ -81,6 +81,14 @@ impl Unproved {
         counted
     }
 
+    /// Forgets what is over. Without it, the last handshake that came to nothing would be looked up for every packet until the
+    /// next one begins.
+    pub fn forget(&self) {
+        if !self.is_empty() {
+            self.change(|accounts| accounts.unproved.retain(|_, account| !account.is_over()));
+        }
+    }
+
     fn change(&self, change: impl FnOnce(&mut Accounts)) {
         let mut accounts = self.accounts();
         change(&mut accounts);
@@ -119,6 +127,8 @@ impl Unproved {
             account.sent_bytes += packet.len();
             allowed += packet.len();
             if let Some((_, source)) = connection_ids(packet)
+                // Whoever repeats an empty one has got nothing.
+                && !source.is_empty()
                 && !account.connection_ids.iter().any(|own| own == source)
             {
                 account.connection_ids.push(source.to_vec());
@@ -135,8 +145,6 @@ fn connection_ids(packet: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = rest.split_first()?;
     let (destination, rest) = rest.split_at_checked(usize::from(*length))?;
     let (length, rest) = rest.split_first()?;
-    // An empty one proves nothing.
-    (*length > 0).then_some(())?;
     Some((destination, rest.get(..usize::from(*length))?))
 }
 
@@ -149,8 +157,12 @@ pub struct Counted {
 }
 
 impl Counted {
-    /// The address is proved: another connection from there needs no other proof while this one goes on.
+    /// The address is proved: another connection from there needs no other proof while this one goes on. Only the first time
+    /// counts.
     pub fn prove(&mut self) {
+        if self.is_proved {
+            return;
+        }
         self.unproved.change(|accounts| {
             *accounts.proved.entry(self.address).or_default() += 1;
             if let Some(account) = accounts.unproved.get_mut(&self.address) {
@@ -301,6 +313,20 @@ mod tests {
     }
 
     #[test]
+    fn a_browser_has_no_connection_id_and_proves_its_address_by_the_relays() {
+        let unproved = Arc::new(Unproved::default());
+        let _counted = unproved.count(address(), false);
+        let ours = packet(b"", b"ours", 1200);
+        assert_eq!([(); 4].map(|()| allowed(&unproved, &ours, None)), [1200, 1200, 1200, 0]);
+        unproved.received(address(), &packet(b"", b"", 7));
+        assert_eq!(allowed(&unproved, &packet(b"", b"", 7), None), 7);
+        unproved.received(address(), &packet(b"", b"", 7));
+        assert_eq!(allowed(&unproved, &ours, None), 0, "an empty one proves nothing");
+        unproved.received(address(), &packet(b"ours", b"", 30));
+        assert_eq!([(); 9].map(|()| allowed(&unproved, &ours, None)), [1200; 9]);
+    }
+
+    #[test]
     fn an_address_with_a_connection_needs_no_other_proof() {
         let unproved = Arc::new(Unproved::default());
         let ours = packet(b"theirs", b"ours", 1200);
@@ -316,6 +342,31 @@ mod tests {
         assert!(unproved.is_empty() && unproved.accounts().proved.is_empty());
         let _later = unproved.count(address(), false);
         assert_eq!([(); 4].map(|()| allowed(&unproved, &ours, None)), [1200, 1200, 1200, 0]);
+    }
+
+    #[test]
+    fn what_came_to_nothing_is_forgotten_after_a_second() {
+        let unproved = Arc::new(Unproved::default());
+        drop(unproved.count(address(), false));
+        unproved.forget();
+        assert!(!unproved.is_empty(), "its goodbye may be on its way");
+        unproved.accounts().unproved.values_mut().for_each(|account| {
+            account.ended_at = account.ended_at.and_then(|at| at.checked_sub(LAST_PACKET_TIMEOUT * 2));
+        });
+        unproved.forget();
+        assert!(unproved.is_empty());
+    }
+
+    #[test]
+    fn an_address_that_is_proved_twice_is_forgotten_all_the_same() {
+        let unproved = Arc::new(Unproved::default());
+        let other = unproved.count(address(), false);
+        let mut retried = unproved.count(address(), true);
+        retried.prove();
+        drop(retried);
+        assert!(unproved.accounts().proved.is_empty() && !unproved.is_empty());
+        drop(other);
+        assert!(unproved.is_empty());
     }
 
     #[test]

@@ -32,7 +32,8 @@ before(async () => {
   await writeFile(keys, `[secrets]\n${APPLICATION.apiKey} = "${APPLICATION.secret}"\n`, { mode: 0o600 });
   [browser, withoutDevices, relay] = await Promise.all([startBrowser(), startBrowser({ denied: true }), startRelay(['--keys', keys])]);
   const [bo, carmen] = others = [await arrive('Bo'), await arrive('Carmen')];
-  for (const page of others) await meeting.enterWithDevices(page, '');
+  await meeting.enterWithDevices(bo, 'Bo');
+  await meeting.enterWithDevices(carmen, 'Carmen');
   await say(bo, 'Good morning! Is everyone here?');
   await say(carmen, 'I have the numbers from last week ready.');
 });
@@ -79,14 +80,17 @@ for (const [look, options] of LOOKS) {
 
   test(`in the meeting: ${look}`, { timeout: 90_000 }, async (t) => {
     const ana = await arrive('Ana', options);
-    await meeting.enterWithDevices(ana, '');
+    await meeting.enterWithDevices(ana, 'Ana');
     for (const name of ['Bo', 'Carmen']) await shows(ana, name, { picture: 'on' });
     await t.test('meeting', () => examine(ana, `meeting-${look}`));
     await say(ana, 'Morning. Two minutes, my coffee is not ready ☕');
     await sees(ana, 'I have the numbers from last week ready.');
     await t.test('chat', () => examine(ana, `chat-${look}`));
+    // On a telephone a panel covers the rest.
+    await meeting.closePanel(ana);
     await openPanel(ana, 'people');
     await t.test('people', () => examine(ana, `people-${look}`));
+    await meeting.closePanel(ana);
     await openPanel(ana, 'statistics');
     await ana.getByTestId('track-row').nth(5).waitFor();
     await t.test('statistics', () => examine(ana, `statistics-${look}`));

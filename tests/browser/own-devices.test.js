@@ -80,14 +80,14 @@ test('a screen is shared, and no longer', { timeout: 60_000 }, async () => {
 test('another camera and another microphone are taken in the meeting', { timeout: 60_000 }, async () => {
   const { ana, bo, close } = await pair('another');
   await ana.click(testId('open-settings'));
-  for (const [choice, label] of [['settings-camera', 'fake_device_2'], ['settings-microphone', 'Fake Audio Input 2']]) {
+  for (const [choice, label] of [['settings-camera', 'fake_device_3'], ['settings-microphone', 'Fake Audio Input 2']]) {
     const value = await until(ana, label, ({ choice, label }) => {
       const options = [...document.querySelectorAll(`${choice} option`)];
       return options.find((option) => option.textContent === label)?.getAttribute('value') ?? '';
     }, { choice: testId(choice), label });
     await ana.select(testId(choice), value);
   }
-  await eventually('the other devices alone', () => heldDevices(ana), (held) => String(held.toSorted()) === 'Fake Audio Input 2,fake_device_2');
+  await eventually('the other devices alone', () => heldDevices(ana), (held) => String(held.toSorted()) === 'Fake Audio Input 2,fake_device_3');
   await ana.click(testId('settings-close'));
   await shows(bo, 'Ana', { picture: 'on', muted: false });
   await showsPattern(bo, 'Ana', 'chromium');

@@ -83,11 +83,11 @@ async function end({ child, exit }, signal) {
  * Chromium with devices that are not there: its cameras show a pattern, its microphones hear a beep twice a second, its screen is a
  * picture that changes.
  * @param {object} [options]
- * @param {number} [options.cameras] the second one gives frames that no encoder takes without a graphics card
+ * @param {number} [options.cameras] the second one gives frames that no encoder takes without a graphics card, the third one a depth image
  * @param {boolean} [options.denied] whether each question for a device is answered with no
  * @param {string[]} [options.args] more of its command line
  */
-export function startBrowser({ cameras = 3, denied = false, args = [] } = {}) {
+export function startBrowser({ cameras = 4, denied = false, args = [] } = {}) {
   return chromium.launch({
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
     args: [

@@ -14,6 +14,7 @@ pub mod impair;
 pub mod quic;
 pub mod scene;
 pub mod session;
+pub mod stand_in;
 pub mod tokens;
 
 use std::path::{Path, PathBuf};

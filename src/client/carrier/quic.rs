@@ -1,6 +1,7 @@
 use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::ops::RangeInclusive;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use wtransport::config::DnsResolver;
 use wtransport::endpoint::endpoint_side;
+use wtransport::error::ConnectingError;
 
+use super::attempts::Failed;
 use super::{Gone, OUTBOX_MESSAGES_MAX, keep_alive_interval};
 use crate::client::address::Address;
 use crate::client::connect_error::ConnectError;
@@ -51,6 +54,9 @@ const UPLINK_TOKEN: u64 = 0;
 
 /// Round-trip time that is assumed before there is a measurement: three times as long after it a lost packet is sent again.
 const INITIAL_RTT: Duration = Duration::from_millis(100);
+
+/// What HTTP/3 ends a connection for (RFC 9114, section 8.1).
+const H3_ERRORS: RangeInclusive<u64> = 0x101..=0x110;
 
 /// How long the packet that ends a connection may take to leave.
 const LAST_PACKET_TIMEOUT: Duration = Duration::from_millis(200);
@@ -138,8 +144,11 @@ pub(super) async fn connect_webtransport(
     address: &Address,
     remote: SocketAddr,
     options: &Options,
-) -> Result<Streams, ConnectError> {
-    let failed = |error: wtransport::error::ConnectionError| ConnectError::unreachable(remote, error);
+) -> Result<Streams, Failed> {
+    let failed = |error: wtransport::error::ConnectionError| {
+        let is_accident = is_accident(&error);
+        Failed { error: ConnectError::unreachable(remote, error), is_accident }
+    };
     let socket = bind(remote).map_err(ConnectError::Socket)?;
     let mut configuration = wtransport::ClientConfig::builder()
         .with_bind_socket(socket)
@@ -147,9 +156,13 @@ pub(super) async fn connect_webtransport(
     configuration.set_dns_resolver(Resolved(remote));
     let endpoint = wtransport::Endpoint::client(configuration).map_err(ConnectError::Socket)?;
     let url = format!("https://{}/", address.authority());
-    let session = endpoint.connect(url).await.map_err(|error| ConnectError::unreachable(remote, error))?;
+    let session = endpoint.connect(url).await.map_err(|error| match error {
+        ConnectingError::ConnectionError(error) => failed(error),
+        error => ConnectError::unreachable(remote, error).into(),
+    })?;
     if session.session_id().into_u64() != 0 {
-        return Err(ConnectError::unreachable(remote, "the WebTransport session is not the first of its connection"));
+        let why = "the WebTransport session is not the first of its connection";
+        return Err(ConnectError::unreachable(remote, why).into());
     }
     let opened = |error: wtransport::error::StreamOpeningError| ConnectError::unreachable(remote, error);
     let (send, receive) = session.open_bi().await.map_err(failed)?.await.map_err(opened)?;
@@ -158,7 +171,18 @@ pub(super) async fn connect_webtransport(
     let chat = (SendStream::WebTransport(send), ReceiveStream::WebTransport(receive));
     let quic = session.quic_connection().clone();
     let link = Held { quic, endpoint: HeldEndpoint::WebTransport(endpoint), _webtransport: Some(session) };
-    Streams { link, control, chat }.announced(remote).await
+    Ok(Streams { link, control, chat }.announced(remote).await?)
+}
+
+/// Whether HTTP/3 ended a connection for a frame that nobody sent. wtransport writes its settings piece by piece, and on the
+/// other side it forgets the pieces of them that it has read when a stream arrives before the rest: then it takes settings for
+/// frames.
+fn is_accident(error: &wtransport::error::ConnectionError) -> bool {
+    match error {
+        wtransport::error::ConnectionError::LocalH3Error(_) => true,
+        wtransport::error::ConnectionError::ApplicationClosed(close) => H3_ERRORS.contains(&close.code().into_inner()),
+        _ => false,
+    }
 }
 
 /// The address that was resolved before is the one to connect to.

@@ -68,7 +68,7 @@ export class VideoEncoding {
     this.#steps = this.#renditions.map(() => 0);
   }
 
-  /** Reads frames until the device stops. @param {ReadableStream<VideoFrame>} readable */
+  /** Reads frames until the device stops; those of a device before are closed as they come. @param {ReadableStream<VideoFrame>} readable */
   async input(readable) {
     this.#restartInput();
     const reader = (this.#reader = readable.getReader());
@@ -157,7 +157,7 @@ export class VideoEncoding {
   }
 
   #restartInput() {
-    void this.#reader?.cancel().catch(() => {});
+    // It is read until the device stops: frames that are on their way when a stream is cancelled are closed by nobody.
     this.#reader = null;
     this.#clock = new MediaClock();
     clearTimeout(this.#stillTimer);
