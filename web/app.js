@@ -27,7 +27,7 @@ import { clearToasts, toast } from './page/toasts.js';
 /** Where a panel covers the stage, as in panels.css. */
 const NARROW = '(max-width: 44rem)';
 
-/** The meeting that is on, or was. @type {{ room: Room, roomName: string, stage: import('./page/stage.js').Stage } | null} */
+/** The meeting that is on, or was. @type {{ room: Room, roomName: string, key: string | null, stage: import('./page/stage.js').Stage } | null} */
 let meeting = null;
 let drawStatistics = () => {};
 
@@ -68,7 +68,7 @@ function checkKey(key) {
 async function enter({ name, ticket, on }) {
   const roomName = roomOfPath(location.pathname) ?? '';
   const key = keyOfAddress();
-  if (key !== null && !checkKey(key)) return;
+  if (key !== null && !checkKey(key)) return goToAddress();
   const room = new Room({
     name, room: roomName, token: rememberedToken, ticket, transport: transportOfAddress(), encryptionKey: key ?? undefined, video: videoOptions(),
   });
@@ -111,7 +111,7 @@ function showMeeting(room, roomName, key) {
   countUnread(room);
   tellNews(room, media, key !== null);
   drawStatistics = showStatistics(room);
-  meeting = { room, roomName, stage: showStage(room, media, copyLink) };
+  meeting = { room, roomName, key, stage: showStage(room, media, copyLink) };
   showStatus(room, () => void connect(room));
   room.on('disconnected', () => {
     media.leave();
@@ -133,9 +133,11 @@ function seat() {
 }
 
 async function copyLink() {
-  const link = linkTo(roomOfPath(location.pathname) ?? '', keyOfAddress());
+  // The key of the meeting: the one in the address bar may be another by now.
+  const { roomName = '', key = null } = meeting ?? {};
+  const link = linkTo(roomName, key);
   const copied = await navigator.clipboard?.writeText(link).then(() => true, () => false);
-  toast(copied ? `Link copied${keyOfAddress() ? ', with the key' : ''}. Send it to whom you want to see.` : 'The browser does not let the page copy. Copy the link from the address bar.');
+  toast(copied ? `Link copied${key ? ', with the key' : ''}. Send it to whom you want to see.` : 'The browser does not let the page copy. Copy the link from the address bar.');
 }
 
 /** A link that is opened in a tab which has the page already only changes the fragment. */

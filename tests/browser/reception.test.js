@@ -11,7 +11,7 @@ import { JitterTarget, TARGET_MS_MAX, TARGET_MS_MIN } from '../../web/sdk/media/
 import { ticksOf } from '../../web/sdk/media/media-clock.js';
 import { OPENING_MAX, Opening } from '../../web/sdk/media/receive/opening.js';
 import { Order, PATIENCE_MS, WAITING_MAX } from '../../web/sdk/media/receive/order.js';
-import { drawnSize } from '../../web/sdk/media/receive/render.js';
+import { DRAWN_PIXELS_MAX, drawnSize } from '../../web/sdk/media/receive/render.js';
 import { HOLD_MS, Speakers } from '../../web/sdk/media/receive/speakers.js';
 import { HOLD_MS_MAX, SOUND_BEHIND_MS_MAX, Synchronisation } from '../../web/sdk/media/receive/synchronisation.js';
 import { msBetween } from '../../web/sdk/media/timestamp.js';
@@ -328,6 +328,13 @@ test('pictures are drawn as large as the tile needs them, and no larger than the
     [{ width: 0, height: 0 }, picture],
   ];
   for (const [tile, drawn] of cases) assert.deepEqual(drawnSize(picture, tile), drawn);
+});
+
+test('no picture makes a canvas without end', () => {
+  for (const tile of [{ width: 0, height: 0 }, { width: 20_000, height: 20_000 }]) {
+    const { width, height } = drawnSize({ width: 16_384, height: 16_384 }, tile);
+    assert.ok(Math.abs(width * height - DRAWN_PIXELS_MAX) < 10_000, `${width}x${height}`);
+  }
 });
 
 test('most of the durations stay below a percentile', () => {

@@ -74,6 +74,14 @@ test('a relay that was started again is given time to learn who is there', () =>
   assert.deepEqual(roster.giveUp(), []);
 });
 
+test('who comes back with another number is waited for no longer', () => {
+  const roster = rosterOf(info(1, 'Ana', { tracks: [microphone(1)] }), info(2, 'Bo', { tracks: [microphone(3)] }));
+  roster.begin(0, { isPatient: true });
+  assert.deepEqual(inWords(roster.handle(info(5, 'Bo'))), ['participantDisconnected Bo connection_lost', 'participantConnected Bo']);
+  assert.deepEqual([...roster.participants.keys()], [1, 5]);
+  assert.deepEqual(inWords(roster.giveUp()), ['participantDisconnected Ana connection_lost']);
+});
+
 test('tracks are compared one by one', () => {
   const roster = rosterOf(info(1, 'Ana', { tracks: [microphone(7), microphone(8), microphone(9)] }));
   assert.deepEqual(begin(roster, info(1, 'Ana', { tracks: [microphone(8, true), microphone(9), microphone(10)] })), [

@@ -29,15 +29,16 @@ export function tellNews(room, media, isEncrypted) {
   });
   /** Whose tracks failed: what goes wrong with one does so with all. */
   const told = new WeakSet();
-  const tellOnce = (/** @type {import('../sdk/tertulia.js').RemoteParticipant} */ participant) => {
+  const tellOnce = (/** @type {import('../sdk/tertulia.js').RemoteParticipant} */ participant, /** @type {import('../sdk/tertulia.js').TertuliaError} */ { code, message }) => {
     if (told.has(participant)) return;
     told.add(participant);
+    if (!code.startsWith('codec_')) return toast(message, 'problem');
     // Without a key, what is encrypted is nothing but broken frames.
     const why = isEncrypted ? 'What they send cannot be decoded.' : 'If the meeting is encrypted, open the whole link, with the key.';
     toast(`${participant.name} cannot be shown here. ${why}`, 'problem');
   };
   room.on('mediaFailed', ({ source, error, participant }) => {
-    if (participant) return tellOnce(participant);
+    if (participant) return tellOnce(participant, error);
     toast(problemOf(source, error).join(' '), 'problem');
     if (source === 'microphone' || source === 'camera') media.failed(source, error);
   });

@@ -84,14 +84,22 @@ export class Roster {
     this.#missing.delete(info.participant);
     const known = this.participants.get(info.participant);
     // Ids begin anew in a room that lost its history, so an id alone does not say that it is the same person.
-    const same = known && known.identity === info.identity && known.name === info.name && known.kind === info.kind;
-    if (same) return this.#updateTracks(known, info);
+    if (known && isPerson(known, info)) return this.#updateTracks(known, info);
     const participant = new RemoteParticipant(info);
-    const left = known ? this.#left(known.id, 'connection_lost') : [];
+    const left = [...(known ? this.#left(known.id, 'connection_lost') : []), ...this.#returned(info)];
     // As with a track that is published: whoever had its number before has it no longer.
     const before = info.tracks.flatMap(({ track }) => this.#unpublished(track));
     this.participants.set(participant.id, participant);
     return [...left, ...before, { type: 'participantConnected', value: participant }];
+  }
+
+  /** Who is waited for may be back with another number. @param {ParticipantInfo} info @returns {RosterEvent[]} */
+  #returned(info) {
+    const id = [...this.#missing].find((missing) => {
+      const participant = this.participants.get(missing);
+      return participant && isPerson(participant, info);
+    });
+    return id === undefined ? [] : this.#left(id, 'connection_lost');
   }
 
   /** @param {RemoteParticipant} participant @param {ParticipantInfo} info @returns {RosterEvent[]} */
@@ -146,6 +154,11 @@ export class Roster {
     }
     return null;
   }
+}
+
+/** @param {RemoteParticipant} participant @param {ParticipantInfo} info */
+function isPerson(participant, info) {
+  return participant.identity === info.identity && participant.name === info.name && participant.kind === info.kind;
 }
 
 /** Ids of tracks begin anew as well: what was a camera may be a microphone. @param {RemoteTrack} track @param {RemoteTrack | undefined} now */

@@ -1,4 +1,4 @@
-/** The one AudioContext that captures, plays and measures. A browser keeps it silent until the person has clicked or typed. */
+/** The AudioContext that captures, plays and measures. A browser keeps it silent until the person has clicked or typed. */
 import { OPUS_SAMPLE_RATE } from './audio-format.js';
 
 /** What counts as a gesture. */
@@ -9,6 +9,8 @@ const RESUME_MS = 500;
 
 /** @type {AudioContext | null} */
 let shared = null;
+/** At the sample rate of the devices. @type {AudioContext | null} */
+let devices = null;
 
 /** Made when it is first asked for. At the sample rate of Opus where the browser takes it: read `sampleRate`. */
 export function audioContext() {
@@ -16,6 +18,27 @@ export function audioContext() {
   shared = makeContext();
   resumeOnGesture(shared);
   return shared;
+}
+
+/**
+ * What a microphone gives. Older Firefox connects it with a context of the same sample rate alone: there, another context captures.
+ * @param {MediaStream} stream
+ * @returns {MediaStreamAudioSourceNode}
+ */
+export function sourceOf(stream) {
+  try {
+    return audioContext().createMediaStreamSource(stream);
+  } catch (error) {
+    if (!(error instanceof DOMException) || error.name !== 'NotSupportedError') throw error;
+    return deviceContext().createMediaStreamSource(stream);
+  }
+}
+
+function deviceContext() {
+  if (devices && devices.state !== 'closed') return devices;
+  devices = new AudioContext({ latencyHint: 'interactive' });
+  resumeOnGesture(devices);
+  return devices;
 }
 
 /** Whether it would be heard now. */

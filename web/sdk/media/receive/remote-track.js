@@ -21,6 +21,8 @@ export class RemoteTrack {
   #shown = new Map();
   /** @type {TrackEngine | null} */
   #engine = null;
+  /** Whether an engine had it before. */
+  #isUsed = false;
   /** Kept by the engine. @type {TrackState} */
   state = 'waiting';
   /** Audio: how loud it is, 0 to 1. Kept by the engine. */
@@ -116,14 +118,25 @@ export class RemoteTrack {
   /** For the engine alone: it takes the track over, or lets it go. @param {TrackEngine | null} engine */
   connect(engine) {
     this.#engine = engine;
-    for (const canvas of this.#shown.values()) {
+    if (!engine) return;
+    for (const [element, canvas] of this.#shown) {
       try {
-        engine?.attached(canvas);
+        engine.attached(this.#isUsed ? this.#renewed(element, canvas) : canvas);
       } catch (error) {
         // The program attached it before there was a meeting, and does not wait for an answer any longer.
         reportError(error);
       }
     }
+    this.#isUsed = true;
+  }
+
+  /** A canvas stays with the meeting that drew on it: after that is over, another takes its place where it is ours. @param {HTMLElement} element @param {HTMLCanvasElement} canvas */
+  #renewed(element, canvas) {
+    if (canvas === element) return canvas;
+    const fresh = canvasIn(element);
+    canvas.replaceWith(fresh);
+    this.#shown.set(element, fresh);
+    return fresh;
   }
 }
 

@@ -47,9 +47,12 @@ function paint({ canvas, context, tile }, picture, size) {
   context?.drawImage(picture, 0, 0, width, height);
 }
 
-/** As large as the tile needs it when the picture covers it, and no larger than the picture is. @param {Size} picture @param {Size} tile @returns {Size} */
+/** What a canvas may have, in pixels: a screen of 4K. Who sends more does not mean it to be seen, and a canvas costs four bytes for each. */
+export const DRAWN_PIXELS_MAX = 4096 * 2304;
+
+/** As large as the tile needs it when the picture covers it, and no larger than the picture is or a canvas may be. @param {Size} picture @param {Size} tile @returns {Size} */
 export function drawnSize(picture, tile) {
   const covers = Math.max(tile.width / picture.width, tile.height / picture.height);
-  const scale = covers > 0 ? Math.min(1, covers) : 1;
+  const scale = Math.min(covers > 0 ? covers : 1, 1, Math.sqrt(DRAWN_PIXELS_MAX / (picture.width * picture.height)));
   return { width: Math.max(1, Math.round(picture.width * scale)), height: Math.max(1, Math.round(picture.height * scale)) };
 }

@@ -45,6 +45,7 @@ const WORKER = new URL('./receive.worker.js', import.meta.url);
 const FAILURES = Object.freeze({
   codec_unsupported: 'This browser cannot decode the video or audio that a participant sends. Use a newer browser, or ask them to use another codec.',
   playback_failed: 'This page cannot play audio. Reload it, or use a newer browser.',
+  worker_failed: 'The part of this page that plays the others cannot be loaded. Reload the page; if it stays so, the page has to allow workers of the relay or of blob: addresses.',
   codec_failed: 'Decoding the video or audio of a participant failed again and again. Reload the page.',
 });
 
@@ -135,6 +136,7 @@ export class Subscribing {
     this.#surfaces = new Surfaces((surface) => this.#post({ type: 'release', surface }));
     this.#speakers = new Speakers();
     this.#speaking = [];
+    this.#isAudioBlocked = false;
     document.removeEventListener('visibilitychange', this.#seen);
   }
 
@@ -175,6 +177,7 @@ export class Subscribing {
     if (this.#worker) return;
     this.#worker = startWorker(WORKER);
     this.#worker.onmessage = ({ data }) => this.#heard(data);
+    this.#worker.onerror = (event) => this.#erred(event);
     const { encryptionKey: secret } = this.#options;
     this.#worker.postMessage({ type: 'begin', encryption: secret ? { secret, room: this.#room } : null });
     document.addEventListener('visibilitychange', this.#seen);
@@ -203,6 +206,12 @@ export class Subscribing {
         track.state = message.state;
         return this.#link.emit('trackStateChanged', { participant, track });
     }
+  }
+
+  /** What goes wrong in the worker has a message and costs a frame; a worker that cannot be loaded has none. @param {ErrorEvent} event */
+  #erred({ message }) {
+    if (message) return;
+    for (const subscription of this.#subscriptions.values()) this.#failed(subscription, 'worker_failed');
   }
 
   /** @param {{ participant: RemoteParticipant, track: RemoteTrack }} of @param {string} code */

@@ -1,5 +1,5 @@
 /** The audio of one device: its level for the page, and its frames for the encoder. */
-import { audioContext, resumeAudio } from '../audio-context.js';
+import { resumeAudio, sourceOf } from '../audio-context.js';
 import { SILENCE_DB, meterLevel } from '../audio-level.js';
 import { addWorklet } from '../worker-url.js';
 
@@ -19,10 +19,11 @@ export class AudioCapture {
 
   /** @param {MediaStreamTrack} track @param {number} channels */
   static async open(track, channels) {
-    const context = audioContext();
+    const source = sourceOf(new MediaStream([track]));
+    const context = /** @type {AudioContext} */ (source.context);
     await addWorklet(context, WORKLET);
     void resumeAudio();
-    const source = context.createMediaStreamSource(new MediaStream([track]));
+    void context.resume().catch(() => {});
     const node = new AudioWorkletNode(context, 'tertulia-capture', {
       numberOfInputs: 1, numberOfOutputs: 1, outputChannelCount: [1],
       channelCount: channels, channelCountMode: 'explicit', processorOptions: { channels },

@@ -1,0 +1,39 @@
+// What is received, on the page's side, with a worker and a page that are made up.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { RemoteTrack } from '../../web/sdk/media/receive/remote-track.js';
+import { Subscribing } from '../../web/sdk/media/receive/subscribing.js';
+
+class FakeWorker {
+  /** @type {FakeWorker[]} */
+  static all = [];
+  /** @type {(event: { message?: string }) => void} */
+  onerror = () => {};
+  isOver = false;
+  constructor() {
+    FakeWorker.all.push(this);
+  }
+  postMessage() {}
+  terminate() { this.isOver = true; }
+}
+Object.assign(globalThis, { Worker: FakeWorker, document: { visibilityState: 'visible', addEventListener() {}, removeEventListener() {} } });
+
+const any = (/** @type {unknown} */ value) => /** @type {any} */ (value);
+
+test('a worker that cannot be loaded is told, one that makes a mistake goes on, and both end with the meeting', () => {
+  const failed = /** @type {string[]} */ ([]);
+  const subscribing = new Subscribing(any({
+    ask: async () => {}, tell() {}, self: () => ({ id: 1 }),
+    emit: (/** @type {string} */ type, /** @type {any} */ { error, track }) => { if (type === 'mediaFailed') failed.push(`${error.code} ${track.id}`); },
+  }));
+  subscribing.seated({ room: 'standup' });
+  const media = { type: 'video', width: 640, height: 360, spatialLayers: 1, temporalLayers: 1 };
+  subscribing.published(any({ id: 2 }), new RemoteTrack(any({ track: 7, muted: false, info: { source: 'camera', codec: 'vp8', media } })));
+  const [worker] = FakeWorker.all;
+  worker.onerror({ message: 'a mistake' });
+  assert.deepEqual(failed, []);
+  worker.onerror({});
+  assert.deepEqual(failed, ['worker_failed 7']);
+  subscribing.closed();
+  assert.deepEqual(FakeWorker.all.map(({ isOver }) => isOver), [true]);
+});
