@@ -54,7 +54,8 @@ impl Keeper {
                     return Ok(Self { seat, options, live, url, urls, since, attempts: 0, switches });
                 }
                 Err(not_opened) => {
-                    seated = seated.or(not_opened.seated);
+                    // The later one has taken the seat over.
+                    seated = not_opened.seated.or(seated);
                     let is_final = not_opened.error.is_final();
                     failed = if is_final { Some(not_opened.error) } else { failed.or(Some(not_opened.error)) };
                     if is_final {
