@@ -4,7 +4,7 @@ SHELL := /bin/bash
 CARGO ?= cargo
 NODE_PACKAGES := tests/browser/node_modules/.package-lock.json
 
-.PHONY: help run check test fuzz setup node-packages package bench
+.PHONY: help run check test fuzz setup node-packages meeting package bench
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'

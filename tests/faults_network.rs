@@ -6,13 +6,14 @@ use std::ops::ControlFlow::{Break, Continue};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use support::TestRelay;
 use support::child::{ChildRelay, Launch};
 use support::impair::Proxy;
 use support::quic::soon;
 use support::scene::{CROWDED, Scene, turn};
 use support::session::{Incoming, Over, Session, Target, datagram, join_of, payload};
 use tertulia::client::{Carrier, Certificates, ConnectError, Event, Options, Room};
-use tertulia::limits::{HANDSHAKE_TIMEOUT, IDLE_TIMEOUT, KEEP_ALIVE_INTERVAL};
+use tertulia::limits::{HANDSHAKE_TIMEOUT, IDLE_TIMEOUT, KEEP_ALIVE_INTERVAL, Limits};
 use tertulia::wire::*;
 use tokio::time::{sleep, timeout};
 
@@ -377,6 +378,24 @@ async fn n9_where_udp_is_blocked_the_client_says_what_to_do_and_websocket_works(
         soon("WebSocket", Room::connect(&format!("ws://{}/", relay.target.http), options(&relay))).await.unwrap();
     assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
     room.disconnect().await;
+}
+
+#[tokio::test]
+async fn whoever_finds_no_way_for_media_leaves_no_empty_seat() {
+    // Both ways carry messages, and no datagram of either is answered.
+    let relay = TestRelay::start(Limits { media_datagrams_per_second: 0, ..Limits::default() });
+    let witness = relay.join("ws", "Witness").await;
+    let options = Options { fallbacks: vec![relay.url("https")], ..relay.options("Ana") };
+    let refused = Room::connect(&relay.url("quic"), options).await;
+    assert!(matches!(refused, Err(ConnectError::NoDatagrams)), "{refused:?}");
+    let left = async {
+        loop {
+            if let Event::ParticipantLeft { reason, .. } = witness.next_event().await.expect("the room is open") {
+                return reason;
+            }
+        }
+    };
+    assert_eq!(soon("she has left", left).await, CloseReason::Left);
 }
 
 #[tokio::test]

@@ -203,9 +203,14 @@ fn every_line_that_the_help_shows_is_understood() {
 }
 
 async fn echo() -> (std::net::SocketAddr, tokio::task::JoinSet<()>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let socket = UdpSocket::bind(address).await.unwrap();
+    // TCP's port may be taken for UDP.
+    let (listener, address, socket) = loop {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        if let Ok(socket) = UdpSocket::bind(address).await {
+            break (listener, address, socket);
+        }
+    };
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(async move {
         let mut packet = [0; 2000];

@@ -26,7 +26,8 @@ impl Greeting {
     /// What there is to say of a relay on this machine.
     pub fn of(relay: &Relay) -> Self {
         let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
-        let interfaces = interfaces.iter().map(if_addrs::Interface::ip).collect();
+        let interfaces = interfaces.iter().filter(|interface| !leads_inside(&interface.name));
+        let interfaces = interfaces.map(if_addrs::Interface::ip).collect();
         Self {
             page: relay.http_address(),
             port: relay.address().port(),
@@ -102,6 +103,13 @@ fn is_for_others(address: IpAddr) -> bool {
     !of_one_link && !address.is_loopback() && !address.is_unspecified()
 }
 
+/// Whether an interface leads to containers or virtual machines on this machine, by its name: Docker, Podman, Kubernetes, libvirt.
+fn leads_inside(interface: &str) -> bool {
+    let is_hexadecimal = |digits: &str| digits.len() == 12 && digits.chars().all(|digit| digit.is_ascii_hexdigit());
+    interface.strip_prefix("br-").is_some_and(is_hexadecimal)
+        || ["docker", "podman", "cni", "virbr", "veth"].iter().any(|prefix| interface.starts_with(prefix))
+}
+
 /// The address that this machine has toward others, of IPv4 if it has one there: connecting a UDP socket sends nothing, it only
 /// looks up the route.
 fn route() -> Option<IpAddr> {
@@ -149,6 +157,16 @@ mod tests {
         }
         let many = (0..100).map(|last| IpAddr::from([10, 0, 0, last])).collect();
         assert_eq!(reachable("::".parse().unwrap(), None, many).len(), ADDRESSES_MAX);
+    }
+
+    #[test]
+    fn containers_and_virtual_machines_are_not_others() {
+        for name in ["docker0", "br-0123456789ab", "virbr0", "veth12ab@if3", "cni0", "podman1"] {
+            assert!(leads_inside(name), "{name}");
+        }
+        for name in ["eth0", "enp3s0", "wlan0", "br0", "br-lan", "wg0", "tailscale0", "lo", "Ethernet 2"] {
+            assert!(!leads_inside(name), "{name}");
+        }
     }
 
     fn greeting(texts: &[&str]) -> Greeting {
