@@ -7,6 +7,7 @@ use thiserror::Error;
 use tracing::warn;
 
 use crate::limits::Limits;
+use crate::transport::Congestion;
 
 /// The line of a TOML file that an error is about, from 1.
 pub fn line_of(text: &str, error: &toml::de::Error) -> usize {
@@ -38,6 +39,8 @@ pub struct Config {
     pub hosts: Vec<String>,
     /// Where the relay keeps what has to outlive it, such as its keys. `None`: nothing is kept.
     pub data_directory: Option<PathBuf>,
+    /// How connections over QUIC and WebTransport find out how much the path carries.
+    pub congestion: Congestion,
     /// The bounds.
     pub limits: Limits,
 }
@@ -151,6 +154,7 @@ impl Default for Config {
             origins: Vec::new(),
             hosts: Vec::new(),
             data_directory: Some("data".into()),
+            congestion: Congestion::default(),
             limits: Limits::default(),
         }
     }

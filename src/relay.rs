@@ -34,8 +34,8 @@ pub use metrics::Metrics;
 use crate::auth::TicketKey;
 use crate::config::{Config, OpenError};
 use crate::transport::{
-    BindError, CertificateError, CertificateStore, EndpointKeys, Gate, HostPolicy, InvalidOrigin, KeysError,
-    OriginPolicy, Sockets, UdpDrops,
+    BindError, CertificateError, CertificateStore, Congestion, EndpointKeys, Gate, HostPolicy, InvalidOrigin,
+    KeysError, OriginPolicy, Sockets, UdpDrops,
 };
 
 /// Why a relay could not start.
@@ -132,7 +132,7 @@ impl Relay {
         let (ready, is_ready) = mpsc::channel();
         // The thread makes its runtime itself: if nothing comes of it, it must not be dropped inside an async program.
         thread::Builder::new().name("tertulia-0".into()).spawn(move || {
-            let (runtime, endpoint) = match start_endpoint(udp, &part, &endpoint_keys) {
+            let (runtime, endpoint) = match start_endpoint(udp, &part, &endpoint_keys, config.congestion) {
                 Ok(started) => started,
                 Err(error) => return drop(ready.send(Err(error))),
             };
@@ -182,11 +182,16 @@ impl Relay {
 }
 
 /// The runtime of the relay's thread, with the QUIC endpoint on it.
-fn start_endpoint(udp: UdpSocket, part: &listen::Part, keys: &EndpointKeys) -> io::Result<(Runtime, quinn::Endpoint)> {
+fn start_endpoint(
+    udp: UdpSocket,
+    part: &listen::Part,
+    keys: &EndpointKeys,
+    congestion: Congestion,
+) -> io::Result<(Runtime, quinn::Endpoint)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let endpoint = {
         let _entered = runtime.enter();
-        Sockets::endpoint(udp, &part.certificates, keys, part.shard.unproved.clone())?
+        Sockets::endpoint(udp, &part.certificates, keys, congestion, part.shard.unproved.clone())?
     };
     Ok((runtime, endpoint))
 }

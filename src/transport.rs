@@ -2,6 +2,7 @@
 
 mod arrival;
 mod bearer_token;
+mod congestion;
 mod endpoint;
 mod gate;
 mod host;
@@ -15,6 +16,7 @@ mod unproved;
 
 pub use arrival::{Arrival, PlainEntry, WebSocketKind};
 pub use bearer_token::BearerToken;
+pub use congestion::{Congestion, Media as MediaCongestion};
 pub use endpoint::{BindError, Sockets};
 pub use gate::{Gate, GateError, Place, Refusal, TcpPlace};
 pub use host::{HostError, HostPolicy};

@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use tertulia::config::{CertificateSource, Config, HistoryPlace, KeySources, OpenRelay, line_of};
 use tertulia::limits::{Limits, SameIdentity, TRACKS_PER_PARTICIPANT_MAX};
+use tertulia::transport::Congestion;
 
 /// Declares every setting once: as an option of the command line, as a key of the file, and how the two combine.
 macro_rules! settings {
@@ -79,6 +80,10 @@ settings! {
     /// `always` or `never` [default: auto]
     #[arg(long, value_name = "WHEN")]
     qr: QrChoice,
+    /// Congestion control of QUIC and WebTransport: `tertulia` is made for media, the others are `bbr`, `cubic` and `newreno`
+    /// [default: cubic]
+    #[arg(long, value_name = "NAME")]
+    congestion: CongestionChoice,
     /// What is logged: error, warn, info, debug, trace, or a filter like `info,tertulia::relay=debug` [default: info]
     #[arg(long, value_name = "FILTER")]
     log: String,
@@ -199,6 +204,17 @@ pub enum HistoryChoice {
     Memory,
 }
 
+/// How much may be on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+#[value(rename_all = "lower")]
+pub enum CongestionChoice {
+    Tertulia,
+    Bbr,
+    Cubic,
+    NewReno,
+}
+
 impl Settings {
     /// Reads the file.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
@@ -259,6 +275,7 @@ impl Settings {
             origins,
             hosts,
             data_directory,
+            congestion: self.congestion(),
             limits: self.limits()?,
         })
     }
@@ -268,6 +285,16 @@ impl Settings {
             None | Some(OpenChoice::Warn) => OpenRelay::Warn,
             Some(OpenChoice::Allow) => OpenRelay::Allow,
             Some(OpenChoice::Refuse) => OpenRelay::Refuse,
+        }
+    }
+
+    fn congestion(&self) -> Congestion {
+        match self.congestion {
+            None => Congestion::default(),
+            Some(CongestionChoice::Tertulia) => Congestion::Tertulia,
+            Some(CongestionChoice::Bbr) => Congestion::Bbr,
+            Some(CongestionChoice::Cubic) => Congestion::Cubic,
+            Some(CongestionChoice::NewReno) => Congestion::NewReno,
         }
     }
 
@@ -462,6 +489,17 @@ mod tests {
             let settings = Settings { data_dir: directory.map(PathBuf::from), ..Settings::default() };
             assert_eq!(settings.config().unwrap().data_directory, expected.map(PathBuf::from));
         }
+    }
+
+    #[test]
+    fn every_congestion_control_can_be_chosen_by_its_name() {
+        for congestion in Congestion::ALL {
+            let settings = Settings::from_toml(&format!("congestion = '{}'", congestion.label())).unwrap();
+            assert_eq!(settings.config().unwrap().congestion, congestion);
+            let choice = CongestionChoice::from_str(congestion.label(), false).unwrap();
+            assert_eq!(Some(choice), settings.congestion, "the same on the command line");
+        }
+        assert!(Settings::from_toml("congestion = 'vegas'").is_err());
     }
 
     #[test]

@@ -9,12 +9,12 @@ use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
 
 use super::unproved::CountingSocket;
-use super::{CertificateStore, EndpointKeys, Unproved};
+use super::{CertificateStore, Congestion, EndpointKeys, Unproved};
 use crate::config::Config;
 use crate::limits::{
     CONNECTION_WINDOW_BYTES, CONNECTIONS_PENDING_MAX, DATAGRAM_RECEIVE_BYTES_MAX, DATAGRAM_SEND_BYTES_MAX,
-    IDLE_TIMEOUT, INITIAL_WINDOW_BYTES, KEEP_ALIVE_INTERVAL, SEND_WINDOW_BYTES, STREAM_WINDOW_BYTES,
-    STREAMS_BIDIRECTIONAL_MAX, STREAMS_UNIDIRECTIONAL_MAX, UDP_SOCKET_BUFFER_BYTES,
+    IDLE_TIMEOUT, KEEP_ALIVE_INTERVAL, SEND_WINDOW_BYTES, STREAM_WINDOW_BYTES, STREAMS_BIDIRECTIONAL_MAX,
+    STREAMS_UNIDIRECTIONAL_MAX, UDP_SOCKET_BUFFER_BYTES,
 };
 use crate::wire::{ALPN_QUIC, ALPN_WEBTRANSPORT};
 
@@ -110,9 +110,10 @@ impl Sockets {
         udp: UdpSocket,
         certificates: &Arc<CertificateStore>,
         keys: &EndpointKeys,
+        congestion: Congestion,
         unproved: Arc<Unproved>,
     ) -> io::Result<quinn::Endpoint> {
-        let mut config = server_config(certificates);
+        let mut config = server_config(certificates, congestion);
         config.token_key(keys.token_key());
         let runtime = Arc::new(TokioRuntime);
         let socket = Arc::new(CountingSocket { socket: runtime.wrap_udp_socket(udp)?, unproved });
@@ -164,20 +165,18 @@ fn bind_tcp(address: SocketAddr) -> Result<TcpListener, BindError> {
     bind().map_err(|error| BindError { protocol: "TCP", address, error })
 }
 
-fn server_config(certificates: &Arc<CertificateStore>) -> ServerConfig {
+fn server_config(certificates: &Arc<CertificateStore>, congestion: Congestion) -> ServerConfig {
     let tls = certificates.server_config(&[ALPN_WEBTRANSPORT, ALPN_QUIC]);
     let tls = QuicServerConfig::try_from(tls).expect("ring has the cipher suite that QUIC begins with");
     let mut config = ServerConfig::with_crypto(Arc::new(tls));
-    config.transport_config(Arc::new(transport_config()));
+    config.transport_config(Arc::new(transport_config(congestion)));
     config.max_incoming(CONNECTIONS_PENDING_MAX);
     config.incoming_buffer_size(64 * 1024);
     config.incoming_buffer_size_total(16 * 1024 * 1024);
     config
 }
 
-fn transport_config() -> TransportConfig {
-    let mut congestion = quinn::congestion::CubicConfig::default();
-    congestion.initial_window(INITIAL_WINDOW_BYTES);
+fn transport_config(congestion: Congestion) -> TransportConfig {
     let mut config = TransportConfig::default();
     config
         .max_concurrent_bidi_streams(STREAMS_BIDIRECTIONAL_MAX.into())
@@ -191,7 +190,7 @@ fn transport_config() -> TransportConfig {
         .keep_alive_interval(Some(KEEP_ALIVE_INTERVAL))
         .initial_rtt(INITIAL_RTT)
         .mtu_discovery_config(Some(MtuDiscoveryConfig::default()))
-        .congestion_controller_factory(Arc::new(congestion));
+        .congestion_controller_factory(congestion.factory());
     config
 }
 

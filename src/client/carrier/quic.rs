@@ -24,7 +24,8 @@ use crate::client::address::Address;
 use crate::client::connect_error::ConnectError;
 use crate::client::options::Options;
 use crate::client::session::{Session, Stage};
-use crate::limits::{DATAGRAM_SEND_BYTES_MAX, INITIAL_WINDOW_BYTES, UDP_SOCKET_BUFFER_BYTES};
+use crate::limits::{DATAGRAM_SEND_BYTES_MAX, UDP_SOCKET_BUFFER_BYTES};
+use crate::transport::Congestion;
 use crate::wire::{
     ALPN_QUIC, ALPN_WEBTRANSPORT, ClientMessage, CloseReason, MessageBuffer, StreamKind, delimit, encode,
 };
@@ -200,8 +201,6 @@ fn configuration(options: &Options, alpn: &[u8]) -> Result<quinn::ClientConfig, 
     let tls = options.certificates.configuration(alpn)?;
     let tls = QuicClientConfig::try_from(tls).expect("ring has the cipher suite that QUIC begins with");
     let mut configuration = quinn::ClientConfig::new(Arc::new(tls));
-    let mut congestion = quinn::congestion::CubicConfig::default();
-    congestion.initial_window(INITIAL_WINDOW_BYTES);
     let mut transport = TransportConfig::default();
     transport
         .keep_alive_interval(Some(keep_alive_interval(options)))
@@ -210,7 +209,7 @@ fn configuration(options: &Options, alpn: &[u8]) -> Result<quinn::ClientConfig, 
         .initial_rtt(INITIAL_RTT)
         .datagram_send_buffer_size(DATAGRAM_SEND_BYTES_MAX)
         .datagram_receive_buffer_size(Some(DATAGRAM_RECEIVE_BYTES_MAX))
-        .congestion_controller_factory(Arc::new(congestion));
+        .congestion_controller_factory(Congestion::default().factory());
     configuration.transport_config(Arc::new(transport));
     Ok(configuration)
 }

@@ -108,9 +108,10 @@ impl Network {
         lock(&self.way(direction).link).counts()
     }
 
-    /// What waits for the bottleneck, in bytes.
-    pub fn queued_bytes(&self, direction: Direction) -> usize {
-        lock(&self.way(direction).link).queued_bytes()
+    /// How long what waits for the bottleneck takes to pass, at the rate of the moment.
+    pub fn queue_time(&self, direction: Direction) -> Duration {
+        let link = lock(&self.way(direction).link);
+        link.conditions().sending_time(link.queued_bytes())
     }
 
     /// Sends something on its way.

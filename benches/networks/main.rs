@@ -1,0 +1,65 @@
+//! Audio and video through bad networks to one subscriber, by each congestion control: how late they are, how much is usable,
+//! and what stands in the bottleneck's queue.
+//!
+//! `cargo bench --bench networks` runs all networks, each for all controls and carriers at once; `-- falling` runs one.
+
+mod meeting;
+mod network;
+mod plot;
+#[path = "../../tests/support/mod.rs"]
+mod support;
+mod table;
+
+use std::env;
+
+use futures_util::future::join_all;
+use tertulia::transport::Congestion;
+
+use meeting::{Meeting, Record};
+use network::Network;
+
+/// What goes over UDP, by scheme.
+const CARRIERS: [(&str, &str); 2] = [("QUIC", "quic"), ("WebTransport", "https")];
+
+/// One meeting through one network.
+struct Row {
+    network: &'static Network,
+    congestion: Congestion,
+    carrier: &'static str,
+    record: Record,
+}
+
+fn main() {
+    let arguments: Vec<_> = env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    // `cargo test --benches`: whether it runs at all.
+    let is_test = arguments.iter().any(|argument| argument == "--test");
+    let chosen = |network: &&'static Network| {
+        let mut names = arguments.iter().filter(|argument| !argument.starts_with("--")).peekable();
+        names.peek().is_none() || names.any(|name| network.name.contains(name.as_str()))
+    };
+    let networks: Vec<_> = network::ALL.iter().filter(chosen).take(if is_test { 1 } else { usize::MAX }).collect();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.expect("a runtime can be made");
+    let mut rows = Vec::new();
+    for network in &networks {
+        println!("{}: {}", network.name, network.script.replace('\n', ", "));
+        let through = runtime.block_on(through(network, is_test));
+        print!("{}", table::render(&through));
+        rows.extend(through);
+    }
+    if !is_test && networks.len() == network::ALL.len() {
+        table::write(&rows);
+        plot::write(&rows);
+    }
+}
+
+async fn through(network: &'static Network, is_test: bool) -> Vec<Row> {
+    let meetings = Congestion::ALL.iter().flat_map(|congestion| {
+        CARRIERS.iter().map(async |(carrier, scheme)| {
+            let seconds = if is_test { 1 } else { network.seconds };
+            let record = Meeting::start(network, *congestion, scheme).await.run(seconds).await;
+            Row { network, congestion: *congestion, carrier, record }
+        })
+    });
+    join_all(meetings).await
+}

@@ -1,0 +1,97 @@
+//! How much may be on its way to a participant.
+//!
+//! quinn asks a [`Controller`](quinn::congestion::Controller) for a window, in bytes, and tells it what was sent,
+//! acknowledged and lost. It paces by the window as well, at 1.25 of it per smoothed round trip, in bursts of at least ten
+//! packets; a rate of its own a controller cannot set. What it is told of a packet is when it was sent and how large it was. The
+//! round trip is worked out from that, so an acknowledgement that waited (up to 25 ms) looks like a queue. `app_limited` is
+//! of the time of the acknowledgement, not of the sending, and is not used here.
+//!
+//! [`Media`] is made for media, which seldom uses all that it may:
+//!
+//! - **Delay decides, not loss.** The window moves to where it makes a small delay in the bottleneck, as in FAST TCP (Wei, Jin,
+//!   Low, Hegde, 2006): with the queue that it sees it scales by (least round trip + target) / (round trip). Losses by chance
+//!   say nothing; Cubic and NewReno give way to each of them, and BBRv3 from 2 % on.
+//! - **The target is small and falls with the rate**: 40 ms at 300 kbit/s, by the square root, 10 to 60 ms, as in Swift (Kumar
+//!   et al., 2020). Of two flows at one queue, which see the same delay, the slower one wants more. So they become equal.
+//! - **The queue that stands counts**: the least round trip of the last 50 to 100 ms, as in Copa (Arun, Balakrishnan, 2018).
+//!   The burst of a large frame is none.
+//! - **Use is evidence** (RFC 7661): the window grows to 1.5 times what was in flight, no further, and what is not used is
+//!   kept.
+//! - **TCP is met.** Where a cut does not drain the queue for a second, someone else fills it: then 0.9 of the rate of before
+//!   is taken, less after losses, and less where the queue does not grow, for it may be filled by flows of this kind. Copa and GCC
+//!   change sides in a like way.
+//! - **The least round trip** is that of 10 to 20 seconds. The queue is drained for two rounds before it is forgotten, as in
+//!   BBR's ProbeRTT and LEDBAT++ (RFC 9840).
+//! - **A queue too short to make a delay** shows by losses above 15 %.
+//!
+//! Why not one of these as it is: GCC and SCReAM (RFC 8298) need feedback that QUIC's acknowledgements are not (arrival times,
+//! rates of the encoder); Copa counts in packets and takes ten milliseconds of jitter for a queue at media's rates; BBR holds a
+//! window of two round trips, which without its own pacing is a standing queue of one.
+
+mod media;
+mod round;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;
+mod window;
+
+use std::sync::Arc;
+
+use quinn::congestion::{BbrConfig, ControllerFactory, CubicConfig, NewRenoConfig};
+
+pub use media::Media;
+
+use crate::limits::INITIAL_WINDOW_BYTES;
+use media::MediaFactory;
+
+/// Which congestion control connections have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Congestion {
+    /// [`Media`].
+    Tertulia,
+    /// Version 1, as quinn has it.
+    Bbr,
+    /// RFC 9438.
+    #[default]
+    Cubic,
+    /// RFC 9002, appendix B.
+    NewReno,
+}
+
+impl Congestion {
+    /// All there are.
+    pub const ALL: [Self; 4] = [Self::Tertulia, Self::Bbr, Self::Cubic, Self::NewReno];
+
+    /// Its name as a setting.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Tertulia => "tertulia",
+            Self::Bbr => "bbr",
+            Self::Cubic => "cubic",
+            Self::NewReno => "newreno",
+        }
+    }
+
+    /// What quinn makes controllers with.
+    pub(crate) fn factory(self) -> Arc<dyn ControllerFactory + Send + Sync> {
+        match self {
+            Self::Tertulia => Arc::new(MediaFactory { initial_window_bytes: INITIAL_WINDOW_BYTES }),
+            Self::Bbr => {
+                let mut config = BbrConfig::default();
+                config.initial_window(INITIAL_WINDOW_BYTES);
+                Arc::new(config)
+            }
+            Self::Cubic => {
+                let mut config = CubicConfig::default();
+                config.initial_window(INITIAL_WINDOW_BYTES);
+                Arc::new(config)
+            }
+            Self::NewReno => {
+                let mut config = NewRenoConfig::default();
+                config.initial_window(INITIAL_WINDOW_BYTES);
+                Arc::new(config)
+            }
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! Flows that share a bottleneck, in virtual time.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use super::window::Window;
+
+/// A packet, in bytes.
+pub const PACKET: u64 = 1200;
+
+/// The step of the time.
+const STEP: Duration = Duration::from_micros(500);
+
+/// How long a receiver waits for a second packet before it acknowledges one.
+const ACK_DELAY: Duration = Duration::from_millis(25);
+
+/// How long a flow waits for a word, besides three round trips: queues of a second are among the networks.
+const PROBE_TIME: Duration = Duration::from_secs(1);
+
+/// A network: one queue, one rate, chance.
+pub struct Path {
+    /// Bits a second, from when on.
+    pub rates: Vec<(Duration, f64)>,
+    pub queue_bytes: u64,
+    /// Share of packets that are lost, and how many in a row.
+    pub loss: (f64, u32),
+    /// Up to so much more delay on the way back, by chance.
+    pub jitter: Duration,
+}
+
+pub struct Flow {
+    pub control: Control,
+    /// The round trip without a queue.
+    pub rtt: Duration,
+    pub begins: Duration,
+    /// Bits a second that the application has, from when on. `None`: as much as passes.
+    pub offers: Option<Vec<(Duration, f64)>>,
+    /// Bytes that the application has and that were not sent. Media that is late is left out.
+    backlog: f64,
+    tokens: f64,
+    in_flight: VecDeque<Packet>,
+    next: u64,
+    srtt: Duration,
+    unacked: u32,
+    heard: Duration,
+    pub log: Vec<Tenth>,
+}
+
+/// What a flow did in a tenth of a second.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Tenth {
+    pub sent_bytes: u64,
+    pub delivered_bytes: u64,
+    /// The longest that a packet waited in the queue.
+    pub queue_ms: f64,
+}
+
+#[expect(clippy::large_enum_variant, reason = "a simulation has a handful of them")]
+pub enum Control {
+    Media(Window),
+    Cubic(Cubic),
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Packet {
+    number: u64,
+    sent: Duration,
+    bytes: u64,
+    /// When its acknowledgement is here. `None`: it was lost.
+    acked: Option<Duration>,
+}
+
+struct Queued {
+    flow: usize,
+    number: u64,
+    bytes: u64,
+    came: Duration,
+}
+
+/// TCP's usual control (RFC 9438), without fast convergence.
+pub struct Cubic {
+    window: f64,
+    most: f64,
+    threshold: f64,
+    epoch: Option<Duration>,
+    recovered: Duration,
+}
+
+impl Cubic {
+    pub fn new() -> Self {
+        Self { window: 10.0, most: 0.0, threshold: f64::INFINITY, epoch: None, recovered: Duration::ZERO }
+    }
+
+    fn acked(&mut self, now: Duration, rtt: Duration) {
+        if self.window < self.threshold {
+            self.window += 1.0;
+            return;
+        }
+        let epoch = *self.epoch.get_or_insert(now);
+        let k = (self.most * 0.3 / 0.4).cbrt();
+        let t = (now - epoch + rtt).as_secs_f64();
+        let wanted = 0.4 * (t - k).powi(3) + self.most;
+        let friendly = self.most * 0.7 + 0.53 * (now - epoch).as_secs_f64() / rtt.as_secs_f64();
+        let wanted = wanted.max(friendly).min(self.window * 1.5);
+        self.window += ((wanted - self.window) / self.window).max(0.0);
+    }
+
+    fn lost(&mut self, now: Duration, sent: Duration) {
+        if sent < self.recovered {
+            return;
+        }
+        self.recovered = now;
+        self.most = self.window;
+        self.window = (self.window * 0.7).max(2.0);
+        self.threshold = self.window;
+        self.epoch = None;
+    }
+}
+
+impl Flow {
+    pub fn media(rtt_ms: u64) -> Self {
+        Self::new(Control::Media(Window::new(256 * 1024, PACKET)), rtt_ms)
+    }
+
+    pub fn cubic(rtt_ms: u64) -> Self {
+        Self::new(Control::Cubic(Cubic::new()), rtt_ms)
+    }
+
+    fn new(control: Control, rtt_ms: u64) -> Self {
+        let rtt = Duration::from_millis(rtt_ms);
+        let (begins, in_flight, log) = (Duration::ZERO, VecDeque::new(), Vec::new());
+        let (srtt, unacked) = (Duration::from_millis(100), 0);
+        let heard = Duration::ZERO;
+        let (offers, backlog, tokens, next) = (None, 0.0, 0.0, 0);
+        Self { control, rtt, begins, offers, backlog, tokens, in_flight, next, srtt, unacked, heard, log }
+    }
+
+    /// One whose application has so many bits a second.
+    pub fn offering(mut self, rate: f64) -> Self {
+        self.offers = Some(vec![(Duration::ZERO, rate)]);
+        self
+    }
+
+    /// One that begins later.
+    pub fn starting_in(mut self, second: u64) -> Self {
+        self.begins = Duration::from_secs(second);
+        self
+    }
+
+    pub fn window(&self) -> u64 {
+        match &self.control {
+            Control::Media(window) => window.bytes(),
+            Control::Cubic(cubic) => (cubic.window * PACKET as f64) as u64,
+        }
+    }
+
+    /// The share of what was sent between these seconds that did not arrive.
+    pub fn loss(&self, from: usize, to: usize) -> f64 {
+        let sent: u64 = self.log[from * 10..to * 10].iter().map(|tenth| tenth.sent_bytes).sum();
+        1.0 - self.rate(from, to) / 8.0 * (to - from) as f64 / sent as f64
+    }
+
+    /// Bits a second that arrived between these seconds.
+    pub fn rate(&self, from: usize, to: usize) -> f64 {
+        let bytes: u64 = self.log[from * 10..to * 10].iter().map(|tenth| tenth.delivered_bytes).sum();
+        bytes as f64 * 8.0 / (to - from) as f64
+    }
+
+    /// The longest time in the queue between these seconds, in milliseconds.
+    pub fn queue_ms(&self, from: usize, to: usize) -> f64 {
+        self.log[from * 10..to * 10].iter().fold(0.0, |most, tenth| most.max(tenth.queue_ms))
+    }
+
+    fn flying(&self) -> u64 {
+        self.in_flight.iter().map(|packet| packet.bytes).sum()
+    }
+
+    /// Sends what window and pace (1.25 windows a round trip, as quinn does) let through.
+    fn send(&mut self, now: Duration) -> Vec<Packet> {
+        let mut sent = Vec::new();
+        if now < self.begins {
+            return sent;
+        }
+        match &self.offers {
+            None => self.backlog = f64::INFINITY,
+            Some(offers) => {
+                let rate = at(offers, now);
+                // 100 ms wait at most.
+                self.backlog = (self.backlog + rate / 8.0 * STEP.as_secs_f64()).min((rate / 80.0).max(PACKET as f64));
+            }
+        }
+        let window = self.window();
+        let pace = window as f64 * 1.25 * STEP.as_secs_f64() / self.srtt.as_secs_f64();
+        self.tokens = (self.tokens + pace).min(10.0 * PACKET as f64);
+        let mut flying = self.flying();
+        while self.backlog >= PACKET as f64 && self.tokens >= PACKET as f64 && flying + PACKET < window {
+            self.backlog -= PACKET as f64;
+            self.tokens -= PACKET as f64;
+            flying += PACKET;
+            let packet = Packet { number: self.next, sent: now, bytes: PACKET, acked: None };
+            self.next += 1;
+            self.in_flight.push_back(packet);
+            sent.push(packet);
+            if let Control::Media(window) = &mut self.control {
+                window.sent(PACKET);
+            }
+        }
+        sent
+    }
+
+    /// Every second packet is acknowledged at once, others late.
+    fn arrived(&mut self, number: u64, at: Duration) {
+        self.unacked += 1;
+        let delay = if self.unacked.is_multiple_of(2) { Duration::ZERO } else { ACK_DELAY };
+        for packet in &mut self.in_flight {
+            if packet.number == number {
+                packet.acked = Some(at + delay);
+            } else if packet.number < number && delay.is_zero() {
+                packet.acked = packet.acked.map(|acked| acked.min(at));
+            }
+        }
+    }
+
+    fn acknowledge(&mut self, now: Duration) {
+        let is_here = |packet: &Packet| packet.acked.is_some_and(|at| at <= now);
+        let acked: Vec<_> = self.in_flight.iter().copied().filter(is_here).collect();
+        let Some(newest) = acked.last().copied() else {
+            self.probe(now);
+            return;
+        };
+        self.heard = now;
+        self.in_flight.retain(|packet| !is_here(packet));
+        self.srtt = (self.srtt * 7 + (now - newest.sent)) / 8;
+        let flying = self.flying();
+        match &mut self.control {
+            Control::Media(window) => {
+                for packet in &acked {
+                    window.acked(packet.sent, packet.bytes);
+                }
+                window.acked_all(now, flying);
+            }
+            Control::Cubic(cubic) => acked.iter().for_each(|_| cubic.acked(now, self.srtt)),
+        }
+        let is_lost = |packet: &Packet| packet.acked.is_none() && packet.number + 3 <= newest.number;
+        let lost: Vec<_> = self.in_flight.iter().copied().filter(is_lost).collect();
+        self.in_flight.retain(|packet| !is_lost(packet));
+        if let Some(last) = lost.last() {
+            match &mut self.control {
+                Control::Media(window) => window.lost(lost.iter().map(|packet| packet.bytes).sum()),
+                Control::Cubic(cubic) => cubic.lost(now, last.sent),
+            }
+        }
+    }
+}
+
+impl Flow {
+    /// After a while without a word, everything is taken to be lost.
+    fn probe(&mut self, now: Duration) {
+        let newest = self.in_flight.back().map_or(now, |packet| packet.sent);
+        if now < newest.max(self.heard) + self.srtt * 3 + PROBE_TIME || self.in_flight.is_empty() {
+            return;
+        }
+        let lost: u64 = self.in_flight.iter().filter(|packet| packet.acked.is_none()).map(|packet| packet.bytes).sum();
+        self.in_flight.retain(|packet| packet.acked.is_some());
+        match &mut self.control {
+            Control::Media(window) => window.lost(lost),
+            Control::Cubic(cubic) => cubic.lost(now, newest),
+        }
+    }
+}
+
+/// Lets these flows run for so many seconds.
+pub fn run(path: &Path, mut flows: Vec<Flow>, seconds: u64, seed: u64) -> Vec<Flow> {
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut queue: VecDeque<Queued> = VecDeque::new();
+    let (mut queued, mut credit, mut to_lose) = (0, 0.0, 0);
+    let steps = seconds * 1_000_000 / STEP.as_micros() as u64;
+    let steps_per_entry = 100_000 / STEP.as_micros() as u64;
+    for step in 0..steps {
+        let now = STEP * step as u32;
+        if step % steps_per_entry == 0 {
+            for flow in &mut flows {
+                flow.log.push(Tenth::default());
+            }
+        }
+        for (index, flow) in flows.iter_mut().enumerate() {
+            flow.acknowledge(now);
+            for packet in flow.send(now) {
+                flow.log.last_mut().unwrap().sent_bytes += packet.bytes;
+                if queued + packet.bytes <= path.queue_bytes {
+                    queued += packet.bytes;
+                    queue.push_back(Queued { flow: index, number: packet.number, bytes: packet.bytes, came: now });
+                }
+            }
+        }
+        credit += at(&path.rates, now) / 8.0 * STEP.as_secs_f64();
+        while queue.front().is_some_and(|head| head.bytes as f64 <= credit) {
+            let Queued { flow, number, bytes, came } = queue.pop_front().unwrap();
+            credit -= bytes as f64;
+            queued -= bytes;
+            let (share, row) = path.loss;
+            if to_lose == 0 && random.random::<f64>() < share / f64::from(row) {
+                to_lose = row;
+            }
+            if to_lose > 0 {
+                to_lose -= 1;
+                continue;
+            }
+            let flow = &mut flows[flow];
+            let entry = flow.log.last_mut().unwrap();
+            entry.delivered_bytes += bytes;
+            entry.queue_ms = entry.queue_ms.max((now - came).as_secs_f64() * 1e3);
+            flow.arrived(number, now + flow.rtt + path.jitter.mul_f64(random.random()));
+        }
+        if queue.is_empty() {
+            credit = credit.min(PACKET as f64);
+        }
+    }
+    flows
+}
+
+fn at(values: &[(Duration, f64)], now: Duration) -> f64 {
+    values.iter().rev().find(|(from, _)| *from <= now).map_or(0.0, |(_, value)| *value)
+}

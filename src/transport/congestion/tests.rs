@@ -1,0 +1,133 @@
+//! Networks of targets, in virtual time.
+
+use std::time::Duration;
+
+use super::simulation::{Control, Flow, PACKET, Path, run};
+use super::window::Window;
+
+const RTT_MS: u64 = 60;
+
+fn bottleneck(kbits: f64, queue_ms: u64) -> Path {
+    Path {
+        rates: vec![(Duration::ZERO, kbits * 1e3)],
+        queue_bytes: (kbits * queue_ms as f64 / 8.0) as u64,
+        loss: (0.0, 1),
+        jitter: Duration::ZERO,
+    }
+}
+
+/// Rate in kbit/s and longest queue in ms, second by second, for whoever reads a failure.
+fn show(flows: &[Flow]) {
+    for flow in flows {
+        let seconds = 0..flow.log.len() / 10;
+        let line = seconds.map(|at| format!("{:.0}/{:.0}", flow.rate(at, at + 1) / 1e3, flow.queue_ms(at, at + 1)));
+        println!("{}", line.collect::<Vec<_>>().join(" "));
+    }
+}
+
+fn play(path: &Path, flows: Vec<Flow>, seconds: u64) -> Vec<Flow> {
+    let flows = run(path, flows, seconds, 1);
+    show(&flows);
+    flows
+}
+
+#[test]
+fn a_flow_alone_uses_its_path_and_leaves_no_queue_behind() {
+    // At 300 kbit/s a packet takes 32 ms.
+    for (kbits, queue_ms_max) in [(300.0, 280.0), (600.0, 100.0), (3000.0, 60.0), (20_000.0, 60.0)] {
+        for queue_ms in [200, 1000] {
+            let flow = &play(&bottleneck(kbits, queue_ms), vec![Flow::media(RTT_MS)], 20)[0];
+            // Even after the first window, 256 KiB, filled all of it.
+            assert!(flow.queue_ms(3, 9) <= queue_ms_max, "{kbits} {queue_ms}");
+            assert!(flow.rate(3, 20) >= kbits * 1e3 * 0.93, "{kbits} {queue_ms}");
+        }
+    }
+}
+
+#[test]
+fn losses_by_chance_cost_no_more_than_themselves() {
+    for (share, row) in [(0.02, 1), (0.05, 1), (0.05, 3)] {
+        let path = Path { loss: (share, row), ..bottleneck(3000.0, 200) };
+        let flow = &play(&path, vec![Flow::media(RTT_MS)], 20)[0];
+        assert!(flow.rate(3, 20) >= 3e6 * (1.0 - share) * 0.95, "{share} {row}");
+    }
+}
+
+#[test]
+fn jitter_is_not_taken_for_a_queue() {
+    let path = Path { jitter: Duration::from_millis(20), ..bottleneck(3000.0, 200) };
+    let flow = &play(&path, vec![Flow::media(RTT_MS)], 20)[0];
+    assert!(flow.rate(3, 20) >= 3e6 * 0.93);
+    assert!(flow.queue_ms(3, 20) <= 80.0);
+}
+
+#[test]
+fn two_flows_of_this_kind_share_whatever_their_round_trips() {
+    for (kbits, rtts) in [(600.0, (60, 60)), (3000.0, (60, 60)), (3000.0, (30, 120))] {
+        let flows = vec![Flow::media(rtts.0), Flow::media(rtts.1).starting_in(5)];
+        let flows = play(&bottleneck(kbits, 1000), flows, 60);
+        let share = flows[0].rate(30, 60) / (flows[0].rate(30, 60) + flows[1].rate(30, 60));
+        assert!((0.3..0.7).contains(&share), "{kbits} {rtts:?}: {share}");
+        assert!(flows[1].queue_ms(15, 60) <= 180.0, "{kbits} {rtts:?}");
+    }
+}
+
+#[test]
+fn a_download_by_tcp_starves_nobody_and_is_not_starved() {
+    for (kbits, queue_ms) in [(600.0, 200), (600.0, 1000), (3000.0, 200), (3000.0, 1000)] {
+        let flows = vec![Flow::media(RTT_MS), Flow::cubic(RTT_MS).starting_in(5)];
+        let flows = play(&bottleneck(kbits, queue_ms), flows, 60);
+        for flow in &flows {
+            assert!(flow.rate(15, 60) >= kbits * 1e3 * 0.2, "{kbits} {queue_ms}");
+        }
+    }
+}
+
+#[test]
+fn what_media_needs_is_there_beside_a_download() {
+    for (kbits, queue_ms) in [(600.0, 200), (3000.0, 200), (3000.0, 1000)] {
+        let flows = vec![Flow::media(RTT_MS).offering(kbits * 300.0), Flow::cubic(RTT_MS).starting_in(5)];
+        let flows = play(&bottleneck(kbits, queue_ms), flows, 60);
+        assert!(flows[0].rate(15, 60) >= kbits * 300.0 * 0.5, "{kbits} {queue_ms}");
+    }
+}
+
+#[test]
+fn a_window_that_is_not_used_stays_as_it_is() {
+    let flow = &play(&bottleneck(20_000.0, 200), vec![Flow::media(RTT_MS).offering(3e5)], 30)[0];
+    assert_eq!(flow.window(), 256 * 1024, "neither the least nor more was shown to pass");
+    let mut small = Flow::media(RTT_MS).offering(3e5);
+    small.control = Control::Media(Window::new(4 * PACKET, PACKET));
+    let flow = &play(&bottleneck(20_000.0, 200), vec![small], 30)[0];
+    assert!(flow.rate(2, 30) >= 2.9e5);
+    assert!(flow.window() <= 16 * PACKET, "{}", flow.window());
+}
+
+#[test]
+fn bandwidth_that_falls_and_returns_is_followed() {
+    let second = Duration::from_secs;
+    let rates = vec![(second(0), 3e6), (second(5), 5e5), (second(15), 3e6)];
+    let path = Path { rates, ..bottleneck(3000.0, 200) };
+    for (flow, offered) in [(Flow::media(RTT_MS), 3e6), (Flow::media(RTT_MS).offering(1.5e6), 1.5e6)] {
+        let flow = &play(&path, vec![flow], 25)[0];
+        assert!(flow.queue_ms(7, 15) <= 130.0);
+        assert!(flow.rate(7, 15) >= 4.7e5);
+        assert!(flow.rate(17, 25) >= offered * 0.95, "back within two seconds");
+    }
+}
+
+#[test]
+fn a_path_with_a_short_queue_is_not_flooded() {
+    let flow = &play(&bottleneck(3000.0, 10), vec![Flow::media(RTT_MS)], 20)[0];
+    assert!(flow.rate(5, 20) >= 3e6 * 0.9);
+    assert!(flow.loss(5, 20) <= 0.15, "{}", flow.loss(5, 20));
+}
+
+#[test]
+fn after_an_interruption_the_window_is_small() {
+    let mut window = Window::new(256 * 1024, PACKET);
+    window.interrupted();
+    assert_eq!(window.bytes(), 3 * PACKET);
+    window.set_packet_bytes(1400);
+    assert_eq!(window.bytes(), 4200, "the least follows the size of packets");
+}

@@ -1,0 +1,363 @@
+use std::time::Duration;
+
+use super::round::{LeastRtt, Round, Standing};
+
+/// The smallest window, in packets: acknowledgements keep coming.
+const PACKETS_MIN: u64 = 3;
+
+/// The delay that a flow of [`TARGET_RATE`] wants to make.
+const TARGET: Duration = Duration::from_millis(40);
+
+/// Bytes a second: 300 kbit/s.
+const TARGET_RATE: f64 = 37_500.0;
+
+/// Bounds of the delay that a flow wants to make: below, jitter is larger; above, people notice.
+const TARGET_MIN: Duration = Duration::from_millis(10);
+const TARGET_MAX: Duration = Duration::from_millis(60);
+
+/// A round trip beyond this counts as this where the window grows: paths with long ones are to grow in seconds too.
+const GROWTH_RTT_MAX: Duration = Duration::from_millis(100);
+
+/// How much the window grows in a round, at most.
+const GROWTH_MAX: f64 = 1.5;
+
+/// More delay than this, and than twice the target, is more than flows of this kind make: the path became slower, or
+/// someone else fills its queue.
+const CROWDED: Duration = Duration::from_millis(60);
+
+/// How long the delay stays although the window was cut, until someone else is taken to fill the queue.
+const CROWDED_TIME: Duration = Duration::from_secs(1);
+const CROWDED_ROUNDS: u32 = 4;
+
+/// While that is being found out, the window is cut to no less than this in a round.
+const CROWDED_CUT: f64 = 0.7;
+
+/// What a flow takes back of its rate when someone else fills the queue.
+const RATE_KEPT: f64 = 0.9;
+
+/// How much of that rate is remembered from round to round.
+const FREE_RATE_DECAY: f64 = 0.98;
+
+/// For how long it is remembered that someone else filled the queue, when it runs empty.
+const RIVAL_TIME: Duration = Duration::from_secs(10);
+
+/// What a round costs in which the queue did not grow: whoever fills it has let go, or is of this kind.
+const COMPETING_DECAY: f64 = 0.97;
+
+/// What a round with losses costs then, and their share from which on they count. Cubic's cost is 0.7 (RFC 9438).
+const COMPETING_CUT: f64 = 0.8;
+const COMPETING_LOSS_SHARE: f64 = 0.1;
+
+/// After how long a flow takes its part again, at first and at most, if the queue is still full.
+const COMPETING_TIME: Duration = Duration::from_secs(4);
+const COMPETING_TIME_MAX: Duration = Duration::from_secs(16);
+
+/// A larger share of losses comes from a queue that is too short to make a delay. Below, losses say nothing.
+const LOSS_SHARE_MAX: f64 = 0.15;
+
+/// Over how much it is measured.
+const LOSS_TIME: Duration = Duration::from_secs(1);
+const LOSS_PACKETS_MIN: u64 = 40;
+
+/// What such losses cost, at least as much as they are, and for how long the window then does not grow.
+const LOSS_CUT: f64 = 0.8;
+const LOSS_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What is kept of the window while the queue is emptied to measure the path without it.
+const DRAIN: f64 = 0.6;
+const DRAIN_ROUNDS: u32 = 2;
+
+/// How many bytes may be in flight. Time counts from any beginning.
+#[derive(Debug, Clone)]
+pub struct Window {
+    bytes: u64,
+    packet_bytes: u64,
+    in_flight: u64,
+    least_rtt: LeastRtt,
+    standing: Standing,
+    round: Round,
+    /// The most that was in flight in the round before: what made the delay that was measured in this one.
+    used_before: u64,
+    /// When the newest packet was sent of those that were just acknowledged.
+    newest_sent: Option<Duration>,
+    newly_acked_bytes: u64,
+    state: State,
+    /// When someone else was last seen to fill the queue.
+    rival_seen: Option<Duration>,
+    /// When the queue last drained while that was being found out, and after how many rounds.
+    suspected: Option<(Duration, u32)>,
+    /// Bytes a second, the most of late while nobody else filled the queue.
+    free_rate: f64,
+    losses: Losses,
+    /// Until when the window does not grow.
+    patient_until: Duration,
+    /// The window to come back to, and in how many rounds.
+    drained: Option<(u64, u32)>,
+    target: Duration,
+}
+
+/// Whose the queue is.
+#[derive(Debug, Clone, Copy)]
+enum State {
+    /// Nobody's, or flows' of this kind.
+    Free,
+    /// There is more of it than flows of this kind make. Draining it shows whether it is this flow's.
+    Crowded { since: Duration, rounds: u32, delay: Duration },
+    /// Another kind of flow keeps it full: who yields gets nothing.
+    Competing { delay: Duration, again_at: Duration, time: Duration },
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Losses {
+    since: Duration,
+    acked_bytes: u64,
+    lost_bytes: u64,
+}
+
+impl Window {
+    /// A window of so many bytes, for packets of so many.
+    pub fn new(bytes: u64, packet_bytes: u64) -> Self {
+        Self {
+            bytes,
+            packet_bytes,
+            in_flight: 0,
+            least_rtt: LeastRtt::default(),
+            standing: Standing::default(),
+            round: Round::new(Duration::ZERO, 0),
+            used_before: 0,
+            newest_sent: None,
+            newly_acked_bytes: 0,
+            state: State::Free,
+            rival_seen: None,
+            suspected: None,
+            free_rate: 0.0,
+            losses: Losses::default(),
+            patient_until: Duration::ZERO,
+            drained: None,
+            target: TARGET,
+        }
+    }
+
+    /// What may be in flight, in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// What the path is taken to carry, in bytes a second. While less is sent, it may be more or less.
+    pub fn rate(&self) -> Option<u64> {
+        let rtt = (self.least_rtt.get() + self.target).as_secs_f64();
+        (!self.least_rtt.get().is_zero()).then(|| (self.bytes as f64 / rtt) as u64)
+    }
+
+    /// Packets have so many bytes now.
+    pub fn set_packet_bytes(&mut self, bytes: u64) {
+        self.packet_bytes = bytes;
+        self.set(self.bytes);
+    }
+
+    /// So much was sent.
+    pub fn sent(&mut self, bytes: u64) {
+        self.in_flight += bytes;
+        self.round.used_bytes = self.round.used_bytes.max(self.in_flight);
+    }
+
+    /// A packet has arrived, one of several in a row from the oldest to the newest.
+    pub fn acked(&mut self, sent: Duration, bytes: u64) {
+        self.newest_sent = Some(sent);
+        self.newly_acked_bytes += bytes;
+        self.round.acked_bytes += bytes;
+        self.losses.acked_bytes += bytes;
+    }
+
+    /// The row is over, and so much is still in flight. Only its newest packet measures: the others waited for it.
+    pub fn acked_all(&mut self, now: Duration, in_flight: u64) {
+        self.in_flight = in_flight;
+        let Some(sent) = self.newest_sent.take() else { return };
+        let rtt = now.saturating_sub(sent);
+        self.least_rtt.note(now, rtt, !matches!(self.state, State::Free));
+        let delay = self.standing.note(now, rtt, std::mem::take(&mut self.newly_acked_bytes)) - self.least_rtt.get();
+        // A round is as long as the queue. What fills it is not waited for.
+        let is_new = matches!(self.state, State::Free) && self.is_crowd(delay) && self.drained.is_none();
+        if is_new {
+            self.used_before = self.used_before.max(self.round.used_bytes);
+        }
+        if is_new || self.round.is_over(now, sent) {
+            self.end_round(now, delay);
+        }
+    }
+
+    /// So much was lost.
+    pub fn lost(&mut self, bytes: u64) {
+        self.in_flight = self.in_flight.saturating_sub(bytes);
+        self.round.lost_bytes += bytes;
+        self.losses.lost_bytes += bytes;
+    }
+
+    /// Nothing that was sent for several round trips has arrived.
+    pub fn interrupted(&mut self) {
+        self.state = State::Free;
+        self.drained = None;
+        self.set(0);
+    }
+
+    /// The path says that its queue is long (RFC 3168).
+    pub fn marked(&mut self) {
+        self.set((self.bytes.min(self.round.used_bytes) as f64 * COMPETING_CUT) as u64);
+    }
+
+    fn is_crowd(&self, delay: Duration) -> bool {
+        delay > CROWDED.max(self.target * 2)
+    }
+
+    fn end_round(&mut self, now: Duration, delay: Duration) {
+        let round = std::mem::replace(&mut self.round, Round::new(now, self.in_flight));
+        self.target = target(round.rate(now));
+        if matches!(self.state, State::Free) {
+            self.free_rate = round.rate(now).max(self.free_rate * FREE_RATE_DECAY);
+        }
+        if !self.is_drained(now, delay) {
+            self.decide(now, delay, &round);
+        }
+        self.heed_losses(now, round.used_bytes);
+        self.used_before = round.used_bytes;
+    }
+
+    /// What the delay says about the window.
+    fn decide(&mut self, now: Duration, delay: Duration, round: &Round) {
+        match self.state {
+            _ if !self.is_crowd(delay) => {
+                match self.state {
+                    State::Free => {}
+                    State::Crowded { rounds, .. } => self.suspected = Some((now, rounds)),
+                    State::Competing { .. } => self.rival_seen = Some(now),
+                }
+                self.state = State::Free;
+                self.approach(now, delay, round);
+            }
+            State::Free if self.rival_seen.take().is_some_and(|seen| now - seen < RIVAL_TIME) => {
+                self.begin_to_compete(now, delay);
+            }
+            State::Free => {
+                // Others cut their windows too: the queue drains for a moment.
+                let suspected = self.suspected.take().filter(|(at, rounds)| *rounds > 1 && now - *at < CROWDED_TIME);
+                let (since, rounds) = suspected.unwrap_or((now, 0));
+                self.state = State::Crowded { since, rounds, delay };
+                self.approach(now, delay, round);
+            }
+            State::Crowded { since, rounds, delay: before } => {
+                // While it is drained, it is this flow's. The first round shows nothing: it began before the cut was felt.
+                let (since, rounds) = if delay < before.mul_f64(0.8) { (now, 0) } else { (since, rounds + 1) };
+                if rounds >= CROWDED_ROUNDS && now - since >= CROWDED_TIME {
+                    self.begin_to_compete(now, delay);
+                    return;
+                }
+                self.state = State::Crowded { since, rounds, delay };
+                if rounds > 0 {
+                    let floor = (self.bytes as f64 * CROWDED_CUT) as u64;
+                    self.approach(now, delay, round);
+                    self.set(self.bytes.max(floor));
+                }
+            }
+            State::Competing { delay: before, again_at, time } => {
+                let (again_at, time) = if now < again_at {
+                    self.compete(delay > before, round);
+                    (again_at, time)
+                } else {
+                    self.take_part(delay);
+                    (now + time * 2, (time * 2).min(COMPETING_TIME_MAX))
+                };
+                self.state = State::Competing { delay, again_at, time };
+            }
+        }
+    }
+
+    fn begin_to_compete(&mut self, now: Duration, delay: Duration) {
+        let (again_at, time) = (now + COMPETING_TIME, COMPETING_TIME);
+        self.state = State::Competing { delay, again_at, time };
+        self.take_part(delay);
+    }
+
+    /// Takes so much of its rate of before as is kept, at the round trip of now.
+    fn take_part(&mut self, delay: Duration) {
+        let rtt = (self.least_rtt.get() + delay).as_secs_f64();
+        self.set(self.bytes.max((self.free_rate * RATE_KEPT * rtt) as u64 + self.packet_bytes));
+    }
+
+    fn compete(&mut self, is_queue_growing: bool, round: &Round) {
+        if round.loss_share() > COMPETING_LOSS_SHARE {
+            self.set((self.bytes as f64 * COMPETING_CUT) as u64);
+        } else if !is_queue_growing {
+            self.set((self.bytes as f64 * COMPETING_DECAY) as u64);
+        }
+    }
+
+    /// Moves the window to where it makes as much delay as is wanted (FAST TCP). It grows no further than use has shown.
+    fn approach(&mut self, now: Duration, delay: Duration, round: &Round) {
+        let least = self.least_rtt.get();
+        if delay > self.target {
+            let factor = (least + self.target).as_secs_f64() / (least + delay).as_secs_f64();
+            // What overflowed the queue was in flight and made no delay.
+            let drained = self.standing.rate() * (least + self.target).as_secs_f64() * (1.0 + LOSS_SHARE_MAX);
+            let most = if self.is_crowd(delay) { drained } else { f64::INFINITY };
+            let wanted = (self.used_before as f64 * factor).min(most) as u64;
+            self.set(self.bytes.min(wanted));
+            return;
+        }
+        if now < self.patient_until || round.loss_share() > LOSS_SHARE_MAX {
+            return;
+        }
+        let least = least.min(GROWTH_RTT_MAX);
+        let factor = (least + self.target).as_secs_f64() / (least + delay).as_secs_f64();
+        // After a cut, more may have been in flight than may be now. A packet that does not fit leaves a part unused.
+        let used = self.used_before.min(self.bytes) + self.packet_bytes;
+        let wanted = (used as f64 * factor.min(GROWTH_MAX)) as u64;
+        self.set(self.bytes.max(wanted));
+    }
+
+    /// Before the least round trip is forgotten, the queue is emptied to see it again (as BBR and LEDBAT++ do).
+    fn is_drained(&mut self, now: Duration, delay: Duration) -> bool {
+        match self.drained.take() {
+            Some((before, 0)) => {
+                self.set(before);
+                false
+            }
+            Some((before, rounds)) => {
+                self.drained = Some((before, rounds - 1));
+                true
+            }
+            None => {
+                let is_due = matches!(self.state, State::Free) && self.least_rtt.is_stale(now, self.target / 4);
+                if is_due && delay > self.target / 4 {
+                    self.drained = Some((self.bytes, DRAIN_ROUNDS));
+                    self.set((self.bytes.min(self.used_before) as f64 * DRAIN) as u64);
+                }
+                self.drained.is_some()
+            }
+        }
+    }
+
+    fn heed_losses(&mut self, now: Duration, used: u64) {
+        let Losses { since, acked_bytes, lost_bytes } = self.losses;
+        let bytes = acked_bytes + lost_bytes;
+        if now.saturating_sub(since) < LOSS_TIME || bytes < LOSS_PACKETS_MIN * self.packet_bytes {
+            return;
+        }
+        self.losses = Losses { since: now, ..Losses::default() };
+        let share = lost_bytes as f64 / bytes as f64;
+        if share > LOSS_SHARE_MAX {
+            self.set((self.bytes.min(used) as f64 * LOSS_CUT.min(1.0 - share)) as u64);
+            self.patient_until = now + LOSS_PATIENCE;
+        }
+    }
+
+    fn set(&mut self, bytes: u64) {
+        self.bytes = bytes.max(PACKETS_MIN * self.packet_bytes);
+    }
+}
+
+/// The delay that a flow of so many bytes a second wants to make. A faster one wants less, so that flows with the same delay
+/// come to the same rate; by the square root, so that many of them together stay quick (Swift).
+fn target(rate: f64) -> Duration {
+    let target = TARGET.mul_f64((TARGET_RATE / rate.max(1.0)).sqrt());
+    target.clamp(TARGET_MIN, TARGET_MAX)
+}
