@@ -102,6 +102,18 @@ test('a microphone whose sound cannot be read is let go', async () => {
   assert.equal(device.readyState, 'ended');
 });
 
+test('in a relay that was started again a track has no number until it gets one', async () => {
+  const { publishing } = start();
+  const track = await publishing.setEnabled('camera', true);
+  assert.equal(track?.id, 7);
+  publishing.interrupted();
+  publishing.seated({ resumed: false, tracks: [], room: 'room' });
+  assert.equal(track?.id, 0);
+  await new Promise(setImmediate);
+  assert.equal(track?.id, 7);
+  publishing.closed();
+});
+
 function deferred() {
   /** @type {(value: unknown) => void} */
   let resolve = () => {};

@@ -145,6 +145,8 @@ export class Publishing {
     for (const publication of this.#publications.values()) {
       const mine = [...known].find(({ track, info: { source } }) => track === publication.id || (publication.id === 0 && source === publication.track.source));
       if (mine) known.delete(mine);
+      // Another track may have its number by now.
+      else if (publication.id !== 0) publication.published(0);
       this.#later(publication, mine ? this.#resume(publication, mine) : this.#announcements.announce(publication));
     }
     for (const { track } of known) this.#announcements.withdraw(track).catch(() => {});
