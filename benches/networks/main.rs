@@ -58,7 +58,7 @@ async fn through(network: &'static Network, is_test: bool) -> Vec<Row> {
         CARRIERS.iter().map(async |(carrier, scheme)| {
             let seconds = if is_test { 1 } else { network.seconds };
             let record = Meeting::start(network, *congestion, scheme).await.run(seconds).await;
-            Row { network, congestion: *congestion, carrier: *carrier, record }
+            Row { network, congestion: *congestion, carrier, record }
         })
     });
     join_all(meetings).await

@@ -59,7 +59,7 @@ pub struct Tenth {
 }
 
 pub enum Control {
-    Media(Window),
+    Media(Box<Window>),
     Cubic(Cubic),
 }
 
@@ -121,7 +121,7 @@ impl Cubic {
 
 impl Flow {
     pub fn media(rtt_ms: u64) -> Self {
-        Self::new(Control::Media(Window::new(256 * 1024, PACKET)), rtt_ms)
+        Self::new(Control::Media(Box::new(Window::new(256 * 1024, PACKET))), rtt_ms)
     }
 
     pub fn cubic(rtt_ms: u64) -> Self {
@@ -144,7 +144,7 @@ impl Flow {
     }
 
     /// One that begins later.
-    pub fn from_second(mut self, second: u64) -> Self {
+    pub fn beginning_at(mut self, second: u64) -> Self {
         self.begins = Duration::from_secs(second);
         self
     }
