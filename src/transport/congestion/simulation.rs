@@ -58,9 +58,8 @@ pub struct Tenth {
     pub queue_ms: f64,
 }
 
-#[expect(clippy::large_enum_variant, reason = "a simulation has a handful of them")]
 pub enum Control {
-    Media(Window),
+    Media(Box<Window>),
     Cubic(Cubic),
 }
 
@@ -122,7 +121,7 @@ impl Cubic {
 
 impl Flow {
     pub fn media(rtt_ms: u64) -> Self {
-        Self::new(Control::Media(Window::new(256 * 1024, PACKET)), rtt_ms)
+        Self::new(Control::Media(Box::new(Window::new(256 * 1024, PACKET))), rtt_ms)
     }
 
     pub fn cubic(rtt_ms: u64) -> Self {
@@ -145,7 +144,7 @@ impl Flow {
     }
 
     /// One that begins later.
-    pub fn starting_in(mut self, second: u64) -> Self {
+    pub fn beginning_at(mut self, second: u64) -> Self {
         self.begins = Duration::from_secs(second);
         self
     }

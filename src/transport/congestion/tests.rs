@@ -64,7 +64,7 @@ fn jitter_is_not_taken_for_a_queue() {
 #[test]
 fn two_flows_of_this_kind_share_whatever_their_round_trips() {
     for (kbits, rtts) in [(600.0, (60, 60)), (3000.0, (60, 60)), (3000.0, (30, 120))] {
-        let flows = vec![Flow::media(rtts.0), Flow::media(rtts.1).starting_in(5)];
+        let flows = vec![Flow::media(rtts.0), Flow::media(rtts.1).beginning_at(5)];
         let flows = play(&bottleneck(kbits, 1000), flows, 60);
         let share = flows[0].rate(30, 60) / (flows[0].rate(30, 60) + flows[1].rate(30, 60));
         assert!((0.3..0.7).contains(&share), "{kbits} {rtts:?}: {share}");
@@ -75,7 +75,7 @@ fn two_flows_of_this_kind_share_whatever_their_round_trips() {
 #[test]
 fn a_download_by_tcp_starves_nobody_and_is_not_starved() {
     for (kbits, queue_ms) in [(600.0, 200), (600.0, 1000), (3000.0, 200), (3000.0, 1000)] {
-        let flows = vec![Flow::media(RTT_MS), Flow::cubic(RTT_MS).starting_in(5)];
+        let flows = vec![Flow::media(RTT_MS), Flow::cubic(RTT_MS).beginning_at(5)];
         let flows = play(&bottleneck(kbits, queue_ms), flows, 60);
         for flow in &flows {
             assert!(flow.rate(15, 60) >= kbits * 1e3 * 0.2, "{kbits} {queue_ms}");
@@ -86,7 +86,7 @@ fn a_download_by_tcp_starves_nobody_and_is_not_starved() {
 #[test]
 fn what_media_needs_is_there_beside_a_download() {
     for (kbits, queue_ms) in [(600.0, 200), (3000.0, 200), (3000.0, 1000)] {
-        let flows = vec![Flow::media(RTT_MS).offering(kbits * 300.0), Flow::cubic(RTT_MS).starting_in(5)];
+        let flows = vec![Flow::media(RTT_MS).offering(kbits * 300.0), Flow::cubic(RTT_MS).beginning_at(5)];
         let flows = play(&bottleneck(kbits, queue_ms), flows, 60);
         assert!(flows[0].rate(15, 60) >= kbits * 300.0 * 0.5, "{kbits} {queue_ms}");
     }
@@ -97,7 +97,7 @@ fn a_window_that_is_not_used_stays_as_it_is() {
     let flow = &play(&bottleneck(20_000.0, 200), vec![Flow::media(RTT_MS).offering(3e5)], 30)[0];
     assert_eq!(flow.window(), 256 * 1024, "neither the least nor more was shown to pass");
     let mut small = Flow::media(RTT_MS).offering(3e5);
-    small.control = Control::Media(Window::new(4 * PACKET, PACKET));
+    small.control = Control::Media(Box::new(Window::new(4 * PACKET, PACKET)));
     let flow = &play(&bottleneck(20_000.0, 200), vec![small], 30)[0];
     assert!(flow.rate(2, 30) >= 2.9e5);
     assert!(flow.window() <= 16 * PACKET, "{}", flow.window());
