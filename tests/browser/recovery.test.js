@@ -11,8 +11,11 @@ import { isQuiet, listen } from './witness.js';
 
 /** @typedef {import('./tab.js').Tab} Tab */
 
-/** From the relay's first breath to pictures on both sides, in milliseconds. */
-const BACK_MS_MAX = 8000;
+/**
+ * Pictures are back after so long at most, in milliseconds: a handshake that began before the relay was there is given up after 5 s, the longest
+ * wait between two tries is 8 s, and then a picture has to come.
+ */
+const BACK_MS_MAX = 16_000;
 
 /** @type {import('playwright-core').Browser} */
 let chromium;

@@ -83,7 +83,7 @@ pub(super) fn start(stream: Stream, options: &Options) -> (WebSocketLink, WebSoc
     // the relay would take it for a connection that broke, and keep the seat.
     tokio::spawn(write_until(sink, queue, keep_alive_interval(options), dropped));
     let link = WebSocketLink { outbox, media: Arc::new(Semaphore::new(DATAGRAM_SEND_BYTES_MAX)), _held: held };
-    (link, WebSocketReader { stream, idle_timeout: options.idle_timeout })
+    (link, WebSocketReader { stream: Some(stream), idle_timeout: options.idle_timeout })
 }
 
 /// One message, and its part of what media may take in the queue: it is given back when the message has left.
@@ -189,16 +189,29 @@ async fn write(mut sink: SplitSink<Stream, Message>, mut queue: mpsc::Receiver<O
     }
 }
 
-/// The way back on WebSocket.
+/// The way back on WebSocket. Whoever drops it leaves the rest unread no longer than the relay takes to close: bytes that nobody
+/// reads make the kernel reset the connection, and a reset overtakes the goodbye.
 pub(in crate::client) struct WebSocketReader {
-    stream: SplitStream<Stream>,
+    /// `None` once it is dropped.
+    stream: Option<SplitStream<Stream>>,
     idle_timeout: Duration,
+}
+
+impl Drop for WebSocketReader {
+    fn drop(&mut self) {
+        let (Some(mut stream), Ok(runtime)) = (self.stream.take(), tokio::runtime::Handle::try_current()) else {
+            return;
+        };
+        let rest = async move { while let Some(Ok(_)) = stream.next().await {} };
+        runtime.spawn(timeout(CLOSE_TIMEOUT, rest));
+    }
 }
 
 impl WebSocketReader {
     pub async fn run(mut self, session: &Arc<Session>) {
+        let stream = self.stream.as_mut().expect("it is taken in drop alone");
         let (reason, why) = loop {
-            match timeout(self.idle_timeout, self.stream.next()).await {
+            match timeout(self.idle_timeout, stream.next()).await {
                 Ok(Some(Ok(Message::Binary(bytes)))) => receive(session, bytes),
                 Ok(Some(Ok(Message::Close(frame)))) => break close_reason(frame),
                 Ok(Some(Ok(_))) => {}
