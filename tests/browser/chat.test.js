@@ -103,7 +103,7 @@ test('a message that could not be kept is there, and its sender learns it', asyn
   hear(0, 2, 'from Bo');
   chat.notKept({ type: 'notKept', messageId: id(1), sentAtMs: 0 });
   await assert.rejects(said, { code: 'chat_not_kept' });
-  assert.deepEqual([told, chat.messages.map(({ kept }) => kept), chat.position.sequence], [['from Bo', 'hello (own)'], [false, false], 0]);
+  assert.deepEqual([told, chat.messages().map(({ kept }) => kept), chat.position.sequence], [['from Bo', 'hello (own)'], [false, false], 0]);
 });
 
 test('a refusal and an end say why', async () => {
@@ -156,9 +156,10 @@ test('with a key, the relay carries what it cannot read, in the order in which i
   await hearSealed(chat, 3, 3, 'e2ee1:3:ihg');
   await hearSealed(chat, 4, 4, 'e2ee1:9:ihg');
   await hearSealed(chat, 5, 5, 'open');
-  assert.deepEqual(chat.messages.map(({ text, protection }) => [text, protection]), [
+  assert.deepEqual(chat.messages().map(({ text, protection }) => [text, protection]), [
     ['abc', 'encrypted'], ['def', 'encrypted'], ['ghi', 'encrypted'], ['', 'unreadable'], ['open', 'none'],
   ]);
+  assert.deepEqual(chat.messages({ since: 3 }).map(({ sequence }) => sequence), [4, 5]);
 });
 
 test('what is sealed while the connection is broken goes when it is back, and what was heard before the break is told again', async () => {
@@ -176,7 +177,7 @@ test('without a key, what is sealed is not shown as text', () => {
   const { chat, begin, hear } = chatRoom();
   begin(1, 0);
   hear(1, 2, 'e2ee1:2:x');
-  assert.deepEqual([chat.messages[0].text, chat.messages[0].protection], ['', 'unreadable']);
+  assert.deepEqual([chat.messages()[0].text, chat.messages()[0].protection], ['', 'unreadable']);
 });
 
 test('the late acknowledgement of a repetition stands where the others have it', () => {

@@ -28,13 +28,14 @@ export function showMessages(room, isEncrypted) {
 
   const confirm = (/** @type {ChatMessage} */ message) => {
     discard(message.messageId);
-    const at = room.chat.messages.indexOf(message);
-    const node = messageNode(room, message, room.chat.messages[at - 1], isEncrypted);
-    const next = room.chat.messages[at + 1];
+    const all = room.chat.messages();
+    const at = all.indexOf(message);
+    const node = messageNode(room, message, all[at - 1], isEncrypted);
+    const next = all[at + 1];
     nodes.set(message.messageId, node);
     keepAtEnd(() => log.insertBefore(node, (next && nodes.get(next.messageId)) ?? firstDraft()));
     const [oldest] = nodes;
-    if (nodes.size <= room.chat.messages.length) return;
+    if (nodes.size <= all.length) return;
     oldest[1].remove();
     nodes.delete(oldest[0]);
   };

@@ -54,9 +54,14 @@ export class Chat {
     this.#room = room;
   }
 
-  /** In the order of the room. @returns {readonly ChatMessage[]} */
-  get messages() {
-    return this.#transcript.messages;
+  /**
+   * What was said, in the order of the room.
+   * @param {{ since?: number }} [options] `since`: a message's number; left out: all that are here
+   * @returns {readonly ChatMessage[]} those of the room's present count that follow it
+   */
+  messages({ since } = {}) {
+    const { messages, position: { epoch } } = this.#transcript;
+    return since === undefined ? messages : messages.filter((message) => message.epoch === epoch && message.sequence > since);
   }
 
   /** The last message that is here, to ask for what follows it. @returns {ChatPosition} */

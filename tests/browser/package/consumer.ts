@@ -15,7 +15,7 @@ export async function meet(url: URL): Promise<readonly ChatMessage[]> {
     if (error instanceof TertuliaError) console.log(error.code);
   }
   for await (const event of room) if (event.type === 'disconnected') console.log(event.value.reason);
-  return room.chat.messages;
+  return room.chat.messages({ since: 1 });
 }
 
 // @ts-expect-error the name is missing

@@ -165,7 +165,8 @@ export class Room extends Emitter {
     super();
     this.localParticipant = new PretendLocalParticipant(this, name);
     this.chat = {
-      messages: /** @type {any[]} */ ([]),
+      said: /** @type {any[]} */ ([]),
+      messages: () => this.chat.said,
       setTyping() {},
       send: async (/** @type {string} */ text, /** @type {any} */ { messageId, to }) => this.#said(1, this.localParticipant.name, text, messageId, to),
     };
@@ -224,8 +225,8 @@ export class Room extends Emitter {
 
   /** @param {number} from @param {string} fromName @param {string} text @param {string} messageId @param {number | null} to */
   #said(from, fromName, text, messageId, to) {
-    const message = { epoch: 1, sequence: this.chat.messages.length + 1, kept: true, protection: location.hash.includes('key=') ? 'encrypted' : 'none', messageId, sentAt: new Date(), from, fromName, to, text, own: from === 1 };
-    this.chat.messages.push(message);
+    const message = { epoch: 1, sequence: this.chat.said.length + 1, kept: true, protection: location.hash.includes('key=') ? 'encrypted' : 'none', messageId, sentAt: new Date(), from, fromName, to, text, own: from === 1 };
+    this.chat.said.push(message);
     this.tell('chatMessage', message);
   }
 
