@@ -21,7 +21,7 @@ impl ControllerFactory for MediaFactory {
     }
 }
 
-/// [`Window`] as quinn wants it: with a clock.
+/// Tertulia's control: a window that pure rules move, with a clock.
 ///
 /// Its [`metrics`](Controller::metrics) tell what the path is taken to carry, as pacing rate.
 #[derive(Debug, Clone)]
