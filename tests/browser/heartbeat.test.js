@@ -39,3 +39,23 @@ test('a relay that does not answer is given up once, and one that answers slowly
   for (let beat = 0; beat < 20; beat++) t.mock.timers.tick(PING_INTERVAL_MS);
   assert.equal(told.silent, 1);
 });
+
+test('a way to the relay that is dead is noticed within six seconds while the way back lives, and a silence of both is not taken for it', (t) => {
+  const { heartbeat, told } = start(t);
+  const pass = (/** @type {number} */ ms, /** @type {boolean} */ isHeard) => {
+    for (let gone = 0; gone < ms; gone += 100) {
+      t.mock.timers.tick(100);
+      if (isHeard) heartbeat.heard();
+    }
+  };
+  pass(7000, false);
+  pass(1900, true);
+  assert.equal(told.silent, 0);
+  heartbeat.pong(told.pings.length);
+  pass(PING_INTERVAL_MS, true);
+  heartbeat.pong(told.pings.length);
+  pass(3900, true);
+  assert.equal(told.silent, 0);
+  pass(2100, true);
+  assert.equal(told.silent, 1);
+});

@@ -87,7 +87,10 @@ export class Room extends Emitter {
       seated: (welcome) => this.#seated(welcome),
       began: (welcome) => this.#began(welcome),
       heard: (stream, message) => this.#hear(stream, message),
-      media: (media) => this.#media.subscribing.media(media),
+      media: (media) => {
+        this.#heartbeat?.heard();
+        this.#media.subscribing.media(media);
+      },
       released: () => this.#released(),
       interrupted: (ending) => this.#interrupted(ending),
       reconnected: (outcome) => this.emit('reconnected', outcome),
@@ -278,6 +281,7 @@ export class Room extends Emitter {
 
   /** @param {StreamName} stream @param {Uint8Array} message */
   #hear(stream, message) {
+    this.#heartbeat?.heard();
     try {
       if (stream === 'chat') return this.#hearChat(decodeServerChat(message));
       const said = decodeServerMessage(message);
