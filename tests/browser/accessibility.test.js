@@ -60,8 +60,6 @@ async function examine(page, name) {
 /** @type {[string, meeting.ContextOptions][]} */
 const LOOKS = [
   ['desktop-light', {}],
-  ['desktop-dark', { colorScheme: 'dark' }],
-  ['phone-light', { viewport: PHONE }],
   ['phone-dark', { viewport: PHONE, colorScheme: 'dark' }],
 ];
 
