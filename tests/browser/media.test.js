@@ -23,7 +23,7 @@ const FRAMES_MIN = (COUNTED_MS / 1000) * (IS_QUIET ? 29 : 5);
 /** Frames that a camera gives before the others know that it is on: at most half a second. */
 const OPENING_FRAMES = 15;
 /** Of the frames that a camera gave after that. */
-const SHOWN_MIN = IS_QUIET ? 0.99 : 0.33;
+const SHOWN_MIN = IS_QUIET ? 0.99 : 0.2;
 /** From the camera to the screen, in milliseconds. */
 const LATENCY_MS_MAX = IS_QUIET ? { p50: 60, p95: 120 } : { p50: 400, p95: 1200 };
 /** Of what is played, how much may be made up: a gap is heard from about a frame of 20 ms on. */
