@@ -86,3 +86,10 @@ test('a device whose clock stood still is behind from then on, and is followed',
   pass(3000, 9000, 165);
   assert.ok(Math.abs(last - 165) < 1, `${last}`);
 });
+
+test('a burst of delay that is shorter than a second says nothing about the clock', () => {
+  const clock = new MediaClock();
+  const off = [];
+  for (let ms = 0; ms < 5000; ms += 20) off.push(clock.at(ms, ms + (ms % 1000 < 600 ? 80 : 5)) - ms);
+  assert.ok(off.slice(100).every((offMs) => Math.abs(offMs - 5) < 1), `${off.slice(100)}`);
+});
