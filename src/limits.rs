@@ -73,6 +73,26 @@ pub const LAYERS_MAX: u8 = 8;
 /// ten other frames.
 pub const KEYFRAME_INTERVAL: Duration = Duration::from_millis(500);
 
+/// What is kept of a rendition since its last keyframe for those who begin to take it, in bytes: half of what may wait for a
+/// subscriber, and half a second at 1 Mbit/s. A new keyframe is there sooner than more than that.
+pub const RECENT_PICTURES_BYTES_MAX: usize = 64 * 1024;
+
+/// The same in datagrams: half of what clients keep of tracks that they have not been told of yet.
+pub const RECENT_PICTURES_DATAGRAMS_MAX: usize = 128;
+
+/// The same in frames: a decoder that gets them all at once has shown the last one in 100 ms or so.
+pub const RECENT_PICTURES_FRAMES_MAX: usize = 24;
+
+/// How long a keyframe counts as recent: nobody should see for a moment what was there long ago.
+pub const RECENT_PICTURES_TIME: Duration = Duration::from_secs(3);
+
+/// How long after its last datagram a frame that is not whole may still be coming.
+pub const RECENT_FRAGMENT_TIME: Duration = Duration::from_millis(200);
+
+/// What is kept of all renditions of all rooms since their last keyframes, in bytes: a thousand renditions, in a quarter of the
+/// memory of the smallest machine. Of further ones nothing is kept.
+pub const RECENT_PICTURES_BYTES_ALL: usize = 64 * 1024 * 1024;
+
 /// Least time between two messages to a publisher about how a track of its arrives: subscribers report as often.
 pub const FEEDBACK_INTERVAL: Duration = Duration::from_secs(1);
 

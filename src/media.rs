@@ -2,9 +2,11 @@
 
 mod assembly;
 mod fragment;
+mod recent_pictures;
 mod rendition;
 mod route;
 
 pub use assembly::{Assembly, Decodability};
 pub use fragment::{Frame, FrameTooLarge};
+pub use recent_pictures::PictureBudget;
 pub use route::{Change, Forward, Publisher, Routes, Slot};

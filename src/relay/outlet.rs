@@ -129,6 +129,19 @@ impl Outlet {
         }
     }
 
+    /// Waits until no queued control message can be overtaken by media any more.
+    pub async fn control_goes_first(&self) {
+        match self {
+            Self::Quic { control, .. } => {
+                control.drained().await;
+                // quinn writes datagrams before what is in its streams: its task has a turn with these alone.
+                tokio::task::yield_now().await;
+            }
+            // Messages go first anyway.
+            Self::WebSocket { .. } | Self::Plain { .. } => {}
+        }
+    }
+
     /// Nothing will be queued any more.
     pub fn close(&self) {
         match self {
@@ -141,6 +154,15 @@ impl Outlet {
                 media.close();
             }
             Self::Plain { messages } => messages.close(),
+        }
+    }
+
+    /// Whether it takes so many bytes of datagrams now.
+    pub fn has_space(&self, bytes: usize) -> bool {
+        match self {
+            Self::Quic { connection, .. } => connection.datagram_send_buffer_space() >= bytes,
+            Self::WebSocket { media, .. } => media.space() >= bytes,
+            Self::Plain { .. } => false,
         }
     }
 

@@ -18,6 +18,7 @@ use super::seat::Seat;
 use crate::auth::TicketKey;
 use crate::history::{History, Outcome};
 use crate::limits::{EPOCH_MAX, Limits};
+use crate::media::PictureBudget;
 use crate::now::Now;
 use crate::room::{Input, JoinRequest, Room, SessionKey};
 use crate::transport::{Gate, Unproved};
@@ -45,6 +46,8 @@ pub(super) struct Shard {
     pub history: History,
     /// Where a run of datagrams is gathered while it is passed on.
     pub run: RefCell<Vec<Bytes>>,
+    /// What all rooms may keep of recent pictures.
+    pictures: PictureBudget,
     /// Connections whose first message has not come yet.
     pub connections_pending: Cell<usize>,
     callbacks: Callbacks,
@@ -123,6 +126,7 @@ impl Shard {
             open_to_plain,
             history,
             run: RefCell::default(),
+            pictures: PictureBudget::default(),
             connections_pending: Cell::new(0),
             callbacks,
             rooms: RefCell::default(),
@@ -198,7 +202,7 @@ impl Shard {
         }
         self.opening.borrow_mut().insert(name.clone(), Rc::default());
         let _opening = Opening { shard: self, room: name };
-        let room = LiveRoom::new(self.recall(name).await?);
+        let room = LiveRoom::new(self.recall(name).await?, self.pictures.clone());
         self.rooms.borrow_mut().insert(name.clone(), room.clone());
         self.metrics.rooms.inc();
         Ok(room)

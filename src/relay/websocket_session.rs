@@ -96,6 +96,7 @@ async fn converse(
         reason = read(shard, &seat, stream, &mut pings) => reason,
         reason = seat.ending.requested() => reason,
         reason = seat.feed_history() => reason,
+        reason = seat.begin_media() => reason,
     };
     seat.note_reason(reason);
     reason

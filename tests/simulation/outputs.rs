@@ -63,9 +63,12 @@ impl World {
             Some(seat.slot)
         };
         match output {
-            Output::RouteOpened { track, publisher, highest } => {
+            Output::RouteOpened { track, publisher, highest, is_video } => {
                 if let Some(slot) = slot(publisher) {
                     live.routes.open(*track, slot, *highest);
+                    if *is_video {
+                        live.routes.keep_pictures(*track);
+                    }
                 }
             }
             Output::RouteClosed { track } => live.routes.close(*track),

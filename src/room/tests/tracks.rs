@@ -7,7 +7,7 @@ fn a_track_flows_before_anyone_hears_of_it() {
     assert_eq!(
         publish(&mut room, BEN, video()),
         [
-            opened(FIRST, BEN),
+            opened_video(FIRST, BEN),
             gets(FIRST, ANA),
             gets(FIRST, CAT),
             tell_others(BEN, ServerMessage::TrackPublished { participant: BEN, track }),
