@@ -190,6 +190,15 @@ pub const MEMORY_INTERVAL: Duration = Duration::from_millis(250);
 /// How often the kernel is asked how many UDP packets it had to drop.
 pub const UDP_DROPS_INTERVAL: Duration = Duration::from_secs(5);
 
+/// How often it is looked how sessions do, for the aggregates in the metrics: a session costs some microseconds.
+pub const SAMPLE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Sessions that `/sessions.json` tells of at a time: media waits for the milliseconds that this takes. A room can be asked for.
+pub const SESSIONS_TOLD_MAX: usize = 1000;
+
+/// Requests for `/sessions.json` that wait for the relay's thread.
+pub const SESSION_QUESTIONS_MAX: usize = 8;
+
 /// TCP connections per listener: beyond that, new ones wait in the kernel. Upgraded WebSockets do not count.
 pub const TCP_CONNECTIONS_MAX: usize = 4096;
 

@@ -202,6 +202,10 @@ impl Room {
                 let layers = Layers { spatial: spatial_layer, temporal: temporal_layer };
                 self.set_layers(now, from, track, layers, out)?;
             }
+            ClientMessage::MeasurementsWanted { request } => {
+                out.push(Output::MeasurementsWanted { participant: from, request });
+                return Ok(Answer::Given);
+            }
             ClientMessage::Report { tracks } => self.report(now, from, tracks, out),
             // The session answers these two itself.
             ClientMessage::Ping { .. } | ClientMessage::Leave => {}

@@ -1,6 +1,7 @@
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use super::Slot;
+use super::arrivals::Progress;
 use super::recent_pictures::RecentPictures;
 use crate::limits::LAYERS_MAX;
 
@@ -17,6 +18,8 @@ pub(super) struct Rendition {
     awaiting: Vec<(Slot, u8)>,
     /// Of video. In a cell, because those who get a datagram stay borrowed while the next one is looked at.
     pub pictures: Option<RefCell<RecentPictures>>,
+    /// How far it has come.
+    pub progress: Cell<Progress>,
 }
 
 impl Rendition {

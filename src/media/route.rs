@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
+use super::arrivals::Arrivals;
 use super::recent_pictures::{PictureBudget, RecentPictures};
 use super::rendition::Rendition;
 use crate::limits::{Bucket, Limits, MEDIA_BYTES_MAX, Rate};
@@ -35,6 +36,7 @@ pub struct Publisher {
     slot: Slot,
     datagrams: Bucket,
     bytes: Bucket,
+    arrivals: Arrivals,
 }
 
 /// What to do with a datagram.
@@ -58,12 +60,17 @@ pub struct Change {
 impl Publisher {
     /// One that has sent nothing yet.
     pub fn new(slot: Slot) -> Self {
-        Self { slot, datagrams: Bucket::default(), bytes: Bucket::default() }
+        Self { slot, datagrams: Bucket::default(), bytes: Bucket::default(), arrivals: Arrivals::default() }
     }
 
     /// Where the sender's own connection is found.
     pub fn slot(&self) -> Slot {
         self.slot
+    }
+
+    /// How its media arrives.
+    pub fn arrivals(&self) -> Arrivals {
+        self.arrivals
     }
 
     /// Whether one more datagram is within the budget. A second's worth may come at once: a keyframe is many times as
@@ -187,6 +194,9 @@ impl Routes {
         if layers.temporal > route.temporal_layer_max {
             return Err(DropReason::LayerUnknown);
         }
+        let mut progress = rendition.progress.get();
+        publisher.arrivals.note(&mut progress, now, &header);
+        rendition.progress.set(progress);
         if let Some(pictures) = &rendition.pictures {
             pictures.borrow_mut().push(now, &header, datagram);
         }

@@ -1,4 +1,5 @@
 mod beginning;
+mod measuring;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -24,8 +25,8 @@ use crate::limits::MEDIA_BYTES_MAX;
 use crate::media::{Forward, PictureBudget, Publisher, Routes, Slot};
 use crate::room::{Admitted, Audience, Input, JoinRequest, Output, Room, SessionKey};
 use crate::wire::{
-    ChatMessage, ChatPosition, ClientChat, CloseReason, Identity, Layers, ParticipantId, RefuseReason, RoomName,
-    ServerChat, ServerMessage, TrackId, VERSION, Welcome,
+    ChatMessage, ChatPosition, ClientChat, CloseReason, DropReason, Identity, Layers, ParticipantId, RefuseReason,
+    RoomName, ServerChat, ServerMessage, TrackId, VERSION, Welcome,
 };
 
 /// A room with its participants' connections: it carries out what the [`Room`] decides.
@@ -193,6 +194,7 @@ impl LiveRoom {
                     self.routes.unsubscribe(track, member.slot);
                 }
             }
+            Output::MeasurementsWanted { participant, request } => self.tell_measurements(participant, request),
             Output::Close { participant, reason } => self.end(participant, reason),
         }
     }
@@ -400,10 +402,13 @@ impl LiveRoom {
                     run.push(datagram);
                 }
                 Ok(Forward::Echo) => self.send_datagrams(shard, publisher.slot(), &[datagram]),
-                Err(reason) => shard.metrics.drop_datagrams(reason, 1),
+                Err(reason) => self.leave_out(shard, publisher.slot(), reason),
             }
         }
         self.send_run(shard, run_to, &mut run);
+        if let Some(outlet) = self.slots.get(publisher.slot()) {
+            outlet.tally().note_arrivals(publisher.arrivals());
+        }
     }
 
     fn send_run(&self, shard: &Shard, to: &[Slot], run: &mut Vec<Bytes>) {
@@ -411,6 +416,13 @@ impl LiveRoom {
             self.send_datagrams(shard, *slot, run);
         }
         run.clear();
+    }
+
+    fn leave_out(&self, shard: &Shard, from: Slot, reason: DropReason) {
+        match self.slots.get(from) {
+            Some(outlet) => outlet.tally().leave_out(&shard.metrics, reason, 1),
+            None => shard.metrics.drop_datagrams(reason, 1),
+        }
     }
 
     fn send_datagrams(&self, shard: &Shard, to: Slot, datagrams: &[Bytes]) {

@@ -6,6 +6,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use super::samples::Samples;
 use crate::transport::{Carrier, Refusal};
 use crate::wire::{CloseReason, DropReason, RefuseReason};
 
@@ -37,6 +38,7 @@ pub struct Metrics {
     pub(super) datagrams_sent: Counter,
     /// Times that a new subscriber of a video got a recent picture at once, and times that a keyframe had to be made.
     pictures: [Counter; 2],
+    pub(super) samples: Samples,
     /// Chat messages that were kept.
     pub(super) chat_messages: Counter,
     /// Times that chat could not be kept.
@@ -72,6 +74,7 @@ impl Default for Metrics {
             requests_refused.clone(),
         );
         registry.register("pictures", "New subscribers of a video, by what they begin with", pictures.clone());
+        let samples = Samples::register(&mut registry);
         let mut counter = |name: &str, help: &str| {
             let counter = Counter::default();
             registry.register(name, help, counter.clone());
@@ -102,6 +105,7 @@ impl Default for Metrics {
             refused: refusals.iter().map(|labels| refused.get_or_create_owned(labels)).collect(),
             requests_refused: requests.iter().map(|labels| requests_refused.get_or_create_owned(labels)).collect(),
             pictures: ["recent", "keyframe"].map(|begin| pictures.get_or_create_owned(&[("begin", begin)])),
+            samples,
             memory_short,
             udp_dropped,
             registry,

@@ -17,7 +17,7 @@ use super::outlet::{Ending, Outlet};
 use super::seat::Seat;
 use crate::auth::TicketKey;
 use crate::history::{History, Outcome};
-use crate::limits::{EPOCH_MAX, Limits};
+use crate::limits::{EPOCH_MAX, Limits, SESSIONS_TOLD_MAX};
 use crate::media::PictureBudget;
 use crate::now::Now;
 use crate::room::{Input, JoinRequest, Room, SessionKey};
@@ -135,6 +135,24 @@ impl Shard {
             sessions_ever: Cell::new(0),
             stopping: watch::Sender::new(false),
         })
+    }
+
+    /// The rooms with someone in them.
+    pub fn rooms(&self) -> Vec<SharedRoom> {
+        self.rooms.borrow().values().cloned().collect()
+    }
+
+    /// How sessions do, as JSON: of one room or of all, the first ones if they are many.
+    pub fn sessions_json(&self, room: Option<&RoomName>) -> String {
+        let mut sessions = Vec::new();
+        for live in self.rooms() {
+            let live = live.borrow();
+            if room.is_none_or(|room| room == live.name()) {
+                sessions.extend(live.sessions().take(SESSIONS_TOLD_MAX - sessions.len()));
+            }
+        }
+        // Numbers, text and nothing else: it can be written.
+        serde_json::to_string(&sessions).unwrap_or_default()
     }
 
     pub fn now(&self) -> Now {

@@ -214,6 +214,13 @@ pub enum Output {
         /// Who.
         subscriber: ParticipantId,
     },
+    /// Answer a participant's request with how its session does.
+    MeasurementsWanted {
+        /// Whose.
+        participant: ParticipantId,
+        /// The participant's number of the request.
+        request: u32,
+    },
     /// End a participant's present session; [`Input::Ended`] follows.
     Close {
         /// Whose.

@@ -52,6 +52,8 @@ impl World {
                     self.after(delay, Event::RelayEnds(key, reason));
                 }
             }
+            // What is counted of sockets is not the room's affair.
+            Output::MeasurementsWanted { .. } => {}
             route => self.apply_route(room, &route),
         }
     }
