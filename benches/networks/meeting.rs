@@ -103,7 +103,7 @@ fn sound() -> TrackInfo {
     TrackInfo { source: TrackSource::Microphone, codec: "opus".into(), media, description: Vec::new() }
 }
 
-fn picture() -> TrackInfo {
+pub fn picture() -> TrackInfo {
     let frame_rate = Rational { numerator: 30, denominator: 1 };
     let media = TrackMedia::Video { width: 640, height: 360, frame_rate, temporal_layers: 1, spatial_layers: 1 };
     TrackInfo { source: TrackSource::Camera, codec: "vp8".into(), media, description: Vec::new() }

@@ -1,5 +1,10 @@
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
+
+use super::arrivals::Arrivals;
+use super::recent_pictures::{PictureBudget, RecentPictures};
 use super::rendition::Rendition;
 use crate::limits::{Bucket, Limits, MEDIA_BYTES_MAX, Rate};
 use crate::now::Now;
@@ -13,6 +18,7 @@ pub struct Slot(pub u32);
 #[derive(Debug, Default)]
 pub struct Routes {
     routes: BTreeMap<TrackId, Route>,
+    budget: PictureBudget,
 }
 
 #[derive(Debug)]
@@ -30,6 +36,7 @@ pub struct Publisher {
     slot: Slot,
     datagrams: Bucket,
     bytes: Bucket,
+    arrivals: Arrivals,
 }
 
 /// What to do with a datagram.
@@ -53,12 +60,17 @@ pub struct Change {
 impl Publisher {
     /// One that has sent nothing yet.
     pub fn new(slot: Slot) -> Self {
-        Self { slot, datagrams: Bucket::default(), bytes: Bucket::default() }
+        Self { slot, datagrams: Bucket::default(), bytes: Bucket::default(), arrivals: Arrivals::default() }
     }
 
     /// Where the sender's own connection is found.
     pub fn slot(&self) -> Slot {
         self.slot
+    }
+
+    /// How its media arrives.
+    pub fn arrivals(&self) -> Arrivals {
+        self.arrivals
     }
 
     /// Whether one more datagram is within the budget. A second's worth may come at once: a keyframe is many times as
@@ -75,10 +87,30 @@ impl Publisher {
 }
 
 impl Routes {
+    /// None yet. What is kept of recent pictures counts against a budget that other rooms share.
+    pub fn new(budget: PictureBudget) -> Self {
+        Self { routes: BTreeMap::new(), budget }
+    }
+
     /// Media of `track` may come from `publisher` now, in layers up to these.
     pub fn open(&mut self, track: TrackId, publisher: Slot, highest: Layers) {
         let renditions = (0..=highest.spatial).map(|_| Rendition::default()).collect();
         self.routes.insert(track, Route { publisher, renditions, temporal_layer_max: highest.temporal, muted: false });
+    }
+
+    /// `track` is video: its [recent pictures](Self::recent_pictures) are kept from now on.
+    pub fn keep_pictures(&mut self, track: TrackId) {
+        let renditions = self.routes.get_mut(&track).into_iter().flat_map(|route| &mut route.renditions);
+        for rendition in renditions {
+            rendition.pictures = Some(RefCell::new(RecentPictures::new(self.budget.clone())));
+        }
+    }
+
+    /// What a new subscriber is to be sent first, so that it has a picture at once: the last keyframe and all that was passed on
+    /// since. `None` if there is none that can be decoded, or if that would be too much or too old.
+    pub fn recent_pictures(&self, now: Now, track: TrackId, layers: Layers) -> Option<Vec<Bytes>> {
+        let rendition = self.routes.get(&track)?.renditions.get(usize::from(layers.spatial))?;
+        rendition.pictures.as_ref()?.borrow().through(now, layers.temporal)
     }
 
     /// Media of `track` goes nowhere from now on.
@@ -90,6 +122,8 @@ impl Routes {
     pub fn set_muted(&mut self, track: TrackId, muted: bool) {
         if let Some(route) = self.routes.get_mut(&track) {
             route.muted = muted;
+            let pictures = route.renditions.iter_mut().filter_map(|rendition| rendition.pictures.as_mut());
+            pictures.for_each(|pictures| pictures.get_mut().forget());
         }
     }
 
@@ -129,7 +163,8 @@ impl Routes {
         }
     }
 
-    /// Decides what happens to a datagram of `publisher`: no allocation, no copy, one look-up for all subscribers.
+    /// Decides what happens to a datagram of `publisher`: one look-up for all subscribers; no allocation and no copy but for
+    /// recent pictures.
     ///
     /// # Errors
     /// The [`DropReason`] of a datagram that goes nowhere.
@@ -158,6 +193,12 @@ impl Routes {
         let rendition = route.renditions.get(usize::from(layers.spatial)).ok_or(DropReason::LayerUnknown)?;
         if layers.temporal > route.temporal_layer_max {
             return Err(DropReason::LayerUnknown);
+        }
+        let mut progress = rendition.progress.get();
+        publisher.arrivals.note(&mut progress, now, &header);
+        rendition.progress.set(progress);
+        if let Some(pictures) = &rendition.pictures {
+            pictures.borrow_mut().push(now, &header, datagram);
         }
         // Whoever began in the middle of a keyframe would get the rest of it in vain.
         if rendition.is_awaited() && header.keyframe && header.fragment_index == 0 && !header.parity {
