@@ -2,9 +2,15 @@
 
 mod assembly;
 mod fragment;
+mod gaps;
+mod publisher;
+mod recent;
 mod rendition;
 mod route;
 
 pub use assembly::{Assembly, Decodability};
 pub use fragment::{Frame, FrameTooLarge};
-pub use route::{Change, Forward, Publisher, Routes, Slot};
+pub use gaps::{Arrival, Gaps};
+pub use publisher::Publisher;
+pub use recent::{Kept, Recent};
+pub use route::{Change, Forward, Routes, Slot};

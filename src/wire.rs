@@ -9,6 +9,7 @@ mod control;
 mod media;
 mod names;
 mod reason;
+mod repeat;
 mod stream;
 
 pub use chat::{ChatMessage, ChatPosition, ClientChat, MessageId, ServerChat};
@@ -20,6 +21,7 @@ pub use control::{
 pub use media::{AudioLevel, Datagram, HEADER_BYTES, HeaderError, Layers, MediaHeader};
 pub use names::{DisplayName, Identity, NameError, ParticipantId, RoomName, TrackId};
 pub use reason::{CloseReason, DropReason, RefuseReason};
+pub use repeat::{RepeatRequest, Wanted};
 pub use stream::{MessageBuffer, OversizedMessage, StreamKind, delimit};
 
 /// The protocol version. It is the first field of [`Join`], part of the ALPN and of the WebSocket subprotocol.

@@ -220,6 +220,13 @@ fn datagrams() -> Vec<(&'static str, Datagram)> {
     ]
 }
 
+fn repeat_requests() -> Vec<(&'static str, RepeatRequest)> {
+    let mut some = Wanted::fragment(66_051, 1);
+    assert!(some.add(66_051, 2) && some.add(66_051, 17));
+    let wanted = vec![Wanted::whole(66_050), some];
+    vec![("repeat request", RepeatRequest { track: TrackId(7), spatial_layer: 1, wanted })]
+}
+
 /// Every message by name, with its bytes, after checking that the bytes mean the message again.
 fn vectors() -> Vec<(&'static str, &'static str, Vec<u8>)> {
     fn each<M>(
@@ -239,11 +246,17 @@ fn vectors() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         assert_eq!(Datagram::decode(datagram.bytes.clone()), Ok(datagram.clone()), "{name}");
         ("Datagram", name, datagram.bytes.to_vec())
     });
+    let requests = repeat_requests().into_iter().map(|(name, request)| {
+        let bytes = request.encode();
+        assert_eq!(RepeatRequest::decode(&bytes), Ok(request), "{name}");
+        ("RepeatRequest", name, bytes.to_vec())
+    });
     each("ClientMessage", client_messages())
         .chain(each("ServerMessage", server_messages()))
         .chain(each("ClientChat", client_chat()))
         .chain(each("ServerChat", server_chat()))
         .chain(datagrams)
+        .chain(requests)
         .collect()
 }
 
@@ -280,6 +293,7 @@ fn a_truncated_message_is_refused_wherever_it_is_cut() {
                 "ServerMessage" => decode::<ServerMessage>(cut).is_err(),
                 "ClientChat" => decode::<ClientChat>(cut).is_err(),
                 "ServerChat" => decode::<ServerChat>(cut).is_err(),
+                "RepeatRequest" => cut.len() == 15 || RepeatRequest::decode(cut).is_err(),
                 // A datagram has no length of its own: it is whole as soon as it has a payload.
                 _ => cut.len() > HEADER_BYTES + 1 || Datagram::decode(Bytes::copy_from_slice(cut)).is_err(),
             };

@@ -4,6 +4,8 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use tokio::sync::Notify;
 
 use super::session::Session;
+use crate::limits::{AUDIO_DEADLINE, VIDEO_DEADLINE};
+use crate::media::Recent;
 use crate::wire::{RefuseReason, TrackId, TrackInfo};
 
 /// A track of one's own, whatever the relay calls it at the moment.
@@ -14,6 +16,8 @@ pub(super) struct Publication {
     keyframes_wanted: AtomicU8,
     keyframe_wanted: Notify,
     pub datagrams_dropped: AtomicU64,
+    /// What was sent lately: the relay may ask for it once more.
+    recent: Mutex<Recent>,
     announcement: Mutex<Announcement>,
     muted: AtomicBool,
     /// Whether the relay may not know yet that it is muted or not.
@@ -43,11 +47,13 @@ pub(super) enum Way {
 impl Publication {
     pub fn new(info: TrackInfo) -> Arc<Self> {
         let announcement = Announcement { track: TrackId(0), session: Weak::new(), refused: None };
+        let recent = Recent::new(if info.is_video() { VIDEO_DEADLINE } else { AUDIO_DEADLINE });
         Arc::new(Self {
             info,
             keyframes_wanted: AtomicU8::new(0),
             keyframe_wanted: Notify::new(),
             datagrams_dropped: AtomicU64::new(0),
+            recent: Mutex::new(recent),
             announcement: Mutex::new(announcement),
             muted: AtomicBool::new(false),
             mute_unconfirmed: AtomicBool::new(false),
@@ -58,6 +64,11 @@ impl Publication {
         self.announcement.lock().expect("nothing panics while it holds the announcement")
     }
 
+    /// What was sent lately.
+    pub fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().expect("nothing panics while it holds what was sent")
+    }
+
     /// The last id that the relay gave.
     pub fn track(&self) -> TrackId {
         self.announcement().track
@@ -65,6 +76,7 @@ impl Publication {
 
     /// Frames can be sent over this session from now on.
     pub fn announce(&self, session: &Arc<Session>, track: TrackId) {
+        self.recent().clear();
         *self.announcement() = Announcement { track, session: Arc::downgrade(session), refused: None };
         if self.info.is_video() {
             // Whoever decodes it has missed something.
@@ -148,7 +160,6 @@ impl Publications {
         self.0.iter().any(|other| std::ptr::eq(other.as_ptr(), Arc::as_ptr(publication)))
     }
 
-    /// It will not be published again.
     /// Takes one out, and says whether it was there.
     pub fn remove(&mut self, publication: &Arc<Publication>) -> bool {
         let before = self.0.len();

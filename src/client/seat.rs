@@ -253,14 +253,17 @@ impl Seat {
         self.receive_changed.notify_one();
     }
 
-    /// Gives up frames that are late, asks for keyframes, ends tracks, reports; for ever.
+    /// Gives up frames that are late, asks for what is missing and for keyframes, ends tracks, reports; for ever.
     pub async fn keep_time(&self) {
         loop {
-            let (Due { keyframes, reports }, due) = {
+            let session = self.present();
+            let round_trip = session.as_ref().and_then(|session| session.link.round_trip());
+            let (Due { keyframes, repeats, reports }, due) = {
                 let mut receive = self.receive_state();
-                (receive.timeout(self.now()), receive.next_timeout())
+                (receive.timeout(self.now(), round_trip), receive.next_timeout())
             };
-            if let Some(session) = self.present() {
+            if let Some(session) = session {
+                repeats.iter().for_each(|request| session.link.try_send_datagram(request.encode()));
                 let keyframe = |(track, spatial_layer)| ClientMessage::RequestKeyframe { track, spatial_layer };
                 let report = |tracks: &[TrackReport]| ClientMessage::Report { tracks: tracks.to_vec() };
                 let reports = reports.chunks(REPORT_TRACKS_MAX).map(report);

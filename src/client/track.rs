@@ -95,6 +95,7 @@ impl LocalTrack {
         let mut left_out = 0;
         if let Some(session) = session {
             for datagram in datagrams.by_ref() {
+                self.publication.recent().push(self.seat.now(), &datagram.header, &datagram.bytes);
                 let sent = timeout_at(deadline, session.link.send_datagram(datagram.bytes)).await;
                 if !matches!(sent, Ok(Ok(()))) {
                     left_out += 1;
