@@ -92,6 +92,10 @@ pub const RECENT_DATAGRAMS_MAX: usize = 600;
 /// The same in bytes: 350 ms of the 6 Mbit/s that a publisher may send.
 pub const RECENT_BYTES_MAX: usize = 256 * 1024;
 
+/// Fragments that one parity datagram may stand for: what has more is passed over, since each fragment that comes makes a receiver
+/// look at its group.
+pub const PARITY_GROUP_MAX: u16 = 16;
+
 /// Datagrams of one rendition that are missed at a time: half a megabyte. When there are more, the path has failed.
 pub const GAP_DATAGRAMS_MAX: usize = 512;
 

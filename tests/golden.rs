@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use serde_json::Value;
+use tertulia::media::Frame;
 use tertulia::wire::*;
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/wire.json");
@@ -300,4 +301,24 @@ fn a_truncated_message_is_refused_wherever_it_is_cut() {
             assert!(refused, "{kind} {name:?} cut to {} bytes", cut.len());
         }
     }
+}
+
+/// The parity of frames of so many bytes, each of which is seven times its place and a 251st of it.
+#[test]
+fn parity_has_the_bytes_of_its_golden_file() {
+    const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/parity.json");
+    let made = [20, 1500, 4881].map(|bytes: usize| {
+        let data = (0..bytes).map(|at| (at * 7 + at / 251) as u8).collect::<Vec<_>>().into();
+        let frame = Frame { number: 3, data, ..Frame::default() };
+        let all: Vec<_> = frame.datagrams_with_parity(TrackId(7)).unwrap().collect();
+        let hex_of =
+            |is_parity| all.iter().filter(|its| its.header.parity == is_parity).map(|its| hex(&its.bytes)).collect();
+        let (fragments, parity): (Vec<_>, Vec<_>) = (hex_of(false), hex_of(true));
+        format!("  {{\"bytes\":{bytes},\"fragments\":{},\"parity\":{parity:?}}}", fragments.len())
+    });
+    let made = format!("[\n{}\n]\n", made.join(",\n"));
+    if std::env::var_os("GOLDEN").is_some_and(|mode| mode == "write") {
+        std::fs::write(PATH, &made).unwrap();
+    }
+    assert_eq!(made, std::fs::read_to_string(PATH).unwrap());
 }

@@ -6,6 +6,7 @@
 mod meeting;
 mod network;
 mod plot;
+mod repair;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 mod table;
@@ -47,8 +48,18 @@ fn main() {
         print!("{}", table::render(&through));
         rows.extend(through);
     }
+    let mut repaired = repair::head();
+    let is_chosen = |lossy: &&'static repair::Lossy| {
+        let mut names = arguments.iter().filter(|argument| !argument.starts_with("--")).peekable();
+        names.peek().is_none() || names.any(|name| name == "repair" || lossy.name.contains(name.as_str()))
+    };
+    for lossy in repair::ALL.iter().filter(is_chosen).take(if is_test { 1 } else { usize::MAX }) {
+        let through = runtime.block_on(repair::through(lossy, if is_test { 1 } else { repair::SECONDS }));
+        print!("{}{through}", repair::head());
+        repaired += &through;
+    }
     if !is_test && networks.len() == network::ALL.len() {
-        table::write(&rows);
+        table::write(&rows, &repaired);
         plot::write(&rows);
     }
 }

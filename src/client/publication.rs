@@ -5,7 +5,8 @@ use tokio::sync::Notify;
 
 use super::session::Session;
 use crate::limits::{AUDIO_DEADLINE, VIDEO_DEADLINE};
-use crate::media::Recent;
+use crate::media::{Delivery, Frame, Recent, Redundancy};
+use crate::now::Now;
 use crate::wire::{RefuseReason, TrackId, TrackInfo};
 
 /// A track of one's own, whatever the relay calls it at the moment.
@@ -18,6 +19,10 @@ pub(super) struct Publication {
     pub datagrams_dropped: AtomicU64,
     /// What was sent lately: the relay may ask for it once more.
     recent: Mutex<Recent>,
+    /// Whether some of it is lost.
+    redundancy: Mutex<Redundancy>,
+    /// How its frames are sent that do not say it themselves; `None`: as there is loss.
+    delivery: Mutex<Option<Delivery>>,
     announcement: Mutex<Announcement>,
     muted: AtomicBool,
     /// Whether the relay may not know yet that it is muted or not.
@@ -54,6 +59,8 @@ impl Publication {
             keyframe_wanted: Notify::new(),
             datagrams_dropped: AtomicU64::new(0),
             recent: Mutex::new(recent),
+            redundancy: Mutex::default(),
+            delivery: Mutex::new(None),
             announcement: Mutex::new(announcement),
             muted: AtomicBool::new(false),
             mute_unconfirmed: AtomicBool::new(false),
@@ -67,6 +74,28 @@ impl Publication {
     /// What was sent lately.
     pub fn recent(&self) -> MutexGuard<'_, Recent> {
         self.recent.lock().expect("nothing panics while it holds what was sent")
+    }
+
+    /// Whether some of it is lost on the way.
+    pub fn redundancy(&self) -> MutexGuard<'_, Redundancy> {
+        self.redundancy.lock().expect("nothing panics while it holds what is lost")
+    }
+
+    /// How a frame is to be sent now.
+    pub fn delivery(&self, now: Now, frame: &Frame) -> Delivery {
+        let chosen = *self.delivery.lock().expect("nothing panics while it holds the delivery");
+        // Upper temporal layers are missed by nobody but themselves, and audio is sent twice.
+        let is_needed = self.info.is_video() && frame.temporal_layer == 0;
+        let usual = match is_needed && self.redundancy().is_due(now) {
+            true => Delivery::DatagramsWithParity,
+            false => Delivery::Datagrams,
+        };
+        frame.delivery.or(chosen).unwrap_or(usual)
+    }
+
+    /// Frames that do not say it themselves are sent so from now on.
+    pub fn set_delivery(&self, delivery: Delivery) {
+        *self.delivery.lock().expect("nothing panics while it holds the delivery") = Some(delivery);
     }
 
     /// The last id that the relay gave.

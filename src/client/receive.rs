@@ -265,7 +265,9 @@ impl Incoming {
         if spatial_layer != self.layers.spatial && self.rendition.is_some_and(|rendition| rendition != spatial_layer) {
             return;
         }
-        self.assembly.push(now, datagram);
+        if self.assembly.push(now, datagram) {
+            self.gaps.settle(spatial_layer, datagram.header.frame);
+        }
         self.take_frames(now);
     }
 

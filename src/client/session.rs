@@ -209,7 +209,7 @@ impl Session {
     /// Sends once more what the relay asks for, as far as it is still of use and there is room for it.
     fn repeat(&self, request: &RepeatRequest) {
         let publication = self.seat.state().publications.find(request.track);
-        let Some(publication) = publication else {
+        let Some(publication) = publication.filter(|_| self.seat.repair) else {
             return;
         };
         for kept in publication.recent().find(self.seat.now(), request) {

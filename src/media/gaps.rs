@@ -59,13 +59,13 @@ struct Newest {
 /// A datagram that should come.
 #[derive(Debug, Clone, Copy)]
 struct Wish {
-    noticed_at: Duration,
+    due_at: Duration,
     ask_at: Duration,
     asks: u8,
 }
 
 impl Gaps {
-    /// None yet. What is missing is worth asking for if it can come within `deadline` of being noticed.
+    /// None yet. What is missing is worth asking for if it can come within `deadline` of when it should have come.
     pub fn new(deadline: Duration) -> Self {
         Self { deadline, layers: BTreeMap::new() }
     }
@@ -143,7 +143,7 @@ impl Layer {
     fn beginning_with(now: Now, header: &MediaHeader) -> Self {
         let mut layer = Self { newest: Newest::of(now, header), missing: BTreeMap::new(), spacing: Duration::ZERO };
         if header.keyframe {
-            layer.miss(now, header.frame, 0..header.fragment_index);
+            layer.miss(now.since_start, header.frame, 0..header.fragment_index);
         }
         layer
     }
@@ -157,7 +157,7 @@ impl Layer {
         self.newest.at = now.since_start;
         self.newest.next = header.fragment_index + 1;
         if header.fragment_index > next {
-            self.miss(now, header.frame, next..header.fragment_index);
+            self.miss(now.since_start, header.frame, next..header.fragment_index);
         } else {
             let spacing = now.since_start.saturating_sub(at).min(TAIL * TAIL_SPACINGS);
             self.spacing = (self.spacing * 7 + spacing) / 8;
@@ -167,19 +167,21 @@ impl Layer {
 
     /// A fragment of a frame that is newer than all before it.
     fn begin(&mut self, now: Now, header: &MediaHeader, all_frames: bool) -> Arrival {
-        let Newest { frame, count, next, .. } = self.newest;
+        let Newest { frame, count, next, at } = self.newest;
         self.newest = Newest::of(now, header);
         let skipped = frame + 1..header.frame;
         if skipped.len() > GAP_FRAMES_MAX {
             self.missing.clear();
             return Arrival::Unasked;
         }
-        self.miss(now, frame, next..count);
+        self.miss(at, frame, next..count);
         let needed = header.frame.wrapping_sub(header.depends_on_distance.into());
+        // It should have come between the frames around it: audio is not waited for any longer.
+        let pause = now.since_start.saturating_sub(at) / (skipped.len() as u32 + 1);
         for number in skipped.filter(|number| all_frames || *number == needed) {
-            self.miss(now, number, WHOLE..=WHOLE);
+            self.miss(at + pause * (number - frame), number, WHOLE..=WHOLE);
         }
-        self.miss(now, header.frame, 0..header.fragment_index);
+        self.miss(now.since_start, header.frame, 0..header.fragment_index);
         Arrival::Unasked
     }
 
@@ -200,10 +202,11 @@ impl Layer {
         self.missing.remove(&(frame, fragment)).map_or(Arrival::Unasked, Wish::arrival)
     }
 
-    fn miss(&mut self, now: Now, frame: u32, fragments: impl IntoIterator<Item = u16>) {
-        let (noticed_at, ask_at) = (now.since_start, now.since_start + REORDERING);
+    /// Fragments did not come that should have come at this time.
+    fn miss(&mut self, due_at: Duration, frame: u32, fragments: impl IntoIterator<Item = u16>) {
+        let ask_at = due_at + REORDERING;
         for fragment in fragments {
-            self.missing.insert((frame, fragment), Wish { noticed_at, ask_at, asks: 0 });
+            self.missing.insert((frame, fragment), Wish { due_at, ask_at, asks: 0 });
         }
         self.bound();
     }
@@ -224,11 +227,11 @@ impl Layer {
         if self.tail_due().is_some_and(|due| due <= now.since_start) {
             let Newest { frame, count, next, at } = self.newest;
             self.newest.next = count;
-            let wish = Wish { noticed_at: at, ask_at: now.since_start, asks: 0 };
+            let wish = Wish { due_at: at, ask_at: now.since_start, asks: 0 };
             self.missing.extend((next..count).map(|fragment| ((frame, fragment), wish)));
             self.bound();
         }
-        let in_time = |wish: &Wish| now.since_start + round_trip <= wish.noticed_at + deadline;
+        let in_time = |wish: &Wish| now.since_start + round_trip <= wish.due_at + deadline;
         self.missing.retain(|_, wish| in_time(wish) && wish.asks < REPEAT_ASKS_MAX || wish.ask_at > now.since_start);
         let mut wanted: Vec<Wanted> = Vec::new();
         for ((frame, fragment), wish) in self.missing.iter_mut().filter(|(_, wish)| wish.ask_at <= now.since_start) {
@@ -349,10 +352,11 @@ mod tests {
         let mut gaps = Gaps::new(DEADLINE);
         push(&mut gaps, 0, &whole(0));
         push(&mut gaps, 66, &whole(2));
-        assert_eq!(asked(&mut gaps, 76), [Wanted::whole(1)]);
-        assert_eq!(gaps.push(at(140), &header(1, 0, 3), true), Arrival::Asked);
-        assert_eq!(gaps.push(at(140), &header(1, 2, 3), true), Arrival::Asked);
-        assert_eq!(asked(&mut gaps, 146), [Wanted::fragment(1, 1)]);
+        assert_eq!(due_ms(&gaps), Some(43), "it should have come half way between the others");
+        assert_eq!(asked(&mut gaps, 66), [Wanted::whole(1)]);
+        assert_eq!(gaps.push(at(130), &header(1, 0, 3), true), Arrival::Asked);
+        assert_eq!(gaps.push(at(130), &header(1, 2, 3), true), Arrival::Asked);
+        assert_eq!(asked(&mut gaps, 136), [Wanted::fragment(1, 1)]);
     }
 
     #[test]
