@@ -115,7 +115,7 @@ export class AudioReception {
   /** What happened in the last second, and altogether. @param {number} nowMs */
   second(nowMs) {
     const counts = this.#assembly.takeCounts(nowMs, true);
-    return { ...counts, late: 0, isSilent: false, jitterMs: this.#transit.jitterMs, delayMs: this.#transit.delayMs, bytes: this.#counts.bytes, stats: this.#stats() };
+    return { ...counts, late: 0, isSilent: false, jitterMs: this.#transit.jitterMs, delayMs: this.#transit.takeDelayMs(), bytes: this.#counts.bytes, stats: this.#stats() };
   }
 
   close() {

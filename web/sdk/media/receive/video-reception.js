@@ -171,7 +171,7 @@ export class VideoReception {
     const late = this.#counts.late - this.#lateBefore;
     this.#lateBefore = this.#counts.late;
     const isSilent = this.#isTaken && !this.#isMuted && nowMs - this.#lastArrivedAtMs > SENDING_MS && this.#dependency.isBroken;
-    return { ...counts, late, isSilent, jitterMs: this.#transit.jitterMs, delayMs: this.#transit.delayMs, bytes: this.#counts.bytes, stats: this.#stats() };
+    return { ...counts, late, isSilent, jitterMs: this.#transit.jitterMs, delayMs: this.#transit.takeDelayMs(), bytes: this.#counts.bytes, stats: this.#stats() };
   }
 
   close() {
