@@ -23,6 +23,7 @@ use crate::auth::SeatClaim;
 use crate::history::Page;
 use crate::limits::MEDIA_BYTES_MAX;
 use crate::media::{Forward, PictureBudget, Publisher, Routes, Slot};
+use crate::now::Now;
 use crate::room::{Admitted, Audience, Input, JoinRequest, Output, Room, SessionKey};
 use crate::wire::{
     ChatMessage, ChatPosition, ClientChat, CloseReason, DropReason, Identity, Layers, ParticipantId, RefuseReason,
@@ -402,6 +403,7 @@ impl LiveRoom {
                     run.push(datagram);
                 }
                 Ok(Forward::Echo) => self.send_datagrams(shard, publisher.slot(), &[datagram]),
+                Ok(Forward::Repeat) => self.repeat(shard, now, publisher, &datagram),
                 Err(reason) => self.leave_out(shard, publisher.slot(), reason),
             }
         }
@@ -409,6 +411,16 @@ impl LiveRoom {
         if let Some(outlet) = self.slots.get(publisher.slot()) {
             outlet.tally().note_arrivals(publisher.arrivals());
         }
+    }
+
+    /// Sends once more what a subscriber asks for.
+    fn repeat(&self, shard: &Shard, now: Now, subscriber: &mut Publisher, request: &[u8]) {
+        let mut found = Vec::new();
+        if let Err(reason) = self.routes.repeat(now, subscriber, request, &mut found) {
+            return shard.metrics.drop_datagrams(reason, 1);
+        }
+        shard.metrics.datagrams_repeated.inc_by(found.len() as u64);
+        self.send_datagrams(shard, subscriber.slot(), &found);
     }
 
     fn send_run(&self, shard: &Shard, to: &[Slot], run: &mut Vec<Bytes>) {

@@ -5,7 +5,7 @@ import { roomAt, testId } from './guest.js';
 import { complaints } from './meeting.js';
 import { allStarted, startBrowser, startRelay } from './relay.js';
 import { openChromium, reads } from './tab.js';
-import { withoutUdp } from './without-udp.js';
+import { withoutUdp } from './bad-network.js';
 
 /** From the click on Join to the meeting, where UDP is dropped, in milliseconds. */
 const JOIN_MS_MAX = 2000;

@@ -23,7 +23,7 @@ const any = (/** @type {unknown} */ value) => /** @type {any} */ (value);
 test('a worker that cannot be loaded is told, one that makes a mistake goes on, and both end with the meeting', () => {
   const failed = /** @type {string[]} */ ([]);
   const subscribing = new Subscribing(any({
-    ask: async () => {}, tell() {}, self: () => ({ id: 1 }),
+    ask: async () => {}, tell() {}, self: () => ({ id: 1 }), sendDatagram() {}, pathMs: () => null,
     emit: (/** @type {string} */ type, /** @type {any} */ { error, track }) => { if (type === 'mediaFailed') failed.push(`${error.code} ${track.id}`); },
   }));
   subscribing.seated({ room: 'standup' });

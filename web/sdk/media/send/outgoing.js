@@ -5,6 +5,8 @@
  * are left out before they are queued, those first that are missed least.
  */
 
+import { Recent } from './recent.js';
+
 /** What may wait in a WebSocket, in milliseconds of the bitrate: then upper temporal layers stay behind. */
 export const BUFFER_MS = 150;
 /** Then everything of video does, and at last audio, in multiples of it. */
@@ -31,6 +33,7 @@ const KEYFRAME_MS_MIN = 500;
 
 export class Outgoing {
   #options;
+  #recent = new Recent();
   /** Renditions that lack a frame and wait for a keyframe, and when they asked for it. @type {Map<string, number>} */
   #broken = new Map();
   /** The least that waited since then, in bytes. */
@@ -46,13 +49,22 @@ export class Outgoing {
 
   /** Sends a whole frame on WebSocket, a burst of it on others. @param {Frame} frame */
   send(frame) {
-    const { header, datagrams } = frame;
+    const { header, datagrams, kind } = frame;
+    // Of a WebSocket nothing is lost.
+    if (this.#options.carrier() === 'webtransport') this.#recent.push(this.#options.now(), kind, datagrams);
     const isWanted = this.#options.carrier() !== 'websocket' || this.#fits(frame);
     if (isWanted) this.#options.send(datagrams, { discardable: header.temporalLayer > 0 });
   }
 
+  /** Sends once more what the relay did not get. @param {import('../../wire/repeat.js').RepeatRequest} request */
+  repeat(request) {
+    const found = this.#recent.find(this.#options.now(), request);
+    for (const { header, datagram } of found) this.#options.send([datagram], { discardable: header.temporalLayer > 0 });
+  }
+
   /** Another carrier: what was missing on the last one is not missing here. */
   reset() {
+    this.#recent.clear();
     this.#broken.clear();
   }
 
