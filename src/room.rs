@@ -108,6 +108,11 @@ impl Room {
         self.participants.get(&participant).map(|participant| participant.name.as_str())
     }
 
+    /// Whether there is such a track and it carries pictures.
+    pub fn is_video(&self, track: TrackId) -> bool {
+        self.tracks.get(&track).is_some_and(Track::is_video)
+    }
+
     /// Where the chat stands.
     pub fn chat_position(&self) -> ChatPosition {
         self.chat.position()
@@ -132,6 +137,9 @@ impl Room {
             Input::Stored { through } => self.chat_stored(through, out),
             Input::NotStored { from } => self.chat_not_stored(from, out),
             Input::Replayed { participant, through } => self.chat_replayed(participant, through, out),
+            Input::KeyframeWanted { participant, track, spatial_layer } => {
+                self.request_keyframe(now, participant, track, spatial_layer, out);
+            }
             Input::Timeout => self.timeout(now, out),
             Input::PlaceWanted => self.give_up_empty_seats(out),
         }

@@ -97,6 +97,12 @@ impl Egress {
         std::mem::take(&mut self.left_out)
     }
 
+    /// Forgets all that waits: nobody is there to get it.
+    pub fn clear(&mut self) {
+        self.audio = Waiting::default();
+        self.flows.clear();
+    }
+
     /// Lets a datagram wait, or leaves it out, or something less important.
     pub fn offer(&mut self, now: Now, medium: Medium, datagram: Datagram) {
         let now = now.since_start;

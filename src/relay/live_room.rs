@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use tracing::{debug, info};
 
 use super::callbacks::Subject;
+use super::media_outbox::Burst;
 use super::outbox::Full;
 use super::outlet::{Encoded, EncodedChat, Ending, Outlet};
 use super::shard::Shard;
@@ -18,6 +19,7 @@ use crate::auth::SeatClaim;
 use crate::history::Page;
 use crate::limits::MEDIA_BYTES_MAX;
 use crate::media::{Forward, Publisher, Routes, Slot};
+use crate::now::Now;
 use crate::room::{Admitted, Audience, Input, JoinRequest, Output, Room, SessionKey};
 use crate::wire::{
     ChatMessage, ChatPosition, ClientChat, CloseReason, Identity, ParticipantId, RefuseReason, RoomName, ServerChat,
@@ -369,34 +371,34 @@ impl LiveRoom {
             match self.routes.forward(now, &shard.limits, publisher, &datagram) {
                 Ok(Forward::To(subscribers)) => {
                     if !std::ptr::eq(subscribers, run_to) {
-                        self.send_run(shard, run_to, &mut run);
+                        self.send_run(now, shard, run_to, &mut run);
                         run_to = subscribers;
                     }
                     run.push(datagram);
                 }
                 Ok(Forward::After(change)) => {
-                    self.send_run(shard, run_to, &mut run);
+                    self.send_run(now, shard, run_to, &mut run);
                     self.routes.change(change);
                     run_to = self.routes.takers(change);
                     run.push(datagram);
                 }
-                Ok(Forward::Echo) => self.send_datagrams(shard, publisher.slot(), &[datagram]),
+                Ok(Forward::Echo) => {
+                    self.send_burst(shard, &[publisher.slot()], &Burst::new(now, &[datagram], &self.room));
+                }
                 Err(reason) => shard.metrics.drop_datagrams(reason, 1),
             }
         }
-        self.send_run(shard, run_to, &mut run);
+        self.send_run(now, shard, run_to, &mut run);
     }
 
-    fn send_run(&self, shard: &Shard, to: &[Slot], run: &mut Vec<Bytes>) {
-        for slot in to {
-            self.send_datagrams(shard, *slot, run);
-        }
+    fn send_run(&self, now: Now, shard: &Shard, to: &[Slot], run: &mut Vec<Bytes>) {
+        self.send_burst(shard, to, &Burst::new(now, run, &self.room));
         run.clear();
     }
 
-    fn send_datagrams(&self, shard: &Shard, to: Slot, datagrams: &[Bytes]) {
-        if let Some(outlet) = self.slots.get(to) {
-            outlet.send_datagrams(datagrams, &shard.metrics);
+    fn send_burst(&self, shard: &Shard, to: &[Slot], burst: &Burst<'_>) {
+        for outlet in to.iter().filter_map(|slot| self.slots.get(*slot)) {
+            outlet.send_datagrams(burst, &shard.metrics);
         }
     }
 

@@ -3,14 +3,18 @@ use std::rc::Rc;
 
 use axum::extract::ws::{Message, Utf8Bytes};
 use bytes::Bytes;
-use quinn::{Connection, SendDatagramError};
+use quinn::Connection;
 use tokio::sync::Notify;
+use tokio::time::sleep;
 
 use super::Metrics;
+use super::downlink::Downlink;
+use super::media_outbox::{Burst, MediaOutbox};
 use super::outbox::{Full, Outbox};
-use crate::limits::{DATAGRAM_SEND_BYTES_MAX, Limits};
+use crate::limits::Limits;
+use crate::now::Now;
 use crate::transport::Carrier;
-use crate::wire::{ChatMessage, CloseReason, DropReason, ServerChat, ServerMessage, StreamKind, delimit, encode};
+use crate::wire::{ChatMessage, CloseReason, ServerChat, ServerMessage, StreamKind, TrackId, delimit, encode};
 
 /// A message for control or chat streams, encoded once for all who get it.
 #[derive(Debug)]
@@ -61,21 +65,21 @@ impl EncodedChat {
 #[derive(Debug)]
 pub(super) enum Outlet {
     /// QUIC and WebTransport.
-    Quic { carrier: Carrier, connection: Connection, control: Outbox<Bytes>, chat: Outbox<Bytes> },
+    Quic { carrier: Carrier, media: Downlink, control: Outbox<Bytes>, chat: Outbox<Bytes> },
     /// A meeting session over WebSocket.
-    WebSocket { messages: Outbox<Message>, media: Outbox<Bytes> },
+    WebSocket { messages: Outbox<Message>, media: MediaOutbox },
     /// A plain WebSocket client.
     Plain { messages: Outbox<Message> },
 }
 
 impl Outlet {
     pub fn quic(carrier: Carrier, connection: Connection, limits: &Limits) -> Self {
-        Self::Quic { carrier, connection, control: outbox(limits), chat: outbox(limits) }
+        let media = Downlink::new(connection, limits);
+        Self::Quic { carrier, media, control: outbox(limits), chat: outbox(limits) }
     }
 
     pub fn websocket(limits: &Limits) -> Self {
-        let media = Outbox::new(DATAGRAM_SEND_BYTES_MAX, usize::MAX);
-        Self::WebSocket { messages: outbox(limits), media }
+        Self::WebSocket { messages: outbox(limits), media: MediaOutbox::new(limits) }
     }
 
     pub fn plain(limits: &Limits) -> Self {
@@ -144,56 +148,48 @@ impl Outlet {
         }
     }
 
-    /// Passes on a burst of datagrams of one track: each subscriber's connection is looked up and locked for all of them in
-    /// a row, so that they leave together. What does not fit is left out and counted.
-    pub fn send_datagrams(&self, burst: &[Bytes], metrics: &Metrics) {
+    /// Passes on a burst of datagrams: each subscriber's connection is looked up for all of them in a row, so that they leave
+    /// together. What cannot leave at once waits, or is left out and counted.
+    pub fn send_datagrams(&self, burst: &Burst<'_>, metrics: &Metrics) {
         match self {
-            Self::Quic { connection, .. } => send_datagrams(connection, burst, metrics),
-            Self::WebSocket { media, .. } => {
-                let sent = burst.iter().filter(|datagram| media.push((*datagram).clone(), datagram.len()).is_ok());
-                count(metrics, burst.len(), sent.count());
-            }
+            Self::Quic { media, .. } => media.send(burst, metrics),
+            Self::WebSocket { media, .. } => media.offer(burst, metrics),
             // The room subscribes no plain client to any track.
             Self::Plain { .. } => {}
+        }
+    }
+
+    /// Waits until something is to be done for the media that waits, or was left out.
+    pub async fn media_due(&self, now: Now) {
+        match self {
+            Self::Quic { media, .. } => media.due(now).await,
+            Self::WebSocket { media, .. } => match media.wish_due(now) {
+                Some(time) => sleep(time).await,
+                None => media.breached().await,
+            },
+            Self::Plain { .. } => std::future::pending().await,
+        }
+    }
+
+    /// Sends of it what there is space for. On WebSocket, the writer does.
+    pub fn send_waiting(&self, now: Now, metrics: &Metrics) {
+        if let Self::Quic { media, .. } = self {
+            media.send_waiting(now, metrics);
+        }
+    }
+
+    /// A track and its rendition of which a keyframe is to be asked for now, because something of it was left out.
+    pub fn take_keyframe_wish(&self, now: Now) -> Option<(TrackId, u8)> {
+        match self {
+            Self::Quic { media, .. } => media.take_keyframe_wish(now),
+            Self::WebSocket { media, .. } => media.take_keyframe_wish(now),
+            Self::Plain { .. } => None,
         }
     }
 }
 
 fn outbox<T>(limits: &Limits) -> Outbox<T> {
     Outbox::new(limits.outbox_bytes as usize, limits.outbox_messages as usize)
-}
-
-fn count(metrics: &Metrics, offered: usize, sent: usize) {
-    metrics.datagrams_sent.inc_by(sent as u64);
-    if sent < offered {
-        metrics.drop_datagrams(DropReason::SubscriberSlow, (offered - sent) as u64);
-    }
-}
-
-/// quinn drops the oldest datagram without a word when its queue is full: look at the space first.
-fn send_datagrams(connection: &Connection, burst: &[Bytes], metrics: &Metrics) {
-    let mut space = connection.datagram_send_buffer_space();
-    let mut sent = 0;
-    for (index, datagram) in burst.iter().enumerate() {
-        if datagram.len() > space {
-            metrics.drop_datagrams(DropReason::SubscriberSlow, 1);
-            continue;
-        }
-        match connection.send_datagram(datagram.clone()) {
-            Ok(()) => {
-                space -= datagram.len();
-                sent += 1;
-            }
-            Err(SendDatagramError::TooLarge | SendDatagramError::UnsupportedByPeer | SendDatagramError::Disabled) => {
-                metrics.drop_datagrams(DropReason::PathTooSmall, 1);
-            }
-            Err(SendDatagramError::ConnectionLost(_)) => {
-                metrics.drop_datagrams(DropReason::SubscriberGone, (burst.len() - index) as u64);
-                break;
-            }
-        }
-    }
-    metrics.datagrams_sent.inc_by(sent);
 }
 
 /// How a session is told to end; the first reason counts.
@@ -241,9 +237,13 @@ impl Outlet {
     }
 
     /// Takes what to write next: messages before media.
-    pub fn take_message(&self) -> Option<Message> {
+    pub fn take_message(&self, now: Now, metrics: &Metrics) -> Option<Message> {
         match self {
-            Self::WebSocket { messages, media } => messages.take().or_else(|| media.take().map(Message::Binary)),
+            Self::WebSocket { messages, media } => messages.take().or_else(|| {
+                let datagram = media.take(now, usize::MAX, metrics)?;
+                metrics.datagrams_sent.inc();
+                Some(Message::Binary(datagram))
+            }),
             Self::Plain { messages } => messages.take(),
             Self::Quic { .. } => None,
         }

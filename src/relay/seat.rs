@@ -100,6 +100,22 @@ impl Seat {
         }
     }
 
+    /// Sends media that had to wait, as the path takes it, and asks for keyframes where something was left out. Ends with the
+    /// session.
+    pub async fn tend_media(&self) -> CloseReason {
+        let shard = &self.shard;
+        loop {
+            self.outlet.media_due(shard.now()).await;
+            self.outlet.send_waiting(shard.now(), &shard.metrics);
+            while let Some((track, spatial_layer)) = self.outlet.take_keyframe_wish(shard.now())
+                && self.is_held()
+            {
+                let participant = self.participant;
+                shard.handle(&self.room, Input::KeyframeWanted { participant, track, spatial_layer });
+            }
+        }
+    }
+
     /// Whether the session still speaks for its participant: not when it was told to end.
     fn is_held(&self) -> bool {
         !self.ending.is_requested()

@@ -61,6 +61,15 @@ pub enum Input {
         /// The last sequence number that was sent.
         through: u64,
     },
+    /// Something of a track was left out on the way to a participant, so that nothing of it can be seen until a keyframe comes.
+    KeyframeWanted {
+        /// Who.
+        participant: ParticipantId,
+        /// Which track.
+        track: TrackId,
+        /// Which rendition of it.
+        spatial_layer: u8,
+    },
     /// [`Room::next_timeout`](super::Room::next_timeout) has come.
     Timeout,
     /// The relay has no place for another room: seats that nobody is in are given up.

@@ -49,6 +49,10 @@ impl Track {
         self.info.source
     }
 
+    pub fn is_video(&self) -> bool {
+        self.info.is_video()
+    }
+
     pub fn highest_layers(&self) -> Layers {
         self.info.highest_layers()
     }
