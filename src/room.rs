@@ -3,12 +3,14 @@
 //! A room knows no carrier, clock or task. Its life is the list of its [`Input`]s, so it can be recorded, replayed and
 //! fuzzed. Media does not pass through here: the room says who gets which track, and `media` does it.
 
+mod allowance;
 mod chat;
 mod event;
 mod merged;
 mod moderation;
 mod notes;
 mod participant;
+mod regulation;
 mod report;
 mod returning;
 mod seat;
@@ -18,6 +20,7 @@ mod track;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+pub use allowance::Pressure;
 pub use event::{Admitted, Audience, Input, JoinRequest, Output, SessionKey};
 pub use notes::{Ids, RemovedIdentity, RoomNotes};
 
@@ -140,6 +143,7 @@ impl Room {
             Input::KeyframeWanted { participant, track, spatial_layer } => {
                 self.request_keyframe(now, participant, track, spatial_layer, out);
             }
+            Input::Pressed { participant, pressure } => self.pressed(now, participant, pressure, out),
             Input::Timeout => self.timeout(now, out),
             Input::PlaceWanted => self.give_up_empty_seats(out),
         }
@@ -228,6 +232,7 @@ impl Room {
             }
         }
         feedback.into_iter().for_each(|track| self.tell_feedback(now, track, out));
+        self.step_up(now, out);
         self.end_seats(now, out);
     }
 }

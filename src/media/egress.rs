@@ -28,6 +28,9 @@ const KEYFRAME_DEADLINES: u32 = 3;
 /// A frame of which a part has left may wait so many times as long: that part would be in vain.
 const BEGUN_DEADLINES: u32 = 2;
 
+/// Bytes a second, below which a path takes nothing: less than audio has.
+const STALLED_RATE: u64 = 1000;
+
 /// What waits to be sent to one subscriber, and what of it is left out because it could not arrive in time.
 ///
 /// Audio goes before video, keyframes before base layers, those before upper layers; the frames of one track keep their order. A
@@ -64,6 +67,11 @@ impl Egress {
             drain: Drain::default(),
             left_out: LeftOut::default(),
         }
+    }
+
+    /// Whether the path takes nothing at all.
+    pub fn is_stalled(&self) -> bool {
+        self.rate().is_some_and(|rate| rate < STALLED_RATE)
     }
 
     /// Whether nothing waits, and nothing was left out that matters to what comes.
@@ -134,6 +142,9 @@ impl Egress {
         self.flows.retain(|flow| flow.matters(now));
         if let Some(held) = &held {
             self.drain.note_taken(held.bytes.len());
+            if now.saturating_sub(held.since) > self.video_deadline / 2 {
+                self.left_out.note_pressed(Class::Upper(0));
+            }
         }
         self.drain.note_waiting(now, !self.is_empty());
         held.map(|held| Due { waited: now - held.since, bytes: held.bytes })

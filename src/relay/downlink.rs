@@ -9,6 +9,7 @@ use super::Metrics;
 use super::media_outbox::{Burst, MediaOutbox};
 use crate::limits::{DATAGRAM_SEND_BYTES_MAX, Limits};
 use crate::now::Now;
+use crate::room::Pressure;
 use crate::wire::{DropReason, TrackId};
 
 /// What of the path's time may wait in quinn: there, nothing can be left out any more, and chat waits behind it. Less than what
@@ -124,6 +125,11 @@ impl Downlink {
         path.queue_bytes_max().saturating_sub(queued)
     }
 
+    /// How short of time media is, if that is to be told now.
+    pub fn take_pressure(&self, now: Now) -> Option<Pressure> {
+        self.media.take_pressure(now)
+    }
+
     /// A track and its rendition of which a keyframe is to be asked for now: there is room for it.
     pub fn take_keyframe_wish(&self, now: Now) -> Option<(TrackId, u8)> {
         if self.media.is_idle() || self.space(now) == 0 {
@@ -140,7 +146,7 @@ impl Downlink {
             let time = Duration::from_secs_f64(over as f64 / path.bytes_per_second.max(1) as f64);
             return sleep(time.clamp(POLL_TIME_MIN, POLL_TIME_MAX)).await;
         }
-        match self.media.wish_due(now) {
+        match self.media.trouble_due(now) {
             Some(time) => sleep(time).await,
             None => self.media.offered().await,
         }

@@ -6,13 +6,16 @@ use tokio::sync::Notify;
 
 use super::Metrics;
 use crate::limits::Limits;
-use crate::media::{Due, Egress, Medium};
+use crate::media::{Class, Due, Egress, Medium};
 use crate::now::Now;
-use crate::room::Room;
+use crate::room::{Pressure, Room};
 use crate::wire::{Datagram, MediaHeader, TrackId};
 
 /// How often it is looked whether there is room for a keyframe that is to be asked for.
-const WISH_POLL_TIME: Duration = Duration::from_millis(10);
+const TROUBLE_POLL_TIME: Duration = Duration::from_millis(10);
+
+/// How often the room is told that media has no time.
+const PRESSURE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Datagrams of one track that go to the same subscribers, in order.
 pub(super) struct Burst<'a> {
@@ -48,8 +51,11 @@ pub(super) struct MediaOutbox {
     is_idle: Cell<bool>,
     is_closed: Cell<bool>,
     offered: Notify,
-    /// Frames were left out that others need.
-    breached: Notify,
+    /// The most important class of which something had no time, since it was told.
+    pressed: Cell<Option<Class>>,
+    pressed_told: Cell<Duration>,
+    /// Something had no time.
+    troubled: Notify,
 }
 
 impl MediaOutbox {
@@ -59,7 +65,9 @@ impl MediaOutbox {
             is_idle: Cell::new(true),
             is_closed: Cell::new(false),
             offered: Notify::new(),
-            breached: Notify::new(),
+            pressed: Cell::default(),
+            pressed_told: Cell::default(),
+            troubled: Notify::new(),
         }
     }
 
@@ -101,10 +109,28 @@ impl MediaOutbox {
 
     fn note(&self, egress: &mut Egress, metrics: &Metrics) {
         self.is_idle.set(egress.is_idle());
-        if egress.next_wish().is_some() {
-            self.breached.notify_one();
+        let left_out = egress.take_left_out();
+        metrics.leave_out(&left_out);
+        // Where nothing passes at all, less would not help.
+        if let Some(class) = left_out.pressed().filter(|_| !egress.is_stalled()) {
+            self.pressed.set(Some(self.pressed.get().map_or(class, |before| before.min(class))));
         }
-        metrics.leave_out(&egress.take_left_out());
+        if self.pressed.get().is_some() || egress.next_wish().is_some() {
+            self.troubled.notify_one();
+        }
+    }
+
+    /// How short of time media is, if that is to be told now.
+    pub fn take_pressure(&self, now: Now) -> Option<Pressure> {
+        if now.since_start < self.pressed_told.get() + PRESSURE_INTERVAL {
+            return None;
+        }
+        let class = self.pressed.take()?;
+        self.pressed_told.set(now.since_start);
+        Some(match class {
+            Class::Audio | Class::Keyframe | Class::Base => Pressure::High,
+            Class::Upper(_) => Pressure::Low,
+        })
     }
 
     pub fn note_path_rate(&self, bytes_per_second: u64) {
@@ -116,15 +142,17 @@ impl MediaOutbox {
         self.egress.borrow_mut().take_keyframe_wish(now)
     }
 
-    /// How long it takes until a keyframe is to be asked for, if one is.
-    pub fn wish_due(&self, now: Now) -> Option<Duration> {
+    /// How long it takes until a keyframe is to be asked for, or pressure is to be told, if either is.
+    pub fn trouble_due(&self, now: Now) -> Option<Duration> {
         let wish = self.egress.borrow().next_wish();
-        wish.map(|wish| wish.saturating_sub(now.since_start).max(WISH_POLL_TIME))
+        let pressure = self.pressed.get().map(|_| self.pressed_told.get() + PRESSURE_INTERVAL);
+        let due = wish.into_iter().chain(pressure).min()?;
+        Some(due.saturating_sub(now.since_start).max(TROUBLE_POLL_TIME))
     }
 
-    /// Waits until a keyframe may have to be asked for.
-    pub async fn breached(&self) {
-        self.breached.notified().await;
+    /// Waits until something had no time.
+    pub async fn troubled(&self) {
+        self.troubled.notified().await;
     }
 
     /// Waits until more is offered.

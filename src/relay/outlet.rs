@@ -13,6 +13,7 @@ use super::media_outbox::{Burst, MediaOutbox};
 use super::outbox::{Full, Outbox};
 use crate::limits::Limits;
 use crate::now::Now;
+use crate::room::Pressure;
 use crate::transport::Carrier;
 use crate::wire::{ChatMessage, CloseReason, ServerChat, ServerMessage, StreamKind, TrackId, delimit, encode};
 
@@ -163,9 +164,9 @@ impl Outlet {
     pub async fn media_due(&self, now: Now) {
         match self {
             Self::Quic { media, .. } => media.due(now).await,
-            Self::WebSocket { media, .. } => match media.wish_due(now) {
+            Self::WebSocket { media, .. } => match media.trouble_due(now) {
                 Some(time) => sleep(time).await,
-                None => media.breached().await,
+                None => media.troubled().await,
             },
             Self::Plain { .. } => std::future::pending().await,
         }
@@ -175,6 +176,15 @@ impl Outlet {
     pub fn send_waiting(&self, now: Now, metrics: &Metrics) {
         if let Self::Quic { media, .. } = self {
             media.send_waiting(now, metrics);
+        }
+    }
+
+    /// How short of its path's time media is, if that is to be told now.
+    pub fn take_pressure(&self, now: Now) -> Option<Pressure> {
+        match self {
+            Self::Quic { media, .. } => media.take_pressure(now),
+            Self::WebSocket { media, .. } => media.take_pressure(now),
+            Self::Plain { .. } => None,
         }
     }
 

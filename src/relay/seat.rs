@@ -100,17 +100,17 @@ impl Seat {
         }
     }
 
-    /// Sends media that had to wait, as the path takes it, and asks for keyframes where something was left out. Ends with the
-    /// session.
+    /// Sends media that had to wait, as the path takes it, and tells the room what does not fit. Ends with the session.
     pub async fn tend_media(&self) -> CloseReason {
-        let shard = &self.shard;
+        let (shard, participant) = (&self.shard, self.participant);
         loop {
             self.outlet.media_due(shard.now()).await;
-            self.outlet.send_waiting(shard.now(), &shard.metrics);
-            while let Some((track, spatial_layer)) = self.outlet.take_keyframe_wish(shard.now())
-                && self.is_held()
-            {
-                let participant = self.participant;
+            let now = shard.now();
+            self.outlet.send_waiting(now, &shard.metrics);
+            if let Some(pressure) = self.outlet.take_pressure(now).filter(|_| self.is_held()) {
+                shard.handle(&self.room, Input::Pressed { participant, pressure });
+            }
+            while let Some((track, spatial_layer)) = self.outlet.take_keyframe_wish(now).filter(|_| self.is_held()) {
                 shard.handle(&self.room, Input::KeyframeWanted { participant, track, spatial_layer });
             }
         }

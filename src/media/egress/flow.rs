@@ -181,6 +181,9 @@ impl Flow {
             return;
         }
         left_out.count_frame(Class::of(frame));
+        if reason != DropReason::ReferenceMissing {
+            left_out.note_pressed(Class::of(frame));
+        }
         if frame.temporal_layer == 0 && self.breach.is_none() {
             if now.saturating_sub(self.recovered) > RECOVERED_TIME {
                 self.patience = KEYFRAME_INTERVAL;

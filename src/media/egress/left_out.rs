@@ -10,6 +10,7 @@ const REASONS: [DropReason; 4] =
 pub struct LeftOut {
     datagrams: [u64; REASONS.len()],
     frames: [u64; Class::COUNT],
+    pressed: Option<Class>,
 }
 
 impl LeftOut {
@@ -23,6 +24,11 @@ impl LeftOut {
         self.frames
     }
 
+    /// The most important class of which something had no time or no place, or waited for long.
+    pub fn pressed(&self) -> Option<Class> {
+        self.pressed
+    }
+
     /// Whether it is nothing.
     pub fn is_nothing(&self) -> bool {
         *self == Self::default()
@@ -34,6 +40,10 @@ impl LeftOut {
         }
     }
 
+    pub(super) fn note_pressed(&mut self, class: Class) {
+        self.pressed = Some(self.pressed.map_or(class, |before| before.min(class)));
+    }
+
     pub(super) fn count_frame(&mut self, class: Class) {
         self.frames[class.number()] += 1;
     }
@@ -42,5 +52,6 @@ impl LeftOut {
     pub(super) fn count_audio(&mut self, reason: DropReason) {
         self.count(reason, 1);
         self.count_frame(Class::Audio);
+        self.note_pressed(Class::Audio);
     }
 }

@@ -74,6 +74,7 @@ fn frames(egress: &mut Egress, milliseconds: u64, space: usize) -> Vec<u32> {
     frames
 }
 
+/// What was left out, by reason and by class.
 fn left_out(egress: &mut Egress) -> (Vec<(DropReason, u64)>, [u64; 4]) {
     let left_out = egress.take_left_out();
     (left_out.datagrams().collect(), left_out.frames())
@@ -355,4 +356,27 @@ fn a_path_that_takes_nothing_for_30_s_costs_no_memory_and_is_current_at_once_whe
     assert!(egress.take_keyframe_wish(at(30_000)).is_some());
     show(&mut egress, 30_060, CAMERA, &key(1503));
     assert_eq!(frames(&mut egress, 30_060, ALL), [1503]);
+}
+
+#[test]
+fn pressure_is_what_had_no_time_and_not_what_follows_from_it() {
+    let mut egress = egress();
+    let pressed = |egress: &mut Egress| egress.take_left_out().pressed();
+    show(&mut egress, 0, CAMERA, &layered(1));
+    taken(&mut egress, 401, ALL);
+    assert_eq!(pressed(&mut egress), Some(Class::Upper(2)));
+    breach(&mut egress, 402, 4);
+    assert_eq!(pressed(&mut egress), Some(Class::Base));
+    show(&mut egress, 900, CAMERA, &next(5));
+    taken(&mut egress, 900, ALL);
+    assert_eq!(pressed(&mut egress), None, "its reference was missing");
+    speak(&mut egress, 900, 1);
+    taken(&mut egress, 1101, ALL);
+    assert_eq!(pressed(&mut egress), Some(Class::Audio));
+    show(&mut egress, 1101, CAMERA, &key(6));
+    taken(&mut egress, 1301, ALL);
+    assert_eq!(pressed(&mut egress), None);
+    show(&mut egress, 1302, CAMERA, &next(7));
+    taken(&mut egress, 1503, ALL);
+    assert_eq!(pressed(&mut egress), Some(Class::Upper(0)), "it waited for half of its time");
 }
