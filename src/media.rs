@@ -6,9 +6,12 @@ mod fragment;
 mod recent_pictures;
 mod rendition;
 mod route;
+mod speakers;
+mod voice;
 
 pub use arrivals::Arrivals;
 pub use assembly::{Assembly, Decodability};
 pub use fragment::{Frame, FrameTooLarge};
 pub use recent_pictures::PictureBudget;
 pub use route::{Change, Forward, Publisher, Routes, Slot};
+pub use speakers::Speakers;
