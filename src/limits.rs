@@ -108,6 +108,39 @@ pub const FEEDBACK_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a subscriber's report counts: one that is lost or late makes nobody look better or worse.
 pub const REPORT_LIFETIME: Duration = Duration::from_millis(2500);
 
+/// How old media may be that is sent once more, as long as it is not known to be audio: a picture that is later than this has
+/// been given up.
+pub const VIDEO_DEADLINE: Duration = Duration::from_millis(400);
+
+/// The same for audio: whoever plays it waits no longer.
+pub const AUDIO_DEADLINE: Duration = Duration::from_millis(200);
+
+/// Datagrams of a track that are kept to be sent once more: as many as a publisher may send within [`VIDEO_DEADLINE`].
+pub const RECENT_DATAGRAMS_MAX: usize = 600;
+
+/// The same in bytes: 350 ms of the 6 Mbit/s that a publisher may send.
+pub const RECENT_BYTES_MAX: usize = 256 * 1024;
+
+/// Fragments that one parity datagram may stand for: what has more is passed over, since each fragment that comes makes a receiver
+/// look at its group.
+pub const PARITY_GROUP_MAX: u16 = 16;
+
+/// Datagrams of one rendition that are missed at a time: half a megabyte. When there are more, the path has failed.
+pub const GAP_DATAGRAMS_MAX: usize = 512;
+
+/// Frame numbers that may be missing at once: a second of video. A larger step is a new beginning.
+pub const GAP_FRAMES_MAX: usize = 32;
+
+/// How many times a datagram is asked for: on a path that loses half of everything, one of sixteen is still missing then.
+pub const REPEAT_ASKS_MAX: u8 = 4;
+
+/// Requests for datagrams once more that one session may make per second: as many as there can be losses of fifty speakers on a
+/// path that loses a tenth.
+pub const REPEAT_REQUESTS_PER_SECOND: u32 = 250;
+
+/// Datagrams that are sent once more to one session per second, and at once: a tenth of 25 videos.
+pub const REPEATS_PER_SECOND: u32 = 500;
+
 /// Datagrams taken from a publisher's connection before they are passed on together: one video frame or so. More would
 /// let one publisher hold up the others.
 pub const BURST_DATAGRAMS_MAX: usize = 32;

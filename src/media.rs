@@ -3,7 +3,12 @@
 mod arrivals;
 mod assembly;
 mod fragment;
+mod gaps;
+mod parity;
+mod publisher;
+mod recent;
 mod recent_pictures;
+mod redundancy;
 mod rendition;
 mod route;
 mod speakers;
@@ -11,7 +16,11 @@ mod voice;
 
 pub use arrivals::Arrivals;
 pub use assembly::{Assembly, Decodability};
-pub use fragment::{Frame, FrameTooLarge};
+pub use fragment::{Delivery, Frame, FrameTooLarge};
+pub use gaps::{Arrival, Gaps};
+pub use publisher::Publisher;
+pub use recent::{Kept, Recent};
 pub use recent_pictures::PictureBudget;
-pub use route::{Change, Forward, Publisher, Routes, Slot};
+pub use redundancy::Redundancy;
+pub use route::{Change, Forward, Routes, Slot};
 pub use speakers::Speakers;

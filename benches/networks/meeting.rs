@@ -17,12 +17,12 @@ use super::support::impair::Proxy;
 use super::support::impair::network::Direction;
 
 /// How long the last frames may take to arrive.
-const LINGER: Duration = Duration::from_millis(1500);
+pub const LINGER: Duration = Duration::from_millis(1500);
 
 /// How long the subscriber may take to be told of a track.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
-const SEED: u64 = 1;
+pub const SEED: u64 = 1;
 
 /// A publisher beside the relay, and a subscriber behind a network.
 pub struct Meeting {
@@ -98,7 +98,7 @@ impl Meeting {
     }
 }
 
-fn sound() -> TrackInfo {
+pub fn sound() -> TrackInfo {
     let media = TrackMedia::Audio { sample_rate: 48_000, channels: 1 };
     TrackInfo { source: TrackSource::Microphone, codec: "opus".into(), media, description: Vec::new() }
 }

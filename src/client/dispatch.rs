@@ -173,6 +173,9 @@ impl Seat {
                 self.emit(Event::LayersWanted { track, spatial_layers, temporal_layer });
             }
             ServerMessage::Feedback { track, reports, best, worst } => {
+                if let Some(publication) = state.publications.find(track).filter(|_| self.repair) {
+                    publication.redundancy().report(self.now(), &worst);
+                }
                 self.emit(Event::Feedback { track, reports, best, worst });
             }
             ServerMessage::ActiveSpeakers { participants } => self.emit(Event::ActiveSpeakers { participants }),

@@ -12,8 +12,8 @@ use super::restore::Restore;
 use super::seat::Seat;
 use crate::media::Frame;
 use crate::wire::{
-    ChatPosition, ClientMessage, CloseReason, Datagram, Measurements, ParticipantInfo, StreamKind, TrackId, Welcome,
-    encode,
+    ChatPosition, ClientMessage, CloseReason, Datagram, Measurements, ParticipantInfo, RepeatRequest, StreamKind,
+    TrackId, Welcome, encode,
 };
 
 /// One connection's life: what is asked on it and not answered yet. Who asks again on the next one is the [`Seat`]'s
@@ -199,6 +199,10 @@ impl Session {
         if !self.is(Stage::Seated) {
             return;
         }
+        // Answered first: whoever locks the tracks that come must not lock the room after it.
+        let (requests, datagrams): (Vec<_>, Vec<_>) =
+            datagrams.into_iter().partition(|bytes| RepeatRequest::is_one(bytes));
+        requests.iter().filter_map(|bytes| RepeatRequest::decode(bytes).ok()).for_each(|request| self.repeat(&request));
         let datagrams = datagrams.into_iter().filter_map(|bytes| Datagram::decode(bytes).ok());
         let is_media = |datagram: &Datagram| {
             let is_echo = datagram.header.track == TrackId::ECHO;
@@ -208,6 +212,17 @@ impl Session {
             !is_echo
         };
         self.seat.receive_media(datagrams.filter(is_media));
+    }
+
+    /// Sends once more what the relay asks for, as far as it is still of use and there is room for it.
+    fn repeat(&self, request: &RepeatRequest) {
+        let publication = self.seat.state().publications.find(request.track);
+        let Some(publication) = publication.filter(|_| self.seat.repair) else {
+            return;
+        };
+        for kept in publication.recent().find(self.seat.now(), request) {
+            self.link.try_send_datagram(kept.bytes.clone());
+        }
     }
 
     /// Ends the session: everyone who waits for something on it learns why. Only the first call counts.

@@ -1,5 +1,6 @@
 mod beginning;
 mod measuring;
+mod speaking;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ use crate::auth::SeatClaim;
 use crate::history::Page;
 use crate::limits::MEDIA_BYTES_MAX;
 use crate::media::{Forward, PictureBudget, Publisher, Routes, Slot, Speakers};
+use crate::now::Now;
 use crate::room::{Admitted, Audience, Input, JoinRequest, Output, Room, SessionKey};
 use crate::wire::{
     ChatMessage, ChatPosition, ClientChat, CloseReason, DropReason, Identity, Layers, ParticipantId, RefuseReason,
@@ -407,6 +409,7 @@ impl LiveRoom {
                     run.push(datagram);
                 }
                 Ok(Forward::Echo) => self.send_datagrams(shard, publisher.slot(), &[datagram]),
+                Ok(Forward::Repeat) => self.repeat(shard, now, publisher, &datagram),
                 Err(reason) => self.leave_out(shard, publisher.slot(), reason),
             }
         }
@@ -420,23 +423,14 @@ impl LiveRoom {
         }
     }
 
-    /// Tells everyone who speaks, if it is time and news.
-    fn tell_speakers(&mut self, shard: &Shard) {
-        let now = shard.now();
-        if self.speakers.next_timeout().is_none_or(|due| due > now.since_start) {
-            return;
+    /// Sends once more what a subscriber asks for.
+    fn repeat(&self, shard: &Shard, now: Now, subscriber: &mut Publisher, request: &[u8]) {
+        let mut found = Vec::new();
+        if let Err(reason) = self.routes.repeat(now, subscriber, request, &mut found) {
+            return shard.metrics.drop_datagrams(reason, 1);
         }
-        let mut speaking = Vec::new();
-        for participant in self.routes.speaking(now).into_iter().filter_map(|track| self.room.publisher(track)) {
-            // Somebody may have two microphones.
-            if !speaking.contains(&participant) {
-                speaking.push(participant);
-            }
-        }
-        if let Some(told) = self.speakers.look(now, speaking) {
-            let message = ServerMessage::ActiveSpeakers { participants: told.to_vec() };
-            self.send(Audience::Everyone, &Encoded::control(&message));
-        }
+        shard.metrics.datagrams_repeated.inc_by(found.len() as u64);
+        self.send_datagrams(shard, subscriber.slot(), &found);
     }
 
     fn send_run(&self, shard: &Shard, to: &[Slot], run: &mut Vec<Bytes>) {

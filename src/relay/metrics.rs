@@ -39,6 +39,10 @@ pub struct Metrics {
     /// Times that a new subscriber of a video got a recent picture at once, and times that a keyframe had to be made.
     pictures: [Counter; 2],
     pub(super) samples: Samples,
+    /// Media datagrams that subscribers asked for and that were there to be sent once more.
+    pub(super) datagrams_repeated: Counter,
+    /// Requests to publishers for datagrams once more.
+    pub(super) repeats_requested: Counter,
     /// Chat messages that were kept.
     pub(super) chat_messages: Counter,
     /// Times that chat could not be kept.
@@ -82,6 +86,9 @@ impl Default for Metrics {
         };
         let datagrams_received = counter("datagrams_received", "Media datagrams that arrived");
         let datagrams_sent = counter("datagrams_sent", "Media datagrams passed to a subscriber's connection");
+        let datagrams_repeated =
+            counter("datagrams_repeated", "Media datagrams sent once more to subscribers that asked");
+        let repeats_requested = counter("repeats_requested", "Requests to publishers for media datagrams once more");
         let chat_messages = counter("chat_messages", "Chat messages that were kept");
         let chat_lost = counter("chat_lost", "Kept messages that were found to be damaged");
         let chat_failures = counter("chat_failures", "Times that chat could not be kept");
@@ -112,6 +119,8 @@ impl Default for Metrics {
             rooms,
             datagrams_received,
             datagrams_sent,
+            datagrams_repeated,
+            repeats_requested,
             chat_messages,
             chat_failures,
             chat_lost,

@@ -1,5 +1,6 @@
 use std::cell::OnceCell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use axum::extract::ws::{Message, Utf8Bytes};
 use bytes::Bytes;
@@ -189,6 +190,16 @@ impl Outlet {
             }
             // The room subscribes no plain client to any track.
             Self::Plain { .. } => {}
+        }
+    }
+}
+
+impl Outlet {
+    /// How long something takes to the participant and back; `None` if its path loses nothing.
+    pub fn round_trip(&self) -> Option<Duration> {
+        match self {
+            Self::Quic { connection, .. } => Some(connection.rtt()),
+            Self::WebSocket { .. } | Self::Plain { .. } => None,
         }
     }
 }

@@ -117,6 +117,7 @@ impl Joined {
             reason = read_control(&mut control_receive, &seat, shard) => reason,
             reason = read_chat(&mut streams, &mut chat, chat_opened, &seat) => reason,
             reason = seat.feed_history() => reason,
+            reason = seat.ask_again() => reason,
             reason = seat.ending.requested() => reason,
             () = &mut control_out => return CloseReason::ConnectionLost,
             reason = seat.begin_media() => reason,

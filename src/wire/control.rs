@@ -314,7 +314,8 @@ pub struct TrackReport {
     pub lost: u32,
     /// How much the time that datagrams take varies, in milliseconds (RFC 3550, section 6.4.1).
     pub jitter_ms: u16,
-    /// How much later datagrams arrive than those that took the least time in the last 10 s or so, in milliseconds.
+    /// How much later than those that took the least time in the last 10 s or so even the quickest datagrams since the last
+    /// report arrived, in milliseconds: what stands in queues.
     pub delay_ms: u16,
 }
 

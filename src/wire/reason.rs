@@ -51,6 +51,7 @@ reasons! {
         SubscriberGone = "subscriber_gone", "The subscriber's connection has ended";
         TrackMuted = "track_muted", "Its track was muted by an admin of the room";
         LayerUnknown = "layer_unknown", "Its track does not announce such a layer";
+        NotSubscribed = "not_subscribed", "It asks for datagrams of a track or rendition that its sender does not get";
     }
 }
 

@@ -23,7 +23,7 @@ const any = (/** @type {unknown} */ value) => /** @type {any} */ (value);
 test('a worker that cannot be loaded is told, one that makes a mistake goes on, and both end with the meeting', () => {
   const failed = /** @type {string[]} */ ([]);
   const subscribing = new Subscribing(any({
-    ask: async () => {}, tell() {}, self: () => ({ id: 1 }),
+    ask: async () => {}, tell() {}, self: () => ({ id: 1 }), sendDatagram() {}, pathMs: () => null,
     emit: (/** @type {string} */ type, /** @type {any} */ { error, track }) => { if (type === 'mediaFailed') failed.push(`${error.code} ${track.id}`); },
   }));
   subscribing.seated({ room: 'standup' });
@@ -41,7 +41,7 @@ test('a worker that cannot be loaded is told, one that makes a mistake goes on, 
 test('the relay says who speaks of those who are not heard here', () => {
   const told = /** @type {number[][]} */ ([]);
   const subscribing = new Subscribing(any({
-    ask: async () => {}, tell() {}, self: () => ({ id: 1 }),
+    ask: async () => {}, tell() {}, self: () => ({ id: 1 }), sendDatagram() {}, pathMs: () => null,
     emit: (/** @type {string} */ type, /** @type {any} */ { participants }) => { if (type === 'activeSpeakers') told.push(participants.map((/** @type {{ id: number }} */ { id }) => id)); },
   }));
   subscribing.seated({ room: 'standup' });

@@ -212,7 +212,7 @@ impl World {
         let change = match live.routes.forward(now, &LIMITS, &mut seat.publisher, datagram) {
             Ok(Forward::To(_)) => None,
             Ok(Forward::After(change)) => Some(change),
-            Ok(Forward::Echo) | Err(_) => return self.count("datagrams dropped"),
+            Ok(Forward::Echo | Forward::Repeat) | Err(_) => return self.count("datagrams dropped"),
         };
         let header = MediaHeader::decode(datagram).expect("it was forwarded");
         let track = header.track;

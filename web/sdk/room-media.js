@@ -2,6 +2,7 @@
 import { Publishing } from './media/send/publishing.js';
 import { Subscribing } from './media/receive/subscribing.js';
 import { Reports, statisticsOf } from './statistics.js';
+import { isRepeatRequest } from './wire.js';
 
 /** @typedef {import('./carrier.js').Session} Session */
 /** @typedef {import('./connection.js').CarrierReason} CarrierReason */
@@ -55,7 +56,17 @@ export class RoomMedia {
       },
       bufferedBytes: () => room.session()?.bufferedBytes() ?? 0,
     }, options);
-    this.subscribing = new Subscribing({ ask, tell, emit, self }, options);
+    this.subscribing = new Subscribing({
+      ask, tell, emit, self,
+      sendDatagram: (datagram) => room.session()?.sendDatagram(datagram),
+      pathMs: () => (carrier() === 'webtransport' ? room.roundTripMs() : null),
+    }, options);
+  }
+
+  /** A datagram came: what stands behind its zero byte. @param {Uint8Array} bytes */
+  datagram(bytes) {
+    if (isRepeatRequest(bytes)) this.publishing.repeat(bytes);
+    else this.subscribing.media(bytes);
   }
 
   /** A session has a seat. @param {Welcome} welcome @param {string} room its name @param {Iterable<RemoteParticipant>} known who was there the last time */

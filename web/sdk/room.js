@@ -89,7 +89,7 @@ export class Room extends Emitter {
       heard: (stream, message) => this.#hear(stream, message),
       media: (media) => {
         this.#heartbeat?.heard();
-        this.#media.subscribing.media(media);
+        this.#media.datagram(media);
       },
       released: () => this.#released(),
       interrupted: (ending) => this.#interrupted(ending),

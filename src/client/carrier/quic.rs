@@ -302,6 +302,18 @@ impl QuicLink {
         }
     }
 
+    pub fn try_send_datagram(&self, datagram: Bytes) {
+        let quic = &self.held.quic;
+        if quic.datagram_send_buffer_space() >= datagram.len() {
+            // What the path does not take is lost, as on any path.
+            let _ = quic.send_datagram(datagram);
+        }
+    }
+
+    pub fn round_trip(&self) -> Duration {
+        self.held.quic.rtt()
+    }
+
     pub fn close(&self, reason: CloseReason) {
         self.held.quic.close(VarInt::from(u32::from(reason.code())), reason.label().as_bytes());
     }

@@ -10,6 +10,7 @@ import { Speakers } from './speakers.js';
 import { Subscription } from './subscription.js';
 import { Surfaces } from './surfaces.js';
 import { startWorker } from '../worker-url.js';
+import { encodeRepeatRequest } from '../../wire/repeat.js';
 
 /** @typedef {import('../../participants.js').RemoteParticipant} RemoteParticipant */
 /** @typedef {import('../../wire/messages.js').ClientMessage} ClientMessage */
@@ -23,6 +24,8 @@ import { startWorker } from '../worker-url.js';
  * @property {(message: ClientMessage) => void} tell dropped while the room is not connected
  * @property {(type: any, value: any) => void} emit
  * @property {() => { id: number }} self the local participant
+ * @property {(datagram: Uint8Array<ArrayBuffer>) => void} sendDatagram zero byte included
+ * @property {() => number | null} pathMs the round trip of a path that loses datagrams; `null`: there is none, or not known yet
  */
 
 /**
@@ -125,6 +128,7 @@ export class Subscribing {
     this.#room = room;
     this.#relayed = [];
     this.#post({ type: 'interrupted', isInterrupted: false });
+    this.#tellPath();
     for (const subscription of this.#subscriptions.values()) subscription.assert();
   }
 
@@ -193,7 +197,12 @@ export class Subscribing {
     const { encryptionKey: secret } = this.#options;
     this.#worker.postMessage({ type: 'begin', encryption: secret ? { secret, room: this.#room } : null });
     for (const media of this.#early.take()) this.media(media);
+    this.#tellPath();
     document.addEventListener('visibilitychange', this.#seen);
+  }
+
+  #tellPath() {
+    this.#post({ type: 'path', roundTripMs: this.#link.pathMs() });
   }
 
   /** @param {ToReception} message @param {Transferable[]} [transfer] */
@@ -207,6 +216,7 @@ export class Subscribing {
       case 'levels': return this.#levels(message.levels);
       case 'second': return this.#second(message);
       case 'sealed': return this.#sealed(message.participant);
+      case 'repeat': return this.#link.sendDatagram(encodeRepeatRequest(message.request));
     }
     const subscription = this.#subscriptions.get(message.track);
     if (!subscription) return;
@@ -275,6 +285,7 @@ export class Subscribing {
     if (reported.length > 0) this.#link.tell({ type: 'report', tracks: reported.map(trackReport) });
     const { outputLatency = 0, baseLatency } = audioContext();
     this.#post({ type: 'output', ms: (outputLatency + baseLatency) * 1000 });
+    this.#tellPath();
     if (isAudioRunning()) this.#isAudioBlocked = false;
   }
 
