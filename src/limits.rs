@@ -73,6 +73,15 @@ pub const LAYERS_MAX: u8 = 8;
 /// ten other frames.
 pub const KEYFRAME_INTERVAL: Duration = Duration::from_millis(500);
 
+/// How long somebody counts as speaking after the last loud word: pauses between words are shorter.
+pub const SPEAKER_HOLD: Duration = Duration::from_millis(800);
+
+/// Least time between two messages to a room about who speaks: nobody looks more often.
+pub const SPEAKERS_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Speakers that a room is told of at a time, the loudest: nobody can follow more.
+pub const SPEAKERS_MAX: usize = 16;
+
 /// What is kept of a rendition since its last keyframe for those who begin to take it, in bytes: half of what may wait for a
 /// subscriber, and half a second at 1 Mbit/s. A new keyframe is there sooner than more than that.
 pub const RECENT_PICTURES_BYTES_MAX: usize = 64 * 1024;
