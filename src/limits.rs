@@ -73,6 +73,26 @@ pub const LAYERS_MAX: u8 = 8;
 /// ten other frames.
 pub const KEYFRAME_INTERVAL: Duration = Duration::from_millis(500);
 
+/// What is kept of a rendition since its last keyframe for those who begin to take it, in bytes: half of what may wait for a
+/// subscriber, and half a second at 1 Mbit/s. A new keyframe is there sooner than more than that.
+pub const RECENT_PICTURES_BYTES_MAX: usize = 64 * 1024;
+
+/// The same in datagrams: half of what clients keep of tracks that they have not been told of yet.
+pub const RECENT_PICTURES_DATAGRAMS_MAX: usize = 128;
+
+/// The same in frames: a decoder that gets them all at once has shown the last one in 100 ms or so.
+pub const RECENT_PICTURES_FRAMES_MAX: usize = 24;
+
+/// How long a keyframe counts as recent: nobody should see for a moment what was there long ago.
+pub const RECENT_PICTURES_TIME: Duration = Duration::from_secs(3);
+
+/// How long after its last datagram a frame that is not whole may still be coming.
+pub const RECENT_FRAGMENT_TIME: Duration = Duration::from_millis(200);
+
+/// What is kept of all renditions of all rooms since their last keyframes, in bytes: a thousand renditions, in a quarter of the
+/// memory of the smallest machine. Of further ones nothing is kept.
+pub const RECENT_PICTURES_BYTES_ALL: usize = 64 * 1024 * 1024;
+
 /// Least time between two messages to a publisher about how a track of its arrives: subscribers report as often.
 pub const FEEDBACK_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -202,6 +222,15 @@ pub const MEMORY_INTERVAL: Duration = Duration::from_millis(250);
 
 /// How often the kernel is asked how many UDP packets it had to drop.
 pub const UDP_DROPS_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How often it is looked how sessions do, for the aggregates in the metrics: a session costs some microseconds.
+pub const SAMPLE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Sessions that `/sessions.json` tells of at a time: media waits for the milliseconds that this takes. A room can be asked for.
+pub const SESSIONS_TOLD_MAX: usize = 1000;
+
+/// Requests for `/sessions.json` that wait for the relay's thread.
+pub const SESSION_QUESTIONS_MAX: usize = 8;
 
 /// TCP connections per listener: beyond that, new ones wait in the kernel. Upgraded WebSockets do not count.
 pub const TCP_CONNECTIONS_MAX: usize = 4096;

@@ -1,19 +1,23 @@
 //! What to send to whom, and how frames become datagrams and datagrams frames. Pure.
 
+mod arrivals;
 mod assembly;
 mod fragment;
 mod gaps;
 mod parity;
 mod publisher;
 mod recent;
+mod recent_pictures;
 mod redundancy;
 mod rendition;
 mod route;
 
+pub use arrivals::Arrivals;
 pub use assembly::{Assembly, Decodability};
 pub use fragment::{Delivery, Frame, FrameTooLarge};
 pub use gaps::{Arrival, Gaps};
 pub use publisher::Publisher;
 pub use recent::{Kept, Recent};
+pub use recent_pictures::PictureBudget;
 pub use redundancy::Redundancy;
 pub use route::{Change, Forward, Routes, Slot};

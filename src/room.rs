@@ -108,6 +108,11 @@ impl Room {
         self.participants.get(&participant).map(|participant| participant.name.as_str())
     }
 
+    /// What someone in it takes of a track, if it is subscribed.
+    pub fn subscribed_layers(&self, participant: ParticipantId, track: TrackId) -> Option<Layers> {
+        self.tracks.get(&track)?.subscribers.layers(participant)
+    }
+
     /// Where the chat stands.
     pub fn chat_position(&self) -> ChatPosition {
         self.chat.position()
@@ -132,6 +137,7 @@ impl Room {
             Input::Stored { through } => self.chat_stored(through, out),
             Input::NotStored { from } => self.chat_not_stored(from, out),
             Input::Replayed { participant, through } => self.chat_replayed(participant, through, out),
+            Input::PictureMissing { track, spatial_layer } => self.ask_for_keyframe(now, track, spatial_layer, out),
             Input::Timeout => self.timeout(now, out),
             Input::PlaceWanted => self.give_up_empty_seats(out),
         }
@@ -195,6 +201,10 @@ impl Room {
             ClientMessage::SetLayers { track, spatial_layer, temporal_layer, .. } => {
                 let layers = Layers { spatial: spatial_layer, temporal: temporal_layer };
                 self.set_layers(now, from, track, layers, out)?;
+            }
+            ClientMessage::MeasurementsWanted { request } => {
+                out.push(Output::MeasurementsWanted { participant: from, request });
+                return Ok(Answer::Given);
             }
             ClientMessage::Report { tracks } => self.report(now, from, tracks, out),
             // The session answers these two itself.

@@ -6,6 +6,7 @@
 mod chat;
 mod codec;
 mod control;
+mod measurements;
 mod media;
 mod names;
 mod reason;
@@ -18,6 +19,7 @@ pub use control::{
     ClientMessage, Join, ParticipantInfo, ParticipantKind, Permissions, PublishedTrack, Rational, ServerMessage,
     TrackInfo, TrackMedia, TrackReport, TrackSource, Welcome,
 };
+pub use measurements::{LeftOut, Measurements};
 pub use media::{AudioLevel, Datagram, HEADER_BYTES, HeaderError, Layers, MediaHeader};
 pub use names::{DisplayName, Identity, NameError, ParticipantId, RoomName, TrackId};
 pub use reason::{CloseReason, DropReason, RefuseReason};

@@ -69,6 +69,7 @@ fn client_messages() -> Vec<(&'static str, ClientMessage)> {
         ("set layers", SetLayers { request: 11, track: TrackId(7), spatial_layer: 2, temporal_layer: 255 }),
         ("report", Report { tracks: vec![good_report(), bad_report()] }),
         ("report on nothing", Report { tracks: vec![] }),
+        ("measurements wanted", MeasurementsWanted { request: 251 }),
     ]
 }
 
@@ -141,7 +142,40 @@ fn server_messages() -> Vec<(&'static str, ServerMessage)> {
         ("room locked", RoomLocked { locked: true }),
         ("layers wanted", LayersWanted { track: TrackId(7), spatial_layers: 0b101, temporal_layer: 2 }),
         ("feedback", Feedback { track: TrackId(7), reports: 251, best: good_report(), worst: bad_report() }),
+        ("measurements", Measurements { request: 251, measurements: measurements() }),
+        ("no measurements yet", Measurements { request: 1, measurements: nothing_measured() }),
     ]
+}
+
+fn measurements() -> Measurements {
+    Measurements {
+        round_trip_us: 62_000,
+        bandwidth_bps: 4_000_000_000,
+        sent: 65_536,
+        packets_sent: 300,
+        packets_lost: 3,
+        received: 251,
+        missing: 0,
+        jitter_ms: 250,
+        left_out: vec![
+            LeftOut { reason: DropReason::SubscriberSlow, datagrams: 251 },
+            LeftOut { reason: DropReason::PathTooSmall, datagrams: 1 },
+        ],
+    }
+}
+
+fn nothing_measured() -> Measurements {
+    Measurements {
+        round_trip_us: 0,
+        bandwidth_bps: 0,
+        sent: 0,
+        packets_sent: 0,
+        packets_lost: 0,
+        received: 0,
+        missing: 0,
+        jitter_ms: 0,
+        left_out: vec![],
+    }
 }
 
 fn good_report() -> TrackReport {

@@ -5,6 +5,7 @@
 
 mod meeting;
 mod network;
+mod newcomer;
 mod plot;
 mod repair;
 #[path = "../../tests/support/mod.rs"]
@@ -47,6 +48,11 @@ fn main() {
         let through = runtime.block_on(through(network, is_test));
         print!("{}", table::render(&through));
         rows.extend(through);
+    }
+    let is_newcomer = |argument: &String| newcomer::NAME.contains(argument.as_str());
+    if networks.len() == network::ALL.len() || is_test || arguments.iter().any(is_newcomer) {
+        println!("{}", newcomer::NAME);
+        print!("{}", runtime.block_on(newcomer::run(meeting::picture(), is_test)));
     }
     let mut repaired = repair::head();
     let is_chosen = |lossy: &&'static repair::Lossy| {

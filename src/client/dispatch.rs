@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::RemoteTrack;
 use super::event::{ChatError, Event, RequestError};
 use super::seat::{Seat, State};
-use super::session::{Effect, Session, Stage};
+use super::session::{Answer, Effect, Session, Stage};
 use crate::wire::{
     ChatMessage, ClientMessage, CloseReason, MessageId, ParticipantId, ParticipantInfo, PublishedTrack, RefuseReason,
     ServerChat, ServerMessage, StreamKind, TrackId, decode, encode,
@@ -30,8 +30,11 @@ impl Session {
                 self.arrival().roster.push(info);
                 self.arrive();
             }
-            ServerMessage::Published { request, track } => self.answered(request, Ok(Some(track))),
-            ServerMessage::Done { request } => self.answered(request, Ok(None)),
+            ServerMessage::Published { request, track } => self.answered(request, Ok(Answer::Published(track))),
+            ServerMessage::Done { request } => self.answered(request, Ok(Answer::Done)),
+            ServerMessage::Measurements { request, measurements } => {
+                self.answered(request, Ok(Answer::Measurements(measurements)));
+            }
             ServerMessage::Failed { request, reason, message } => {
                 self.answered(request, Err(RequestError::Refused { reason, message }));
             }
@@ -50,13 +53,13 @@ impl Session {
         }
     }
 
-    fn answered(self: &Arc<Self>, request: u32, answer: Result<Option<TrackId>, RequestError>) {
+    fn answered(self: &Arc<Self>, request: u32, answer: Result<Answer, RequestError>) {
         let Some(waiting) = self.pending().requests.remove(&request) else {
             return;
         };
         match (waiting.effect, &answer) {
             (Effect::AutoSubscribe(enabled), Ok(_)) => self.seat.state().auto_subscribe = enabled,
-            (Effect::Announce(publication), Ok(Some(track))) => {
+            (Effect::Announce(publication), Ok(Answer::Published(track))) => {
                 let state = self.seat.state();
                 match publication.upgrade().filter(|publication| state.publications.contains(publication)) {
                     Some(publication) => publication.announce(self, *track),
@@ -185,6 +188,7 @@ impl Seat {
             | ServerMessage::Done { .. }
             | ServerMessage::Failed { .. }
             | ServerMessage::Pong { .. }
+            | ServerMessage::Measurements { .. }
             | ServerMessage::Closing { .. } => {}
         }
     }

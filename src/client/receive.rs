@@ -99,6 +99,7 @@ impl Receive {
             if !former.unpublished {
                 // To the relay it is the same subscription, with the choice that was made of it.
                 (incoming.layers, incoming.layers_unanswered) = (former.layers, former.layers_unanswered);
+                incoming.keyframe_asked_at = None;
             }
         }
         self.tracks.insert(track, incoming);
@@ -248,7 +249,8 @@ impl Incoming {
             rendition: None,
             reception: Reception::default(),
             broken: is_video,
-            keyframe_asked_at: None,
+            // The relay sends a recent picture, or asks for the first keyframe.
+            keyframe_asked_at: Some(now.since_start),
             last_datagram_at: now.since_start,
             unpublished: false,
         }
@@ -361,7 +363,7 @@ mod tests {
     async fn a_keyframe_is_asked_for_until_one_comes() {
         let mut receive = Receive::default();
         let frames = receive.open(at(0), TRACK, &video());
-        assert_eq!(receive.timeout(at(0), None).keyframes, [(TRACK, 0)]);
+        assert_eq!(receive.timeout(at(0), None).keyframes, [], "the relay does that");
         assert_eq!(receive.next_timeout(), Some(Duration::from_millis(300)));
         receive.push(at(50), datagram(7, 1));
         assert_eq!(receive.timeout(at(299), None).keyframes, []);

@@ -12,8 +12,8 @@ use super::restore::Restore;
 use super::seat::Seat;
 use crate::media::Frame;
 use crate::wire::{
-    ChatPosition, ClientMessage, CloseReason, Datagram, ParticipantInfo, RepeatRequest, StreamKind, TrackId, Welcome,
-    encode,
+    ChatPosition, ClientMessage, CloseReason, Datagram, Measurements, ParticipantInfo, RepeatRequest, StreamKind,
+    TrackId, Welcome, encode,
 };
 
 /// One connection's life: what is asked on it and not answered yet. Who asks again on the next one is the [`Seat`]'s
@@ -65,8 +65,16 @@ pub(super) struct Pending {
 /// A request that was not answered yet.
 #[derive(Debug)]
 pub(super) struct Request {
-    pub answer: oneshot::Sender<Result<Option<TrackId>, RequestError>>,
+    pub answer: oneshot::Sender<Result<Answer, RequestError>>,
     pub effect: Effect,
+}
+
+/// What the relay says to a request that it grants.
+#[derive(Debug)]
+pub(super) enum Answer {
+    Done,
+    Published(TrackId),
+    Measurements(Measurements),
 }
 
 /// What the success of a request changes. It does so when the answer comes, not when the asking task wakes up: the next
@@ -140,7 +148,7 @@ impl Session {
         &self,
         effect: Effect,
         message: impl FnOnce(u32) -> ClientMessage,
-    ) -> Result<Option<TrackId>, RequestError> {
+    ) -> Result<Answer, RequestError> {
         let (answer, answered) = oneshot::channel();
         let number = {
             let mut pending = self.pending();

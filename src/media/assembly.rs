@@ -119,7 +119,7 @@ impl Layer {
 
     fn pop(&mut self, now: Now, decodability: Decodability, patience: Duration) -> Option<Frame> {
         loop {
-            let (&number, frame) = self.frames.iter().find(|(_, frame)| frame.complete_at.is_some())?;
+            let (&number, frame) = self.first_complete(decodability)?;
             let has_waited = frame.complete_at.is_some_and(|since| since + patience <= now.since_start);
             let can_be_decoded = self.can_be_decoded(&frame.header);
             let is_next = self.newest_delivered.is_none_or(|newest| newest.checked_add(1) == Some(number));
@@ -138,6 +138,14 @@ impl Layer {
             }
             self.broken = true;
         }
+    }
+
+    /// The frame that may come out next. Whoever begins in the middle has no use for frames that need others of before.
+    fn first_complete(&self, decodability: Decodability) -> Option<(&u32, &Partial)> {
+        let mut complete = self.frames.iter().filter(|(_, frame)| frame.complete_at.is_some());
+        let begins = self.newest_delivered.is_none() && decodability == Decodability::Dependent;
+        let stands_alone = complete.clone().find(|(_, frame)| begins && frame.header.depends_on_distance == 0);
+        stands_alone.or_else(|| complete.next())
     }
 
     fn can_be_decoded(&self, header: &MediaHeader) -> bool {
@@ -309,6 +317,16 @@ mod tests {
         assert_eq!(assembly.next_timeout(), Some(Duration::from_millis(100)));
         push(&mut assembly, at(50), &frame(1, 1));
         assert_eq!(popped(&mut assembly, at(50)), [1, 2]);
+    }
+
+    #[test]
+    fn whoever_begins_in_the_middle_begins_with_the_next_keyframe_at_once() {
+        let mut assembly = Assembly::new(Decodability::Dependent, PATIENCE);
+        (7..9).for_each(|number| push(&mut assembly, at(0), &frame(number, 1)));
+        assert_eq!(popped(&mut assembly, at(0)), [0; 0]);
+        push(&mut assembly, at(10), &frame(9, 0));
+        push(&mut assembly, at(10), &frame(10, 1));
+        assert_eq!(popped(&mut assembly, at(10)), [9, 10]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Gaps, Slot};
+use super::{Arrivals, Gaps, Slot};
 use crate::limits::{
     Bucket, Limits, MEDIA_BYTES_MAX, REPEAT_REQUESTS_PER_SECOND, REPEATS_PER_SECOND, Rate, TRACKS_PER_PARTICIPANT_MAX,
     VIDEO_DEADLINE,
@@ -17,6 +17,7 @@ pub struct Publisher {
     bytes: Bucket,
     requests: Bucket,
     repeats: Bucket,
+    pub(super) arrivals: Arrivals,
     /// What was lost on the way from it, by track; `None` if its path loses nothing.
     gaps: Option<BTreeMap<TrackId, Gaps>>,
 }
@@ -30,6 +31,7 @@ impl Publisher {
             bytes: Bucket::default(),
             requests: Bucket::default(),
             repeats: Bucket::default(),
+            arrivals: Arrivals::default(),
             gaps: None,
         }
     }
@@ -42,6 +44,11 @@ impl Publisher {
     /// Where the sender's own connection is found.
     pub fn slot(&self) -> Slot {
         self.slot
+    }
+
+    /// How its media arrives.
+    pub fn arrivals(&self) -> Arrivals {
+        self.arrivals
     }
 
     /// Whether one more datagram is within the budget. A second's worth may come at once: a keyframe is many times as

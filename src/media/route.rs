@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
+use super::recent_pictures::{PictureBudget, RecentPictures};
 use super::rendition::Rendition;
 use super::{Publisher, Recent};
 use crate::limits::{Limits, VIDEO_DEADLINE};
@@ -17,6 +18,7 @@ pub struct Slot(pub u32);
 #[derive(Debug, Default)]
 pub struct Routes {
     routes: BTreeMap<TrackId, Route>,
+    budget: PictureBudget,
 }
 
 #[derive(Debug)]
@@ -51,12 +53,32 @@ pub struct Change {
 }
 
 impl Routes {
+    /// None yet. What is kept of recent pictures counts against a budget that other rooms share.
+    pub fn new(budget: PictureBudget) -> Self {
+        Self { routes: BTreeMap::new(), budget }
+    }
+
     /// Media of `track` may come from `publisher` now, in layers up to these.
     pub fn open(&mut self, track: TrackId, publisher: Slot, highest: Layers) {
         let renditions = (0..=highest.spatial).map(|_| Rendition::default()).collect();
         let recent = RefCell::new(Recent::new(VIDEO_DEADLINE));
         let temporal_layer_max = highest.temporal;
         self.routes.insert(track, Route { publisher, renditions, temporal_layer_max, muted: false, recent });
+    }
+
+    /// `track` is video: its [recent pictures](Self::recent_pictures) are kept from now on.
+    pub fn keep_pictures(&mut self, track: TrackId) {
+        let renditions = self.routes.get_mut(&track).into_iter().flat_map(|route| &mut route.renditions);
+        for rendition in renditions {
+            rendition.pictures = Some(RefCell::new(RecentPictures::new(self.budget.clone())));
+        }
+    }
+
+    /// What a new subscriber is to be sent first, so that it has a picture at once: the last keyframe and all that was passed on
+    /// since. `None` if there is none that can be decoded, or if that would be too much or too old.
+    pub fn recent_pictures(&self, now: Now, track: TrackId, layers: Layers) -> Option<Vec<Bytes>> {
+        let rendition = self.routes.get(&track)?.renditions.get(usize::from(layers.spatial))?;
+        rendition.pictures.as_ref()?.borrow().through(now, layers.temporal)
     }
 
     /// Media of `track` goes nowhere from now on.
@@ -68,6 +90,8 @@ impl Routes {
     pub fn set_muted(&mut self, track: TrackId, muted: bool) {
         if let Some(route) = self.routes.get_mut(&track) {
             route.muted = muted;
+            let pictures = route.renditions.iter_mut().filter_map(|rendition| rendition.pictures.as_mut());
+            pictures.for_each(|pictures| pictures.get_mut().forget());
         }
     }
 
@@ -107,8 +131,8 @@ impl Routes {
         }
     }
 
-    /// Decides what happens to a datagram of `publisher`: one look-up for all subscribers, and one copy to be sent once more to
-    /// those who miss it. What `publisher` sent and did not arrive is noted.
+    /// Decides what happens to a datagram of `publisher`: one look-up for all subscribers; no copy but for what is kept, to be sent
+    /// once more to those who miss it, and as a recent picture to those who come. What `publisher` sent and did not arrive is noted.
     ///
     /// # Errors
     /// The [`DropReason`] of a datagram that goes nowhere.
@@ -140,6 +164,12 @@ impl Routes {
         let rendition = route.renditions.get(usize::from(layers.spatial)).ok_or(DropReason::LayerUnknown)?;
         if layers.temporal > route.temporal_layer_max {
             return Err(DropReason::LayerUnknown);
+        }
+        let mut progress = rendition.progress.get();
+        publisher.arrivals.note(&mut progress, now, &header);
+        rendition.progress.set(progress);
+        if let Some(pictures) = &rendition.pictures {
+            pictures.borrow_mut().push(now, &header, datagram);
         }
         publisher.note(now, &header);
         route.recent.borrow_mut().push(now, &header, datagram);

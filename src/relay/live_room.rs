@@ -1,3 +1,6 @@
+mod beginning;
+mod measuring;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -9,6 +12,8 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tracing::{debug, info};
 
+use beginning::Begin;
+
 use super::callbacks::Subject;
 use super::outbox::Full;
 use super::outlet::{Encoded, EncodedChat, Ending, Outlet};
@@ -17,12 +22,12 @@ use super::slots::Slots;
 use crate::auth::SeatClaim;
 use crate::history::Page;
 use crate::limits::MEDIA_BYTES_MAX;
-use crate::media::{Forward, Publisher, Routes, Slot};
+use crate::media::{Forward, PictureBudget, Publisher, Routes, Slot};
 use crate::now::Now;
 use crate::room::{Admitted, Audience, Input, JoinRequest, Output, Room, SessionKey};
 use crate::wire::{
-    ChatMessage, ChatPosition, ClientChat, CloseReason, Identity, ParticipantId, RefuseReason, RoomName, ServerChat,
-    ServerMessage, VERSION, Welcome,
+    ChatMessage, ChatPosition, ClientChat, CloseReason, DropReason, Identity, Layers, ParticipantId, RefuseReason,
+    RoomName, ServerChat, ServerMessage, TrackId, VERSION, Welcome,
 };
 
 /// A room with its participants' connections: it carries out what the [`Room`] decides.
@@ -37,6 +42,8 @@ pub(super) struct LiveRoom {
     /// The members' outlets, for the media path.
     slots: Slots<Rc<Outlet>>,
     joining: Option<Joining>,
+    /// Renditions that somebody begins to take, and of which nothing is kept.
+    missing: Vec<(TrackId, u8)>,
     timer: Option<Timer>,
     this: Weak<RefCell<Self>>,
 }
@@ -66,6 +73,8 @@ struct Member {
     /// History that is still to be sent.
     replay: Option<Replay>,
     replay_wanted: Rc<Notify>,
+    /// What it is sent as soon as it has been told who is in the room.
+    begins: Vec<Begin>,
     /// The first message that was still kept when the last page was read.
     first_kept: u64,
 }
@@ -91,15 +100,16 @@ impl Drop for Timer {
 }
 
 impl LiveRoom {
-    pub fn new(room: Room) -> Rc<RefCell<Self>> {
+    pub fn new(room: Room, budget: PictureBudget) -> Rc<RefCell<Self>> {
         Rc::new_cyclic(|this| {
             RefCell::new(Self {
                 room,
-                routes: Routes::default(),
+                routes: Routes::new(budget),
                 seated: BTreeMap::new(),
                 members: BTreeMap::new(),
                 slots: Slots::default(),
                 joining: None,
+                missing: Vec::new(),
                 timer: None,
                 this: this.clone(),
             })
@@ -138,6 +148,7 @@ impl LiveRoom {
             self.apply(shard, output);
         }
         self.arm_timer(shard);
+        self.ask_for_missing(shard);
     }
 
     fn apply(&mut self, shard: &Rc<Shard>, output: Output) {
@@ -145,6 +156,12 @@ impl LiveRoom {
             shard.metrics.refuse_request(reason);
         }
         match output {
+            Output::Subscribed { track, subscriber, .. } if self.is_newcomer(subscriber) => {
+                self.put_off(subscriber, Begin::Media(track));
+            }
+            Output::PictureWanted { track, subscriber, .. } if self.is_newcomer(subscriber) => {
+                self.put_off(subscriber, Begin::Picture(track));
+            }
             Output::Admitted(admitted) => self.admit(shard, admitted),
             Output::Refused { reason, .. } => self.refuse(reason),
             Output::Away { participant } => self.detach(participant),
@@ -156,18 +173,18 @@ impl LiveRoom {
             Output::Note(notes) => shard.history.note(self.room.name(), notes),
             Output::Replay { participant, after, through } => self.replay(participant, Replay { after, through }),
             Output::CaughtUp { participant, position } => self.caught_up(participant, position),
-            Output::RouteOpened { track, publisher, highest } => {
+            Output::RouteOpened { track, publisher, highest, is_video } => {
                 if let Some(member) = self.members.get(&publisher) {
                     self.routes.open(track, member.slot, highest);
+                    if is_video {
+                        self.routes.keep_pictures(track);
+                    }
                 }
             }
             Output::RouteClosed { track } => self.routes.close(track),
             Output::RouteMuted { track, muted } => self.routes.set_muted(track, muted),
-            Output::Subscribed { track, subscriber, layers } => {
-                if let Some(member) = self.members.get(&subscriber) {
-                    self.routes.subscribe(track, member.slot, layers);
-                }
-            }
+            Output::Subscribed { track, subscriber, layers } => self.subscribe(track, subscriber, layers),
+            Output::PictureWanted { track, subscriber, layers } => self.show(shard, track, subscriber, layers),
             Output::LayersSet { track, subscriber, layers } => {
                 if let Some(member) = self.members.get(&subscriber) {
                     self.routes.set_layers(track, member.slot, layers);
@@ -178,7 +195,14 @@ impl LiveRoom {
                     self.routes.unsubscribe(track, member.slot);
                 }
             }
+            Output::MeasurementsWanted { participant, request } => self.tell_measurements(participant, request),
             Output::Close { participant, reason } => self.end(participant, reason),
+        }
+    }
+
+    fn subscribe(&mut self, track: TrackId, subscriber: ParticipantId, layers: Layers) {
+        if let Some(member) = self.members.get(&subscriber) {
+            self.routes.subscribe(track, member.slot, layers);
         }
     }
 
@@ -221,6 +245,7 @@ impl LiveRoom {
             ending: joining.ending.clone(),
             replay: None,
             replay_wanted: Rc::new(Notify::new()),
+            begins: Vec::new(),
             first_kept: 0,
         };
         self.seated.insert(participant, Seated { subject });
@@ -282,11 +307,7 @@ impl LiveRoom {
                     return;
                 };
                 // What a newcomer is told about those who are there is bounded by the room.
-                if self
-                    .joining
-                    .as_ref()
-                    .is_some_and(|joining| matches!(joining.seat, Some(Ok((newcomer, _))) if newcomer == participant))
-                {
+                if self.is_newcomer(participant) {
                     member.outlet.send_uncounted(encoded);
                 } else {
                     member.note(member.outlet.send(encoded));
@@ -383,10 +404,13 @@ impl LiveRoom {
                 }
                 Ok(Forward::Echo) => self.send_datagrams(shard, publisher.slot(), &[datagram]),
                 Ok(Forward::Repeat) => self.repeat(shard, now, publisher, &datagram),
-                Err(reason) => shard.metrics.drop_datagrams(reason, 1),
+                Err(reason) => self.leave_out(shard, publisher.slot(), reason),
             }
         }
         self.send_run(shard, run_to, &mut run);
+        if let Some(outlet) = self.slots.get(publisher.slot()) {
+            outlet.tally().note_arrivals(publisher.arrivals());
+        }
     }
 
     /// Sends once more what a subscriber asks for.
@@ -404,6 +428,13 @@ impl LiveRoom {
             self.send_datagrams(shard, *slot, run);
         }
         run.clear();
+    }
+
+    fn leave_out(&self, shard: &Shard, from: Slot, reason: DropReason) {
+        match self.slots.get(from) {
+            Some(outlet) => outlet.tally().leave_out(&shard.metrics, reason, 1),
+            None => shard.metrics.drop_datagrams(reason, 1),
+        }
     }
 
     fn send_datagrams(&self, shard: &Shard, to: Slot, datagrams: &[Bytes]) {

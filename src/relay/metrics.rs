@@ -6,6 +6,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use super::samples::Samples;
 use crate::transport::{Carrier, Refusal};
 use crate::wire::{CloseReason, DropReason, RefuseReason};
 
@@ -35,6 +36,9 @@ pub struct Metrics {
     pub(super) datagrams_received: Counter,
     /// Media datagrams that were passed to a subscriber's connection.
     pub(super) datagrams_sent: Counter,
+    /// Times that a new subscriber of a video got a recent picture at once, and times that a keyframe had to be made.
+    pictures: [Counter; 2],
+    pub(super) samples: Samples,
     /// Media datagrams that subscribers asked for and that were there to be sent once more.
     pub(super) datagrams_repeated: Counter,
     /// Requests to publishers for datagrams once more.
@@ -61,6 +65,7 @@ impl Default for Metrics {
         let dropped = Family::<Labels, Counter>::default();
         let refused = Family::<Labels, Counter>::default();
         let requests_refused = Family::<Labels, Counter>::default();
+        let pictures = Family::<Labels, Counter>::default();
         let memory_short = Gauge::default();
         registry.register("memory_short", "Whether nobody new comes in because memory is short", memory_short.clone());
         registry.register("participants", "Participants by carrier", participants.clone());
@@ -72,6 +77,8 @@ impl Default for Metrics {
             "Requests and chat messages refused, by reason",
             requests_refused.clone(),
         );
+        registry.register("pictures", "New subscribers of a video, by what they begin with", pictures.clone());
+        let samples = Samples::register(&mut registry);
         let mut counter = |name: &str, help: &str| {
             let counter = Counter::default();
             registry.register(name, help, counter.clone());
@@ -104,6 +111,8 @@ impl Default for Metrics {
             dropped: drops.iter().map(|labels| dropped.get_or_create_owned(labels)).collect(),
             refused: refusals.iter().map(|labels| refused.get_or_create_owned(labels)).collect(),
             requests_refused: requests.iter().map(|labels| requests_refused.get_or_create_owned(labels)).collect(),
+            pictures: ["recent", "keyframe"].map(|begin| pictures.get_or_create_owned(&[("begin", begin)])),
+            samples,
             memory_short,
             udp_dropped,
             registry,
@@ -167,6 +176,15 @@ impl Metrics {
     /// How many participants there are on this carrier.
     pub fn participants(&self, carrier: Carrier) -> i64 {
         self.participants[carrier as usize].get()
+    }
+
+    /// How many new subscribers of a video got a recent picture at once.
+    pub fn pictures_recent(&self) -> u64 {
+        self.pictures[0].get()
+    }
+
+    pub(super) fn note_picture(&self, is_recent: bool) {
+        self.pictures[usize::from(!is_recent)].inc();
     }
 
     pub(super) fn drop_datagrams(&self, reason: DropReason, count: u64) {

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 
 use super::Metrics;
 use super::outbox::{Full, Outbox};
+use super::tally::Tally;
 use crate::limits::{DATAGRAM_SEND_BYTES_MAX, Limits};
 use crate::transport::Carrier;
 use crate::wire::{ChatMessage, CloseReason, DropReason, ServerChat, ServerMessage, StreamKind, delimit, encode};
@@ -62,25 +63,25 @@ impl EncodedChat {
 #[derive(Debug)]
 pub(super) enum Outlet {
     /// QUIC and WebTransport.
-    Quic { carrier: Carrier, connection: Connection, control: Outbox<Bytes>, chat: Outbox<Bytes> },
+    Quic { carrier: Carrier, connection: Connection, control: Outbox<Bytes>, chat: Outbox<Bytes>, tally: Tally },
     /// A meeting session over WebSocket.
-    WebSocket { messages: Outbox<Message>, media: Outbox<Bytes> },
+    WebSocket { messages: Outbox<Message>, media: Outbox<Bytes>, tally: Tally },
     /// A plain WebSocket client.
-    Plain { messages: Outbox<Message> },
+    Plain { messages: Outbox<Message>, tally: Tally },
 }
 
 impl Outlet {
     pub fn quic(carrier: Carrier, connection: Connection, limits: &Limits) -> Self {
-        Self::Quic { carrier, connection, control: outbox(limits), chat: outbox(limits) }
+        Self::Quic { carrier, connection, control: outbox(limits), chat: outbox(limits), tally: Tally::default() }
     }
 
     pub fn websocket(limits: &Limits) -> Self {
         let media = Outbox::new(DATAGRAM_SEND_BYTES_MAX, usize::MAX);
-        Self::WebSocket { messages: outbox(limits), media }
+        Self::WebSocket { messages: outbox(limits), media, tally: Tally::default() }
     }
 
     pub fn plain(limits: &Limits) -> Self {
-        Self::Plain { messages: outbox(limits) }
+        Self::Plain { messages: outbox(limits), tally: Tally::default() }
     }
 
     pub fn carrier(&self) -> Carrier {
@@ -88,6 +89,13 @@ impl Outlet {
             Self::Quic { carrier, .. } => *carrier,
             Self::WebSocket { .. } => Carrier::WebSocket,
             Self::Plain { .. } => Carrier::PlainWebSocket,
+        }
+    }
+
+    /// What is counted of the session.
+    pub fn tally(&self) -> &Tally {
+        match self {
+            Self::Quic { tally, .. } | Self::WebSocket { tally, .. } | Self::Plain { tally, .. } => tally,
         }
     }
 
@@ -117,7 +125,7 @@ impl Outlet {
     /// Queues a chat message as this participant understands it.
     pub fn send_chat(&self, chat: &EncodedChat) -> Result<(), Full> {
         match self {
-            Self::Plain { messages } => messages.push(Message::Text(chat.text.clone()), chat.text.len()),
+            Self::Plain { messages, .. } => messages.push(Message::Text(chat.text.clone()), chat.text.len()),
             Self::Quic { .. } | Self::WebSocket { .. } => self.send(&chat.message),
         }
     }
@@ -126,7 +134,20 @@ impl Outlet {
     pub async fn chat_drained(&self) {
         match self {
             Self::Quic { chat, .. } => chat.drained().await,
-            Self::WebSocket { messages, .. } | Self::Plain { messages } => messages.drained().await,
+            Self::WebSocket { messages, .. } | Self::Plain { messages, .. } => messages.drained().await,
+        }
+    }
+
+    /// Waits until no queued control message can be overtaken by media any more.
+    pub async fn control_goes_first(&self) {
+        match self {
+            Self::Quic { control, .. } => {
+                control.drained().await;
+                // quinn writes datagrams before what is in its streams: its task has a turn with these alone.
+                tokio::task::yield_now().await;
+            }
+            // Messages go first anyway.
+            Self::WebSocket { .. } | Self::Plain { .. } => {}
         }
     }
 
@@ -137,11 +158,20 @@ impl Outlet {
                 control.close();
                 chat.close();
             }
-            Self::WebSocket { messages, media } => {
+            Self::WebSocket { messages, media, .. } => {
                 messages.close();
                 media.close();
             }
-            Self::Plain { messages } => messages.close(),
+            Self::Plain { messages, .. } => messages.close(),
+        }
+    }
+
+    /// Whether it takes so many bytes of datagrams now.
+    pub fn has_space(&self, bytes: usize) -> bool {
+        match self {
+            Self::Quic { connection, .. } => connection.datagram_send_buffer_space() >= bytes,
+            Self::WebSocket { media, .. } => media.space() >= bytes,
+            Self::Plain { .. } => false,
         }
     }
 
@@ -149,10 +179,14 @@ impl Outlet {
     /// a row, so that they leave together. What does not fit is left out and counted.
     pub fn send_datagrams(&self, burst: &[Bytes], metrics: &Metrics) {
         match self {
-            Self::Quic { connection, .. } => send_datagrams(connection, burst, metrics),
-            Self::WebSocket { media, .. } => {
+            Self::Quic { connection, tally, .. } => send_datagrams(connection, burst, metrics, tally),
+            Self::WebSocket { media, tally, .. } => {
                 let sent = burst.iter().filter(|datagram| media.push((*datagram).clone(), datagram.len()).is_ok());
-                count(metrics, burst.len(), sent.count());
+                let sent = sent.count();
+                tally.note_sent(metrics, sent as u64);
+                if sent < burst.len() {
+                    tally.leave_out(metrics, DropReason::SubscriberSlow, (burst.len() - sent) as u64);
+                }
             }
             // The room subscribes no plain client to any track.
             Self::Plain { .. } => {}
@@ -174,20 +208,13 @@ fn outbox<T>(limits: &Limits) -> Outbox<T> {
     Outbox::new(limits.outbox_bytes as usize, limits.outbox_messages as usize)
 }
 
-fn count(metrics: &Metrics, offered: usize, sent: usize) {
-    metrics.datagrams_sent.inc_by(sent as u64);
-    if sent < offered {
-        metrics.drop_datagrams(DropReason::SubscriberSlow, (offered - sent) as u64);
-    }
-}
-
 /// quinn drops the oldest datagram without a word when its queue is full: look at the space first.
-fn send_datagrams(connection: &Connection, burst: &[Bytes], metrics: &Metrics) {
+fn send_datagrams(connection: &Connection, burst: &[Bytes], metrics: &Metrics, tally: &Tally) {
     let mut space = connection.datagram_send_buffer_space();
     let mut sent = 0;
     for (index, datagram) in burst.iter().enumerate() {
         if datagram.len() > space {
-            metrics.drop_datagrams(DropReason::SubscriberSlow, 1);
+            tally.leave_out(metrics, DropReason::SubscriberSlow, 1);
             continue;
         }
         match connection.send_datagram(datagram.clone()) {
@@ -196,15 +223,15 @@ fn send_datagrams(connection: &Connection, burst: &[Bytes], metrics: &Metrics) {
                 sent += 1;
             }
             Err(SendDatagramError::TooLarge | SendDatagramError::UnsupportedByPeer | SendDatagramError::Disabled) => {
-                metrics.drop_datagrams(DropReason::PathTooSmall, 1);
+                tally.leave_out(metrics, DropReason::PathTooSmall, 1);
             }
             Err(SendDatagramError::ConnectionLost(_)) => {
-                metrics.drop_datagrams(DropReason::SubscriberGone, (burst.len() - index) as u64);
+                tally.leave_out(metrics, DropReason::SubscriberGone, (burst.len() - index) as u64);
                 break;
             }
         }
     }
-    metrics.datagrams_sent.inc_by(sent);
+    tally.note_sent(metrics, sent);
 }
 
 /// How a session is told to end; the first reason counts.
@@ -241,11 +268,11 @@ impl Outlet {
     /// Waits for something to write. `false`: nothing will come any more.
     pub async fn wait_for_message(&self) -> bool {
         match self {
-            Self::WebSocket { messages, media } => tokio::select! {
+            Self::WebSocket { messages, media, .. } => tokio::select! {
                 open = messages.wait() => open || media.wait().await,
                 true = media.wait() => true,
             },
-            Self::Plain { messages } => messages.wait().await,
+            Self::Plain { messages, .. } => messages.wait().await,
             // Its streams are written by themselves.
             Self::Quic { .. } => false,
         }
@@ -254,8 +281,8 @@ impl Outlet {
     /// Takes what to write next: messages before media.
     pub fn take_message(&self) -> Option<Message> {
         match self {
-            Self::WebSocket { messages, media } => messages.take().or_else(|| media.take().map(Message::Binary)),
-            Self::Plain { messages } => messages.take(),
+            Self::WebSocket { messages, media, .. } => messages.take().or_else(|| media.take().map(Message::Binary)),
+            Self::Plain { messages, .. } => messages.take(),
             Self::Quic { .. } => None,
         }
     }

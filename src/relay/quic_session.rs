@@ -120,6 +120,7 @@ impl Joined {
             reason = seat.ask_again() => reason,
             reason = seat.ending.requested() => reason,
             () = &mut control_out => return CloseReason::ConnectionLost,
+            reason = seat.begin_media() => reason,
             () = &mut chat_out => CloseReason::ConnectionLost,
         };
         seat.note_reason(reason);

@@ -121,6 +121,15 @@ impl Seat {
         self.outlet.send_datagrams(&requests, &self.shard.metrics);
     }
 
+    /// Begins to send media once the participant has been told what there is. Ends with the session.
+    pub async fn begin_media(&self) -> CloseReason {
+        self.outlet.control_goes_first().await;
+        if self.is_held() {
+            self.room.borrow_mut().begin(&self.shard, self.participant);
+        }
+        std::future::pending().await
+    }
+
     /// Sends history, page by page, as fast as the other side takes it. Ends with the session.
     pub async fn feed_history(&self) -> CloseReason {
         let bytes_max = replay_page_bytes(&self.shard.limits);

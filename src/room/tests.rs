@@ -212,7 +212,19 @@ fn keyframe(publisher: ParticipantId, track: TrackId) -> Output {
 }
 
 fn opened(track: TrackId, publisher: ParticipantId) -> Output {
-    Output::RouteOpened { track, publisher, highest: Layers::ONE }
+    opened_as(track, publisher, false)
+}
+
+fn opened_video(track: TrackId, publisher: ParticipantId) -> Output {
+    opened_as(track, publisher, true)
+}
+
+fn opened_as(track: TrackId, publisher: ParticipantId, is_video: bool) -> Output {
+    Output::RouteOpened { track, publisher, highest: Layers::ONE, is_video }
+}
+
+fn shown(track: TrackId, subscriber: ParticipantId) -> Output {
+    Output::PictureWanted { track, subscriber, layers: Layers::ONE }
 }
 
 fn gets(track: TrackId, subscriber: ParticipantId) -> Output {

@@ -40,6 +40,8 @@ export class RoomMedia {
   /** @type {ReturnType<typeof setInterval>[]} */
   #timers = [];
   #speaker = '';
+  /** @type {import('./wire/messages.js').Measurements | null} */
+  #measurements = null;
 
   /** @param {MediaRoom} room @param {MediaOptions} options */
   constructor(room, options) {
@@ -69,6 +71,7 @@ export class RoomMedia {
 
   /** A session has a seat. @param {Welcome} welcome @param {string} room its name @param {Iterable<RemoteParticipant>} known who was there the last time */
   seated({ resumed, tracks }, room, known) {
+    this.#measurements = null;
     this.publishing.seated({ resumed, tracks, room });
     this.subscribing.seated({ room });
     // After the room was left and joined again, who is there still is no event.
@@ -91,6 +94,11 @@ export class RoomMedia {
     for (const timer of this.#timers.splice(0)) clearInterval(timer);
     this.publishing.closed();
     this.subscribing.closed();
+  }
+
+  /** The relay said how the session does. @param {import('./wire/messages.js').Measurements} measurements */
+  measured(measurements) {
+    this.#measurements = measurements;
   }
 
   /** Takes what concerns the media. @param {ServerMessage} message */
@@ -136,7 +144,7 @@ export class RoomMedia {
   stats() {
     const { session, carrierReason, roundTripMs } = this.#room;
     const lossOut = this.#reports.loss(performance.now());
-    const room = { carrier: session()?.carrier ?? null, carrierReason: carrierReason(), roundTripMs: roundTripMs(), lossOut };
+    const room = { carrier: session()?.carrier ?? null, carrierReason: carrierReason(), roundTripMs: roundTripMs(), lossOut, relay: this.#measurements };
     return statisticsOf(room, this.publishing, this.subscribing);
   }
 

@@ -87,6 +87,12 @@ export class Dependency {
     this.#isBroken = true;
   }
 
+  /** What came before has nothing to do with what comes: it is another subscription, and may begin with what came out already. */
+  beginAgain() {
+    this.skipToKeyframe();
+    this.#last = null;
+  }
+
   /** A frame that came out was not decoded after all: none that needs it can be. @param {number} frame */
   withdraw(frame) {
     this.#delivered.delete(frame);

@@ -2,6 +2,7 @@
  * All that is received of the others, on the page's side. Datagrams go to a worker, which puts frames together, decodes, draws, and
  * gives decoded audio to the playouts; here is who is subscribed to what, who is speaking, and what is told to the relay.
  */
+import { EarlyMedia } from '../../early-media.js';
 import { TertuliaError } from '../../error.js';
 import { audioContext, isAudioRunning, resumeAudio } from '../audio-context.js';
 import { decibelsOf, meterLevel } from '../audio-level.js';
@@ -57,6 +58,7 @@ export class Subscribing {
   #options;
   /** @type {Worker | null} */
   #worker = null;
+  #early = new EarlyMedia();
   /** By track. @type {Map<number, Subscription>} */
   #subscriptions = new Map();
   #surfaces = new Surfaces((surface) => this.#post({ type: 'release', surface }));
@@ -76,7 +78,8 @@ export class Subscribing {
 
   /** A datagram came: header and payload. Its buffer is given away. @param {Uint8Array} bytes */
   media(bytes) {
-    if (!this.#worker) return;
+    // The first track may be announced a moment later.
+    if (!this.#worker) return this.#early.keep(bytes);
     const { buffer } = bytes;
     // Some carriers leave their prefix in front. A buffer that holds more belongs to others as well.
     const isOwn = buffer instanceof ArrayBuffer && buffer.byteLength - bytes.byteLength <= 1;
@@ -184,6 +187,7 @@ export class Subscribing {
     this.#worker.onerror = (event) => this.#erred(event);
     const { encryptionKey: secret } = this.#options;
     this.#worker.postMessage({ type: 'begin', encryption: secret ? { secret, room: this.#room } : null });
+    for (const media of this.#early.take()) this.media(media);
     this.#tellPath();
     document.addEventListener('visibilitychange', this.#seen);
   }

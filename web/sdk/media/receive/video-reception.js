@@ -1,5 +1,6 @@
 /** One video track, from datagrams to pictures. Runs in the worker. */
 import { Assembly } from './assembly.js';
+import { CatchUp } from './catch-up.js';
 import { colourOf } from './colour.js';
 import { Decoder } from './decoder.js';
 import { Dependency, PATIENCE_MS, WISH_INTERVAL_MS } from './dependency.js';
@@ -44,6 +45,7 @@ export class VideoReception {
   #host;
   #assembly = new Assembly();
   #dependency = new Dependency();
+  #catchUp = new CatchUp();
   #transit = new Transit(REPORTED_SECONDS);
   #latency = new Histogram();
   #freezes = new Freezes();
@@ -87,7 +89,7 @@ export class VideoReception {
     this.#opening = new Opening(host.cipher, (frame) => this.#opened(frame), () => this.#sealed());
     this.#held = new HeldFrames((/** @type {VideoFrame} */ frame, timestamp) => this.#draw(frame, timestamp));
     this.#decoder = this.#newDecoder();
-    // The relay has asked for a keyframe when it made the subscription.
+    // The relay sends a recent picture when it makes the subscription, or asks for a keyframe.
     this.#dependency.wished(nowMs);
   }
 
@@ -99,7 +101,7 @@ export class VideoReception {
   media(nowMs, media) {
     this.#lastArrivedAtMs = nowMs;
     this.#arriving = media.spatialLayer;
-    if (media.fragmentIndex === 0) this.#transit.observe(performance.timeOrigin + nowMs, media.timestamp);
+    if (media.fragmentIndex === 0 && this.#catchUp.observe(nowMs, media.timestamp)) this.#transit.observe(performance.timeOrigin + nowMs, media.timestamp);
     this.#counts.bytes += media.payload.length;
     const frame = this.#assembly.push(nowMs, media, this.#gaps.push(nowMs, media, this.#isComplete));
     this.#ask(nowMs);
@@ -141,7 +143,9 @@ export class VideoReception {
     this.#arriving = layers.spatialLayer;
     this.#lastArrivedAtMs = nowMs;
     this.#pause();
-    this.#dependency.skipToKeyframe();
+    this.#assembly = new Assembly();
+    this.#catchUp = new CatchUp();
+    this.#dependency.beginAgain();
     this.#dependency.wished(nowMs);
   }
 
@@ -298,7 +302,7 @@ export class VideoReception {
     const nowMs = performance.now();
     this.#counts.drawn++;
     this.#freezes.drawn(nowMs);
-    this.#latency.add(msBetween(ticksOf(wallMs()), timestamp));
+    if (!this.#catchUp.isPast(timestamp)) this.#latency.add(msBetween(ticksOf(wallMs()), timestamp));
     this.#lastDrawnAtMs = nowMs;
     this.#host.state(this.#state(nowMs));
   }
