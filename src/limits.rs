@@ -73,6 +73,10 @@ pub const LAYERS_MAX: u8 = 8;
 /// ten other frames.
 pub const KEYFRAME_INTERVAL: Duration = Duration::from_millis(500);
 
+/// Least time between two keyframes for a subscriber that asks for a larger rendition than its path carries: it may only wait for
+/// that one, which would not help it.
+pub const KEYFRAME_ABOVE_INTERVAL: Duration = Duration::from_secs(2);
+
 /// Least time between two messages to a publisher about how a track of its arrives: subscribers report as often.
 pub const FEEDBACK_INTERVAL: Duration = Duration::from_secs(1);
 
