@@ -225,8 +225,8 @@ pub const EGRESS_FLOW_TIME: Duration = Duration::from_secs(10);
 /// costs all others as well.
 pub const EGRESS_KEYFRAME_WAIT_MAX: Duration = Duration::from_secs(4);
 
-/// First congestion window, in bytes: a keyframe of a small picture leaves in one flight.
-pub const INITIAL_WINDOW_BYTES: u64 = 256 * 1024;
+/// First congestion window, in bytes: a keyframe of a small picture leaves in one flight. At 600 kbit/s it is 0.4 s of queue, once.
+pub const INITIAL_WINDOW_BYTES: u64 = 32 * 1024;
 
 /// Receive and send buffer of the UDP socket, in bytes: 100 ms of 500 Mbit/s.
 pub const UDP_SOCKET_BUFFER_BYTES: usize = 8 * 1024 * 1024;
