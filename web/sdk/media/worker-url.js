@@ -12,6 +12,16 @@ export function startWorker(moduleUrl) {
   return new Worker(origin === globalThis.origin ? href : blobUrl(href), { type: 'module' });
 }
 
+/** How long a worker has for its last messages, in milliseconds: a frame that nobody closes keeps a decoder or a camera waiting. */
+const RETIRE_MS = 1000;
+
+/** Ends a worker when it has done what it was told. Nothing is heard of it any more. @param {Worker} worker */
+export function retireWorker(worker) {
+  worker.onmessage = null;
+  worker.onerror = (event) => event.preventDefault();
+  setTimeout(() => worker.terminate(), RETIRE_MS);
+}
+
 /** Registers the processors of a module; a second time is none. @param {BaseAudioContext} context @param {string | URL} moduleUrl */
 export async function addWorklet(context, moduleUrl) {
   // A worklet may come from any origin that allows it, and the relay does.

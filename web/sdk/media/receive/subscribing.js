@@ -9,7 +9,7 @@ import { decibelsOf, meterLevel } from '../audio-level.js';
 import { Speakers } from './speakers.js';
 import { Subscription } from './subscription.js';
 import { Surfaces } from './surfaces.js';
-import { startWorker } from '../worker-url.js';
+import { retireWorker, startWorker } from '../worker-url.js';
 import { encodeRepeatRequest } from '../../wire/repeat.js';
 
 /** @typedef {import('../../participants.js').RemoteParticipant} RemoteParticipant */
@@ -141,7 +141,7 @@ export class Subscribing {
   closed() {
     for (const subscription of this.#subscriptions.values()) subscription.close();
     this.#subscriptions.clear();
-    this.#worker?.terminate();
+    if (this.#worker) retireWorker(this.#worker);
     this.#worker = null;
     this.#surfaces = new Surfaces((surface) => this.#post({ type: 'release', surface }));
     this.#speakers = new Speakers();

@@ -1,6 +1,6 @@
 /** The page's side of the worker that encodes: what both say to each other, and the worker's life. */
 import { TertuliaError } from '../../error.js';
-import { startWorker } from '../worker-url.js';
+import { retireWorker, startWorker } from '../worker-url.js';
 
 const WORKER = new URL('./send.worker.js', import.meta.url);
 
@@ -28,7 +28,8 @@ const WORKER = new URL('./send.worker.js', import.meta.url);
  *   | { type: 'broken', key: number, layer: number }
  *   | { type: 'layers', key: number, spatialLayers: number, temporalLayer: number }
  *   | { type: 'feedback', key: number, best: Report, worst: Report }
- *   | { type: 'remove', key: number }} ToWorker
+ *   | { type: 'remove', key: number }
+ *   | { type: 'removeAll' }} ToWorker
  */
 /**
  * What a track did in the last second.
@@ -91,7 +92,8 @@ export class Encoding {
 
   stop() {
     this.#isStopped = true;
-    this.#worker.terminate();
+    this.tell({ type: 'removeAll' });
+    retireWorker(this.#worker);
     for (const { reject } of this.#preparing.values()) reject(stopped());
     this.#preparing.clear();
   }

@@ -49,9 +49,10 @@ async function handle(message) {
     case 'video': return void tracks.set(message.key, video(message));
     case 'audio': return void tracks.set(message.key, audio(message));
     case 'frame': return offer(message.key, message.frame);
+    case 'removeAll': return removeAll();
   }
   const track = tracks.get(message.key);
-  if (!track) return;
+  if (!track) return message.type === 'videoInput' ? passOver(message.readable) : undefined;
   switch (message.type) {
     case 'videoInput': return void (track.kind === 'video' && track.encoding.input(message.readable));
     case 'audioInput': return void (track.kind === 'audio' && track.encoding.input(message.port));
@@ -82,6 +83,17 @@ function carrier(name) {
   rate.reset();
   // What was on its way on the other one may never arrive.
   for (const track of tracks.values()) if (track.kind === 'video') track.encoding.requestKeyframes();
+}
+
+function removeAll() {
+  pacer.clear();
+  for (const { encoding } of tracks.values()) encoding.close();
+  tracks.clear();
+}
+
+/** Closes the frames of a track that is gone, until its device stops. @param {ReadableStream<VideoFrame>} readable */
+function passOver(readable) {
+  return readable.pipeTo(new WritableStream({ write: (frame) => frame.close() })).catch(() => {});
 }
 
 /** @param {boolean} paused */
