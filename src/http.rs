@@ -5,5 +5,5 @@ mod page;
 mod routes;
 mod server;
 
-pub use routes::Site;
+pub use routes::{Doors, SessionQuestion, Site};
 pub use server::{serve_plain, serve_tls};

@@ -73,6 +73,34 @@ pub const LAYERS_MAX: u8 = 8;
 /// ten other frames.
 pub const KEYFRAME_INTERVAL: Duration = Duration::from_millis(500);
 
+/// How long somebody counts as speaking after the last loud word: pauses between words are shorter.
+pub const SPEAKER_HOLD: Duration = Duration::from_millis(800);
+
+/// Least time between two messages to a room about who speaks: nobody looks more often.
+pub const SPEAKERS_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Speakers that a room is told of at a time, the loudest: nobody can follow more.
+pub const SPEAKERS_MAX: usize = 16;
+
+/// What is kept of a rendition since its last keyframe for those who begin to take it, in bytes: half of what may wait for a
+/// subscriber, and half a second at 1 Mbit/s. A new keyframe is there sooner than more than that.
+pub const RECENT_PICTURES_BYTES_MAX: usize = 64 * 1024;
+
+/// The same in datagrams: half of what clients keep of tracks that they have not been told of yet.
+pub const RECENT_PICTURES_DATAGRAMS_MAX: usize = 128;
+
+/// The same in frames: a decoder that gets them all at once has shown the last one in 100 ms or so.
+pub const RECENT_PICTURES_FRAMES_MAX: usize = 24;
+
+/// How long a keyframe counts as recent: nobody should see for a moment what was there long ago.
+pub const RECENT_PICTURES_TIME: Duration = Duration::from_secs(3);
+
+/// How long after its last datagram a frame that is not whole may still be coming.
+pub const RECENT_FRAGMENT_TIME: Duration = Duration::from_millis(200);
+
+/// What is kept of all renditions of all rooms since their last keyframes, in bytes: a thousand renditions, in a quarter of the
+/// memory of the smallest machine. Of further ones nothing is kept.
+pub const RECENT_PICTURES_BYTES_ALL: usize = 64 * 1024 * 1024;
 /// Least time between two keyframes for a subscriber that asks for a larger rendition than its path carries: it may only wait for
 /// that one, which would not help it.
 pub const KEYFRAME_ABOVE_INTERVAL: Duration = Duration::from_secs(2);
@@ -82,6 +110,39 @@ pub const FEEDBACK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long a subscriber's report counts: one that is lost or late makes nobody look better or worse.
 pub const REPORT_LIFETIME: Duration = Duration::from_millis(2500);
+
+/// How old media may be that is sent once more, as long as it is not known to be audio: a picture that is later than this has
+/// been given up.
+pub const VIDEO_DEADLINE: Duration = Duration::from_millis(400);
+
+/// The same for audio: whoever plays it waits no longer.
+pub const AUDIO_DEADLINE: Duration = Duration::from_millis(200);
+
+/// Datagrams of a track that are kept to be sent once more: as many as a publisher may send within [`VIDEO_DEADLINE`].
+pub const RECENT_DATAGRAMS_MAX: usize = 600;
+
+/// The same in bytes: 350 ms of the 6 Mbit/s that a publisher may send.
+pub const RECENT_BYTES_MAX: usize = 256 * 1024;
+
+/// Fragments that one parity datagram may stand for: what has more is passed over, since each fragment that comes makes a receiver
+/// look at its group.
+pub const PARITY_GROUP_MAX: u16 = 16;
+
+/// Datagrams of one rendition that are missed at a time: half a megabyte. When there are more, the path has failed.
+pub const GAP_DATAGRAMS_MAX: usize = 512;
+
+/// Frame numbers that may be missing at once: a second of video. A larger step is a new beginning.
+pub const GAP_FRAMES_MAX: usize = 32;
+
+/// How many times a datagram is asked for: on a path that loses half of everything, one of sixteen is still missing then.
+pub const REPEAT_ASKS_MAX: u8 = 4;
+
+/// Requests for datagrams once more that one session may make per second: as many as there can be losses of fifty speakers on a
+/// path that loses a tenth.
+pub const REPEAT_REQUESTS_PER_SECOND: u32 = 250;
+
+/// Datagrams that are sent once more to one session per second, and at once: a tenth of 25 videos.
+pub const REPEATS_PER_SECOND: u32 = 500;
 
 /// Datagrams taken from a publisher's connection before they are passed on together: one video frame or so. More would
 /// let one publisher hold up the others.
@@ -173,6 +234,15 @@ pub const MEMORY_INTERVAL: Duration = Duration::from_millis(250);
 
 /// How often the kernel is asked how many UDP packets it had to drop.
 pub const UDP_DROPS_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How often it is looked how sessions do, for the aggregates in the metrics: a session costs some microseconds.
+pub const SAMPLE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Sessions that `/sessions.json` tells of at a time: media waits for the milliseconds that this takes. A room can be asked for.
+pub const SESSIONS_TOLD_MAX: usize = 1000;
+
+/// Requests for `/sessions.json` that wait for the relay's thread.
+pub const SESSION_QUESTIONS_MAX: usize = 8;
 
 /// TCP connections per listener: beyond that, new ones wait in the kernel. Upgraded WebSockets do not count.
 pub const TCP_CONNECTIONS_MAX: usize = 4096;

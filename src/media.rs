@@ -1,12 +1,28 @@
 //! What to send to whom, and how frames become datagrams and datagrams frames. Pure.
 
+mod arrivals;
 mod assembly;
 mod egress;
 mod fragment;
+mod gaps;
+mod parity;
+mod publisher;
+mod recent;
+mod recent_pictures;
+mod redundancy;
 mod rendition;
 mod route;
+mod speakers;
+mod voice;
 
+pub use arrivals::Arrivals;
 pub use assembly::{Assembly, Decodability};
 pub use egress::{Class, Due, Egress, LeftOut, Medium};
-pub use fragment::{Frame, FrameTooLarge};
-pub use route::{Change, Forward, Publisher, Routes, Slot};
+pub use fragment::{Delivery, Frame, FrameTooLarge};
+pub use gaps::{Arrival, Gaps};
+pub use publisher::Publisher;
+pub use recent::{Kept, Recent};
+pub use recent_pictures::PictureBudget;
+pub use redundancy::Redundancy;
+pub use route::{Change, Forward, Routes, Slot};
+pub use speakers::Speakers;

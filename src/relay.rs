@@ -14,9 +14,11 @@ mod outbox;
 mod outlet;
 mod plain_session;
 mod quic_session;
+mod samples;
 mod seat;
 mod shard;
 mod slots;
+mod tally;
 mod websocket_session;
 
 use std::io;

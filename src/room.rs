@@ -111,9 +111,19 @@ impl Room {
         self.participants.get(&participant).map(|participant| participant.name.as_str())
     }
 
+    /// What someone in it is sent of a track, if it is anything.
+    pub fn sent_layers(&self, participant: ParticipantId, track: TrackId) -> Option<Layers> {
+        self.tracks.get(&track)?.subscribers.sent(participant)
+    }
+
     /// Whether there is such a track and it carries pictures.
     pub fn is_video(&self, track: TrackId) -> bool {
         self.tracks.get(&track).is_some_and(Track::is_video)
+    }
+
+    /// Whose a track is.
+    pub fn publisher(&self, track: TrackId) -> Option<ParticipantId> {
+        self.tracks.get(&track).map(|track| track.publisher)
     }
 
     /// Where the chat stands.
@@ -140,6 +150,7 @@ impl Room {
             Input::Stored { through } => self.chat_stored(through, out),
             Input::NotStored { from } => self.chat_not_stored(from, out),
             Input::Replayed { participant, through } => self.chat_replayed(participant, through, out),
+            Input::PictureMissing { track, spatial_layer } => self.ask_for_keyframe(now, track, spatial_layer, out),
             Input::KeyframeWanted { participant, track, spatial_layer } => {
                 self.request_keyframe(now, participant, track, spatial_layer, out);
             }
@@ -207,6 +218,10 @@ impl Room {
             ClientMessage::SetLayers { track, spatial_layer, temporal_layer, .. } => {
                 let layers = Layers { spatial: spatial_layer, temporal: temporal_layer };
                 self.set_layers(now, from, track, layers, out)?;
+            }
+            ClientMessage::MeasurementsWanted { request } => {
+                out.push(Output::MeasurementsWanted { participant: from, request });
+                return Ok(Answer::Given);
             }
             ClientMessage::Report { tracks } => self.report(now, from, tracks, out),
             // The session answers these two itself.

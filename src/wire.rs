@@ -6,9 +6,11 @@
 mod chat;
 mod codec;
 mod control;
+mod measurements;
 mod media;
 mod names;
 mod reason;
+mod repeat;
 mod stream;
 
 pub use chat::{ChatMessage, ChatPosition, ClientChat, MessageId, ServerChat};
@@ -17,9 +19,11 @@ pub use control::{
     ClientMessage, Join, ParticipantInfo, ParticipantKind, Permissions, PublishedTrack, Rational, ServerMessage,
     TrackInfo, TrackMedia, TrackReport, TrackSource, Welcome,
 };
+pub use measurements::{LeftOut, Measurements};
 pub use media::{AudioLevel, Datagram, HEADER_BYTES, HeaderError, Layers, MediaHeader};
 pub use names::{DisplayName, Identity, NameError, ParticipantId, RoomName, TrackId};
 pub use reason::{CloseReason, DropReason, RefuseReason};
+pub use repeat::{RepeatRequest, Wanted};
 pub use stream::{MessageBuffer, OversizedMessage, StreamKind, delimit};
 
 /// The protocol version. It is the first field of [`Join`], part of the ALPN and of the WebSocket subprotocol.

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use serde_json::Value;
+use tertulia::media::Frame;
 use tertulia::wire::*;
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/wire.json");
@@ -68,6 +69,7 @@ fn client_messages() -> Vec<(&'static str, ClientMessage)> {
         ("set layers", SetLayers { request: 11, track: TrackId(7), spatial_layer: 2, temporal_layer: 255 }),
         ("report", Report { tracks: vec![good_report(), bad_report()] }),
         ("report on nothing", Report { tracks: vec![] }),
+        ("measurements wanted", MeasurementsWanted { request: 251 }),
     ]
 }
 
@@ -140,7 +142,42 @@ fn server_messages() -> Vec<(&'static str, ServerMessage)> {
         ("room locked", RoomLocked { locked: true }),
         ("layers wanted", LayersWanted { track: TrackId(7), spatial_layers: 0b101, temporal_layer: 2 }),
         ("feedback", Feedback { track: TrackId(7), reports: 251, best: good_report(), worst: bad_report() }),
+        ("active speakers", ActiveSpeakers { participants: vec![ParticipantId(3), ParticipantId(251)] }),
+        ("nobody speaks", ActiveSpeakers { participants: vec![] }),
+        ("measurements", Measurements { request: 251, measurements: measurements() }),
+        ("no measurements yet", Measurements { request: 1, measurements: nothing_measured() }),
     ]
+}
+
+fn measurements() -> Measurements {
+    Measurements {
+        round_trip_us: 62_000,
+        bandwidth_bps: 4_000_000_000,
+        sent: 65_536,
+        packets_sent: 300,
+        packets_lost: 3,
+        received: 251,
+        missing: 0,
+        jitter_ms: 250,
+        left_out: vec![
+            LeftOut { reason: DropReason::SubscriberSlow, datagrams: 251 },
+            LeftOut { reason: DropReason::PathTooSmall, datagrams: 1 },
+        ],
+    }
+}
+
+fn nothing_measured() -> Measurements {
+    Measurements {
+        round_trip_us: 0,
+        bandwidth_bps: 0,
+        sent: 0,
+        packets_sent: 0,
+        packets_lost: 0,
+        received: 0,
+        missing: 0,
+        jitter_ms: 0,
+        left_out: vec![],
+    }
 }
 
 fn good_report() -> TrackReport {
@@ -220,6 +257,13 @@ fn datagrams() -> Vec<(&'static str, Datagram)> {
     ]
 }
 
+fn repeat_requests() -> Vec<(&'static str, RepeatRequest)> {
+    let mut some = Wanted::fragment(66_051, 1);
+    assert!(some.add(66_051, 2) && some.add(66_051, 17));
+    let wanted = vec![Wanted::whole(66_050), some];
+    vec![("repeat request", RepeatRequest { track: TrackId(7), spatial_layer: 1, wanted })]
+}
+
 /// Every message by name, with its bytes, after checking that the bytes mean the message again.
 fn vectors() -> Vec<(&'static str, &'static str, Vec<u8>)> {
     fn each<M>(
@@ -239,11 +283,17 @@ fn vectors() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         assert_eq!(Datagram::decode(datagram.bytes.clone()), Ok(datagram.clone()), "{name}");
         ("Datagram", name, datagram.bytes.to_vec())
     });
+    let requests = repeat_requests().into_iter().map(|(name, request)| {
+        let bytes = request.encode();
+        assert_eq!(RepeatRequest::decode(&bytes), Ok(request), "{name}");
+        ("RepeatRequest", name, bytes.to_vec())
+    });
     each("ClientMessage", client_messages())
         .chain(each("ServerMessage", server_messages()))
         .chain(each("ClientChat", client_chat()))
         .chain(each("ServerChat", server_chat()))
         .chain(datagrams)
+        .chain(requests)
         .collect()
 }
 
@@ -280,10 +330,31 @@ fn a_truncated_message_is_refused_wherever_it_is_cut() {
                 "ServerMessage" => decode::<ServerMessage>(cut).is_err(),
                 "ClientChat" => decode::<ClientChat>(cut).is_err(),
                 "ServerChat" => decode::<ServerChat>(cut).is_err(),
+                "RepeatRequest" => cut.len() == 15 || RepeatRequest::decode(cut).is_err(),
                 // A datagram has no length of its own: it is whole as soon as it has a payload.
                 _ => cut.len() > HEADER_BYTES + 1 || Datagram::decode(Bytes::copy_from_slice(cut)).is_err(),
             };
             assert!(refused, "{kind} {name:?} cut to {} bytes", cut.len());
         }
     }
+}
+
+/// The parity of frames of so many bytes, each of which is seven times its place and a 251st of it.
+#[test]
+fn parity_has_the_bytes_of_its_golden_file() {
+    const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/parity.json");
+    let made = [20, 1500, 4881].map(|bytes: usize| {
+        let data = (0..bytes).map(|at| (at * 7 + at / 251) as u8).collect::<Vec<_>>().into();
+        let frame = Frame { number: 3, data, ..Frame::default() };
+        let all: Vec<_> = frame.datagrams_with_parity(TrackId(7)).unwrap().collect();
+        let hex_of =
+            |is_parity| all.iter().filter(|its| its.header.parity == is_parity).map(|its| hex(&its.bytes)).collect();
+        let (fragments, parity): (Vec<_>, Vec<_>) = (hex_of(false), hex_of(true));
+        format!("  {{\"bytes\":{bytes},\"fragments\":{},\"parity\":{parity:?}}}", fragments.len())
+    });
+    let made = format!("[\n{}\n]\n", made.join(",\n"));
+    if std::env::var_os("GOLDEN").is_some_and(|mode| mode == "write") {
+        std::fs::write(PATH, &made).unwrap();
+    }
+    assert_eq!(made, std::fs::read_to_string(PATH).unwrap());
 }

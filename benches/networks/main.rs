@@ -7,8 +7,10 @@
 mod layers;
 mod meeting;
 mod network;
+mod newcomer;
 mod plain;
 mod plot;
+mod repair;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 mod table;
@@ -62,8 +64,23 @@ fn main() {
         print!("{}", targets::render(&through));
         rows.extend(through);
     }
+    let is_newcomer = |argument: &String| newcomer::NAME.contains(argument.as_str());
+    if networks.len() == network::ALL.len() || is_test || arguments.iter().any(is_newcomer) {
+        println!("{}", newcomer::NAME);
+        print!("{}", runtime.block_on(newcomer::run(meeting::picture(), is_test)));
+    }
+    let mut repaired = repair::head();
+    let is_chosen = |lossy: &&'static repair::Lossy| {
+        let mut names = arguments.iter().filter(|argument| !argument.starts_with("--")).peekable();
+        names.peek().is_none() || names.any(|name| name == "repair" || lossy.name.contains(name.as_str()))
+    };
+    for lossy in repair::ALL.iter().filter(is_chosen).take(if is_test { 1 } else { usize::MAX }) {
+        let through = runtime.block_on(repair::through(lossy, if is_test { 1 } else { repair::SECONDS }));
+        print!("{}{through}", repair::head());
+        repaired += &through;
+    }
     if !is_test && networks.len() == network::ALL.len() {
-        table::write(&rows);
+        table::write(&rows, &repaired);
         plot::write(&rows);
     }
 }

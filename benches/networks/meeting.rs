@@ -22,7 +22,7 @@ use super::support::impair::network::Direction;
 pub const LINGER: Duration = Duration::from_millis(1500);
 
 /// How long the subscriber may take to be told of a track.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 pub const SEED: u64 = 1;
 
@@ -159,12 +159,12 @@ impl Meeting {
     }
 }
 
-fn sound() -> TrackInfo {
+pub fn sound() -> TrackInfo {
     let media = TrackMedia::Audio { sample_rate: 48_000, channels: 1 };
     TrackInfo { source: TrackSource::Microphone, codec: "opus".into(), media, description: Vec::new() }
 }
 
-fn picture() -> TrackInfo {
+pub fn picture() -> TrackInfo {
     let frame_rate = Rational { numerator: 30, denominator: 1 };
     let media = TrackMedia::Video { width: 640, height: 360, frame_rate, temporal_layers: 1, spatial_layers: 1 };
     TrackInfo { source: TrackSource::Camera, codec: "vp8".into(), media, description: Vec::new() }

@@ -38,23 +38,25 @@ pub fn render(rows: &[Row]) -> String {
     table
 }
 
-/// Writes the table where README quotes it.
-pub fn write(rows: &[Row]) {
+/// Writes the tables where README quotes them.
+pub fn write(rows: &[Row], repair: &str) {
     let page = format!(
         "# Bad networks\n\nWritten by `cargo bench --bench networks`; [README.md](README.md) says what the columns mean.\n\n{}\n## Targets\n\n{}\n\
-         ![latency over time while the bandwidth falls](networks.svg)\n",
+         ![latency over time while the bandwidth falls](networks.svg)\n\n## Loss repair\n\n{repair}",
         render(rows),
         targets::render(rows),
     );
     fs::write(FILE, page).expect("the folder of the benches can be written");
 }
 
-fn usable(frames: &[Sent]) -> String {
+/// The share of frames that were usable in time.
+pub fn usable(frames: &[Sent]) -> String {
     let usable = frames.iter().filter(|sent| sent.took.is_some_and(|took| took <= USABLE)).count();
     format!("{:.1} %", 100.0 * usable as f64 / frames.len().max(1) as f64)
 }
 
-fn latency(frames: &[Sent]) -> String {
+/// The median latency of those that were usable at all, and that which one in a hundred exceeds.
+pub fn latency(frames: &[Sent]) -> String {
     percentiles(frames.iter().filter_map(|sent| Some(sent.took?.as_secs_f64() * 1e3)).collect(), 0.99)
 }
 

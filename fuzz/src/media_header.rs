@@ -4,7 +4,7 @@ use bytes::Bytes;
 use tertulia::limits::Limits;
 use tertulia::media::{Assembly, Decodability, Forward, Publisher, Routes, Slot};
 use tertulia::now::Now;
-use tertulia::wire::{Datagram, Layers, MediaHeader, TrackId};
+use tertulia::wire::{Datagram, Layers, MediaHeader, RepeatRequest, TrackId};
 
 /// The publisher of track 7, which goes to one subscriber: the second rendition, until a keyframe of the first one begins.
 const PUBLISHER: Slot = Slot(0);
@@ -52,8 +52,12 @@ pub fn try_out(bytes: &[u8]) {
                     routes.change(change);
                     assert_eq!(routes.takers(change).is_empty(), header.temporal_layer > WISH.temporal);
                 }
+                Ok(Forward::Repeat) => try_request(&routes, now, publisher, datagram),
                 Err(_) => {}
             }
+        }
+        if RepeatRequest::is_one(datagram) {
+            continue;
         }
         let Ok(datagram) = Datagram::decode(Bytes::copy_from_slice(datagram)) else {
             assert!(header.is_err());
@@ -67,5 +71,21 @@ pub fn try_out(bytes: &[u8]) {
                 assert!(!frame.data.is_empty());
             }
         }
+    }
+}
+
+/// A request for datagrams once more: only who is subscribed gets any, and a good request comes out as it went in.
+fn try_request(routes: &Routes, now: Now, asker: &mut Publisher, datagram: &[u8]) {
+    let mut found = Vec::new();
+    let answer = routes.repeat(now, asker, datagram, &mut found);
+    let Ok(request) = RepeatRequest::decode(datagram) else {
+        assert!(answer.is_err() && found.is_empty());
+        return;
+    };
+    assert_eq!(RepeatRequest::decode(&request.encode()), Ok(request.clone()));
+    assert!(found.is_empty() || (asker.slot(), request.track) == (SUBSCRIBER, TRACK));
+    for datagram in found {
+        let header = MediaHeader::decode(&datagram).expect("it was passed on");
+        assert!(header.temporal_layer <= HIGHEST.temporal && request.contains(header.frame, header.fragment_index));
     }
 }

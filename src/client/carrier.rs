@@ -146,6 +146,22 @@ impl Link {
         }
     }
 
+    /// Queues a datagram if there is room for it.
+    pub fn try_send_datagram(&self, datagram: Bytes) {
+        match self {
+            Self::Quic(link) => link.try_send_datagram(datagram),
+            Self::WebSocket(link) => link.try_send_datagram(datagram),
+        }
+    }
+
+    /// How long something sent once more takes to come after it was asked for; `None` where nothing is lost.
+    pub fn round_trip(&self) -> Option<Duration> {
+        match self {
+            Self::Quic(link) => Some(link.round_trip()),
+            Self::WebSocket(_) => None,
+        }
+    }
+
     /// Ends the connection; what is queued is lost.
     pub fn close(&self, reason: CloseReason) {
         match self {

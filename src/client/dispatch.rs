@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::RemoteTrack;
 use super::event::{ChatError, Event, RequestError};
 use super::seat::{Seat, State};
-use super::session::{Effect, Session, Stage};
+use super::session::{Answer, Effect, Session, Stage};
 use crate::wire::{
     ChatMessage, ClientMessage, CloseReason, MessageId, ParticipantId, ParticipantInfo, PublishedTrack, RefuseReason,
     ServerChat, ServerMessage, StreamKind, TrackId, decode, encode,
@@ -30,8 +30,11 @@ impl Session {
                 self.arrival().roster.push(info);
                 self.arrive();
             }
-            ServerMessage::Published { request, track } => self.answered(request, Ok(Some(track))),
-            ServerMessage::Done { request } => self.answered(request, Ok(None)),
+            ServerMessage::Published { request, track } => self.answered(request, Ok(Answer::Published(track))),
+            ServerMessage::Done { request } => self.answered(request, Ok(Answer::Done)),
+            ServerMessage::Measurements { request, measurements } => {
+                self.answered(request, Ok(Answer::Measurements(measurements)));
+            }
             ServerMessage::Failed { request, reason, message } => {
                 self.answered(request, Err(RequestError::Refused { reason, message }));
             }
@@ -50,13 +53,13 @@ impl Session {
         }
     }
 
-    fn answered(self: &Arc<Self>, request: u32, answer: Result<Option<TrackId>, RequestError>) {
+    fn answered(self: &Arc<Self>, request: u32, answer: Result<Answer, RequestError>) {
         let Some(waiting) = self.pending().requests.remove(&request) else {
             return;
         };
         match (waiting.effect, &answer) {
             (Effect::AutoSubscribe(enabled), Ok(_)) => self.seat.state().auto_subscribe = enabled,
-            (Effect::Announce(publication), Ok(Some(track))) => {
+            (Effect::Announce(publication), Ok(Answer::Published(track))) => {
                 let state = self.seat.state();
                 match publication.upgrade().filter(|publication| state.publications.contains(publication)) {
                     Some(publication) => publication.announce(self, *track),
@@ -170,8 +173,12 @@ impl Seat {
                 self.emit(Event::LayersWanted { track, spatial_layers, temporal_layer });
             }
             ServerMessage::Feedback { track, reports, best, worst } => {
+                if let Some(publication) = state.publications.find(track).filter(|_| self.repair) {
+                    publication.redundancy().report(self.now(), &worst);
+                }
                 self.emit(Event::Feedback { track, reports, best, worst });
             }
+            ServerMessage::ActiveSpeakers { participants } => self.emit(Event::ActiveSpeakers { participants }),
             ServerMessage::RoomLocked { locked } => {
                 state.locked = locked;
                 self.emit(Event::RoomLocked { locked });
@@ -182,6 +189,7 @@ impl Seat {
             | ServerMessage::Done { .. }
             | ServerMessage::Failed { .. }
             | ServerMessage::Pong { .. }
+            | ServerMessage::Measurements { .. }
             | ServerMessage::Closing { .. } => {}
         }
     }

@@ -23,6 +23,9 @@ pub struct Options {
     pub fallbacks: Vec<String>,
     /// What to do when the connection breaks.
     pub reconnect: Reconnect,
+    /// Whether what the path lost is asked for and sent once more, and made good in advance while there is loss. Without it, what
+    /// is lost is lost.
+    pub repair: bool,
     /// After this long without anything heard, a connection has broken: 10 s, as the relay sees it too. A relay that waits
     /// less goes first.
     pub idle_timeout: Duration,
@@ -40,6 +43,7 @@ impl Default for Options {
             history: None,
             fallbacks: Vec::new(),
             reconnect: Reconnect::default(),
+            repair: true,
             idle_timeout: IDLE_TIMEOUT,
         }
     }

@@ -4,6 +4,9 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use tokio::sync::Notify;
 
 use super::session::Session;
+use crate::limits::{AUDIO_DEADLINE, VIDEO_DEADLINE};
+use crate::media::{Delivery, Frame, Recent, Redundancy};
+use crate::now::Now;
 use crate::wire::{RefuseReason, TrackId, TrackInfo};
 
 /// A track of one's own, whatever the relay calls it at the moment.
@@ -14,6 +17,12 @@ pub(super) struct Publication {
     keyframes_wanted: AtomicU8,
     keyframe_wanted: Notify,
     pub datagrams_dropped: AtomicU64,
+    /// What was sent lately: the relay may ask for it once more.
+    recent: Mutex<Recent>,
+    /// Whether some of it is lost.
+    redundancy: Mutex<Redundancy>,
+    /// How its frames are sent that do not say it themselves; `None`: as there is loss.
+    delivery: Mutex<Option<Delivery>>,
     announcement: Mutex<Announcement>,
     muted: AtomicBool,
     /// Whether the relay may not know yet that it is muted or not.
@@ -43,11 +52,15 @@ pub(super) enum Way {
 impl Publication {
     pub fn new(info: TrackInfo) -> Arc<Self> {
         let announcement = Announcement { track: TrackId(0), session: Weak::new(), refused: None };
+        let recent = Recent::new(if info.is_video() { VIDEO_DEADLINE } else { AUDIO_DEADLINE });
         Arc::new(Self {
             info,
             keyframes_wanted: AtomicU8::new(0),
             keyframe_wanted: Notify::new(),
             datagrams_dropped: AtomicU64::new(0),
+            recent: Mutex::new(recent),
+            redundancy: Mutex::default(),
+            delivery: Mutex::new(None),
             announcement: Mutex::new(announcement),
             muted: AtomicBool::new(false),
             mute_unconfirmed: AtomicBool::new(false),
@@ -58,6 +71,33 @@ impl Publication {
         self.announcement.lock().expect("nothing panics while it holds the announcement")
     }
 
+    /// What was sent lately.
+    pub fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().expect("nothing panics while it holds what was sent")
+    }
+
+    /// Whether some of it is lost on the way.
+    pub fn redundancy(&self) -> MutexGuard<'_, Redundancy> {
+        self.redundancy.lock().expect("nothing panics while it holds what is lost")
+    }
+
+    /// How a frame is to be sent now.
+    pub fn delivery(&self, now: Now, frame: &Frame) -> Delivery {
+        let chosen = *self.delivery.lock().expect("nothing panics while it holds the delivery");
+        // Upper temporal layers are missed by nobody but themselves, and audio is sent twice.
+        let is_needed = self.info.is_video() && frame.temporal_layer == 0;
+        let usual = match is_needed && self.redundancy().is_due(now) {
+            true => Delivery::DatagramsWithParity,
+            false => Delivery::Datagrams,
+        };
+        frame.delivery.or(chosen).unwrap_or(usual)
+    }
+
+    /// Frames that do not say it themselves are sent so from now on.
+    pub fn set_delivery(&self, delivery: Delivery) {
+        *self.delivery.lock().expect("nothing panics while it holds the delivery") = Some(delivery);
+    }
+
     /// The last id that the relay gave.
     pub fn track(&self) -> TrackId {
         self.announcement().track
@@ -65,6 +105,7 @@ impl Publication {
 
     /// Frames can be sent over this session from now on.
     pub fn announce(&self, session: &Arc<Session>, track: TrackId) {
+        self.recent().clear();
         *self.announcement() = Announcement { track, session: Arc::downgrade(session), refused: None };
         if self.info.is_video() {
             // Whoever decodes it has missed something.
@@ -148,7 +189,6 @@ impl Publications {
         self.0.iter().any(|other| std::ptr::eq(other.as_ptr(), Arc::as_ptr(publication)))
     }
 
-    /// It will not be published again.
     /// Takes one out, and says whether it was there.
     pub fn remove(&mut self, publication: &Arc<Publication>) -> bool {
         let before = self.0.len();

@@ -4,12 +4,17 @@ use std::time::Duration;
 
 use super::queue::Queue;
 use super::reception::Reception;
-use crate::media::{Assembly, Decodability, Frame};
+use crate::limits::{AUDIO_DEADLINE, VIDEO_DEADLINE};
+use crate::media::{Arrival, Assembly, Decodability, Frame, Gaps};
 use crate::now::Now;
-use crate::wire::{Datagram, Layers, TrackId, TrackInfo, TrackReport};
+use crate::wire::{Datagram, Layers, RepeatRequest, TrackId, TrackInfo, TrackReport};
 
-/// How long a frame that is complete waits for one that it needs or that comes before it.
-const PATIENCE: Duration = Duration::from_millis(100);
+/// How long a whole audio frame waits for the one before it: time to ask for it once on most paths.
+const AUDIO_PATIENCE: Duration = Duration::from_millis(100);
+
+/// How long a whole picture waits for one that it needs: without it, the picture stands still until a keyframe comes, which takes
+/// longer than to ask twice for what is missing.
+const VIDEO_PATIENCE: Duration = Duration::from_millis(300);
 
 /// Time between two requests for a keyframe, until one comes.
 const KEYFRAME_REQUEST_INTERVAL: Duration = Duration::from_millis(300);
@@ -50,12 +55,15 @@ pub(super) struct Receive {
 pub(super) struct Due {
     /// Renditions of which a keyframe is wanted.
     pub keyframes: Vec<(TrackId, u8)>,
+    /// What did not arrive and is wanted once more.
+    pub repeats: Vec<RepeatRequest>,
     pub reports: Vec<TrackReport>,
 }
 
 #[derive(Debug)]
 struct Incoming {
     assembly: Assembly,
+    gaps: Gaps,
     frames: Arc<Frames>,
     is_video: bool,
     highest: Layers,
@@ -98,6 +106,7 @@ impl Receive {
             if !former.unpublished {
                 // To the relay it is the same subscription, with the choice that was made of it.
                 (incoming.layers, incoming.layers_unanswered) = (former.layers, former.layers_unanswered);
+                incoming.keyframe_asked_at = None;
             }
         }
         self.tracks.insert(track, incoming);
@@ -183,9 +192,9 @@ impl Receive {
         }
     }
 
-    /// Does what is due.
-    pub fn timeout(&mut self, now: Now) -> Due {
-        let mut keyframes = Vec::new();
+    /// Does what is due. What is missing can come `round_trip` after it was asked for; `None`: nobody can be asked.
+    pub fn timeout(&mut self, now: Now, round_trip: Option<Duration>) -> Due {
+        let (mut keyframes, mut repeats) = (Vec::new(), Vec::new());
         self.tracks.retain(|track, incoming| {
             incoming.take_frames(now);
             if incoming.ended_at().is_some_and(|end| end <= now.since_start) {
@@ -196,9 +205,13 @@ impl Receive {
                 incoming.keyframe_asked_at = Some(now.since_start);
                 keyframes.push((*track, incoming.take_keyframe_wish()));
             }
+            match round_trip {
+                Some(round_trip) => repeats.extend(incoming.gaps.timeout(now, *track, round_trip)),
+                None => incoming.gaps.clear(),
+            }
             true
         });
-        Due { keyframes, reports: self.take_reports(now) }
+        Due { keyframes, repeats, reports: self.take_reports(now) }
     }
 
     fn take_reports(&mut self, now: Now) -> Vec<TrackReport> {
@@ -217,7 +230,8 @@ impl Receive {
     /// When [`Receive::timeout`] is due, as time since the start.
     pub fn next_timeout(&self) -> Option<Duration> {
         let due = |incoming: &Incoming| {
-            let all = [incoming.assembly.next_timeout(), incoming.ended_at(), incoming.keyframe_due()];
+            let gaps = incoming.gaps.next_timeout();
+            let all = [incoming.assembly.next_timeout(), gaps, incoming.ended_at(), incoming.keyframe_due()];
             all.into_iter().flatten().min()
         };
         let report_due = self.report_due.filter(|_| !self.tracks.is_empty());
@@ -228,9 +242,13 @@ impl Receive {
 impl Incoming {
     fn new(now: Now, frames: Arc<Frames>, info: &TrackInfo) -> Self {
         let is_video = info.is_video();
-        let decodability = if is_video { Decodability::Dependent } else { Decodability::Independent };
+        let (decodability, patience, deadline) = match is_video {
+            true => (Decodability::Dependent, VIDEO_PATIENCE, VIDEO_DEADLINE),
+            false => (Decodability::Independent, AUDIO_PATIENCE, AUDIO_DEADLINE),
+        };
         Self {
-            assembly: Assembly::new(decodability, PATIENCE),
+            assembly: Assembly::new(decodability, patience),
+            gaps: Gaps::new(deadline),
             frames,
             is_video,
             highest: info.highest_layers(),
@@ -241,7 +259,8 @@ impl Incoming {
             rendition_wishes: 0,
             reception: Reception::default(),
             broken: is_video,
-            keyframe_asked_at: None,
+            // The relay sends a recent picture, or asks for the first keyframe.
+            keyframe_asked_at: Some(now.since_start),
             last_datagram_at: now.since_start,
             unpublished: false,
         }
@@ -249,7 +268,11 @@ impl Incoming {
 
     fn push(&mut self, now: Now, datagram: &Datagram) {
         self.last_datagram_at = now.since_start;
-        self.reception.push(now, &datagram.header);
+        let all_frames = self.layers.temporal >= self.highest.temporal;
+        // What had to be repaired is lost in a report: the publisher should know the path as it is.
+        if self.gaps.push(now, &datagram.header, all_frames) == Arrival::Unasked {
+            self.reception.push(now, &datagram.header);
+        }
         let spatial_layer = datagram.header.spatial_layer;
         if datagram.header.keyframe {
             // The relay sends a smaller rendition than was chosen where the path carries no more.
@@ -259,16 +282,20 @@ impl Incoming {
         if !is_sent && self.rendition.is_some() {
             return;
         }
-        self.assembly.push(now, datagram);
+        if self.assembly.push(now, datagram) {
+            self.gaps.settle(spatial_layer, datagram.header.frame);
+        }
         self.take_frames(now);
     }
 
     fn take_frames(&mut self, now: Now) {
         while let Some(frame) = self.assembly.pop(now) {
+            self.gaps.settle_through(frame.spatial_layer, frame.number);
             if self.is_video && frame.keyframe {
                 self.broken = false;
                 self.rendition = Some(frame.spatial_layer);
                 self.assembly.keep(frame.spatial_layer);
+                self.gaps.keep(frame.spatial_layer);
             }
             if self.broken || self.is_video && self.rendition != Some(frame.spatial_layer) {
                 continue;
@@ -360,13 +387,13 @@ mod tests {
     async fn a_keyframe_is_asked_for_until_one_comes() {
         let mut receive = Receive::default();
         let frames = receive.open(at(0), TRACK, &video());
-        assert_eq!(receive.timeout(at(0)).keyframes, [(TRACK, 0)]);
+        assert_eq!(receive.timeout(at(0), None).keyframes, [], "the relay does that");
         assert_eq!(receive.next_timeout(), Some(Duration::from_millis(300)));
         receive.push(at(50), datagram(7, 1));
-        assert_eq!(receive.timeout(at(299)).keyframes, []);
-        assert_eq!(receive.timeout(at(300)).keyframes, [(TRACK, 0)]);
+        assert_eq!(receive.timeout(at(299), None).keyframes, []);
+        assert_eq!(receive.timeout(at(300), None).keyframes, [(TRACK, 0)]);
         receive.push(at(310), datagram(8, 0));
-        assert_eq!(receive.timeout(at(700)).keyframes, []);
+        assert_eq!(receive.timeout(at(700), None).keyframes, []);
         assert_eq!(frames.pop().await.unwrap().number, 8);
     }
 
@@ -377,9 +404,9 @@ mod tests {
         receive.push(at(0), datagram(0, 0));
         receive.unpublish(at(100), TRACK);
         receive.push(at(350), datagram(1, 0));
-        receive.timeout(at(649));
+        receive.timeout(at(649), None);
         receive.push(at(649), datagram(2, 0));
-        receive.timeout(at(949));
+        receive.timeout(at(949), None);
         let numbers = [frames.pop().await, frames.pop().await, frames.pop().await].map(|frame| frame.unwrap().number);
         assert_eq!(numbers, [0, 1, 2]);
         assert_eq!(frames.pop().await, None);
@@ -397,15 +424,15 @@ mod tests {
         let mut receive = Receive::default();
         let frames = receive.open(at(0), TRACK, &in_renditions(2));
         receive.push(at(0), of_layer(0, 1, 0));
-        assert_eq!(receive.timeout(at(0)), Due::default());
+        assert_eq!(receive.timeout(at(0), None), Due::default());
         let wish = Layers { spatial: 0, temporal: 0 };
         assert_eq!(receive.set_layers(at(0), TRACK, wish), Some(Layers { spatial: 1, temporal: 0 }));
-        assert_eq!(receive.timeout(at(299)).keyframes, []);
-        assert_eq!(receive.timeout(at(300)).keyframes, [(TRACK, 0)]);
+        assert_eq!(receive.timeout(at(299), None).keyframes, []);
+        assert_eq!(receive.timeout(at(300), None).keyframes, [(TRACK, 0)]);
         for datagram in [of_layer(1, 1, 1), of_layer(10, 0, 0), of_layer(2, 1, 1), of_layer(11, 0, 1)] {
             receive.push(at(310), datagram);
         }
-        assert_eq!(receive.timeout(at(700)).keyframes, []);
+        assert_eq!(receive.timeout(at(700), None).keyframes, []);
         receive.unsubscribe(TRACK);
         let mut came = Vec::new();
         while let Some(frame) = frames.pop().await {
@@ -424,10 +451,10 @@ mod tests {
             receive.push(at(10), datagram);
         }
         receive.push(at(11), of_layer(30, 0, 0));
-        let asked: Vec<_> = (0..20).flat_map(|step| receive.timeout(at(100 + step * 300)).keyframes).collect();
+        let asked: Vec<_> = (0..20).flat_map(|step| receive.timeout(at(100 + step * 300), None).keyframes).collect();
         assert_eq!(asked, [(TRACK, 1); 3]);
         receive.push(at(7000), of_layer(32, 0, 1));
-        assert_eq!(receive.timeout(at(7500)).keyframes, [(TRACK, 0)], "what comes has to go on");
+        assert_eq!(receive.timeout(at(7500), None).keyframes, [(TRACK, 0)], "what comes has to go on");
         receive.unsubscribe(TRACK);
         let mut came = Vec::new();
         while let Some(frame) = frames.pop().await {
@@ -443,9 +470,12 @@ mod tests {
         let (all, some) = (Layers { spatial: 1, temporal: 0 }, Layers { spatial: 0, temporal: 0 });
         receive.set_layers(at(0), TRACK, some);
         receive.open(at(0), TRACK, &in_renditions(2));
-        assert_eq!((receive.chosen_layers(TRACK), receive.timeout(at(0)).keyframes), (Some(some), vec![(TRACK, 0)]));
+        assert_eq!(
+            (receive.chosen_layers(TRACK), receive.timeout(at(0), None).keyframes),
+            (Some(some), vec![(TRACK, 0)])
+        );
         receive.push(at(10), of_layer(0, 0, 0));
-        assert_eq!(receive.timeout(at(1000)).keyframes, [], "it gets what it asked for");
+        assert_eq!(receive.timeout(at(1000), None).keyframes, [], "it gets what it asked for");
         receive.unpublish(at(1000), TRACK);
         receive.open(at(1000), TRACK, &in_renditions(2));
         assert_eq!(receive.set_layers(at(1000), TRACK, some), Some(all), "another track of that number");
@@ -472,13 +502,13 @@ mod tests {
         receive.open(at(0), TRACK, &audio());
         assert_eq!(receive.next_timeout(), None);
         (0..100).for_each(|number| receive.push(at(u64::from(number) * 20), datagram(number, 0)));
-        assert_eq!(receive.timeout(at(999)).reports, []);
+        assert_eq!(receive.timeout(at(999), None).reports, []);
         let received = |due: Due| due.reports.iter().map(|report| report.received).collect::<Vec<_>>();
-        assert_eq!(received(receive.timeout(at(2000))), [88]);
+        assert_eq!(received(receive.timeout(at(2000), None)), [88]);
         assert_eq!(receive.next_timeout(), Some(Duration::from_secs(3)));
-        assert_eq!(received(receive.timeout(at(3000))), [12]);
-        assert_eq!(received(receive.timeout(at(4000))), [0]);
-        assert_eq!(received(receive.timeout(at(5000))), [0; 0]);
+        assert_eq!(received(receive.timeout(at(3000), None)), [12]);
+        assert_eq!(received(receive.timeout(at(4000), None)), [0]);
+        assert_eq!(received(receive.timeout(at(5000), None)), [0; 0]);
         assert_eq!(receive.next_timeout(), None);
     }
 
@@ -486,9 +516,9 @@ mod tests {
     async fn a_reader_that_is_too_slow_goes_on_at_a_keyframe() {
         let mut receive = Receive::default();
         let frames = receive.open(at(0), TRACK, &video());
-        receive.timeout(at(0));
+        receive.timeout(at(0), None);
         (0..300).for_each(|number| receive.push(at(0), datagram(number, u8::from(number > 0))));
-        assert_eq!(receive.timeout(at(300)).keyframes, [(TRACK, 0)]);
+        assert_eq!(receive.timeout(at(300), None).keyframes, [(TRACK, 0)]);
         receive.push(at(310), datagram(300, 0));
         assert_eq!((frames.pop().await.unwrap().number, frames.dropped() > 0), (300, true));
     }

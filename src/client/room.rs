@@ -13,12 +13,12 @@ use super::keeper::{Keeper, Switch};
 use super::options::Options;
 use super::publication::Publication;
 use super::seat::Seat;
-use super::session::{Effect, Session};
+use super::session::{Answer, Effect, Session};
 use super::{Carrier, Chat, LocalTrack, RemoteTrack};
 use crate::limits::CLOSE_TIMEOUT;
 use crate::wire::{
-    ClientMessage, CloseReason, Layers, ParticipantId, ParticipantInfo, Permissions, RefuseReason, TrackId, TrackInfo,
-    Welcome,
+    ClientMessage, CloseReason, Layers, Measurements, ParticipantId, ParticipantInfo, Permissions, RefuseReason,
+    TrackId, TrackInfo, Welcome,
 };
 
 /// One's seat in a room. It outlives the connection: see [`Options::reconnect`] and [`Event::Reconnected`].
@@ -246,6 +246,19 @@ impl Room {
         let sent_at = Instant::now();
         session.ping().await?;
         Ok(sent_at.elapsed())
+    }
+
+    /// How one's session does, as the relay sees it, since it began.
+    ///
+    /// # Errors
+    /// [`RequestError`] if the relay is asked too often, or the connection or the room ended.
+    pub async fn measurements(&self) -> Result<Measurements, RequestError> {
+        let session = self.seat.session().await?;
+        match session.request(Effect::None, |request| ClientMessage::MeasurementsWanted { request }).await? {
+            Answer::Measurements(measurements) => Ok(measurements),
+            // The relay answers something else to it: nothing that it says can be relied on.
+            Answer::Done | Answer::Published(_) => Err(RequestError::Interrupted),
+        }
     }
 
     /// Leaves the room, after what was sent has reached the relay. Takes at most about 1.5 s; the last event is

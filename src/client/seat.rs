@@ -49,6 +49,8 @@ pub(super) struct Seat {
     receive: Mutex<Receive>,
     receive_changed: Notify,
     reconnect: Reconnect,
+    /// Whether what is lost is repaired.
+    pub repair: bool,
     is_leaving: AtomicBool,
     started: Instant,
 }
@@ -94,7 +96,7 @@ impl State {
 
 impl Seat {
     pub fn new(options: &Options) -> Arc<Self> {
-        let Options { auto_subscribe, reconnect, ref history, .. } = *options;
+        let Options { auto_subscribe, reconnect, repair, ref history, .. } = *options;
         let awaits_history = history.is_some();
         Arc::new(Self {
             events: Queue::new(EVENTS_MAX, EVENT_BYTES_MAX),
@@ -105,6 +107,7 @@ impl Seat {
             receive: Mutex::default(),
             receive_changed: Notify::new(),
             reconnect,
+            repair,
             is_leaving: AtomicBool::new(false),
             started: Instant::now(),
         })
@@ -253,14 +256,17 @@ impl Seat {
         self.receive_changed.notify_one();
     }
 
-    /// Gives up frames that are late, asks for keyframes, ends tracks, reports; for ever.
+    /// Gives up frames that are late, asks for what is missing and for keyframes, ends tracks, reports; for ever.
     pub async fn keep_time(&self) {
         loop {
-            let (Due { keyframes, reports }, due) = {
+            let session = self.present();
+            let round_trip = session.as_ref().filter(|_| self.repair).and_then(|session| session.link.round_trip());
+            let (Due { keyframes, repeats, reports }, due) = {
                 let mut receive = self.receive_state();
-                (receive.timeout(self.now()), receive.next_timeout())
+                (receive.timeout(self.now(), round_trip), receive.next_timeout())
             };
-            if let Some(session) = self.present() {
+            if let Some(session) = session {
+                repeats.iter().for_each(|request| session.link.try_send_datagram(request.encode()));
                 let keyframe = |(track, spatial_layer)| ClientMessage::RequestKeyframe { track, spatial_layer };
                 let report = |tracks: &[TrackReport]| ClientMessage::Report { tracks: tracks.to_vec() };
                 let reports = reports.chunks(REPORT_TRACKS_MAX).map(report);

@@ -12,7 +12,8 @@ use super::restore::Restore;
 use super::seat::Seat;
 use crate::media::Frame;
 use crate::wire::{
-    ChatPosition, ClientMessage, CloseReason, Datagram, ParticipantInfo, StreamKind, TrackId, Welcome, encode,
+    ChatPosition, ClientMessage, CloseReason, Datagram, Measurements, ParticipantInfo, RepeatRequest, StreamKind,
+    TrackId, Welcome, encode,
 };
 
 /// One connection's life: what is asked on it and not answered yet. Who asks again on the next one is the [`Seat`]'s
@@ -64,8 +65,16 @@ pub(super) struct Pending {
 /// A request that was not answered yet.
 #[derive(Debug)]
 pub(super) struct Request {
-    pub answer: oneshot::Sender<Result<Option<TrackId>, RequestError>>,
+    pub answer: oneshot::Sender<Result<Answer, RequestError>>,
     pub effect: Effect,
+}
+
+/// What the relay says to a request that it grants.
+#[derive(Debug)]
+pub(super) enum Answer {
+    Done,
+    Published(TrackId),
+    Measurements(Measurements),
 }
 
 /// What the success of a request changes. It does so when the answer comes, not when the asking task wakes up: the next
@@ -139,7 +148,7 @@ impl Session {
         &self,
         effect: Effect,
         message: impl FnOnce(u32) -> ClientMessage,
-    ) -> Result<Option<TrackId>, RequestError> {
+    ) -> Result<Answer, RequestError> {
         let (answer, answered) = oneshot::channel();
         let number = {
             let mut pending = self.pending();
@@ -190,6 +199,10 @@ impl Session {
         if !self.is(Stage::Seated) {
             return;
         }
+        // Answered first: whoever locks the tracks that come must not lock the room after it.
+        let (requests, datagrams): (Vec<_>, Vec<_>) =
+            datagrams.into_iter().partition(|bytes| RepeatRequest::is_one(bytes));
+        requests.iter().filter_map(|bytes| RepeatRequest::decode(bytes).ok()).for_each(|request| self.repeat(&request));
         let datagrams = datagrams.into_iter().filter_map(|bytes| Datagram::decode(bytes).ok());
         let is_media = |datagram: &Datagram| {
             let is_echo = datagram.header.track == TrackId::ECHO;
@@ -199,6 +212,17 @@ impl Session {
             !is_echo
         };
         self.seat.receive_media(datagrams.filter(is_media));
+    }
+
+    /// Sends once more what the relay asks for, as far as it is still of use and there is room for it.
+    fn repeat(&self, request: &RepeatRequest) {
+        let publication = self.seat.state().publications.find(request.track);
+        let Some(publication) = publication.filter(|_| self.seat.repair) else {
+            return;
+        };
+        for kept in publication.recent().find(self.seat.now(), request) {
+            self.link.try_send_datagram(kept.bytes.clone());
+        }
     }
 
     /// Ends the session: everyone who waits for something on it learns why. Only the first call counts.

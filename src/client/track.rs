@@ -2,6 +2,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use bytes::Bytes;
 use thiserror::Error;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -10,7 +11,7 @@ use super::publication::{Publication, Way};
 use super::receive::Frames;
 use super::seat::Seat;
 use super::session::Effect;
-use crate::media::{Frame, FrameTooLarge};
+use crate::media::{Delivery, Frame, FrameTooLarge};
 use crate::wire::{ClientMessage, CloseReason, ParticipantId, RefuseReason, TrackId, TrackInfo};
 
 /// How long a frame may wait for room in the send buffer: later than this nobody wants it.
@@ -79,7 +80,9 @@ impl LocalTrack {
     /// Sends a frame as datagrams of equal size. Waits while the send buffer is full, at most 200 ms: what it has not taken by
     /// then is left out and counted in [`LocalTrack::datagrams_dropped`]. So is everything while there is no connection.
     ///
-    /// Frames are numbered by the caller, from 0 on in each spatial layer; see [`Frame`].
+    /// Frames are numbered by the caller, from 0 on in each spatial layer; see [`Frame`]. How it is sent is said by the frame, or
+    /// else by [`LocalTrack::set_delivery`]. Audio is sent twice while there
+    /// is loss.
     ///
     /// # Errors
     /// [`SendFrameError`] if the frame cannot be sent at all, or the room has ended.
@@ -91,20 +94,43 @@ impl LocalTrack {
             Way::Refused(reason, message) => return Err(SendFrameError::Refused { reason, message }),
         };
         let deadline = Instant::now() + SEND_DEADLINE;
-        let mut datagrams = frame.datagrams(track)?;
+        let datagrams = self.datagrams(&frame, track)?;
+        let mut left = datagrams.into_iter();
         let mut left_out = 0;
         if let Some(session) = session {
-            for datagram in datagrams.by_ref() {
-                let sent = timeout_at(deadline, session.link.send_datagram(datagram.bytes)).await;
+            for datagram in left.by_ref() {
+                let sent = timeout_at(deadline, session.link.send_datagram(datagram)).await;
                 if !matches!(sent, Ok(Ok(()))) {
                     left_out += 1;
                     break;
                 }
             }
         }
-        left_out += datagrams.count() as u64;
+        left_out += left.len() as u64;
         self.publication.datagrams_dropped.fetch_add(left_out, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// What to send of a frame, and beside it.
+    fn datagrams(&self, frame: &Frame, track: TrackId) -> Result<Vec<Bytes>, FrameTooLarge> {
+        let (publication, now) = (&self.publication, self.seat.now());
+        let datagrams: Vec<_> = match publication.delivery(now, frame) {
+            Delivery::Datagrams => frame.datagrams(track)?.collect(),
+            Delivery::DatagramsWithParity => frame.datagrams_with_parity(track)?.collect(),
+        };
+        let mut recent = publication.recent();
+        datagrams.iter().for_each(|datagram| recent.push(now, &datagram.header, &datagram.bytes));
+        let mut all: Vec<_> = datagrams.into_iter().map(|datagram| datagram.bytes).collect();
+        if !publication.info.is_video() {
+            all.extend(publication.redundancy().beside(now, all.clone()));
+        }
+        Ok(all)
+    }
+
+    /// How frames are sent from now on that do not say it themselves. Until it is set, those of the base layer of a video are
+    /// sent with parity while subscribers report loss, and all others without.
+    pub fn set_delivery(&self, delivery: Delivery) {
+        self.publication.set_delivery(delivery);
     }
 
     /// How many datagrams were left out because the path did not take them in time, or because there was none.

@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::guard::{RequestError, check_origin, guard};
 use super::page;
@@ -27,7 +27,25 @@ pub struct Site {
     pub(super) gate: Arc<Gate>,
     certificates: Arc<CertificateStore>,
     port: u16,
-    arrivals: mpsc::Sender<Arrival>,
+    doors: Doors,
+}
+
+/// The ways from the HTTP side to the relay's thread.
+#[derive(Debug, Clone)]
+pub struct Doors {
+    /// For upgraded WebSockets.
+    pub arrivals: mpsc::Sender<Arrival>,
+    /// For those who want to know how sessions do.
+    pub questions: mpsc::Sender<SessionQuestion>,
+}
+
+/// Somebody wants to know how sessions do.
+#[derive(Debug)]
+pub struct SessionQuestion {
+    /// Of which room; `None`: of all.
+    pub room: Option<RoomName>,
+    /// Takes the answer, in JSON.
+    pub answer: oneshot::Sender<String>,
 }
 
 /// Where a request comes from.
@@ -35,15 +53,15 @@ pub struct Site {
 pub(super) struct Remote(pub SocketAddr);
 
 impl Site {
-    /// A site that hands upgraded WebSockets to `arrivals` and says that WebTransport is served on `port`.
+    /// A site that hands upgraded WebSockets and questions to `doors` and says that WebTransport is served on `port`.
     pub fn new(
         metrics: Arc<Metrics>,
         gate: Arc<Gate>,
         certificates: Arc<CertificateStore>,
         port: u16,
-        arrivals: mpsc::Sender<Arrival>,
+        doors: Doors,
     ) -> Self {
-        Self { metrics, gate, certificates, port, arrivals }
+        Self { metrics, gate, certificates, port, doors }
     }
 
     /// What is served to everyone.
@@ -51,9 +69,9 @@ impl Site {
         self.guarded(Router::new())
     }
 
-    /// What is served by plain HTTP, by default to this machine alone: the metrics too.
+    /// What is served by plain HTTP, by default to this machine alone: metrics and how sessions do, too.
     pub(super) fn plain(self) -> Router {
-        self.guarded(Router::new().route("/metrics", get(metrics)))
+        self.guarded(Router::new().route("/metrics", get(metrics)).route("/sessions.json", get(sessions)))
     }
 
     fn guarded(self, routes: Router<Self>) -> Router {
@@ -70,6 +88,24 @@ impl Site {
 async fn metrics(State(site): State<Site>) -> Response {
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, content_type)], site.metrics.text()).into_response()
+}
+
+/// How sessions do: of all rooms, or with `?room=<name>` of one.
+async fn sessions(State(site): State<Site>, uri: Uri) -> Response {
+    let room = match uri.query().map(|query| query.strip_prefix("room=").map(RoomName::parse)) {
+        None => None,
+        Some(Some(Ok(room))) => Some(room),
+        Some(_) => {
+            return (StatusCode::BAD_REQUEST, "ask for ?room=<name of a room>, or for nothing\n").into_response();
+        }
+    };
+    let (answer, answered) = oneshot::channel();
+    // The relay is stopping if nobody takes the question or answers it.
+    let _ = site.doors.questions.send(SessionQuestion { room, answer }).await;
+    match answered.await {
+        Ok(json) => ([(header::CONTENT_TYPE, "application/json")], json + "\n").into_response(),
+        Err(_) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+    }
 }
 
 async fn certificate(State(site): State<Site>) -> Response {
@@ -147,7 +183,7 @@ fn accept_websocket(
     let place = site.gate.enter(remote.ip())?;
     Ok(upgrade.on_upgrade(move |socket: WebSocket| async move {
         // The relay is stopping if nobody takes it; dropping the socket closes it.
-        let _ = site.arrivals.send(Arrival { socket, remote, kind, place }).await;
+        let _ = site.doors.arrivals.send(Arrival { socket, remote, kind, place }).await;
     }))
 }
 

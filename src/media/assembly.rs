@@ -4,6 +4,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 
 use super::Frame;
+use super::parity::Parity;
 use crate::limits::FRAGMENTS_MAX;
 use crate::now::Now;
 use crate::wire::{Datagram, MediaHeader};
@@ -56,7 +57,9 @@ struct Partial {
     header: MediaHeader,
     fragments: Vec<Option<Bytes>>,
     missing: u16,
-    /// The fragments that are here, and the places of all.
+    /// By their groups. All are of the same number of groups.
+    parities: BTreeMap<u16, Parity>,
+    /// The fragments and parities that are here, and the places of all fragments.
     bytes: usize,
     complete_at: Option<Duration>,
 }
@@ -67,12 +70,9 @@ impl Assembly {
         Self { decodability, patience, layers: BTreeMap::new() }
     }
 
-    /// Takes a datagram. Repeated, contradictory and late ones are passed over.
-    pub fn push(&mut self, now: Now, datagram: &Datagram) {
-        if datagram.header.parity {
-            return;
-        }
-        self.layers.entry(datagram.header.spatial_layer).or_default().push(now, datagram);
+    /// Takes a datagram, and says whether its frame is whole with it. Repeated, contradictory and late ones are passed over.
+    pub fn push(&mut self, now: Now, datagram: &Datagram) -> bool {
+        self.layers.entry(datagram.header.spatial_layer).or_default().push(now, datagram)
     }
 
     /// Takes the next frame that can come out.
@@ -99,10 +99,10 @@ impl Assembly {
 }
 
 impl Layer {
-    fn push(&mut self, now: Now, datagram: &Datagram) {
+    fn push(&mut self, now: Now, datagram: &Datagram) -> bool {
         let header = &datagram.header;
         if self.newest_delivered.is_some_and(|newest| header.frame <= newest) {
-            return;
+            return false;
         }
         let frame = self.frames.entry(header.frame).or_insert_with(|| {
             let frame = Partial::new(header);
@@ -110,14 +110,16 @@ impl Layer {
             frame
         });
         self.bytes += frame.push(now, datagram);
+        let is_whole = frame.missing == 0;
         while self.frames.len() > FRAMES_MAX || self.bytes > BYTES_MAX {
             self.give_up_oldest();
         }
+        is_whole
     }
 
     fn pop(&mut self, now: Now, decodability: Decodability, patience: Duration) -> Option<Frame> {
         loop {
-            let (&number, frame) = self.frames.iter().find(|(_, frame)| frame.complete_at.is_some())?;
+            let (&number, frame) = self.first_complete(decodability)?;
             let has_waited = frame.complete_at.is_some_and(|since| since + patience <= now.since_start);
             let can_be_decoded = self.can_be_decoded(&frame.header);
             let is_next = self.newest_delivered.is_none_or(|newest| newest.checked_add(1) == Some(number));
@@ -136,6 +138,14 @@ impl Layer {
             }
             self.broken = true;
         }
+    }
+
+    /// The frame that may come out next. Whoever begins in the middle has no use for frames that need others of before.
+    fn first_complete(&self, decodability: Decodability) -> Option<(&u32, &Partial)> {
+        let mut complete = self.frames.iter().filter(|(_, frame)| frame.complete_at.is_some());
+        let begins = self.newest_delivered.is_none() && decodability == Decodability::Dependent;
+        let stands_alone = complete.clone().find(|(_, frame)| begins && frame.header.depends_on_distance == 0);
+        stands_alone.or_else(|| complete.next())
     }
 
     fn can_be_decoded(&self, header: &MediaHeader) -> bool {
@@ -180,29 +190,64 @@ impl Partial {
             header: *header,
             fragments: vec![None; usize::from(count)],
             missing: count,
+            parities: BTreeMap::new(),
             bytes: usize::from(count) * SLOT_BYTES,
             complete_at: None,
         }
     }
 
-    /// Keeps a fragment and says how many bytes that took.
+    /// Keeps a datagram and what can be made of it, and says how many bytes that took.
     fn push(&mut self, now: Now, datagram: &Datagram) -> usize {
-        if datagram.header.fragment_count != self.header.fragment_count {
+        if datagram.header.fragment_count != self.header.fragment_count || self.missing == 0 {
             return 0;
         }
-        let fragment = &mut self.fragments[usize::from(datagram.header.fragment_index)];
-        if fragment.is_some() {
-            return 0;
+        let before = self.bytes;
+        let index = datagram.header.fragment_index;
+        match datagram.header.parity {
+            true => self.put_parity(index, datagram),
+            false => self.put(index, datagram.payload()),
         }
-        let payload = datagram.payload();
-        let bytes = payload.len();
-        *fragment = Some(payload);
-        self.bytes += bytes;
-        self.missing -= 1;
+        self.recover(index);
         if self.missing == 0 {
             self.complete_at = Some(now.since_start);
         }
-        bytes
+        self.bytes - before
+    }
+
+    fn put(&mut self, index: u16, payload: Bytes) {
+        let fragment = &mut self.fragments[usize::from(index)];
+        if fragment.is_none() {
+            self.bytes += payload.len();
+            self.missing -= 1;
+            *fragment = Some(payload);
+        }
+    }
+
+    fn put_parity(&mut self, group: u16, datagram: &Datagram) {
+        let groups = self.parities.first_key_value().map(|(_, known)| known.groups);
+        let parity = Parity::decode(datagram).filter(|parity| groups.is_none_or(|groups| groups == parity.groups));
+        if let Some(parity) = parity.filter(|_| !self.parities.contains_key(&group)) {
+            self.bytes += parity.bytes();
+            self.parities.insert(group, parity);
+        }
+    }
+
+    /// Makes the missing fragment of a group out of the others and the parity, if it is the only one.
+    fn recover(&mut self, index_or_group: u16) {
+        let Some(groups) = self.parities.first_key_value().map(|(_, parity)| parity.groups) else {
+            return;
+        };
+        let group = index_or_group % groups;
+        let members = || (group..self.header.fragment_count).step_by(groups.into());
+        let is_missing = |index: &u16| self.fragments[usize::from(*index)].is_none();
+        let mut missing = members().filter(is_missing);
+        let (Some(index), None, Some(parity)) = (missing.next(), missing.next(), self.parities.get(&group)) else {
+            return;
+        };
+        let others = members().filter_map(|member| self.fragments[usize::from(member)].as_ref());
+        if let Some(payload) = parity.recover(others) {
+            self.put(index, payload);
+        }
     }
 
     fn into_frame(mut self) -> Frame {
@@ -275,6 +320,16 @@ mod tests {
     }
 
     #[test]
+    fn whoever_begins_in_the_middle_begins_with_the_next_keyframe_at_once() {
+        let mut assembly = Assembly::new(Decodability::Dependent, PATIENCE);
+        (7..9).for_each(|number| push(&mut assembly, at(0), &frame(number, 1)));
+        assert_eq!(popped(&mut assembly, at(0)), [0; 0]);
+        push(&mut assembly, at(10), &frame(9, 0));
+        push(&mut assembly, at(10), &frame(10, 1));
+        assert_eq!(popped(&mut assembly, at(10)), [9, 10]);
+    }
+
+    #[test]
     fn a_frame_without_its_reference_never_comes_out() {
         let mut assembly = Assembly::new(Decodability::Dependent, PATIENCE);
         push(&mut assembly, at(0), &frame(0, 0));
@@ -329,6 +384,51 @@ mod tests {
         }
         let layer = &assembly.layers[&0];
         assert_eq!((layer.frames.len(), layer.bytes), (FRAMES_MAX, FRAMES_MAX * (834 + 3 * SLOT_BYTES)));
+    }
+
+    fn with_parity(frame: &Frame) -> Vec<Datagram> {
+        frame.datagrams_with_parity(TrackId(1)).unwrap().collect()
+    }
+
+    #[test]
+    fn parity_makes_up_for_one_fragment_of_each_group_wherever_it_comes() {
+        let whole = Frame { data: (0..9000).map(|at| (at / 7) as u8).collect::<Vec<_>>().into(), ..Frame::default() };
+        let all = with_parity(&whole);
+        assert_eq!(all.len(), 10 + 3);
+        for lost in [[0, 1, 2], [7, 8, 9], [9, 4, 2]] {
+            let mut came: Vec<_> =
+                all.iter().enumerate().filter(|(at, _)| !lost.contains(at)).map(|(_, its)| its).collect();
+            for turn in 0..came.len() {
+                let mut assembly = Assembly::new(Decodability::Dependent, PATIENCE);
+                let whole_at = came.iter().position(|datagram| assembly.push(at(0), datagram));
+                assert_eq!(whole_at, Some(came.len() - 1), "turned by {turn}");
+                assert_eq!(assembly.pop(at(0)), Some(whole.clone()));
+                came.rotate_left(1);
+            }
+        }
+    }
+
+    #[test]
+    fn two_of_a_group_are_too_many() {
+        let whole = Frame { data: vec![1; 9000].into(), ..Frame::default() };
+        let all = with_parity(&whole);
+        let mut assembly = Assembly::new(Decodability::Dependent, PATIENCE);
+        let came = all.iter().enumerate().filter(|(at, _)| ![0, 3].contains(at));
+        assert!(!came.clone().any(|(_, datagram)| assembly.push(at(0), datagram)));
+        assert!(assembly.push(at(0), &all[3]), "one of them was sent once more");
+        assert_eq!(assembly.pop(at(0)), Some(whole));
+    }
+
+    #[test]
+    fn parity_of_another_number_of_groups_is_passed_over_and_what_is_kept_of_it_is_counted() {
+        let mut assembly = Assembly::new(Decodability::Dependent, PATIENCE);
+        let all = with_parity(&Frame { data: vec![1; 9000].into(), ..Frame::default() });
+        let other = Datagram::new(all[11].header, &[&[0, 2, 0, 0][..], &[1; 900]].concat());
+        for datagram in [&all[10], &other, &all[10], &all[11]] {
+            assert!(!assembly.push(at(0), datagram));
+        }
+        let Layer { frames, bytes, .. } = &assembly.layers[&0];
+        assert_eq!((frames[&0].parities.len(), *bytes), (2, 2 * 900 + 10 * SLOT_BYTES));
     }
 
     #[test]

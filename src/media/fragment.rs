@@ -1,6 +1,7 @@
 use bytes::Bytes;
 use thiserror::Error;
 
+use super::parity::Parity;
 use crate::limits::FRAGMENTS_MAX;
 use crate::wire::{AudioLevel, Datagram, MediaHeader, TrackId};
 
@@ -23,6 +24,17 @@ pub struct Frame {
     pub timestamp: u32,
     /// What the encoder made.
     pub data: Bytes,
+    /// How it is to be sent; `None`: as its track is, which is also what a frame that was received says.
+    pub delivery: Option<Delivery>,
+}
+
+/// How frames are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// As datagrams.
+    Datagrams,
+    /// As datagrams, and for about every four of them one from which a lost one can be made again.
+    DatagramsWithParity,
 }
 
 /// A frame that no header can describe.
@@ -45,6 +57,7 @@ impl Default for Frame {
             audio_level: AudioLevel::SILENCE,
             timestamp: 0,
             data: Bytes::from_static(&[0]),
+            delivery: None,
         }
     }
 }
@@ -58,11 +71,29 @@ impl Frame {
     /// # Errors
     /// [`FrameTooLarge`] if it is empty or over [`Self::BYTES_MAX`].
     pub fn datagrams(&self, track: TrackId) -> Result<impl Iterator<Item = Datagram> + '_, FrameTooLarge> {
+        self.fragments(track, Datagram::PAYLOAD_BYTES_MAX)
+    }
+
+    /// The same, and behind them their parity.
+    ///
+    /// # Errors
+    /// [`FrameTooLarge`] if it is empty or has more fragments than there can be.
+    pub fn datagrams_with_parity(&self, track: TrackId) -> Result<impl Iterator<Item = Datagram> + '_, FrameTooLarge> {
+        let fragments: Vec<_> = self.fragments(track, Parity::PAYLOAD_BYTES_MAX)?.collect();
+        let parity = Parity::of(&fragments);
+        Ok(fragments.into_iter().chain(parity))
+    }
+
+    pub(super) fn fragments(
+        &self,
+        track: TrackId,
+        size_max: usize,
+    ) -> Result<impl Iterator<Item = Datagram> + '_, FrameTooLarge> {
         let bytes = self.data.len();
-        if !(1..=Self::BYTES_MAX).contains(&bytes) {
+        if !(1..=FRAGMENTS_MAX as usize * size_max).contains(&bytes) {
             return Err(FrameTooLarge { bytes });
         }
-        let size = bytes.div_ceil(bytes.div_ceil(Datagram::PAYLOAD_BYTES_MAX));
+        let size = bytes.div_ceil(bytes.div_ceil(size_max));
         // Rounding the size up may leave the last fragments without anything in them.
         let count = bytes.div_ceil(size) as u16;
         let fragments = (0..).zip(self.data.chunks(size));
@@ -95,6 +126,7 @@ impl Frame {
             audio_level: header.audio_level,
             timestamp: header.timestamp,
             data,
+            delivery: None,
         }
     }
 }

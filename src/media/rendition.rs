@@ -1,4 +1,8 @@
+use std::cell::{Cell, RefCell};
+
 use super::Slot;
+use super::arrivals::Progress;
+use super::recent_pictures::RecentPictures;
 use crate::limits::LAYERS_MAX;
 
 /// Who gets one rendition of a track.
@@ -12,6 +16,10 @@ pub(super) struct Rendition {
     counts: [usize; LAYERS_MAX as usize],
     /// Who changes to this rendition when a keyframe of it begins, and up to which temporal layer.
     awaiting: Vec<(Slot, u8)>,
+    /// Of video. In a cell, because those who get a datagram stay borrowed while the next one is looked at.
+    pub pictures: Option<RefCell<RecentPictures>>,
+    /// How far it has come.
+    pub progress: Cell<Progress>,
 }
 
 impl Rendition {

@@ -1,9 +1,15 @@
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
+
+use super::recent_pictures::{PictureBudget, RecentPictures};
 use super::rendition::Rendition;
-use crate::limits::{Bucket, Limits, MEDIA_BYTES_MAX, Rate};
+use super::voice::Voice;
+use super::{Publisher, Recent};
+use crate::limits::{Limits, VIDEO_DEADLINE};
 use crate::now::Now;
-use crate::wire::{DropReason, HeaderError, Layers, MediaHeader, TrackId};
+use crate::wire::{DropReason, HeaderError, Layers, MediaHeader, RepeatRequest, TrackId};
 
 /// Where the shell finds a participant's connection: an index into its own list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,6 +19,9 @@ pub struct Slot(pub u32);
 #[derive(Debug, Default)]
 pub struct Routes {
     routes: BTreeMap<TrackId, Route>,
+    budget: PictureBudget,
+    /// Whether somebody has begun to speak who did not.
+    voice_begun: Cell<bool>,
 }
 
 #[derive(Debug)]
@@ -22,14 +31,10 @@ struct Route {
     renditions: Vec<Rendition>,
     temporal_layer_max: u8,
     muted: bool,
-}
-
-/// A sender of media, and how much it may still send.
-#[derive(Debug)]
-pub struct Publisher {
-    slot: Slot,
-    datagrams: Bucket,
-    bytes: Bucket,
+    /// Of a microphone. In a cell, because those who get a datagram stay borrowed while the next one is looked at.
+    voice: Option<Cell<Voice>>,
+    /// What was passed on lately. A datagram is looked up once, so it is kept where it was found.
+    recent: RefCell<Recent>,
 }
 
 /// What to do with a datagram.
@@ -41,6 +46,8 @@ pub enum Forward<'a> {
     After(Change),
     /// Send it back: its sender asks whether datagrams pass.
     Echo,
+    /// Its sender asks for datagrams once more: [`Routes::repeat`] says which it gets.
+    Repeat,
 }
 
 /// A datagram with which subscribers change to its rendition: the first one of a keyframe.
@@ -50,35 +57,54 @@ pub struct Change {
     layers: Layers,
 }
 
-impl Publisher {
-    /// One that has sent nothing yet.
-    pub fn new(slot: Slot) -> Self {
-        Self { slot, datagrams: Bucket::default(), bytes: Bucket::default() }
-    }
-
-    /// Where the sender's own connection is found.
-    pub fn slot(&self) -> Slot {
-        self.slot
-    }
-
-    /// Whether one more datagram is within the budget. A second's worth may come at once: a keyframe is many times as
-    /// large as what follows it.
-    fn may_send(&mut self, now: Now, limits: &Limits, bytes: usize) -> bool {
-        let datagrams =
-            Rate { per_second: limits.media_datagrams_per_second, burst: limits.media_datagrams_per_second };
-        let bytes_per_second = limits.media_bits_per_second / 8;
-        // A budget below one datagram would be a mute, not a limit.
-        let burst = bytes_per_second.max(MEDIA_BYTES_MAX as u32 + 1);
-        self.datagrams.take(now, datagrams, 1)
-            && self.bytes.take(now, Rate { per_second: bytes_per_second, burst }, bytes as u32)
-    }
-}
-
 impl Routes {
+    /// None yet. What is kept of recent pictures counts against a budget that other rooms share.
+    pub fn new(budget: PictureBudget) -> Self {
+        Self { budget, ..Self::default() }
+    }
+
     /// Media of `track` may come from `publisher` now, in layers up to these.
     pub fn open(&mut self, track: TrackId, publisher: Slot, highest: Layers) {
         let renditions = (0..=highest.spatial).map(|_| Rendition::default()).collect();
-        self.routes.insert(track, Route { publisher, renditions, temporal_layer_max: highest.temporal, muted: false });
+        let recent = RefCell::new(Recent::new(VIDEO_DEADLINE));
+        let temporal_layer_max = highest.temporal;
+        let route = Route { publisher, renditions, temporal_layer_max, muted: false, voice: None, recent };
+        self.routes.insert(track, route);
+    }
+
+    /// `track` is video: its [recent pictures](Self::recent_pictures) are kept from now on.
+    pub fn keep_pictures(&mut self, track: TrackId) {
+        let renditions = self.routes.get_mut(&track).into_iter().flat_map(|route| &mut route.renditions);
+        for rendition in renditions {
+            rendition.pictures = Some(RefCell::new(RecentPictures::new(self.budget.clone())));
+        }
+    }
+
+    /// `track` is a microphone: it is listened to from now on.
+    pub fn listen(&mut self, track: TrackId) {
+        if let Some(route) = self.routes.get_mut(&track) {
+            route.voice = Some(Cell::default());
+        }
+    }
+
+    /// Whether somebody has begun to speak since this was asked last.
+    pub fn take_voice_begun(&self) -> bool {
+        self.voice_begun.take()
+    }
+
+    /// The microphones into which somebody speaks, the loudest first.
+    pub fn speaking(&self, now: Now) -> Vec<TrackId> {
+        let voices = self.routes.iter().filter_map(|(track, route)| Some((*track, route.voice.as_ref()?.get())));
+        let mut speaking: Vec<_> = voices.filter(|(_, voice)| voice.speaks(now)).collect();
+        speaking.sort_by(|(_, one), (_, other)| one.db().total_cmp(&other.db()));
+        speaking.into_iter().map(|(track, _)| track).collect()
+    }
+
+    /// What a new subscriber is to be sent first, so that it has a picture at once: the last keyframe and all that was passed on
+    /// since. `None` if there is none that can be decoded, or if that would be too much or too old.
+    pub fn recent_pictures(&self, now: Now, track: TrackId, layers: Layers) -> Option<Vec<Bytes>> {
+        let rendition = self.routes.get(&track)?.renditions.get(usize::from(layers.spatial))?;
+        rendition.pictures.as_ref()?.borrow().through(now, layers.temporal)
     }
 
     /// Media of `track` goes nowhere from now on.
@@ -90,6 +116,8 @@ impl Routes {
     pub fn set_muted(&mut self, track: TrackId, muted: bool) {
         if let Some(route) = self.routes.get_mut(&track) {
             route.muted = muted;
+            let pictures = route.renditions.iter_mut().filter_map(|rendition| rendition.pictures.as_mut());
+            pictures.for_each(|pictures| pictures.get_mut().forget());
         }
     }
 
@@ -129,7 +157,8 @@ impl Routes {
         }
     }
 
-    /// Decides what happens to a datagram of `publisher`: no allocation, no copy, one look-up for all subscribers.
+    /// Decides what happens to a datagram of `publisher`: one look-up for all subscribers; no copy but for what is kept, to be sent
+    /// once more to those who miss it, and as a recent picture to those who come. What `publisher` sent and did not arrive is noted.
     ///
     /// # Errors
     /// The [`DropReason`] of a datagram that goes nowhere.
@@ -143,12 +172,15 @@ impl Routes {
         if !publisher.may_send(now, limits, datagram.len()) {
             return Err(DropReason::OverBudget);
         }
+        if RepeatRequest::is_one(datagram) {
+            return Ok(Forward::Repeat);
+        }
         let header = MediaHeader::decode(datagram)?;
         if header.track == TrackId::ECHO {
             return Ok(Forward::Echo);
         }
         let route = self.routes.get(&header.track).ok_or(DropReason::TrackUnknown)?;
-        if route.publisher != publisher.slot {
+        if route.publisher != publisher.slot() {
             return Err(DropReason::TrackNotOwned);
         }
         if route.muted {
@@ -159,11 +191,54 @@ impl Routes {
         if layers.temporal > route.temporal_layer_max {
             return Err(DropReason::LayerUnknown);
         }
+        if let Some(voice) = &route.voice {
+            let mut heard = voice.get();
+            if heard.hear(now, header.audio_level) {
+                self.voice_begun.set(true);
+            }
+            voice.set(heard);
+        }
+        let mut progress = rendition.progress.get();
+        publisher.arrivals.note(&mut progress, now, &header);
+        rendition.progress.set(progress);
+        if let Some(pictures) = &rendition.pictures {
+            pictures.borrow_mut().push(now, &header, datagram);
+        }
+        publisher.note(now, &header);
+        route.recent.borrow_mut().push(now, &header, datagram);
         // Whoever began in the middle of a keyframe would get the rest of it in vain.
         if rendition.is_awaited() && header.keyframe && header.fragment_index == 0 && !header.parity {
             return Ok(Forward::After(Change { track: header.track, layers }));
         }
         Ok(Forward::To(rendition.takers(layers.temporal)))
+    }
+
+    /// Puts into `found` what a subscriber asks for once more, as far as it is subscribed to it and it is still worth sending.
+    ///
+    /// # Errors
+    /// The [`DropReason`] of a request that is none, or that nothing may come of.
+    pub fn repeat(
+        &self,
+        now: Now,
+        subscriber: &mut Publisher,
+        request: &[u8],
+        found: &mut Vec<Bytes>,
+    ) -> Result<(), DropReason> {
+        let request = RepeatRequest::decode(request)?;
+        if !subscriber.may_ask(now) {
+            return Err(DropReason::OverBudget);
+        }
+        let route = self.routes.get(&request.track).ok_or(DropReason::TrackUnknown)?;
+        let rendition = route.renditions.get(usize::from(request.spatial_layer)).ok_or(DropReason::LayerUnknown)?;
+        if !rendition.has(subscriber.slot()) {
+            return Err(DropReason::NotSubscribed);
+        }
+        for kept in route.recent.borrow().find(now, &request) {
+            if rendition.takers(kept.temporal_layer).contains(&subscriber.slot()) && subscriber.may_get_again(now) {
+                found.push(kept.bytes.clone());
+            }
+        }
+        Ok(())
     }
 
     /// Carries out a change; then [`Routes::takers`] says who gets the datagram.
@@ -206,7 +281,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::limits::{REPEAT_REQUESTS_PER_SECOND, REPEATS_PER_SECOND};
     use crate::media::Frame;
+    use crate::wire::Wanted;
 
     const NOW: Now = Now::after(Duration::from_secs(1));
     const TRACK: TrackId = TrackId(7);
@@ -254,7 +331,7 @@ mod tests {
                 routes.change(change);
                 routes.takers(change).to_vec()
             }
-            Forward::Echo => panic!("it has a track"),
+            Forward::Echo | Forward::Repeat => panic!("it has a track, and is no request"),
         };
         slots.iter().map(|slot| slot.0).collect()
     }
@@ -366,6 +443,44 @@ mod tests {
             let to = if spatial == 2 { vec![1, 2] } else { vec![] };
             assert_eq!(passed_on(&mut routes, Piece::Keyframe { fragment: 0 }, layers(spatial, 0)), to);
         }
+    }
+
+    #[test]
+    fn what_was_passed_on_is_sent_once_more_to_those_who_take_it() {
+        let mut routes = routes();
+        routes.set_layers(TRACK, Slot(2), layers(2, 0));
+        let frame = |number, temporal_layer| Frame { number, spatial_layer: 2, temporal_layer, ..Frame::default() };
+        let sent = [frame(5, 0), frame(6, 2)].map(|frame| frame.datagrams(TRACK).unwrap().next().unwrap().bytes);
+        sent.iter().for_each(|datagram| assert!(forward(&routes, PUBLISHER, datagram).is_ok()));
+        let ask = |slot, track, spatial_layer| {
+            let wanted = (4..8).map(Wanted::whole).collect();
+            let request = RepeatRequest { track, spatial_layer, wanted }.encode();
+            assert_eq!(forward(&routes, Slot(slot), &request), Ok(Forward::Repeat));
+            let mut found = Vec::new();
+            let answer = routes.repeat(NOW, &mut Publisher::new(Slot(slot)), &request, &mut found);
+            answer.map(|()| found)
+        };
+        assert_eq!(ask(1, TRACK, 2), Ok(sent.to_vec()));
+        assert_eq!(ask(2, TRACK, 2), Ok(sent[..1].to_vec()));
+        assert_eq!(ask(1, TRACK, 1), Err(DropReason::NotSubscribed));
+        assert_eq!(ask(3, TRACK, 2), Err(DropReason::NotSubscribed));
+        assert_eq!(ask(1, TRACK, 3), Err(DropReason::LayerUnknown));
+        assert_eq!(ask(1, TrackId(8), 2), Err(DropReason::TrackUnknown));
+    }
+
+    #[test]
+    fn requests_and_what_comes_of_them_are_bounded() {
+        let routes = routes();
+        let frame = Frame { spatial_layer: 2, data: vec![1; 50_000].into(), ..Frame::default() };
+        let sent = frame.datagrams(TRACK).unwrap().map(|datagram| forward(&routes, PUBLISHER, &datagram.bytes).is_ok());
+        assert_eq!(sent.filter(|is_sent| *is_sent).count(), 52);
+        let request = RepeatRequest { track: TRACK, spatial_layer: 2, wanted: vec![Wanted::whole(0)] }.encode();
+        let (mut asker, mut found) = (Publisher::new(Slot(1)), Vec::new());
+        let mut ask = || routes.repeat(NOW, &mut asker, &request, &mut found);
+        let answered = (0..1000).filter(|_| ask().is_ok()).count();
+        assert_eq!(ask(), Err(DropReason::OverBudget));
+        assert_eq!((answered, found.len()), (REPEAT_REQUESTS_PER_SECOND as usize, REPEATS_PER_SECOND as usize));
+        assert_eq!(routes.repeat(NOW, &mut asker, &request[..9], &mut found), Err(DropReason::Malformed));
     }
 
     #[test]

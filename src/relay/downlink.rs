@@ -7,6 +7,7 @@ use tokio::time::sleep;
 
 use super::Metrics;
 use super::media_outbox::{Burst, MediaOutbox};
+use super::tally::Tally;
 use crate::limits::{DATAGRAM_SEND_BYTES_MAX, Limits};
 use crate::now::Now;
 use crate::room::Pressure;
@@ -59,6 +60,21 @@ impl Downlink {
         Self { connection, media: MediaOutbox::new(limits), path: Cell::default() }
     }
 
+    /// What QUIC itself knows of it.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// How many bytes more may wait for it.
+    pub fn waiting_space(&self) -> usize {
+        self.media.space()
+    }
+
+    /// What is counted of it.
+    pub fn tally(&self) -> &Tally {
+        self.media.tally()
+    }
+
     /// Sends a burst at once if nothing is in its way; otherwise it waits for its turn.
     pub fn send(&self, burst: &Burst<'_>, metrics: &Metrics) {
         if self.media.is_idle() && self.has_space(burst) {
@@ -94,19 +110,21 @@ impl Downlink {
         path
     }
 
-    fn send_now(&self, datagrams: &[Bytes], metrics: &Metrics) {
+    /// Sends what is no media, and is small and seldom: it waits for nothing.
+    pub fn send_now(&self, datagrams: &[Bytes], metrics: &Metrics) {
+        let tally = self.tally();
         let mut sent = 0;
         for (index, datagram) in datagrams.iter().enumerate() {
             match self.connection.send_datagram(datagram.clone()) {
                 Ok(()) => sent += 1,
                 Err(SendDatagramError::ConnectionLost(_)) => {
-                    metrics.drop_datagrams(DropReason::SubscriberGone, (datagrams.len() - index) as u64);
+                    tally.leave_out(metrics, DropReason::SubscriberGone, (datagrams.len() - index) as u64);
                     break;
                 }
-                Err(_) => metrics.drop_datagrams(DropReason::PathTooSmall, 1),
+                Err(_) => tally.leave_out(metrics, DropReason::PathTooSmall, 1),
             }
         }
-        metrics.datagrams_sent.inc_by(sent);
+        tally.note_sent(metrics, sent);
     }
 
     /// Hands to quinn what waits, as much as may wait there.

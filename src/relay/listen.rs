@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinSet, spawn_blocking};
+use tokio::task::{JoinSet, spawn_blocking, yield_now};
 use tokio::time::{interval, timeout};
 use tracing::{debug, error, warn};
 
@@ -15,7 +15,8 @@ use super::{plain_session, quic_session, websocket_session};
 use crate::history::Outcome;
 use crate::http;
 use crate::limits::{
-    CONNECTIONS_PENDING_MAX, CONNECTIONS_UNVALIDATED_MAX, HANDSHAKE_TIMEOUT, MEMORY_INTERVAL, UDP_DROPS_INTERVAL,
+    CONNECTIONS_PENDING_MAX, CONNECTIONS_UNVALIDATED_MAX, HANDSHAKE_TIMEOUT, MEMORY_INTERVAL, SAMPLE_INTERVAL,
+    SESSION_QUESTIONS_MAX, UDP_DROPS_INTERVAL,
 };
 use crate::transport::{
     Arrival, CertificateStore, EstablishError, GateError, QuicSession, Refusal, UdpDrops, WebSocketKind,
@@ -47,8 +48,11 @@ pub(super) async fn serve(part: Part, endpoint: quinn::Endpoint, tls: TcpListene
     background.spawn_local(certificates.clone().watch());
     background.spawn_local(count_losses(shard.clone(), udp_drops));
     background.spawn_local(watch_memory(shard.clone()));
+    background.spawn_local(sample_sessions(shard.clone()));
     let (arrivals, mut arrived) = mpsc::channel(ARRIVALS_MAX);
-    let site = http::Site::new(shard.metrics.clone(), shard.gate.clone(), certificates.clone(), port, arrivals);
+    let (questions, mut asked) = mpsc::channel(SESSION_QUESTIONS_MAX);
+    let doors = http::Doors { arrivals, questions };
+    let site = http::Site::new(shard.metrics.clone(), shard.gate.clone(), certificates.clone(), port, doors);
     let mut http = JoinSet::new();
     http.spawn(http::serve_tls(tls, site.clone(), certificates.server_config(&[b"http/1.1"])));
     for listener in plain {
@@ -61,6 +65,10 @@ pub(super) async fn serve(part: Part, endpoint: quinn::Endpoint, tls: TcpListene
             Some(incoming) = endpoint.accept() => accept(&shard, &mut sessions, incoming, endpoint.open_connections()),
             Some(arrival) = arrived.recv() => {
                 sessions.spawn_local(serve_websocket(shard.clone(), arrival));
+            }
+            Some(http::SessionQuestion { room, answer }) = asked.recv() => {
+                // Whoever asked may be gone.
+                let _ = answer.send(shard.sessions_json(room.as_ref()));
             }
             Some(outcome) = outcomes.recv() => note_outcome(&shard, outcome),
             Some(ended) = sessions.join_next(), if !sessions.is_empty() => note_panic(&shard, ended),
@@ -119,6 +127,18 @@ async fn watch_memory(shard: Rc<Shard>) {
         shard.gate.note_memory(is_short);
         shard.metrics.memory_short.set(i64::from(is_short));
         was_short = is_short;
+    }
+}
+
+/// Adds to the aggregates how sessions do, for as long as it is polled. Media has a turn between two rooms.
+async fn sample_sessions(shard: Rc<Shard>) {
+    let mut due = interval(SAMPLE_INTERVAL);
+    loop {
+        due.tick().await;
+        for room in shard.rooms() {
+            room.borrow().sample(&shard.metrics);
+            yield_now().await;
+        }
     }
 }
 

@@ -1,3 +1,7 @@
+mod beginning;
+mod measuring;
+mod speaking;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -9,6 +13,8 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tracing::{debug, info};
 
+use beginning::Begin;
+
 use super::callbacks::Subject;
 use super::media_outbox::Burst;
 use super::outbox::Full;
@@ -18,12 +24,12 @@ use super::slots::Slots;
 use crate::auth::SeatClaim;
 use crate::history::Page;
 use crate::limits::MEDIA_BYTES_MAX;
-use crate::media::{Forward, Publisher, Routes, Slot};
+use crate::media::{Forward, PictureBudget, Publisher, Routes, Slot, Speakers};
 use crate::now::Now;
 use crate::room::{Admitted, Audience, Input, JoinRequest, Output, Room, SessionKey};
 use crate::wire::{
-    ChatMessage, ChatPosition, ClientChat, CloseReason, Identity, ParticipantId, RefuseReason, RoomName, ServerChat,
-    ServerMessage, VERSION, Welcome,
+    ChatMessage, ChatPosition, ClientChat, CloseReason, DropReason, Identity, Layers, ParticipantId, RefuseReason,
+    RoomName, ServerChat, ServerMessage, TrackId, TrackSource, VERSION, Welcome,
 };
 
 /// A room with its participants' connections: it carries out what the [`Room`] decides.
@@ -31,6 +37,7 @@ use crate::wire::{
 pub(super) struct LiveRoom {
     room: Room,
     routes: Routes,
+    speakers: Speakers,
     /// Who has a seat, from the first session to the end of the seat.
     seated: BTreeMap<ParticipantId, Seated>,
     /// Who can be reached.
@@ -38,6 +45,8 @@ pub(super) struct LiveRoom {
     /// The members' outlets, for the media path.
     slots: Slots<Rc<Outlet>>,
     joining: Option<Joining>,
+    /// Renditions that somebody begins to take, and of which nothing is kept.
+    missing: Vec<(TrackId, u8)>,
     timer: Option<Timer>,
     this: Weak<RefCell<Self>>,
 }
@@ -67,6 +76,8 @@ struct Member {
     /// History that is still to be sent.
     replay: Option<Replay>,
     replay_wanted: Rc<Notify>,
+    /// What it is sent as soon as it has been told who is in the room.
+    begins: Vec<Begin>,
     /// The first message that was still kept when the last page was read.
     first_kept: u64,
 }
@@ -92,15 +103,17 @@ impl Drop for Timer {
 }
 
 impl LiveRoom {
-    pub fn new(room: Room) -> Rc<RefCell<Self>> {
+    pub fn new(room: Room, budget: PictureBudget) -> Rc<RefCell<Self>> {
         Rc::new_cyclic(|this| {
             RefCell::new(Self {
                 room,
-                routes: Routes::default(),
+                routes: Routes::new(budget),
+                speakers: Speakers::default(),
                 seated: BTreeMap::new(),
                 members: BTreeMap::new(),
                 slots: Slots::default(),
                 joining: None,
+                missing: Vec::new(),
                 timer: None,
                 this: this.clone(),
             })
@@ -138,7 +151,9 @@ impl LiveRoom {
         for output in self.room.handle(shard.now(), input) {
             self.apply(shard, output);
         }
+        self.tell_speakers(shard);
         self.arm_timer(shard);
+        self.ask_for_missing(shard);
     }
 
     fn apply(&mut self, shard: &Rc<Shard>, output: Output) {
@@ -146,6 +161,12 @@ impl LiveRoom {
             shard.metrics.refuse_request(reason);
         }
         match output {
+            Output::Subscribed { track, subscriber, .. } if self.is_newcomer(subscriber) => {
+                self.put_off(subscriber, Begin::Media(track));
+            }
+            Output::PictureWanted { track, subscriber, .. } if self.is_newcomer(subscriber) => {
+                self.put_off(subscriber, Begin::Picture(track));
+            }
             Output::Admitted(admitted) => self.admit(shard, admitted),
             Output::Refused { reason, .. } => self.refuse(reason),
             Output::Away { participant } => self.detach(participant),
@@ -157,18 +178,20 @@ impl LiveRoom {
             Output::Note(notes) => shard.history.note(self.room.name(), notes),
             Output::Replay { participant, after, through } => self.replay(participant, Replay { after, through }),
             Output::CaughtUp { participant, position } => self.caught_up(participant, position),
-            Output::RouteOpened { track, publisher, highest } => {
+            Output::RouteOpened { track, publisher, highest, is_video, source } => {
                 if let Some(member) = self.members.get(&publisher) {
                     self.routes.open(track, member.slot, highest);
+                    if is_video {
+                        self.routes.keep_pictures(track);
+                    } else if source == TrackSource::Microphone {
+                        self.routes.listen(track);
+                    }
                 }
             }
             Output::RouteClosed { track } => self.routes.close(track),
             Output::RouteMuted { track, muted } => self.routes.set_muted(track, muted),
-            Output::Subscribed { track, subscriber, layers } => {
-                if let Some(member) = self.members.get(&subscriber) {
-                    self.routes.subscribe(track, member.slot, layers);
-                }
-            }
+            Output::Subscribed { track, subscriber, layers } => self.subscribe(track, subscriber, layers),
+            Output::PictureWanted { track, subscriber, layers } => self.show(shard, track, subscriber, layers),
             Output::LayersSet { track, subscriber, layers } => {
                 if let Some(member) = self.members.get(&subscriber) {
                     self.routes.set_layers(track, member.slot, layers);
@@ -179,7 +202,14 @@ impl LiveRoom {
                     self.routes.unsubscribe(track, member.slot);
                 }
             }
+            Output::MeasurementsWanted { participant, request } => self.tell_measurements(participant, request),
             Output::Close { participant, reason } => self.end(participant, reason),
+        }
+    }
+
+    fn subscribe(&mut self, track: TrackId, subscriber: ParticipantId, layers: Layers) {
+        if let Some(member) = self.members.get(&subscriber) {
+            self.routes.subscribe(track, member.slot, layers);
         }
     }
 
@@ -222,6 +252,7 @@ impl LiveRoom {
             ending: joining.ending.clone(),
             replay: None,
             replay_wanted: Rc::new(Notify::new()),
+            begins: Vec::new(),
             first_kept: 0,
         };
         self.seated.insert(participant, Seated { subject });
@@ -283,11 +314,7 @@ impl LiveRoom {
                     return;
                 };
                 // What a newcomer is told about those who are there is bounded by the room.
-                if self
-                    .joining
-                    .as_ref()
-                    .is_some_and(|joining| matches!(joining.seat, Some(Ok((newcomer, _))) if newcomer == participant))
-                {
+                if self.is_newcomer(participant) {
                     member.outlet.send_uncounted(encoded);
                 } else {
                     member.note(member.outlet.send(encoded));
@@ -360,7 +387,7 @@ impl LiveRoom {
     }
 
     /// Passes on the datagrams that arrived from one publisher, run by run: a run is what goes to the same subscribers.
-    pub fn forward(&mut self, shard: &Shard, publisher: &mut Publisher, burst: &mut Vec<Bytes>) {
+    pub fn forward(&mut self, shard: &Rc<Shard>, publisher: &mut Publisher, burst: &mut Vec<Bytes>) {
         let now = shard.now();
         shard.metrics.datagrams_received.inc_by(burst.len() as u64);
         let mut run = shard.run.borrow_mut();
@@ -382,18 +409,46 @@ impl LiveRoom {
                     run_to = self.routes.takers(change);
                     run.push(datagram);
                 }
-                Ok(Forward::Echo) => {
-                    self.send_burst(shard, &[publisher.slot()], &Burst::new(now, &[datagram], &self.room));
-                }
-                Err(reason) => shard.metrics.drop_datagrams(reason, 1),
+                Ok(Forward::Echo) => self.send_to(now, shard, publisher.slot(), &[datagram]),
+                Ok(Forward::Repeat) => self.repeat(shard, now, publisher, &datagram),
+                Err(reason) => self.leave_out(shard, publisher.slot(), reason),
             }
         }
         self.send_run(now, shard, run_to, &mut run);
+        if let Some(outlet) = self.slots.get(publisher.slot()) {
+            outlet.tally().note_arrivals(publisher.arrivals());
+        }
+        if self.routes.take_voice_begun() {
+            self.speakers.begin(now);
+            self.arm_timer(shard);
+        }
+    }
+
+    /// Sends once more what a subscriber asks for.
+    fn repeat(&self, shard: &Shard, now: Now, subscriber: &mut Publisher, request: &[u8]) {
+        let mut found = Vec::new();
+        if let Err(reason) = self.routes.repeat(now, subscriber, request, &mut found) {
+            return shard.metrics.drop_datagrams(reason, 1);
+        }
+        shard.metrics.datagrams_repeated.inc_by(found.len() as u64);
+        self.send_to(now, shard, subscriber.slot(), &found);
+    }
+
+    /// Sends datagrams to one participant.
+    pub fn send_to(&self, now: Now, shard: &Shard, to: Slot, datagrams: &[Bytes]) {
+        self.send_burst(shard, &[to], &Burst::new(now, datagrams, &self.room));
     }
 
     fn send_run(&self, now: Now, shard: &Shard, to: &[Slot], run: &mut Vec<Bytes>) {
         self.send_burst(shard, to, &Burst::new(now, run, &self.room));
         run.clear();
+    }
+
+    fn leave_out(&self, shard: &Shard, from: Slot, reason: DropReason) {
+        match self.slots.get(from) {
+            Some(outlet) => outlet.tally().leave_out(&shard.metrics, reason, 1),
+            None => shard.metrics.drop_datagrams(reason, 1),
+        }
     }
 
     fn send_burst(&self, shard: &Shard, to: &[Slot], burst: &Burst<'_>) {
@@ -403,7 +458,8 @@ impl LiveRoom {
     }
 
     fn arm_timer(&mut self, shard: &Rc<Shard>) {
-        let Some(due) = self.room.next_timeout() else {
+        let all = [self.room.next_timeout(), self.speakers.next_timeout()];
+        let Some(due) = all.into_iter().flatten().min() else {
             self.timer = None;
             return;
         };

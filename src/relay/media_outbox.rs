@@ -5,7 +5,8 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::Metrics;
-use crate::limits::Limits;
+use super::tally::Tally;
+use crate::limits::{EGRESS_BYTES_MAX, Limits};
 use crate::media::{Class, Due, Egress, Medium};
 use crate::now::Now;
 use crate::room::{Pressure, Room};
@@ -47,6 +48,7 @@ impl<'a> Burst<'a> {
 #[derive(Debug)]
 pub(super) struct MediaOutbox {
     egress: RefCell<Egress>,
+    tally: Tally,
     /// Whether datagrams may pass it by: [`Egress::is_idle`].
     is_idle: Cell<bool>,
     is_closed: Cell<bool>,
@@ -62,6 +64,7 @@ impl MediaOutbox {
     pub fn new(limits: &Limits) -> Self {
         Self {
             egress: RefCell::new(Egress::new(limits)),
+            tally: Tally::default(),
             is_idle: Cell::new(true),
             is_closed: Cell::new(false),
             offered: Notify::new(),
@@ -71,6 +74,11 @@ impl MediaOutbox {
         }
     }
 
+    /// What is counted of it.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
     /// Whether datagrams may pass it by.
     pub fn is_idle(&self) -> bool {
         self.is_idle.get()
@@ -78,6 +86,11 @@ impl MediaOutbox {
 
     pub fn is_empty(&self) -> bool {
         self.egress.borrow().is_empty()
+    }
+
+    /// How many bytes more may wait.
+    pub fn space(&self) -> usize {
+        EGRESS_BYTES_MAX.saturating_sub(self.egress.borrow().bytes())
     }
 
     /// Lets datagrams wait, or leaves them out.
@@ -110,7 +123,8 @@ impl MediaOutbox {
     fn note(&self, egress: &mut Egress, metrics: &Metrics) {
         self.is_idle.set(egress.is_idle());
         let left_out = egress.take_left_out();
-        metrics.leave_out(&left_out);
+        left_out.datagrams().for_each(|(reason, count)| self.tally.leave_out(metrics, reason, count));
+        metrics.leave_out_frames(&left_out);
         // Where nothing passes at all, less would not help.
         if let Some(class) = left_out.pressed().filter(|_| !egress.is_stalled()) {
             self.pressed.set(Some(self.pressed.get().map_or(class, |before| before.min(class))));

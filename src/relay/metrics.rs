@@ -8,6 +8,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use super::samples::Samples;
 use crate::media::{Class, LeftOut};
 use crate::transport::{Carrier, Refusal};
 use crate::wire::{CloseReason, DropReason, RefuseReason};
@@ -47,6 +48,13 @@ pub struct Metrics {
     pub(super) datagrams_received: Counter,
     /// Media datagrams that were passed to a subscriber's connection.
     pub(super) datagrams_sent: Counter,
+    /// Times that a new subscriber of a video got a recent picture at once, and times that a keyframe had to be made.
+    pictures: [Counter; 2],
+    pub(super) samples: Samples,
+    /// Media datagrams that subscribers asked for and that were there to be sent once more.
+    pub(super) datagrams_repeated: Counter,
+    /// Requests to publishers for datagrams once more.
+    pub(super) repeats_requested: Counter,
     /// Chat messages that were kept.
     pub(super) chat_messages: Counter,
     /// Times that chat could not be kept.
@@ -71,6 +79,7 @@ impl Default for Metrics {
         let media_wait = Histogram::new(WAIT_SECONDS);
         let refused = Family::<Labels, Counter>::default();
         let requests_refused = Family::<Labels, Counter>::default();
+        let pictures = Family::<Labels, Counter>::default();
         let memory_short = Gauge::default();
         registry.register("memory_short", "Whether nobody new comes in because memory is short", memory_short.clone());
         registry.register("participants", "Participants by carrier", participants.clone());
@@ -84,6 +93,8 @@ impl Default for Metrics {
             "Requests and chat messages refused, by reason",
             requests_refused.clone(),
         );
+        registry.register("pictures", "New subscribers of a video, by what they begin with", pictures.clone());
+        let samples = Samples::register(&mut registry);
         let mut counter = |name: &str, help: &str| {
             let counter = Counter::default();
             registry.register(name, help, counter.clone());
@@ -91,6 +102,9 @@ impl Default for Metrics {
         };
         let datagrams_received = counter("datagrams_received", "Media datagrams that arrived");
         let datagrams_sent = counter("datagrams_sent", "Media datagrams passed to a subscriber's connection");
+        let datagrams_repeated =
+            counter("datagrams_repeated", "Media datagrams sent once more to subscribers that asked");
+        let repeats_requested = counter("repeats_requested", "Requests to publishers for media datagrams once more");
         let frames_cut = counter("frames_cut", "Media frames of which a subscriber was sent a part only");
         let chat_messages = counter("chat_messages", "Chat messages that were kept");
         let chat_lost = counter("chat_lost", "Kept messages that were found to be damaged");
@@ -118,12 +132,16 @@ impl Default for Metrics {
             frames_cut,
             refused: refusals.iter().map(|labels| refused.get_or_create_owned(labels)).collect(),
             requests_refused: requests.iter().map(|labels| requests_refused.get_or_create_owned(labels)).collect(),
+            pictures: ["recent", "keyframe"].map(|begin| pictures.get_or_create_owned(&[("begin", begin)])),
+            samples,
             memory_short,
             udp_dropped,
             registry,
             rooms,
             datagrams_received,
             datagrams_sent,
+            datagrams_repeated,
+            repeats_requested,
             chat_messages,
             chat_failures,
             chat_lost,
@@ -191,16 +209,24 @@ impl Metrics {
         self.participants[carrier as usize].get()
     }
 
+    /// How many new subscribers of a video got a recent picture at once.
+    pub fn pictures_recent(&self) -> u64 {
+        self.pictures[0].get()
+    }
+
+    pub(super) fn note_picture(&self, is_recent: bool) {
+        self.pictures[usize::from(!is_recent)].inc();
+    }
+
     pub(super) fn drop_datagrams(&self, reason: DropReason, count: u64) {
         self.dropped[usize::from(reason.code())].inc_by(count);
     }
 
-    pub(super) fn leave_out(&self, left_out: &LeftOut) {
+    pub(super) fn leave_out_frames(&self, left_out: &LeftOut) {
         if left_out.is_nothing() {
             return;
         }
         self.frames_cut.inc_by(left_out.cut());
-        left_out.datagrams().for_each(|(reason, count)| self.drop_datagrams(reason, count));
         for (counter, count) in self.left_out.iter().zip(left_out.frames()) {
             counter.inc_by(count);
         }

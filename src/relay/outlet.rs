@@ -1,5 +1,6 @@
 use std::cell::OnceCell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use axum::extract::ws::{Message, Utf8Bytes};
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use super::Metrics;
 use super::downlink::Downlink;
 use super::media_outbox::{Burst, MediaOutbox};
 use super::outbox::{Full, Outbox};
+use super::tally::Tally;
 use crate::limits::Limits;
 use crate::now::Now;
 use crate::room::Pressure;
@@ -70,7 +72,7 @@ pub(super) enum Outlet {
     /// A meeting session over WebSocket.
     WebSocket { messages: Outbox<Message>, media: MediaOutbox },
     /// A plain WebSocket client.
-    Plain { messages: Outbox<Message> },
+    Plain { messages: Outbox<Message>, tally: Tally },
 }
 
 impl Outlet {
@@ -84,7 +86,7 @@ impl Outlet {
     }
 
     pub fn plain(limits: &Limits) -> Self {
-        Self::Plain { messages: outbox(limits) }
+        Self::Plain { messages: outbox(limits), tally: Tally::default() }
     }
 
     pub fn carrier(&self) -> Carrier {
@@ -92,6 +94,15 @@ impl Outlet {
             Self::Quic { carrier, .. } => *carrier,
             Self::WebSocket { .. } => Carrier::WebSocket,
             Self::Plain { .. } => Carrier::PlainWebSocket,
+        }
+    }
+
+    /// What is counted of the session.
+    pub fn tally(&self) -> &Tally {
+        match self {
+            Self::Quic { media, .. } => media.tally(),
+            Self::WebSocket { media, .. } => media.tally(),
+            Self::Plain { tally, .. } => tally,
         }
     }
 
@@ -121,7 +132,7 @@ impl Outlet {
     /// Queues a chat message as this participant understands it.
     pub fn send_chat(&self, chat: &EncodedChat) -> Result<(), Full> {
         match self {
-            Self::Plain { messages } => messages.push(Message::Text(chat.text.clone()), chat.text.len()),
+            Self::Plain { messages, .. } => messages.push(Message::Text(chat.text.clone()), chat.text.len()),
             Self::Quic { .. } | Self::WebSocket { .. } => self.send(&chat.message),
         }
     }
@@ -130,7 +141,20 @@ impl Outlet {
     pub async fn chat_drained(&self) {
         match self {
             Self::Quic { chat, .. } => chat.drained().await,
-            Self::WebSocket { messages, .. } | Self::Plain { messages } => messages.drained().await,
+            Self::WebSocket { messages, .. } | Self::Plain { messages, .. } => messages.drained().await,
+        }
+    }
+
+    /// Waits until no queued control message can be overtaken by media any more.
+    pub async fn control_goes_first(&self) {
+        match self {
+            Self::Quic { control, .. } => {
+                control.drained().await;
+                // quinn writes datagrams before what is in its streams: its task has a turn with these alone.
+                tokio::task::yield_now().await;
+            }
+            // Messages go first anyway.
+            Self::WebSocket { .. } | Self::Plain { .. } => {}
         }
     }
 
@@ -141,11 +165,20 @@ impl Outlet {
                 control.close();
                 chat.close();
             }
-            Self::WebSocket { messages, media } => {
+            Self::WebSocket { messages, media, .. } => {
                 messages.close();
                 media.close();
             }
-            Self::Plain { messages } => messages.close(),
+            Self::Plain { messages, .. } => messages.close(),
+        }
+    }
+
+    /// Whether it takes so many bytes of datagrams now.
+    pub fn has_space(&self, bytes: usize) -> bool {
+        match self {
+            Self::Quic { media, .. } => media.waiting_space() >= bytes,
+            Self::WebSocket { media, .. } => media.space() >= bytes,
+            Self::Plain { .. } => false,
         }
     }
 
@@ -157,6 +190,13 @@ impl Outlet {
             Self::WebSocket { media, .. } => media.offer(burst, metrics),
             // The room subscribes no plain client to any track.
             Self::Plain { .. } => {}
+        }
+    }
+
+    /// Asks a publisher for datagrams once more. On WebSocket nothing is lost.
+    pub fn ask(&self, requests: &[Bytes], metrics: &Metrics) {
+        if let Self::Quic { media, .. } = self {
+            media.send_now(requests, metrics);
         }
     }
 
@@ -194,6 +234,16 @@ impl Outlet {
             Self::Quic { media, .. } => media.take_keyframe_wish(now),
             Self::WebSocket { media, .. } => media.take_keyframe_wish(now),
             Self::Plain { .. } => None,
+        }
+    }
+}
+
+impl Outlet {
+    /// How long something takes to the participant and back; `None` if its path loses nothing.
+    pub fn round_trip(&self) -> Option<Duration> {
+        match self {
+            Self::Quic { media, .. } => Some(media.connection().rtt()),
+            Self::WebSocket { .. } | Self::Plain { .. } => None,
         }
     }
 }
@@ -236,11 +286,11 @@ impl Outlet {
     /// Waits for something to write. `false`: nothing will come any more.
     pub async fn wait_for_message(&self) -> bool {
         match self {
-            Self::WebSocket { messages, media } => tokio::select! {
+            Self::WebSocket { messages, media, .. } => tokio::select! {
                 open = messages.wait() => open || media.wait().await,
                 true = media.wait() => true,
             },
-            Self::Plain { messages } => messages.wait().await,
+            Self::Plain { messages, .. } => messages.wait().await,
             // Its streams are written by themselves.
             Self::Quic { .. } => false,
         }
@@ -251,10 +301,10 @@ impl Outlet {
         match self {
             Self::WebSocket { messages, media } => messages.take().or_else(|| {
                 let datagram = media.take(now, usize::MAX, metrics)?;
-                metrics.datagrams_sent.inc();
+                media.tally().note_sent(metrics, 1);
                 Some(Message::Binary(datagram))
             }),
-            Self::Plain { messages } => messages.take(),
+            Self::Plain { messages, .. } => messages.take(),
             Self::Quic { .. } => None,
         }
     }

@@ -1,8 +1,10 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::sleep;
+use tokio::sync::Notify;
+use tokio::time::{sleep, sleep_until};
 
 use super::callbacks::Said;
 use super::live_room::Replay;
@@ -12,7 +14,7 @@ use crate::history::PageQuery;
 use crate::limits::{HISTORY_RETRY_INTERVAL, Limits};
 use crate::media::{Publisher, Slot};
 use crate::room::{Input, SessionKey};
-use crate::wire::{ChatMessage, ClientChat, ClientMessage, CloseReason, ParticipantId};
+use crate::wire::{ChatMessage, ClientChat, ClientMessage, CloseReason, ParticipantId, RepeatRequest};
 
 /// A session's hold on its participant's seat: dropping it tells the room that the session has ended.
 #[derive(Debug)]
@@ -23,6 +25,9 @@ pub(super) struct Seat {
     session: SessionKey,
     slot: Slot,
     publisher: RefCell<Publisher>,
+    /// When it is looked next what is missing of what the participant sent.
+    look_at: Cell<Option<Duration>>,
+    look_earlier: Notify,
     pub outlet: Rc<Outlet>,
     pub ending: Rc<Ending>,
     reason: Cell<CloseReason>,
@@ -38,9 +43,23 @@ impl Seat {
         ending: Rc<Ending>,
     ) -> Self {
         shard.metrics.participant_joined(outlet.carrier());
-        let publisher = RefCell::new(Publisher::new(slot));
-        let reason = Cell::new(CloseReason::ConnectionLost);
-        Self { shard, room, participant, session, slot, publisher, outlet, ending, reason }
+        let publisher = match outlet.round_trip() {
+            Some(_) => Publisher::on_lossy_path(slot),
+            None => Publisher::new(slot),
+        };
+        Self {
+            shard,
+            room,
+            participant,
+            session,
+            slot,
+            publisher: RefCell::new(publisher),
+            look_at: Cell::new(None),
+            look_earlier: Notify::new(),
+            outlet,
+            ending,
+            reason: Cell::new(CloseReason::ConnectionLost),
+        }
     }
 
     pub fn message(&self, message: ClientMessage) {
@@ -66,7 +85,49 @@ impl Seat {
 
     /// Passes on what arrived, and empties `burst`.
     pub fn forward(&self, burst: &mut Vec<Bytes>) {
-        self.room.borrow_mut().forward(&self.shard, &mut self.publisher.borrow_mut(), burst);
+        let mut publisher = self.publisher.borrow_mut();
+        self.room.borrow_mut().forward(&self.shard, &mut publisher, burst);
+        let due = publisher.next_timeout();
+        if due.is_some_and(|due| self.look_at.get().is_none_or(|at| due < at)) {
+            self.look_earlier.notify_one();
+        }
+    }
+
+    /// Asks the participant for what it sent and did not arrive. Ends with the session.
+    pub async fn ask_again(&self) -> CloseReason {
+        loop {
+            let due = self.publisher.borrow().next_timeout();
+            self.look_at.set(due);
+            let looked = async {
+                match due {
+                    Some(due) => sleep_until(self.shard.instant(due)).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = looked => self.ask(),
+                () = self.look_earlier.notified() => {}
+            }
+        }
+    }
+
+    fn ask(&self) {
+        let Some(round_trip) = self.outlet.round_trip() else {
+            return;
+        };
+        let missing = self.publisher.borrow_mut().missing(self.shard.now(), round_trip);
+        let requests: Vec<_> = missing.iter().map(RepeatRequest::encode).collect();
+        self.shard.metrics.repeats_requested.inc_by(requests.len() as u64);
+        self.outlet.ask(&requests, &self.shard.metrics);
+    }
+
+    /// Begins to send media once the participant has been told what there is. Ends with the session.
+    pub async fn begin_media(&self) -> CloseReason {
+        self.outlet.control_goes_first().await;
+        if self.is_held() {
+            self.room.borrow_mut().begin(&self.shard, self.participant);
+        }
+        std::future::pending().await
     }
 
     /// Sends history, page by page, as fast as the other side takes it. Ends with the session.

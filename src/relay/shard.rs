@@ -17,7 +17,8 @@ use super::outlet::{Ending, Outlet};
 use super::seat::Seat;
 use crate::auth::TicketKey;
 use crate::history::{History, Outcome};
-use crate::limits::{EPOCH_MAX, Limits};
+use crate::limits::{EPOCH_MAX, Limits, SESSIONS_TOLD_MAX};
+use crate::media::PictureBudget;
 use crate::now::Now;
 use crate::room::{Input, JoinRequest, Room, SessionKey};
 use crate::transport::{Gate, Unproved};
@@ -45,6 +46,8 @@ pub(super) struct Shard {
     pub history: History,
     /// Where a run of datagrams is gathered while it is passed on.
     pub run: RefCell<Vec<Bytes>>,
+    /// What all rooms may keep of recent pictures.
+    pictures: PictureBudget,
     /// Connections whose first message has not come yet.
     pub connections_pending: Cell<usize>,
     callbacks: Callbacks,
@@ -123,6 +126,7 @@ impl Shard {
             open_to_plain,
             history,
             run: RefCell::default(),
+            pictures: PictureBudget::default(),
             connections_pending: Cell::new(0),
             callbacks,
             rooms: RefCell::default(),
@@ -131,6 +135,24 @@ impl Shard {
             sessions_ever: Cell::new(0),
             stopping: watch::Sender::new(false),
         })
+    }
+
+    /// The rooms with someone in them.
+    pub fn rooms(&self) -> Vec<SharedRoom> {
+        self.rooms.borrow().values().cloned().collect()
+    }
+
+    /// How sessions do, as JSON: of one room or of all, the first ones if they are many.
+    pub fn sessions_json(&self, room: Option<&RoomName>) -> String {
+        let mut sessions = Vec::new();
+        for live in self.rooms() {
+            let live = live.borrow();
+            if room.is_none_or(|room| room == live.name()) {
+                sessions.extend(live.sessions().take(SESSIONS_TOLD_MAX - sessions.len()));
+            }
+        }
+        // Numbers, text and nothing else: it can be written.
+        serde_json::to_string(&sessions).unwrap_or_default()
     }
 
     pub fn now(&self) -> Now {
@@ -198,7 +220,7 @@ impl Shard {
         }
         self.opening.borrow_mut().insert(name.clone(), Rc::default());
         let _opening = Opening { shard: self, room: name };
-        let room = LiveRoom::new(self.recall(name).await?);
+        let room = LiveRoom::new(self.recall(name).await?, self.pictures.clone());
         self.rooms.borrow_mut().insert(name.clone(), room.clone());
         self.metrics.rooms.inc();
         Ok(room)

@@ -14,6 +14,7 @@ use super::outlet::{Encoded, Outlet};
 use super::quic_session::{chat_message, closing, control_message};
 use super::seat::Seat;
 use super::shard::{SeatRequest, Shard};
+use super::tally::Tally;
 use crate::limits::{BURST_DATAGRAMS_MAX, CLOSE_TIMEOUT, HANDSHAKE_TIMEOUT, IDLE_TIMEOUT, KEEP_ALIVE_INTERVAL};
 use crate::transport::PingBudget;
 use crate::wire::{CloseReason, DropReason, StreamKind};
@@ -79,7 +80,7 @@ async fn converse(
 ) -> CloseReason {
     let mut pings = PingBudget::default();
     let first = tokio::select! {
-        first = timeout(HANDSHAKE_TIMEOUT, first_control_message(shard, stream, &mut pings)) => first,
+        first = timeout(HANDSHAKE_TIMEOUT, first_control_message(shard, outlet.tally(), stream, &mut pings)) => first,
         () = shard.stop_requested() => Ok(Err(CloseReason::ShuttingDown)),
     };
     let wanted =
@@ -96,6 +97,7 @@ async fn converse(
         reason = read(shard, &seat, stream, &mut pings) => reason,
         reason = seat.ending.requested() => reason,
         reason = seat.feed_history() => reason,
+        reason = seat.begin_media() => reason,
         reason = seat.tend_media() => reason,
     };
     seat.note_reason(reason);
@@ -104,11 +106,12 @@ async fn converse(
 
 async fn first_control_message(
     shard: &Shard,
+    tally: &Tally,
     stream: &mut SplitStream<WebSocket>,
     pings: &mut PingBudget,
 ) -> Result<Bytes, CloseReason> {
     loop {
-        let message = next_binary(stream, pings).await?;
+        let message = next_binary(stream, pings, tally).await?;
         match message.first() {
             Some(0) => shard.metrics.drop_datagrams(DropReason::NotJoined, 1),
             Some(&kind) if kind == StreamKind::Control.byte() => return Ok(message.slice(1..)),
@@ -117,14 +120,22 @@ async fn first_control_message(
     }
 }
 
-async fn next_binary(stream: &mut SplitStream<WebSocket>, pings: &mut PingBudget) -> Result<Bytes, CloseReason> {
+async fn next_binary(
+    stream: &mut SplitStream<WebSocket>,
+    pings: &mut PingBudget,
+    tally: &Tally,
+) -> Result<Bytes, CloseReason> {
     loop {
         let Ok(next) = timeout(IDLE_TIMEOUT, stream.next()).await else {
             return Err(CloseReason::IdleTimeout);
         };
         match next {
             Some(Ok(Message::Binary(bytes))) => return Ok(bytes),
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => pings.take()?,
+            Some(Ok(Message::Ping(_))) => pings.take()?,
+            Some(Ok(Message::Pong(_))) => {
+                pings.take()?;
+                tally.note_pong();
+            }
             Some(Ok(Message::Text(_))) => return Err(CloseReason::UnexpectedMessage),
             Some(Ok(Message::Close(frame))) => return Err(closed(frame.as_ref())),
             Some(Err(error)) => return Err(failure(&error)),
@@ -175,9 +186,10 @@ async fn take_burst(
     pings: &mut PingBudget,
     burst: &mut Vec<Bytes>,
 ) -> Result<(), CloseReason> {
-    take(shard, seat, next_binary(stream, pings).await?, burst)?;
+    let tally = seat.outlet.tally();
+    take(shard, seat, next_binary(stream, pings, tally).await?, burst)?;
     while burst.len() < BURST_DATAGRAMS_MAX
-        && let Some(message) = next_binary(stream, pings).now_or_never()
+        && let Some(message) = next_binary(stream, pings, tally).now_or_never()
     {
         take(shard, seat, message?, burst)?;
     }
@@ -214,7 +226,10 @@ pub(super) async fn write(
         let written = tokio::select! {
             // A stream of media that never pauses must not keep the keep-alive from leaving.
             biased;
-            _ = keep_alive.tick() => sink.send(Message::Ping(Bytes::new())).await,
+            _ = keep_alive.tick() => {
+                outlet.tally().note_ping();
+                sink.send(Message::Ping(Bytes::new())).await
+            }
             open = outlet.wait_for_message() => {
                 if !open {
                     return sink;

@@ -4,7 +4,7 @@ use super::{Pressure, RoomNotes};
 use crate::auth::{Grant, SeatClaim};
 use crate::wire::{
     ChatMessage, ChatPosition, ClientChat, ClientMessage, CloseReason, DisplayName, Layers, ParticipantId,
-    ParticipantKind, Permissions, PublishedTrack, ServerChat, ServerMessage, TrackId,
+    ParticipantKind, Permissions, PublishedTrack, ServerChat, ServerMessage, TrackId, TrackSource,
 };
 
 /// The shell's own number for a session that asks for a seat. The room only gives it back.
@@ -53,6 +53,13 @@ pub enum Input {
     NotStored {
         /// The first sequence number that is not kept.
         from: u64,
+    },
+    /// [`Output::PictureWanted`] cannot be done from what is kept: a keyframe has to be made.
+    PictureMissing {
+        /// Of which track.
+        track: TrackId,
+        /// Of which rendition.
+        spatial_layer: u8,
     },
     /// A participant has been sent the history that [`Output::Replay`] asked for.
     Replayed {
@@ -172,6 +179,10 @@ pub enum Output {
         publisher: ParticipantId,
         /// The largest rendition and the highest temporal layer.
         highest: Layers,
+        /// Whether it carries pictures.
+        is_video: bool,
+        /// Where it comes from.
+        source: TrackSource,
     },
     /// Media of a track flows no longer.
     RouteClosed {
@@ -187,6 +198,16 @@ pub enum Output {
     },
     /// A participant gets a track.
     Subscribed {
+        /// Which track.
+        track: TrackId,
+        /// Who.
+        subscriber: ParticipantId,
+        /// What of it.
+        layers: Layers,
+    },
+    /// A participant that begins to get a track needs a picture to begin with: send what is kept of it, or say
+    /// [`Input::PictureMissing`].
+    PictureWanted {
         /// Which track.
         track: TrackId,
         /// Who.
@@ -210,6 +231,13 @@ pub enum Output {
         track: TrackId,
         /// Who.
         subscriber: ParticipantId,
+    },
+    /// Answer a participant's request with how its session does.
+    MeasurementsWanted {
+        /// Whose.
+        participant: ParticipantId,
+        /// The participant's number of the request.
+        request: u32,
     },
     /// End a participant's present session; [`Input::Ended`] follows.
     Close {

@@ -285,7 +285,7 @@ impl Room {
                 track.subscribers.set_here(id, true);
                 out.push(Output::Subscribed { track: track_id, subscriber: id, layers });
                 self.tell_wanted(track_id, out);
-                self.request_keyframe(now, id, track_id, layers.spatial, out);
+                self.want_picture(now, id, track_id, layers, out);
             }
         }
     }
@@ -295,7 +295,8 @@ impl Room {
         let Some(track) = self.tracks.get(&id) else {
             return;
         };
-        out.push(Output::RouteOpened { track: id, publisher: track.publisher, highest: track.highest_layers() });
+        let (publisher, highest, is_video) = (track.publisher, track.highest_layers(), track.is_video());
+        out.push(Output::RouteOpened { track: id, publisher, highest, is_video, source: track.source() });
         if track.is_silenced() {
             out.push(Output::RouteMuted { track: id, muted: true });
         }

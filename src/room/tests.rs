@@ -213,7 +213,20 @@ fn keyframe(publisher: ParticipantId, track: TrackId) -> Output {
 }
 
 fn opened(track: TrackId, publisher: ParticipantId) -> Output {
-    Output::RouteOpened { track, publisher, highest: Layers::ONE }
+    opened_as(track, publisher, false)
+}
+
+fn opened_video(track: TrackId, publisher: ParticipantId) -> Output {
+    opened_as(track, publisher, true)
+}
+
+fn opened_as(track: TrackId, publisher: ParticipantId, is_video: bool) -> Output {
+    let source = if is_video { TrackSource::Camera } else { TrackSource::Microphone };
+    Output::RouteOpened { track, publisher, highest: Layers::ONE, is_video, source }
+}
+
+fn shown(track: TrackId, subscriber: ParticipantId) -> Output {
+    Output::PictureWanted { track, subscriber, layers: Layers::ONE }
 }
 
 fn gets(track: TrackId, subscriber: ParticipantId) -> Output {

@@ -187,7 +187,7 @@ impl Room {
         if let Some(layers) = sent {
             out.push(Output::Subscribed { track: id, subscriber: from, layers });
             self.tell_wanted(id, out);
-            self.request_keyframe(now, from, id, layers.spatial, out);
+            self.want_picture(now, from, id, layers, out);
         }
         Ok(())
     }
@@ -240,6 +240,23 @@ impl Room {
         Ok(())
     }
 
+    /// Gives a participant that begins to get a video something to begin with. What was seen before it was muted is nobody's to
+    /// see now.
+    pub(super) fn want_picture(
+        &mut self,
+        now: Now,
+        subscriber: ParticipantId,
+        id: TrackId,
+        layers: Layers,
+        out: &mut Vec<Output>,
+    ) {
+        match self.tracks.get(&id) {
+            Some(track) if track.muted => self.ask_for_keyframe(now, id, layers.spatial, out),
+            Some(track) if track.is_video() => out.push(Output::PictureWanted { track: id, subscriber, layers }),
+            _ => {}
+        }
+    }
+
     /// Asks a publisher for a keyframe on behalf of a subscriber. What is not subscribed, not video or no rendition is passed
     /// over: the request may have crossed an unsubscribe or unpublish.
     pub(super) fn request_keyframe(
@@ -258,7 +275,7 @@ impl Room {
 
     /// Asks a publisher for a keyframe, or remembers to do so.
     pub(super) fn ask_for_keyframe(&mut self, now: Now, id: TrackId, layer: u8, out: &mut Vec<Output>) {
-        let Some(track) = self.tracks.get_mut(&id).filter(|track| track.info.is_video()) else {
+        let Some(track) = self.tracks.get_mut(&id).filter(|track| track.is_video()) else {
             return;
         };
         let is_here = self.participants.get(&track.publisher).is_some_and(Participant::is_here);

@@ -3,14 +3,15 @@ use std::fmt;
 use bincode::{Decode, Encode};
 
 use super::chat::ChatPosition;
+use super::measurements::Measurements;
 use super::media::Layers;
 use super::names::{ParticipantId, TrackId};
 use super::reason::{CloseReason, RefuseReason};
 
 /// What a client says on its control stream. The first message of a session is [`ClientMessage::Join`], and only that one.
 ///
-/// A message with a `request` number is answered by exactly one [`ServerMessage::Done`], [`ServerMessage::Published`] or
-/// [`ServerMessage::Failed`] with the same number; the numbers are the client's own.
+/// A message with a `request` number is answered by exactly one [`ServerMessage::Done`], [`ServerMessage::Published`],
+/// [`ServerMessage::Measurements`] or [`ServerMessage::Failed`] with the same number; the numbers are the client's own.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum ClientMessage {
     /// Takes a seat in a room.
@@ -117,6 +118,11 @@ pub enum ClientMessage {
         /// Each track by itself.
         tracks: Vec<TrackReport>,
     },
+    /// Asks how one's own session does. Answered by [`ServerMessage::Measurements`].
+    MeasurementsWanted {
+        /// The client's number for this request.
+        request: u32,
+    },
 }
 
 impl ClientMessage {
@@ -133,6 +139,7 @@ impl ClientMessage {
             | Self::MuteTrack { request, .. }
             | Self::SetLocked { request, .. }
             | Self::SetLayers { request, .. }
+            | Self::MeasurementsWanted { request }
             | Self::EndMeeting { request } => Some(*request),
             Self::Join(_) | Self::RequestKeyframe { .. } | Self::Ping { .. } | Self::Leave | Self::Report { .. } => {
                 None
@@ -282,6 +289,18 @@ pub enum ServerMessage {
         /// What the most impaired one said.
         worst: TrackReport,
     },
+    /// Who speaks, the loudest first, when that changes; at most 16.
+    ActiveSpeakers {
+        /// Whoever is not named does not speak.
+        participants: Vec<ParticipantId>,
+    },
+    /// The answer to `MeasurementsWanted`.
+    Measurements {
+        /// The client's number of the request.
+        request: u32,
+        /// How the session does.
+        measurements: Measurements,
+    },
 }
 
 /// How a track arrives at one subscriber.
@@ -295,7 +314,8 @@ pub struct TrackReport {
     pub lost: u32,
     /// How much the time that datagrams take varies, in milliseconds (RFC 3550, section 6.4.1).
     pub jitter_ms: u16,
-    /// How much later datagrams arrive than those that took the least time in the last 10 s or so, in milliseconds.
+    /// How much later than those that took the least time in the last 10 s or so even the quickest datagrams since the last
+    /// report arrived, in milliseconds: what stands in queues.
     pub delay_ms: u16,
 }
 

@@ -11,13 +11,15 @@ pub const HEADER_BYTES: usize = 20;
 ///
 /// On WebTransport that byte is the quarter stream id of the connection's first session (RFC 9297, section 2.1), on
 /// WebSocket it tells media from control and chat, on QUIC it stands there so that one buffer serves all carriers.
-const PREFIX_BYTES: usize = 1;
-const PREFIX: u8 = 0x00;
+pub(super) const PREFIX_BYTES: usize = 1;
+pub(super) const PREFIX: u8 = 0x00;
 
-const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 1;
 const FLAG_KEYFRAME: u8 = 0b0000_0001;
 const FLAG_PARITY: u8 = 0b0000_0010;
-const LAYER_MAX: u8 = 0b111;
+/// A datagram with it is a [`RepeatRequest`](super::RepeatRequest).
+pub(super) const FLAG_REPEAT: u8 = 0b0000_0100;
+pub(super) const LAYER_MAX: u8 = 0b111;
 
 /// Loudness of an audio frame as in RFC 6464: `0` is as loud as it gets, `127` is silence, each step is -1 dBov.
 /// `127` on video.
@@ -56,7 +58,7 @@ impl Layers {
 /// What stands in front of every fragment of a frame: 20 bytes at fixed offsets, integers in network order.
 ///
 /// ```text
-///  0  version (4 bits, 1) | reserved (2) | parity (1) | keyframe (1)
+///  0  version (4 bits, 1) | reserved (1) | repeat (1, 0) | parity (1) | keyframe (1)
 ///  1  reserved (2) | spatial layer (3) | temporal layer (3)
 ///  2  track (32)
 ///  6  frame number (32), counted from 0 for each spatial layer of the track
@@ -261,7 +263,7 @@ mod tests {
     #[test]
     fn reserved_bits_are_ignored() {
         let mut bytes = Datagram::new(header(), b"x").bytes.to_vec();
-        bytes[1] |= 0b0000_1100;
+        bytes[1] |= 0b0000_1000;
         bytes[2] |= 0b1100_0000;
         bytes[12] |= 0b1000_0000;
         assert_eq!(MediaHeader::decode(&bytes), Ok(header()));

@@ -51,6 +51,7 @@ reasons! {
         SubscriberGone = "subscriber_gone", "The subscriber's connection has ended";
         TrackMuted = "track_muted", "Its track was muted by an admin of the room";
         LayerUnknown = "layer_unknown", "Its track does not announce such a layer";
+        NotSubscribed = "not_subscribed", "It asks for datagrams of a track or rendition that its sender does not get";
         Late = "late", "It could not have reached the subscriber in time";
         ReferenceMissing = "reference_missing", "Its frame needs one that was left out for the subscriber";
         Superseded = "superseded", "A later frame stands by itself, and there was no time for both";

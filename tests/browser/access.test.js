@@ -7,7 +7,7 @@ import { after, before, test } from 'node:test';
 import { livekitToken } from './livekit.js';
 import * as meeting from './meeting.js';
 import { complaints, isIn, openPanel, say, sees, seesPerson, shoot } from './meeting.js';
-import { startBrowser, startRelay } from './relay.js';
+import { allStarted, startBrowser, startRelay } from './relay.js';
 
 /** @typedef {import('playwright-core').Page} Page */
 
@@ -25,7 +25,7 @@ before(async () => {
   directory = await mkdtemp(joinPath(tmpdir(), 'tertulia-keys-'));
   const keys = joinPath(directory, 'keys.toml');
   await writeFile(keys, `[secrets]\n${APPLICATION.apiKey} = "${APPLICATION.secret}"\n`, { mode: 0o600 });
-  [browser, relay] = await Promise.all([startBrowser(), startRelay(['--keys', keys])]);
+  [browser, relay] = await allStarted([startBrowser(), startRelay(['--keys', keys])]);
 });
 
 after(async () => {

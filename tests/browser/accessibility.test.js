@@ -8,7 +8,7 @@ import { violations } from './axe.js';
 import { livekitToken } from './livekit.js';
 import * as meeting from './meeting.js';
 import { PHONE, complaints, openPanel, say, sees, shoot, shows } from './meeting.js';
-import { startBrowser, startRelay } from './relay.js';
+import { allStarted, startBrowser, startRelay } from './relay.js';
 
 /** @typedef {import('playwright-core').Page} Page */
 
@@ -30,7 +30,7 @@ before(async () => {
   directory = await mkdtemp(joinPath(tmpdir(), 'tertulia-keys-'));
   const keys = joinPath(directory, 'keys.toml');
   await writeFile(keys, `[secrets]\n${APPLICATION.apiKey} = "${APPLICATION.secret}"\n`, { mode: 0o600 });
-  [browser, withoutDevices, relay] = await Promise.all([startBrowser(), startBrowser({ denied: true }), startRelay(['--keys', keys])]);
+  [browser, withoutDevices, relay] = await allStarted([startBrowser(), startBrowser({ denied: true }), startRelay(['--keys', keys])]);
   const [bo, carmen] = others = [await arrive('Bo'), await arrive('Carmen')];
   await meeting.enterWithDevices(bo, 'Bo');
   await meeting.enterWithDevices(carmen, 'Carmen');

@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { AGE_MS_MAX, Assembly, BYTES_MAX, FRAMES_MAX } from '../../web/sdk/media/receive/assembly.js';
 import { LATE_MS_MAX } from '../../web/sdk/media/receive/losses.js';
-import { FRAGMENTS_MAX } from '../../web/sdk/wire.js';
+import { fragmentWithParity } from '../../web/sdk/media/send/fragment.js';
+import { FRAGMENTS_MAX, decodeDatagram } from '../../web/sdk/wire.js';
 import { datagrams, header } from './frames.js';
 
 /** @typedef {import('../../web/sdk/wire/media.js').Media} Media */
@@ -89,4 +90,37 @@ test('doubles are neither received nor lost, and a new beginning is no loss', ()
   const assembly = new Assembly();
   push(assembly, [...datagrams(1, 1), ...datagrams(1, 1), ...datagrams(2, 1), ...datagrams(1, 1), ...datagrams(5000, 1)]);
   assert.deepEqual(assembly.takeCounts(1000, true), { received: 3, lost: 0 });
+});
+
+/** Ten fragments in three groups, and their parity. */
+const withParity = () => fragmentWithParity(header(5), Uint8Array.from({ length: 9000 }, (_, at) => at / 7)).map((datagram) => decodeDatagram(datagram));
+
+test('parity makes up for one fragment of each group, wherever it comes', () => {
+  for (const lost of [[0, 1, 2], [7, 8, 9], [9, 4, 2]]) {
+    const came = withParity().filter((_, at) => !lost.includes(at));
+    assert.equal(came.length, 10);
+    for (let turn = 0; turn < came.length; turn++) {
+      const assembly = new Assembly();
+      const frames = came.map((media) => assembly.push(7, media));
+      assert.deepEqual(frames.slice(0, -1).filter((frame) => frame !== null), []);
+      assert.deepEqual(frames.at(-1)?.payload, Uint8Array.from({ length: 9000 }, (_, at) => at / 7));
+      assert.deepEqual([frames.at(-1)?.header, assembly.bytes], [header(5), 0]);
+      came.push(.../** @type {Media[]} */ (came.splice(0, 1)));
+    }
+  }
+});
+
+test('two of a group are too many, and one of them sent once more is enough', () => {
+  const all = withParity();
+  const assembly = new Assembly();
+  assert.deepEqual(push(assembly, all.filter((_, at) => at !== 0 && at !== 3)), []);
+  assert.deepEqual(push(assembly, [all[3]]), [5]);
+});
+
+test('what had to be made again or sent once more was lost', () => {
+  const assembly = new Assembly();
+  const all = withParity();
+  push(assembly, all.filter((_, at) => at !== 0 && at !== 3 && at !== 4));
+  assembly.push(0, all[3], true);
+  assert.deepEqual(assembly.takeCounts(LATE_MS_MAX, true), { received: 7, lost: 3 });
 });

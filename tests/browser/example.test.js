@@ -7,7 +7,7 @@ import { after, before, test } from 'node:test';
 import { enter, roomAt, shows } from './guest.js';
 import { complaints } from './meeting.js';
 import { looksLike, showsPattern } from './pattern.js';
-import { startBrowser, startRelay } from './relay.js';
+import { allStarted, startBrowser, startRelay } from './relay.js';
 import { openChromium } from './tab.js';
 
 const LINES_MAX = 20;
@@ -25,7 +25,7 @@ const server = createServer((request, response) => {
 
 before(async () => {
   await once(server.listen(0, '127.0.0.1'), 'listening');
-  [browser, relay] = await Promise.all([startBrowser(), startRelay(['--origin', origin()])]);
+  [browser, relay] = await allStarted([startBrowser(), startRelay(['--origin', origin()])]);
 });
 
 after(async () => {

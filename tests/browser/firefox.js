@@ -7,6 +7,9 @@ import { startSoundServer } from './sound.js';
 
 /** @typedef {import('puppeteer-core').Browser} Browser */
 
+/** A Firefox that has not ended after so long hangs, in milliseconds. */
+const STOP_MS = 15_000;
+
 /** A camera whose colour changes and a microphone that hums, given without a question; sound without a click. */
 const PREFERENCES = {
   'media.navigator.streams.fake': true,
@@ -35,7 +38,10 @@ export async function startFirefox(preferences = {}) {
   return {
     browser,
     async stop() {
-      await browser.close();
+      const kill = setTimeout(() => void browser.process()?.kill('SIGKILL'), STOP_MS);
+      // Of one that was killed, the answer is that it is gone.
+      await browser.close().catch(() => {});
+      clearTimeout(kill);
       await sound.stop();
       await rm(directory, { recursive: true, force: true, maxRetries: 5 });
     },

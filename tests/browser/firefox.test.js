@@ -4,7 +4,7 @@ import { after, before, test } from 'node:test';
 import { startFirefox } from './firefox.js';
 import { enter, roomAt, say, sees, testId } from './guest.js';
 import { complaints } from './meeting.js';
-import { startBrowser, startRelay } from './relay.js';
+import { allStarted, startBrowser, startRelay } from './relay.js';
 import { openChromium, openFirefox, reads } from './tab.js';
 
 /** @type {import('playwright-core').Browser} */
@@ -15,7 +15,7 @@ let firefox;
 let relay;
 
 before(async () => {
-  [chromium, firefox, relay] = await Promise.all([startBrowser(), startFirefox(), startRelay()]);
+  [chromium, firefox, relay] = await allStarted([startBrowser(), startFirefox(), startRelay()]);
 });
 
 after(async () => {

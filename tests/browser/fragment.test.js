@@ -1,7 +1,8 @@
 // Frames as datagrams, and what frames need of each other.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { FRAGMENT_BYTES_MAX, FRAME_BYTES_MAX, fragment } from '../../web/sdk/media/send/fragment.js';
+import { readFileSync } from 'node:fs';
+import { FRAGMENT_BYTES_MAX, FRAME_BYTES_MAX, fragment, fragmentWithParity } from '../../web/sdk/media/send/fragment.js';
 import { References } from '../../web/sdk/media/send/references.js';
 import { FRAGMENTS_MAX, MEDIA_BYTES_MAX, PREFIX_BYTES, decodeDatagram } from '../../web/sdk/wire.js';
 
@@ -31,6 +32,23 @@ test('a frame of many fragments leaves none of them empty', () => {
     assert.equal(datagrams.reduce((sum, { length }) => sum + length - 21, 0), bytes);
     assert.equal(decodeDatagram(datagrams[0]).fragmentCount, datagrams.length);
   }
+});
+
+/** @type {{ bytes: number, fragments: number, parity: string[] }[]} */
+const vectors = JSON.parse(readFileSync(new URL('../golden/parity.json', import.meta.url), 'utf8'));
+
+for (const { bytes, fragments, parity } of vectors) {
+  test(`the parity of ${bytes} bytes is that of the Rust code`, () => {
+    const payload = Uint8Array.from({ length: bytes }, (_, at) => at * 7 + Math.floor(at / 251));
+    const its = { track: 7, frame: 3, dependsOnDistance: 0, keyframe: true, temporalLayer: 0, spatialLayer: 0, audioLevel: 127, timestamp: 0 };
+    const all = fragmentWithParity(its, payload);
+    assert.deepEqual(all.slice(fragments).map((datagram) => Buffer.from(datagram).toString('hex')), parity);
+    assert.ok(all.every(({ length }) => length <= PREFIX_BYTES + MEDIA_BYTES_MAX));
+  });
+}
+
+test('a frame that is nearly too long goes without parity', () => {
+  assert.equal(fragmentWithParity(header, new Uint8Array(FRAME_BYTES_MAX)).length, FRAGMENTS_MAX);
 });
 
 test('a frame that is empty or too long is refused', () => {

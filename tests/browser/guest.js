@@ -63,7 +63,10 @@ export const tile = (name, { source = 'camera', ...state } = {}) =>
   [testId('tile'), `[data-name="${name}"]`, `[data-source="${source}"]`, ...Object.entries(state).map(([key, value]) => `[data-${key}="${value}"]`)].join('');
 
 /** Waits until a tile is as it should be. @param {Tab} tab @param {string} name @param {Partial<TileState>} [state] */
-export const shows = (tab, name, state) => has(tab, tile(name, state));
+export const shows = (tab, name, state) => until(tab, tile(name, state), (wanted) => {
+  const tiles = [...document.querySelectorAll('[data-testid="tile"]')].map((node) => ({ .../** @type {HTMLElement} */ (node).dataset }));
+  return { is: document.querySelector(wanted) !== null, tiles };
+}, tile(name, state), ({ is }) => is);
 
 /** Waits until a tile is gone. @param {Tab} tab @param {string} name @param {Partial<TileState>} [state] */
 export const showsNo = (tab, name, state) => until(tab, `no tile of ${name}`, (tile) => document.querySelector(tile) === null, tile(name, state));

@@ -5,7 +5,7 @@ import { startFirefox } from './firefox.js';
 import { diagnostics, enter, roomAt, shows, testId, turn } from './guest.js';
 import { complaints } from './meeting.js';
 import { showsPattern } from './pattern.js';
-import { startBrowser, startRelay } from './relay.js';
+import { allStarted, startBrowser, startRelay } from './relay.js';
 import { openChromium, openFirefox, reads } from './tab.js';
 import { isQuiet, listen } from './witness.js';
 
@@ -41,7 +41,7 @@ let firefox;
 let relay;
 
 before(async () => {
-  [chromium, firefox, relay] = await Promise.all([startBrowser(), startFirefox(), startRelay()]);
+  [chromium, firefox, relay] = await allStarted([startBrowser(), startFirefox(), startRelay()]);
 });
 
 after(async () => {

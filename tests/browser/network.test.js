@@ -3,9 +3,9 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { roomAt, testId } from './guest.js';
 import { complaints } from './meeting.js';
-import { startBrowser, startRelay } from './relay.js';
+import { allStarted, startBrowser, startRelay } from './relay.js';
 import { openChromium, reads } from './tab.js';
-import { withoutUdp } from './without-udp.js';
+import { withoutUdp } from './bad-network.js';
 
 /** From the click on Join to the meeting, where UDP is dropped, in milliseconds. */
 const JOIN_MS_MAX = 2000;
@@ -18,7 +18,7 @@ let browser;
 let relay;
 
 before(async () => {
-  [browser, relay] = await Promise.all([startBrowser({ args: [`--host-resolver-rules=MAP ${ELSEWHERE} 127.0.0.1`] }), startRelay(['--host', ELSEWHERE])]);
+  [browser, relay] = await allStarted([startBrowser({ args: [`--host-resolver-rules=MAP ${ELSEWHERE} 127.0.0.1`] }), startRelay(['--host', ELSEWHERE])]);
 });
 
 after(async () => {

@@ -1,13 +1,14 @@
 // What is left out when a WebSocket does not keep up, with a made-up buffer and time.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { fragment } from '../../web/sdk/media/send/fragment.js';
 import { Outgoing } from '../../web/sdk/media/send/outgoing.js';
 
 /** At this bitrate 150 ms are 18,750 bytes. */
 const BITRATE = 1_000_000;
 const LIMIT = 18_750;
-const datagrams = [new Uint8Array(1)];
 const base = { track: 1, frame: 0, dependsOnDistance: 0, keyframe: false, temporalLayer: 0, spatialLayer: 0, audioLevel: 127, timestamp: 0 };
+const datagrams = fragment(base, new Uint8Array(1));
 const delta = { key: 1, kind: /** @type {const} */ ('video'), header: base, datagrams };
 const upper = { ...delta, header: { ...base, temporalLayer: 1 } };
 const keyframe = { ...delta, header: { ...base, keyframe: true } };
@@ -45,7 +46,7 @@ test('everything leaves while little waits, and upper layers are marked', () => 
 test('beyond 150 ms upper temporal layers stay behind', () => {
   const { send, state } = start();
   assert.deepEqual([upper, delta, keyframe, audio].map((frame) => send(frame, LIMIT + 1)), [false, true, true, true]);
-  assert.deepEqual(state.delays, [150]);
+  assert.deepEqual(state.delays, []);
 });
 
 test('beyond twice that all video waits for a keyframe, which is asked for when there is room', () => {
@@ -78,13 +79,22 @@ test('audio goes last', () => {
   assert.equal(send(audio, LIMIT * 4 + 1), false);
 });
 
-test('how late it is, is told once a second', () => {
+/** @param {[nowMs: number, buffered: number][]} looks @returns {number[]} the delays that are told */
+function told(looks) {
   const { send, state } = start();
-  for (const nowMs of [0, 10, 500, 1000, 1100]) {
+  for (const [nowMs, buffered] of looks) {
     state.nowMs = nowMs;
-    send(delta, LIMIT * 2);
+    send(delta, buffered);
   }
-  assert.deepEqual(state.delays, [300, 300]);
+  return state.delays;
+}
+
+test('how late everything is, is told once a second', () => {
+  assert.deepEqual(told([[0, LIMIT * 2], [10, LIMIT * 3], [900, LIMIT * 4], [1000, LIMIT * 2], [1100, LIMIT * 2], [2000, LIMIT * 2]]), [300, 300]);
+});
+
+test('what waits for a moment is no queue', () => {
+  assert.deepEqual(told([[0, LIMIT * 2], [500, LIMIT], [1000, LIMIT * 2], [1500, 0], [2000, LIMIT * 2]]), []);
 });
 
 test('a carrier that drops by itself gets everything, and another carrier begins anew', () => {
@@ -94,4 +104,24 @@ test('a carrier that drops by itself gets everything, and another carrier begins
   send(delta, LIMIT * 3);
   outgoing.reset();
   assert.equal(send(delta, 0), true);
+});
+
+test('what the relay did not get leaves once more, on WebTransport and for a while', () => {
+  const { outgoing, state, send } = start('webtransport');
+  send(delta, 0);
+  const request = { track: 1, spatialLayer: 0, wanted: [{ frame: 0, fragment: 0, following: 0 }] };
+  const asked = (/** @type {number} */ nowMs) => {
+    const before = state.sent;
+    state.nowMs = nowMs;
+    outgoing.repeat(request);
+    return state.sent - before;
+  };
+  assert.deepEqual([asked(399), asked(400)], [1, 0]);
+  send(delta, 0);
+  outgoing.reset();
+  assert.equal(asked(401), 0, 'another session');
+  const { outgoing: other, state: itsState, send: sendThere } = start('websocket');
+  sendThere(delta, 0);
+  other.repeat(request);
+  assert.equal(itsState.sent, 1);
 });

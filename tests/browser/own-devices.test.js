@@ -5,7 +5,7 @@ import { startFirefox } from './firefox.js';
 import { enter, isIn, roomAt, say, sees, shows, showsNo, testId, turn } from './guest.js';
 import { complaints } from './meeting.js';
 import { showsPattern } from './pattern.js';
-import { startBrowser, startRelay } from './relay.js';
+import { allStarted, startBrowser, startRelay } from './relay.js';
 import { eventually, has, openChromium, openFirefox, reads, until } from './tab.js';
 import { heldDevices, isQuiet, listen, unplug } from './witness.js';
 
@@ -22,7 +22,7 @@ let firefox;
 let relay;
 
 before(async () => {
-  [chromium, firefox, relay] = await Promise.all([startBrowser(), startFirefox(), startRelay()]);
+  [chromium, firefox, relay] = await allStarted([startBrowser(), startFirefox(), startRelay()]);
 });
 
 after(async () => {

@@ -4,7 +4,7 @@ import { createServer } from 'node:net';
 import { after, before, test } from 'node:test';
 import * as meeting from './meeting.js';
 import { PHONE, bubbles, complaints, openPanel, say, sees, shoot } from './meeting.js';
-import { startBrowser, startRelay } from './relay.js';
+import { allStarted, startBrowser, startRelay } from './relay.js';
 
 /** @typedef {import('playwright-core').Page} Page */
 
@@ -14,7 +14,7 @@ let browser;
 let relay;
 
 before(async () => {
-  [browser, relay] = await Promise.all([startBrowser(), startRelay()]);
+  [browser, relay] = await allStarted([startBrowser(), startRelay()]);
 });
 
 after(async () => {

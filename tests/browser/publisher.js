@@ -74,6 +74,13 @@ export class FakeLink {
     if (message.type === 'requestKeyframe') this.wished(message.spatialLayer);
   }
 
+  sendDatagram() {}
+
+  /** Nothing is sent once more here. */
+  pathMs() {
+    return null;
+  }
+
   /** @param {string} type @param {any} value */
   emit(type, value) {
     this.events.push({ type, value });

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { after, afterEach, before, beforeEach, test } from 'node:test';
 import { serveFiles } from './files.js';
 import { complaints, watch } from './meeting.js';
-import { startBrowser } from './relay.js';
+import { allStarted, startBrowser } from './relay.js';
 
 /** @typedef {import('playwright-core').Page} Page */
 /** @typedef {typeof import('./publisher.js')} Publisher */
@@ -19,7 +19,7 @@ let page;
 const leaks = [];
 
 before(async () => {
-  [browser, files] = await Promise.all([startBrowser(), serveFiles()]);
+  [browser, files] = await allStarted([startBrowser(), serveFiles()]);
 });
 
 beforeEach(async () => {

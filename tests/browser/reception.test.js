@@ -30,13 +30,17 @@ test('the jitter is that of RFC 3550, and clocks that differ do not matter', () 
   const transit = new Transit(REPORTED_SECONDS);
   for (let at = 0; at < 200; at++) transit.observe(at * 20 + (at % 2) * 8, sentAt(at * 20));
   assert.ok(Math.abs(transit.jitterMs - 8) < 0.1);
-  assert.ok(Math.abs(transit.delayMs - 8) < 0.1);
+  assert.ok(Math.abs(transit.takeDelayMs()) < 0.1, 'every second one takes the least time');
+  assert.equal(transit.takeDelayMs(), 0, 'nothing came since');
 });
 
 test('the delay is told against the least of the last ten seconds', () => {
   const transit = new Transit(REPORTED_SECONDS);
   transit.observe(0, sentAt(0));
   for (let second = 1; second <= 9; second++) assert.ok(Math.abs(transit.observe(second * 1000 + 50, sentAt(second * 1000)) - 50) < 0.1);
+  assert.ok(Math.abs(transit.takeDelayMs()) < 0.1, 'the fastest is one of them');
+  for (const atMs of [9800, 9900]) transit.observe(atMs + 50, sentAt(atMs));
+  assert.ok(Math.abs(transit.takeDelayMs() - 50) < 0.1, 'all since the last report were slow');
   assert.ok(Math.abs(transit.observe(11_050, sentAt(11_000))) < 0.1, 'the fastest is forgotten');
 });
 

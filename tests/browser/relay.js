@@ -44,6 +44,23 @@ export async function startRelay(options = [], ports = ANY_PORTS) {
   };
 }
 
+/**
+ * As `Promise.all`; but if something does not start, what did is ended: a browser that is left over keeps the tests from ending.
+ * @template {readonly unknown[] | []} Started
+ * @param {Started} starting
+ * @returns {Promise<{ -readonly [Key in keyof Started]: Awaited<Started[Key]> }>}
+ */
+export async function allStarted(starting) {
+  const settled = await Promise.allSettled(starting);
+  const started = settled.map((one) => (one.status === 'fulfilled' ? /** @type {any} */ (one.value) : null));
+  for (const one of settled) {
+    if (one.status === 'fulfilled') continue;
+    await Promise.all(started.map((other) => other?.stop?.() ?? other?.close?.()));
+    throw one.reason;
+  }
+  return /** @type {any} */ (started);
+}
+
 /** `utime` and `stime` of proc(5), in Linux's ticks of a hundredth second. @param {number | undefined} pid */
 async function cpuSeconds(pid) {
   const stat = await readFile(`/proc/${pid}/stat`, 'utf8');

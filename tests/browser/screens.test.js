@@ -4,7 +4,7 @@ import { after, before, test } from 'node:test';
 import * as meeting from './meeting.js';
 import { PHONE, complaints, openPanel, shoot } from './meeting.js';
 import { startPretend } from './pretend/server.js';
-import { startBrowser } from './relay.js';
+import { allStarted, startBrowser } from './relay.js';
 
 /** @typedef {import('playwright-core').Page} Page */
 
@@ -14,7 +14,7 @@ let browser;
 let pretend;
 
 before(async () => {
-  [browser, pretend] = await Promise.all([startBrowser(), startPretend()]);
+  [browser, pretend] = await allStarted([startBrowser(), startPretend()]);
 });
 
 after(async () => {

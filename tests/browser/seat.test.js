@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import * as meeting from './meeting.js';
 import { bubbles, complaints, isIn, isReconnecting, people, rosterChanges, say, sees, seesPerson, watchRoster } from './meeting.js';
-import { startBrowser, startRelay } from './relay.js';
+import { allStarted, startBrowser, startRelay } from './relay.js';
 
 /** @typedef {import('playwright-core').Page} Page */
 
@@ -16,7 +16,7 @@ let browser;
 let relay;
 
 before(async () => {
-  [browser, relay] = await Promise.all([startBrowser(), startRelay()]);
+  [browser, relay] = await allStarted([startBrowser(), startRelay()]);
 });
 
 after(async () => {

@@ -1,7 +1,7 @@
 // What a page publishes, in a real browser with fake devices: the frames that leave, and what becomes of the devices.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { startBrowser, startRelay } from './relay.js';
+import { allStarted, startBrowser, startRelay } from './relay.js';
 import { decode, enable, forget, frames, openPublisher, run, until } from './sending.js';
 
 /** @typedef {import('./sending.js').SentFrame} SentFrame */
@@ -15,7 +15,7 @@ let browser;
 let relay;
 
 before(async () => {
-  [browser, relay] = await Promise.all([startBrowser({ cameras: 3, args: [WITHOUT_CLICK] }), startRelay()]);
+  [browser, relay] = await allStarted([startBrowser({ cameras: 3, args: [WITHOUT_CLICK] }), startRelay()]);
 });
 
 after(async () => {

@@ -7,6 +7,8 @@ import { witness } from './witness.js';
 
 /** How long to wait for what has to come, in milliseconds. */
 const WAIT_MS = 20_000;
+/** A page that does not answer for so long hangs, in milliseconds. */
+const ANSWER_MS = 30_000;
 /** Time between two looks, in milliseconds. */
 const LOOK_MS = 50;
 
@@ -42,7 +44,7 @@ export async function openChromium(browser, url, { loses, ...options } = {}) {
     select: async (selector, value) => void (await page.locator(selector).selectOption(value)),
     press: (key) => page.keyboard.press(key),
     screenshot: async (path) => void (await page.screenshot({ path, animations: 'disabled' })),
-    evaluate: (act, argument) => page.evaluate(/** @type {any} */ (act), argument),
+    evaluate: (act, argument) => answered('chromium', act, page.evaluate(/** @type {any} */ (act), argument)),
     reload: async () => void (await page.reload()),
     close: () => page.context().close(),
   };
@@ -71,10 +73,25 @@ export async function openFirefox({ browser }, url, { loses = false } = {}) {
     select: async (selector, value) => void (await page.select(selector, value)),
     press: (key) => page.keyboard.press(/** @type {import('puppeteer-core').KeyInput} */ (key)),
     screenshot: async (path) => void (await page.screenshot({ path: /** @type {`${string}.png`} */ (path) })),
-    evaluate: (act, argument) => page.evaluate(/** @type {any} */ (act), argument),
+    evaluate: (act, argument) => answered('firefox', act, page.evaluate(/** @type {any} */ (act), argument)),
     reload: async () => void (await page.reload()),
     close: () => context.close(),
   };
+}
+
+/**
+ * Neither driver gives up by itself on a page that hangs.
+ * @template Result
+ * @param {Tab['kind']} kind @param {Function} act what it was asked @param {Promise<Result>} answer
+ * @returns {Promise<Result>}
+ */
+async function answered(kind, act, answer) {
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  const hangs = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`the page in ${kind} did not answer for ${ANSWER_MS} ms when asked ${act}`)), ANSWER_MS);
+  });
+  return Promise.race([answer, /** @type {Promise<never>} */ (hangs)]).finally(() => clearTimeout(timer));
 }
 
 /**

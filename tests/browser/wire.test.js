@@ -14,6 +14,8 @@ const codecs = {
   ClientChat: { encode: wire.encodeClientChat, decode: wire.decodeClientChat },
   ServerChat: { encode: wire.encodeServerChat, decode: wire.decodeServerChat },
   Datagram: { encode: wire.encodeDatagram, decode: wire.decodeDatagram },
+  // The zero byte is not the request's own.
+  RepeatRequest: { encode: wire.encodeRepeatRequest, decode: (bytes) => wire.decodeRepeatRequest(bytes.subarray(1)) },
 };
 
 const BYTE_FIELDS = new Set(['ticket', 'messageId', 'description', 'payload']);
@@ -35,7 +37,8 @@ for (const { name, type, hex, value } of vectors) {
     assert.deepEqual(decode(bytes), revive(value));
   });
 
-  if (type === 'Datagram') continue;
+  // A request is whole after each thing that it asks for.
+  if (type === 'Datagram' || type === 'RepeatRequest') continue;
   test(`${type} "${name}" is refused when cut or continued`, () => {
     for (let cut = 0; cut < bytes.length; cut++) refuses(() => decode(bytes.subarray(0, cut)));
     refuses(() => decode(Uint8Array.of(...bytes, 0)));
@@ -58,8 +61,20 @@ test('fragments beyond their count, other versions and other sessions are refuse
 
 test('reserved bits are ignored', () => {
   const good = bytesOf(vectors.find(({ name }) => name === 'video fragment')?.hex ?? '');
-  const reserved = good.with(1, good[1] | 0x0c).with(2, good[2] | 0xc0).with(12, good[12] | 0x80);
+  const reserved = good.with(1, good[1] | 0x08).with(2, good[2] | 0xc0).with(12, good[12] | 0x80);
   assert.deepEqual(wire.decodeDatagram(reserved), wire.decodeDatagram(good));
+});
+
+test('a request asks for what its bits say, and one that is cut is refused', () => {
+  const bytes = bytesOf(vectors.find(({ type }) => type === 'RepeatRequest')?.hex ?? '').subarray(1);
+  assert.ok(wire.isRepeatRequest(bytes));
+  const { wanted } = wire.decodeRepeatRequest(bytes);
+  const asked = (/** @type {number} */ frame) => Array.from({ length: 20 }, (_, at) => at).filter((at) => wanted.some((one) => wire.wants(one, frame, at)));
+  assert.deepEqual([asked(66050).length, asked(66051), asked(66052)], [20, [1, 2, 17], []]);
+  for (let cut = 0; cut < bytes.length; cut++) if (cut !== 14) refuses(() => wire.decodeRepeatRequest(bytes.subarray(0, cut)));
+  const one = { frame: 8, fragment: 3, following: 0 };
+  assert.deepEqual([4, 19, 20, 2].map((fragment) => wire.addWanted(one, 8, fragment)), [true, true, false, false]);
+  assert.deepEqual([3, 4, 5, 19].map((fragment) => wire.wants(one, 8, fragment)), [true, true, false, true]);
 });
 
 test('length bombs are refused without memory', () => {

@@ -122,7 +122,9 @@ impl World {
             let canary = [&[room][..], &track.0.to_be_bytes()].concat();
             let keyframe = self.dice.happens(300);
             let (spatial_layer, temporal_layer) = (self.dice.within(0..2) as u8, self.dice.within(0..2) as u8);
-            let frame = Frame { data: canary.into(), keyframe, spatial_layer, temporal_layer, ..Frame::default() };
+            let number = (self.now_us / 1000) as u32;
+            let frame =
+                Frame { number, data: canary.into(), keyframe, spatial_layer, temporal_layer, ..Frame::default() };
             let datagram = frame.datagrams(track).expect("it is small").next().expect("it has one fragment").bytes;
             self.send_datagram(|| Event::MediaToRelay(key, datagram.clone()));
         }

@@ -52,6 +52,8 @@ impl World {
                     self.after(delay, Event::RelayEnds(key, reason));
                 }
             }
+            // What is counted of sockets is not the room's affair.
+            Output::MeasurementsWanted { .. } => {}
             route => self.apply_route(room, &route),
         }
     }
@@ -63,9 +65,12 @@ impl World {
             Some(seat.slot)
         };
         match output {
-            Output::RouteOpened { track, publisher, highest } => {
+            Output::RouteOpened { track, publisher, highest, is_video, .. } => {
                 if let Some(slot) = slot(publisher) {
                     live.routes.open(*track, slot, *highest);
+                    if *is_video {
+                        live.routes.keep_pictures(*track);
+                    }
                 }
             }
             Output::RouteClosed { track } => live.routes.close(*track),

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tertulia::media::{Forward, Publisher, Routes, Slot};
-use tertulia::room::{Input, JoinRequest, Room, SessionKey};
-use tertulia::wire::{CloseReason, Identity, MediaHeader, ParticipantId, ParticipantKind, ServerMessage};
+use tertulia::room::{Input, JoinRequest, Output, Room, SessionKey};
+use tertulia::wire::{
+    CloseReason, Identity, Layers, MediaHeader, ParticipantId, ParticipantKind, ServerMessage, TrackId,
+};
 
 use crate::model::Model;
 use crate::world::{Down, Event, LIMITS, MINUTE, REMOVED_MS, SECOND, Up, World, room_name};
@@ -137,12 +139,37 @@ impl World {
         let outputs = live.room.handle(now, input);
         write!(self.trace, "{room}{outputs:?}").expect("a hash takes everything");
         self.follow(room, &given, &outputs);
+        let mut wanted = Vec::new();
         for output in outputs {
-            self.apply(room, output);
+            match output {
+                Output::PictureWanted { track, subscriber, layers } => wanted.push((track, subscriber, layers)),
+                output => self.apply(room, output),
+            }
         }
         self.check(room, is_timeout);
         self.close_if_empty(room);
         self.arm_timer(room);
+        wanted.into_iter().for_each(|(track, subscriber, layers)| self.show(room, track, subscriber, layers));
+    }
+
+    /// A new subscriber gets what is kept of a video, or a keyframe is asked for.
+    fn show(&mut self, room: usize, track: TrackId, subscriber: ParticipantId, layers: Layers) {
+        let (now, live) = (self.now(), &self.rooms[&room]);
+        let Some(to) = live.members.get(&subscriber).copied() else {
+            return;
+        };
+        let Some(pictures) = live.routes.recent_pictures(now, track, layers) else {
+            return self.handle(room, Input::PictureMissing { track, spatial_layer: layers.spatial });
+        };
+        let publisher = live.model.tracks[&track].publisher;
+        let from = (publisher, live.members[&publisher]);
+        for (datagram, index) in pictures.into_iter().zip(0..) {
+            let header = MediaHeader::decode(&datagram).expect("it was forwarded");
+            assert!(index > 0 || header.keyframe, "what is kept of track {track} begins in the middle");
+            self.check_forwarded(room, from, &header, to);
+            self.count("recent pictures");
+            self.send_datagram(|| Event::MediaToClient(to, datagram.clone(), track));
+        }
     }
 
     pub fn send_page(&mut self, key: SessionKey) {
@@ -185,7 +212,7 @@ impl World {
         let change = match live.routes.forward(now, &LIMITS, &mut seat.publisher, datagram) {
             Ok(Forward::To(_)) => None,
             Ok(Forward::After(change)) => Some(change),
-            Ok(Forward::Echo) | Err(_) => return self.count("datagrams dropped"),
+            Ok(Forward::Echo | Forward::Repeat) | Err(_) => return self.count("datagrams dropped"),
         };
         let header = MediaHeader::decode(datagram).expect("it was forwarded");
         let track = header.track;

@@ -24,6 +24,8 @@ const PLOTS = [
 export function showStatistics(room) {
   const panel = find('statistics-panel', HTMLElement);
   const how = element('p', 'how');
+  const relay = element('p', 'how');
+  relay.dataset.testid = 'relay-figures';
   const plots = PLOTS.map(({ kind, of }) => ({ of, plot: new Plot(kind, SECONDS), series: kind.lines.map(() => /** @type {(number | null)[]} */ ([])) }));
   const rows = element('tbody', '');
   const heads = ['Track', 'Picture', 'Bitrate', 'Lost'].map((name) => {
@@ -39,13 +41,14 @@ export function showStatistics(room) {
   const text = element('textarea', 'diagnostics');
   text.readOnly = text.hidden = true;
   text.ariaLabel = 'Diagnostics';
-  panel.replaceChildren(how, ...plots.map(({ plot }) => plot.node), scroll, copy, text);
+  panel.replaceChildren(how, relay, ...plots.map(({ plot }) => plot.node), scroll, copy, text);
   /** @type {RoomStatistics | null} */
   let last = null;
   /** By their ids. @type {Map<number, TrackStatistics>} */
   let before = new Map();
   const draw = () => {
     how.textContent = last ? reasonInWords(last.carrier, last.carrierReason) : 'Figures come once a second.';
+    relay.textContent = last?.relay ? relayInWords(last.relay) : '';
     for (const { plot, series } of plots) plot.draw(series);
     rows.replaceChildren(...(last?.tracks ?? []).map((track) => rowOf(room, track, before.get(track.track))));
   };
@@ -58,7 +61,10 @@ export function showStatistics(room) {
         if (series[at].length > SECONDS) series[at].shift();
       }
     }
-    if (!panel.hidden) draw();
+    if (panel.hidden) return;
+    draw();
+    // The next figures have it. While there is no session, nobody answers.
+    room.measurements().catch(() => {});
   });
   copy.onclick = async () => {
     const report = JSON.stringify(await diagnostics(room, last, plots.map(({ series }) => series)), null, 2);
@@ -70,6 +76,19 @@ export function showStatistics(room) {
   };
   draw();
   return draw;
+}
+
+/** What the relay sees of the connection. @param {NonNullable<RoomStatistics['relay']>} relay */
+function relayInWords({ roundTripUs, bandwidthBps, packetsSent, packetsLost, received, missing, leftOut }) {
+  const lost = (/** @type {number} */ part, /** @type {number} */ all) => share(all > 0 ? part / all : 0);
+  const left = leftOut.reduce((sum, { datagrams }) => sum + datagrams, 0);
+  const parts = [
+    roundTripUs > 0 && `${milliseconds(roundTripUs / 1000)} there and back`,
+    bandwidthBps > 0 && `up to ${bits(bandwidthBps)}`,
+    `lost ${lost(packetsLost, packetsSent)} to you, ${lost(missing, received + missing)} from you`,
+    left > 0 && `${left} left out`,
+  ];
+  return `The relay sees: ${parts.filter(Boolean).join(' · ')}`;
 }
 
 /** @param {Room} room @param {TrackStatistics} track @param {TrackStatistics | undefined} before a second ago */

@@ -6,6 +6,7 @@
  * seat moves to WebSocket, and the others notice nothing.
  */
 import { deadline } from './deadline.js';
+import { EarlyMedia } from './early-media.js';
 import { TertuliaError } from './error.js';
 import { sentence } from './sentences.js';
 import { TRACK_ECHO, decodeMedia, decodeServerMessage, encodeClientMessage, encodeDatagram } from './wire.js';
@@ -24,6 +25,7 @@ import { TRACK_ECHO, decodeMedia, decodeServerMessage, encodeClientMessage, enco
  * @property {Session} session
  * @property {Welcome} welcome
  * @property {Heard[]} heard what came behind the welcome, and waits
+ * @property {EarlyMedia} media what came so far
  * @property {CarrierReason} carrierReason
  */
 
@@ -180,6 +182,7 @@ export function cancelled() {
 function joinOn(session, join, signal) {
   return new Promise((resolve, reject) => {
     const heard = /** @type {Heard[]} */ ([]);
+    const early = new EarlyMedia();
     let answered = false;
     /** @param {string} code @param {string} message */
     const refuse = (code, message) => {
@@ -207,9 +210,9 @@ function joinOn(session, join, signal) {
         if (first?.type === 'closing') return refuse(first.reason, sentence(first.reason, first.message));
         if (first?.type !== 'welcome') return refuse('malformed', 'The relay said something unexpected. Reload the page.');
         settle();
-        resolve({ session, welcome: first, heard, carrierReason: null });
+        resolve({ session, welcome: first, heard, media: early, carrierReason: null });
       },
-      media() {},
+      media: (media) => early.keep(media),
       closed: ({ reason, message }) => refuse(reason, sentence(reason, message)),
     });
     signal?.addEventListener('abort', cancel);
@@ -256,7 +259,10 @@ function probeDatagrams(session, seat, signal) {
     const timeout = setTimeout(() => finish('nothing'), ECHO_TIMEOUT_MS);
     session.listen({
       message: (stream, message) => void seat.heard.push({ stream, message }),
-      media: (media) => { if (isEcho(media)) finish('passed'); },
+      media: (media) => {
+        if (isEcho(media)) finish('passed');
+        else seat.media.keep(media);
+      },
       closed: () => finish('closed'),
     });
     signal?.addEventListener('abort', cancel);

@@ -4,7 +4,7 @@ import { sentence } from './sentences.js';
 
 /** @typedef {import('./wire/messages.js').ClientMessage} ClientMessage */
 /** @typedef {import('./wire/messages.js').ServerMessage} ServerMessage */
-/** @typedef {Extract<ServerMessage, { type: 'done' | 'published' | 'failed' }>} Answer */
+/** @typedef {Extract<ServerMessage, { type: 'done' | 'published' | 'measurements' | 'failed' }>} Answer */
 /** @template T @typedef {T extends { request: number } ? Omit<T, 'request'> : never} Unnumbered */
 /** @typedef {Unnumbered<ClientMessage>} Request */
 

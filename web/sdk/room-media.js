@@ -2,6 +2,7 @@
 import { Publishing } from './media/send/publishing.js';
 import { Subscribing } from './media/receive/subscribing.js';
 import { Reports, statisticsOf } from './statistics.js';
+import { isRepeatRequest } from './wire.js';
 
 /** @typedef {import('./carrier.js').Session} Session */
 /** @typedef {import('./connection.js').CarrierReason} CarrierReason */
@@ -39,6 +40,8 @@ export class RoomMedia {
   /** @type {ReturnType<typeof setInterval>[]} */
   #timers = [];
   #speaker = '';
+  /** @type {import('./wire/messages.js').Measurements | null} */
+  #measurements = null;
 
   /** @param {MediaRoom} room @param {MediaOptions} options */
   constructor(room, options) {
@@ -53,11 +56,22 @@ export class RoomMedia {
       },
       bufferedBytes: () => room.session()?.bufferedBytes() ?? 0,
     }, options);
-    this.subscribing = new Subscribing({ ask, tell, emit, self }, options);
+    this.subscribing = new Subscribing({
+      ask, tell, emit, self,
+      sendDatagram: (datagram) => room.session()?.sendDatagram(datagram),
+      pathMs: () => (carrier() === 'webtransport' ? room.roundTripMs() : null),
+    }, options);
+  }
+
+  /** A datagram came: what stands behind its zero byte. @param {Uint8Array} bytes */
+  datagram(bytes) {
+    if (isRepeatRequest(bytes)) this.publishing.repeat(bytes);
+    else this.subscribing.media(bytes);
   }
 
   /** A session has a seat. @param {Welcome} welcome @param {string} room its name @param {Iterable<RemoteParticipant>} known who was there the last time */
   seated({ resumed, tracks }, room, known) {
+    this.#measurements = null;
     this.publishing.seated({ resumed, tracks, room });
     this.subscribing.seated({ room });
     // After the room was left and joined again, who is there still is no event.
@@ -82,11 +96,17 @@ export class RoomMedia {
     this.subscribing.closed();
   }
 
+  /** The relay said how the session does. @param {import('./wire/messages.js').Measurements} measurements */
+  measured(measurements) {
+    this.#measurements = measurements;
+  }
+
   /** Takes what concerns the media. @param {ServerMessage} message */
   control(message) {
     switch (message.type) {
       case 'keyframeRequested': return this.publishing.keyframeRequested(message.track, message.spatialLayer);
       case 'layersWanted': return this.publishing.layersWanted(message);
+      case 'activeSpeakers': return this.subscribing.relaySpeakers(message.participants);
       case 'trackMuted': return this.publishing.mutedByAdmin(message.track, message.muted);
       case 'feedback':
         this.#reports.take(performance.now(), message);
@@ -125,7 +145,7 @@ export class RoomMedia {
   stats() {
     const { session, carrierReason, roundTripMs } = this.#room;
     const lossOut = this.#reports.loss(performance.now());
-    const room = { carrier: session()?.carrier ?? null, carrierReason: carrierReason(), roundTripMs: roundTripMs(), lossOut };
+    const room = { carrier: session()?.carrier ?? null, carrierReason: carrierReason(), roundTripMs: roundTripMs(), lossOut, relay: this.#measurements };
     return statisticsOf(room, this.publishing, this.subscribing);
   }
 

@@ -89,7 +89,7 @@ export class Room extends Emitter {
       heard: (stream, message) => this.#hear(stream, message),
       media: (media) => {
         this.#heartbeat?.heard();
-        this.#media.subscribing.media(media);
+        this.#media.datagram(media);
       },
       released: () => this.#released(),
       interrupted: (ending) => this.#interrupted(ending),
@@ -235,6 +235,14 @@ export class Room extends Emitter {
     await this.#ask({ type: 'endMeeting' });
   }
 
+  /** How one's session does, as the relay sees it; what is counted is counted since it began. `stats()` has the last answer. @returns {Promise<import('./wire/messages.js').Measurements>} */
+  async measurements() {
+    const answer = await this.#ask({ type: 'measurementsWanted' });
+    if (answer.type !== 'measurements') throw new TertuliaError('malformed', 'The relay said something unexpected. Reload the page.');
+    this.#media.measured(answer.measurements);
+    return answer.measurements;
+  }
+
   /** @param {import('./requests.js').Request} request */
   #ask(request) {
     return this.#requests.ask(request, (message) => this.#connected().send('control', encodeClientMessage(message)));
@@ -297,7 +305,7 @@ export class Room extends Emitter {
   #control(message) {
     switch (message.type) {
       case 'pong': return this.#heartbeat?.pong(message.token);
-      case 'done': case 'published': case 'failed': return this.#requests.answered(message);
+      case 'done': case 'published': case 'measurements': case 'failed': return this.#requests.answered(message);
       case 'roomLocked': return this.#setLocked(message.locked);
       default:
         this.#media.control(message);

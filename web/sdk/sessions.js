@@ -139,7 +139,7 @@ export class Sessions {
   }
 
   /** @param {Seat} seat @param {URL} url */
-  #take({ session, welcome, heard, carrierReason }, url) {
+  #take({ session, welcome, heard, media: early, carrierReason }, url) {
     this.#session = session;
     this.#carrierReason = carrierReason;
     this.#seatedAtMs = performance.now();
@@ -150,10 +150,14 @@ export class Sessions {
     const hear = (/** @type {StreamName} */ stream, /** @type {Uint8Array} */ message) => {
       if (session === this.#session) this.#listener.heard(stream, message);
     };
+    const take = (/** @type {Uint8Array} */ media) => {
+      if (session === this.#session) this.#listener.media(media);
+    };
     for (const { stream, message } of heard) hear(stream, message);
+    for (const media of early.take()) take(media);
     session.listen({
       message: hear,
-      media: (media) => { if (session === this.#session) this.#listener.media(media); },
+      media: take,
       closed: (ending) => { if (session === this.#session) this.lose(ending); },
     });
     if (carrierReason === 'udp_blocked' && session === this.#session) void this.#return(url);

@@ -75,7 +75,7 @@ struct Held {
     quic: quinn::Connection,
     endpoint: HeldEndpoint,
     /// Its end would be the end of the WebTransport session.
-    _webtransport: Option<wtransport::Connection>,
+    webtransport: Option<Arc<wtransport::Connection>>,
 }
 
 enum HeldEndpoint {
@@ -136,7 +136,7 @@ pub(super) async fn connect(address: &Address, remote: SocketAddr, options: &Opt
     let control = (SendStream::Quic(send), ReceiveStream::Quic(receive));
     let (send, receive) = quic.open_bi().await.map_err(failed)?;
     let chat = (SendStream::Quic(send), ReceiveStream::Quic(receive));
-    let link = Held { quic, endpoint: HeldEndpoint::Quic(endpoint), _webtransport: None };
+    let link = Held { quic, endpoint: HeldEndpoint::Quic(endpoint), webtransport: None };
     Streams { link, control, chat }.announced(remote).await
 }
 
@@ -171,7 +171,7 @@ pub(super) async fn connect_webtransport(
     let (send, receive) = session.open_bi().await.map_err(failed)?.await.map_err(opened)?;
     let chat = (SendStream::WebTransport(send), ReceiveStream::WebTransport(receive));
     let quic = session.quic_connection().clone();
-    let link = Held { quic, endpoint: HeldEndpoint::WebTransport(endpoint), _webtransport: Some(session) };
+    let link = Held { quic, endpoint: HeldEndpoint::WebTransport(endpoint), webtransport: Some(Arc::new(session)) };
     Ok(Streams { link, control, chat }.announced(remote).await?)
 }
 
@@ -244,8 +244,9 @@ impl Streams {
         let quic = self.link.quic.clone();
         tasks.spawn(write(self.control.0, control_outbox, quic.clone()));
         tasks.spawn(write(self.chat.0, chat_outbox, quic.clone()));
+        let webtransport = self.link.webtransport.clone();
         let link = QuicLink { held: self.link, control, chat };
-        (link, QuicReader { quic, control: self.control.1, chat: self.chat.1 })
+        (link, QuicReader { quic, webtransport, control: self.control.1, chat: self.chat.1 })
     }
 }
 
@@ -301,6 +302,18 @@ impl QuicLink {
         }
     }
 
+    pub fn try_send_datagram(&self, datagram: Bytes) {
+        let quic = &self.held.quic;
+        if quic.datagram_send_buffer_space() >= datagram.len() {
+            // What the path does not take is lost, as on any path.
+            let _ = quic.send_datagram(datagram);
+        }
+    }
+
+    pub fn round_trip(&self) -> Duration {
+        self.held.quic.rtt()
+    }
+
     pub fn close(&self, reason: CloseReason) {
         self.held.quic.close(VarInt::from(u32::from(reason.code())), reason.label().as_bytes());
     }
@@ -320,6 +333,7 @@ impl QuicLink {
 /// The way back on QUIC and WebTransport.
 pub(in crate::client) struct QuicReader {
     quic: quinn::Connection,
+    webtransport: Option<Arc<wtransport::Connection>>,
     control: ReceiveStream,
     chat: ReceiveStream,
 }
@@ -329,7 +343,7 @@ impl QuicReader {
         tasks.spawn(read_messages(session.clone(), self.control, StreamKind::Control));
         tasks.spawn(read_messages(session.clone(), self.chat, StreamKind::Chat));
         tasks.spawn(watch_uplink(session.clone(), self.quic.clone()));
-        tasks.spawn(read_datagrams(session.clone(), self.quic));
+        tasks.spawn(read_datagrams(session.clone(), self.quic, self.webtransport));
     }
 }
 
@@ -352,7 +366,25 @@ async fn read_messages(session: Arc<Session>, mut stream: ReceiveStream, kind: S
     }
 }
 
-async fn read_datagrams(session: Arc<Session>, quic: quinn::Connection) {
+/// Waits for a datagram. wtransport takes one now and then, perhaps the first of a keyframe: it gives it back without its prefix.
+async fn next_datagram(
+    quic: &quinn::Connection,
+    webtransport: Option<&wtransport::Connection>,
+) -> Result<Bytes, ConnectionError> {
+    let Some(webtransport) = webtransport else {
+        return quic.read_datagram().await;
+    };
+    tokio::select! {
+        datagram = quic.read_datagram() => datagram,
+        Ok(taken) = webtransport.receive_datagram() => Ok([&[0][..], &taken.payload()].concat().into()),
+    }
+}
+
+async fn read_datagrams(
+    session: Arc<Session>,
+    quic: quinn::Connection,
+    webtransport: Option<Arc<wtransport::Connection>>,
+) {
     tokio::select! {
         // Datagrams can overtake what says who is there; they wait in the connection.
         () = session.reached(Stage::Seated) => {}
@@ -360,7 +392,7 @@ async fn read_datagrams(session: Arc<Session>, quic: quinn::Connection) {
     }
     let mut burst = Vec::with_capacity(BURST_DATAGRAMS_MAX);
     let ended = loop {
-        match quic.read_datagram().await {
+        match next_datagram(&quic, webtransport.as_deref()).await {
             Ok(datagram) => burst.push(datagram),
             Err(error) => break error,
         }

@@ -132,6 +132,12 @@ impl WebSocketLink {
         self.outbox.send(outgoing).await.map_err(|_| Gone)
     }
 
+    pub fn try_send_datagram(&self, datagram: Bytes) {
+        if let Ok(permit) = self.media.clone().try_acquire_many_owned(datagram.len() as u32) {
+            let _ = self.outbox.try_send(Outgoing { message: Message::Binary(datagram), _media: Some(permit) });
+        }
+    }
+
     pub fn close(&self, reason: CloseReason) {
         let frame = CloseFrame { code: CloseCode::from(reason.websocket_code()), reason: reason.label().into() };
         let _ = self.outbox.try_send(Outgoing { message: Message::Close(Some(frame)), _media: None });

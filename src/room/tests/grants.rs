@@ -103,7 +103,7 @@ fn only_what_is_granted_is_published() {
     let camera_only = granted("Ana", |grant| grant.publish = Sources::only(&[TrackSource::Camera]));
     let mut room = room_of([camera_only, person("Ben")]);
     assert_eq!(publish(&mut room, ANA, audio()), failed(ANA, RefuseReason::NotAllowed));
-    assert_eq!(publish(&mut room, ANA, video())[0], opened(FIRST, ANA));
+    assert_eq!(publish(&mut room, ANA, video())[0], opened_video(FIRST, ANA));
     let mut room = room_of([granted("Ana", |grant| grant.publish = Sources::NONE)]);
     for source in TrackSource::ALL {
         let outputs = publish(&mut room, ANA, TrackInfo { source, ..audio() });
@@ -147,7 +147,7 @@ fn who_comes_back_with_a_lesser_token_keeps_what_that_allows() {
     let Output::Admitted(admitted) = &outputs[0] else { panic!("{outputs:?}") };
     assert_eq!(admitted.tracks, [published(SECOND, video())], "she is told what is left");
     assert!(outputs.contains(&tell_others(ANA, ServerMessage::TrackUnpublished { participant: ANA, track: FIRST })));
-    assert!(outputs.contains(&opened(SECOND, ANA)));
+    assert!(outputs.contains(&opened_video(SECOND, ANA)));
     let third = TrackId(3);
     assert!(!outputs.contains(&gets(third, ANA)));
 }

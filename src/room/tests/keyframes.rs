@@ -50,16 +50,33 @@ fn a_keyframe_is_asked_for_where_it_is_of_use() {
     assert_eq!(message(&mut room, BEN, ask(SECOND)), [], "not subscribed");
     let outputs = message(&mut room, BEN, ClientMessage::Subscribe { request: 9, track: SECOND });
     let gets = gets(SECOND, BEN);
-    assert_eq!(outputs, [gets, keyframe(ANA, SECOND), done(BEN)], "whoever begins needs one");
+    assert_eq!(outputs, [gets, shown(SECOND, BEN), done(BEN)], "whoever begins needs one, or a recent one");
 }
 
 #[test]
-fn a_newcomer_needs_a_keyframe_of_each_video() {
+fn a_newcomer_needs_a_picture_of_each_video() {
     let mut room = empty_room();
     join(&mut room, request("Ana"));
+    publish(&mut room, ANA, audio());
     publish(&mut room, ANA, video());
-    assert!(join(&mut room, request("Ben")).contains(&keyframe(ANA, FIRST)));
-    assert!(!join(&mut room, request("Cat")).contains(&keyframe(ANA, FIRST)), "merged with the one before");
-    message(&mut room, ANA, ClientMessage::Unpublish { request: 9, track: FIRST });
+    for (newcomer, name) in [(BEN, "Ben"), (CAT, "Cat")] {
+        let outputs = join(&mut room, request(name));
+        assert!(outputs.contains(&shown(SECOND, newcomer)) && !outputs.contains(&shown(FIRST, newcomer)));
+    }
+    let missing = |room: &mut Room, track| room.handle(NOON, Input::PictureMissing { track, spatial_layer: 0 });
+    assert_eq!(missing(&mut room, SECOND), [keyframe(ANA, SECOND)]);
+    assert_eq!(missing(&mut room, SECOND), [], "merged with the one before");
+    assert_eq!(missing(&mut room, NO_TRACK), []);
+    message(&mut room, ANA, ClientMessage::Unpublish { request: 9, track: SECOND });
     assert_eq!(room.next_timeout(), None, "nothing is due for a track that is gone");
+}
+
+#[test]
+fn what_was_seen_before_a_mute_is_not_shown() {
+    let mut room = room_of_three();
+    publish(&mut room, ANA, video());
+    message(&mut room, ANA, ClientMessage::SetMuted { request: 9, track: FIRST, muted: true });
+    message(&mut room, BEN, ClientMessage::Unsubscribe { request: 9, track: FIRST });
+    let outputs = message(&mut room, BEN, ClientMessage::Subscribe { request: 9, track: FIRST });
+    assert_eq!(outputs, [gets(FIRST, BEN), keyframe(ANA, FIRST), done(BEN)]);
 }

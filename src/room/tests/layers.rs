@@ -28,6 +28,10 @@ fn chosen(subscriber: ParticipantId, layers: Layers) -> Output {
     Output::LayersSet { track: FIRST, subscriber, layers }
 }
 
+fn shown_layers(subscriber: ParticipantId, layers: Layers) -> Output {
+    Output::PictureWanted { track: FIRST, subscriber, layers }
+}
+
 fn keyframe_of(spatial_layer: u8) -> Output {
     tell(ANA, ServerMessage::KeyframeRequested { track: FIRST, spatial_layer })
 }
@@ -36,13 +40,22 @@ fn keyframe_of(spatial_layer: u8) -> Output {
 fn a_new_subscription_takes_all_there_is() {
     let mut room = room_of_three();
     let outputs = publish(&mut room, ANA, layered());
-    assert_eq!(outputs[0], Output::RouteOpened { track: FIRST, publisher: ANA, highest: layers(2, 2) });
+    assert_eq!(
+        outputs[0],
+        Output::RouteOpened {
+            track: FIRST,
+            publisher: ANA,
+            highest: layers(2, 2),
+            is_video: true,
+            source: TrackSource::Camera
+        }
+    );
     let all = |subscriber| Output::Subscribed { track: FIRST, subscriber, layers: layers(2, 2) };
     assert_eq!(outputs[1..3], [all(BEN), all(CAT)]);
     assert_eq!(outputs.last(), Some(&layers_wanted(ANA, FIRST, 0b100, 2)));
     message(&mut room, BEN, ClientMessage::Unsubscribe { request: 9, track: FIRST });
     let outputs = message(&mut room, BEN, ClientMessage::Subscribe { request: 9, track: FIRST });
-    assert_eq!(outputs, [all(BEN), keyframe_of(2), done(BEN)]);
+    assert_eq!(outputs, [all(BEN), shown_layers(BEN, layers(2, 2)), done(BEN)]);
 }
 
 #[test]
@@ -111,10 +124,19 @@ fn a_choice_outlives_both_sessions() {
     };
     let ana = join(&mut room, ANA, "Ana");
     let gets = |subscriber, layers| Output::Subscribed { track: FIRST, subscriber, layers };
-    let opened = Output::RouteOpened { track: FIRST, publisher: ANA, highest: layers(2, 2) };
+    let opened = Output::RouteOpened {
+        track: FIRST,
+        publisher: ANA,
+        highest: layers(2, 2),
+        is_video: true,
+        source: TrackSource::Camera,
+    };
     assert_eq!(ana[3..], [opened, gets(CAT, layers(1, 1)), layers_wanted(ANA, FIRST, 0b010, 1), keyframe_of(1)]);
     let ben = join(&mut room, BEN, "Ben");
-    assert_eq!(ben[3..], [gets(BEN, layers(0, 1)), layers_wanted(ANA, FIRST, 0b011, 1), keyframe_of(0)]);
+    assert_eq!(
+        ben[3..],
+        [gets(BEN, layers(0, 1)), layers_wanted(ANA, FIRST, 0b011, 1), shown_layers(BEN, layers(0, 1))]
+    );
 }
 
 #[test]

@@ -72,12 +72,12 @@ fn who_comes_back_finds_everything_as_it_was() {
             Output::Admitted(again),
             tell(ANA, ServerMessage::ParticipantJoined(info(BEN, "Ben", &[published(SECOND, video())]))),
             tell(ANA, ServerMessage::ParticipantJoined(info(CAT, "Cat", &[]))),
-            opened(FIRST, ANA),
+            opened_video(FIRST, ANA),
             gets(FIRST, BEN),
             wanted(ANA, FIRST, true),
             keyframe(ANA, FIRST),
             gets(SECOND, ANA),
-            keyframe(BEN, SECOND),
+            shown(SECOND, ANA),
             Output::Replay { participant: ANA, after: 30, through: 40 },
         ]
     );
@@ -90,7 +90,7 @@ fn a_publisher_that_nobody_watches_is_not_asked_for_a_keyframe() {
     publish(&mut room, ANA, video());
     broken(&mut room, ANA);
     let outputs = come_back(&mut room, ANA, "Ana");
-    assert_eq!(outputs[1..], [opened(FIRST, ANA), wanted(ANA, FIRST, false)]);
+    assert_eq!(outputs[1..], [opened_video(FIRST, ANA), wanted(ANA, FIRST, false)]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ fn a_track_flows_before_anyone_hears_of_it() {
     assert_eq!(
         publish(&mut room, BEN, video()),
         [
-            opened(FIRST, BEN),
+            opened_video(FIRST, BEN),
             gets(FIRST, ANA),
             gets(FIRST, CAT),
             tell_others(BEN, ServerMessage::TrackPublished { participant: BEN, track }),
@@ -239,4 +239,11 @@ fn nobody_is_subscribed_to_more_tracks_than_allowed() {
     join(&mut room, person("Cat"));
     let taken: usize = (0..3).map(|_| subscribed(&publish(&mut room, CAT, audio()))).sum();
     assert_eq!(taken, 2, "all were gone with their publisher");
+}
+
+#[test]
+fn whoever_asks_is_told_how_its_session_does() {
+    let mut room = room_of_three();
+    let outputs = message(&mut room, BEN, ClientMessage::MeasurementsWanted { request: 9 });
+    assert_eq!(outputs, [Output::MeasurementsWanted { participant: BEN, request: 9 }], "and nothing else is said");
 }

@@ -1,6 +1,6 @@
 /** The messages of the control and chat streams, variants in the order of `src/wire/control.rs` and `src/wire/chat.rs`. */
 import { bool, byteArray, byteList, decode, encode, label, list, option, string, struct, u16, u32, u64, u8, variant } from './codec.js';
-import { closeReason, refuseReason } from './reasons.js';
+import { closeReason, dropReason, refuseReason } from './reasons.js';
 
 /** The protocol version. */
 export const VERSION = 1;
@@ -25,6 +25,11 @@ const publishedTrack = struct({ track: u32, info: trackInfo, muted: bool });
 
 const trackReport = struct({ track: u32, received: u32, lost: u32, jitterMs: u16, delayMs: u16 });
 
+const measurements = struct({
+  roundTripUs: u32, bandwidthBps: u64, sent: u64, packetsSent: u64, packetsLost: u64, received: u64, missing: u64, jitterMs: u16,
+  leftOut: list(struct({ reason: dropReason, datagrams: u64 })),
+});
+
 const permissions = struct({ publish: list(trackSource), subscribe: bool, chat: bool, admin: bool, hidden: bool });
 
 const clientMessage = variant({
@@ -47,6 +52,7 @@ const clientMessage = variant({
   endMeeting: { request: u32 },
   setLayers: { request: u32, track: u32, spatialLayer: u8, temporalLayer: u8 },
   report: { tracks: list(trackReport) },
+  measurementsWanted: { request: u32 },
 });
 
 const serverMessage = variant({
@@ -71,6 +77,8 @@ const serverMessage = variant({
   roomLocked: { locked: bool },
   layersWanted: { track: u32, spatialLayers: u8, temporalLayer: u8 },
   feedback: { track: u32, reports: u16, best: trackReport, worst: trackReport },
+  activeSpeakers: { participants: list(u32) },
+  measurements: { request: u32, measurements },
 });
 
 const clientChat = variant({
@@ -91,6 +99,7 @@ const serverChat = variant({
 /** @typedef {import('./codec.js').ValueOf<typeof trackInfo>} TrackInfo */
 /** @typedef {import('./codec.js').ValueOf<typeof publishedTrack>} PublishedTrack */
 /** @typedef {import('./codec.js').ValueOf<typeof trackReport>} TrackReport */
+/** @typedef {import('./codec.js').ValueOf<typeof measurements>} Measurements */
 /** @typedef {import('./codec.js').ValueOf<typeof clientMessage>} ClientMessage */
 /** @typedef {import('./codec.js').ValueOf<typeof serverMessage>} ServerMessage */
 /** @typedef {import('./codec.js').ValueOf<typeof clientChat>} ClientChat */

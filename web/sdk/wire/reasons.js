@@ -1,4 +1,4 @@
-/** Why sessions end and requests are refused: labels in the order of their codes, as in `src/wire/reason.rs`. */
+/** Why sessions end, requests are refused and datagrams left out: labels in the order of their codes, as in `src/wire/reason.rs`. */
 import { malformed, u32 } from './codec.js';
 
 /** @typedef {import('./codec.js').Codec<string>} ReasonCodec */
@@ -15,6 +15,12 @@ export const REFUSE_REASONS = Object.freeze([
   'track_unknown', 'track_not_owned', 'track_own', 'track_invalid', 'tracks_full', 'participant_unknown',
   'chat_too_long', 'chat_too_fast', 'chat_busy', 'refused_by_host', 'too_fast', 'not_allowed', 'subscriptions_full',
   'not_subscribed', 'layer_unknown',
+]);
+
+export const DROP_REASONS = Object.freeze([
+  'malformed', 'foreign_session', 'version_unknown', 'not_joined', 'track_unknown', 'track_not_owned', 'over_budget', 'subscriber_slow',
+  'path_too_small', 'subscriber_gone', 'track_muted', 'layer_unknown',
+  'not_subscribed', 'late', 'reference_missing', 'superseded',
 ]);
 
 /** Close reasons that connecting again in the same way cannot mend. */
@@ -60,3 +66,4 @@ function reason(labels) {
 
 export const closeReason = reason(CLOSE_REASONS);
 export const refuseReason = reason(REFUSE_REASONS);
+export const dropReason = reason(DROP_REASONS);

@@ -1,6 +1,7 @@
 /** Puts the datagrams of one track together again: each frame comes out once, when it is whole. As `src/media/assembly.rs`. */
 import { FRAGMENTS_MAX, MEDIA_BYTES_MAX } from '../../wire.js';
 import { Losses } from './losses.js';
+import { readParity, recover } from '../parity.js';
 import { msBetween } from '../timestamp.js';
 
 /** @typedef {import('../../wire/media.js').Media} Media */
@@ -10,9 +11,18 @@ import { msBetween } from '../timestamp.js';
  * @typedef {object} Frame
  * @property {MediaHeader} header fragment index and count are 0
  * @property {Uint8Array<ArrayBuffer>} payload
- * @property {number} wholeAtMs when its last fragment came
+ * @property {number} wholeAtMs when its last fragment came, or was made again
  */
-/** @typedef {{ header: MediaHeader, fragments: (Uint8Array | undefined)[], missing: number, bytes: number, firstAtMs: number }} Partial */
+/**
+ * @typedef {object} Partial
+ * @property {MediaHeader} header
+ * @property {(Uint8Array | undefined)[]} fragments
+ * @property {number} missing how many of them are
+ * @property {number} lost how many did not come by themselves
+ * @property {Map<number, import('../parity.js').Parity>} parities by their groups; all of the same number of groups
+ * @property {number} bytes
+ * @property {number} firstAtMs
+ */
 
 /** Frames of one spatial layer that may be incomplete at a time. One this far behind the newest is late by any deadline. */
 export const FRAMES_MAX = 64;
@@ -29,16 +39,26 @@ export class Assembly {
   #bytes = 0;
   #received = 0;
 
-  /** Takes a datagram. Repeated, contradictory and late ones are passed over. @param {number} nowMs @param {Media} media @returns {Frame | null} the frame that it completes */
-  push(nowMs, media) {
-    if (media.parity) return null;
+  /**
+   * Takes a datagram. Repeated, contradictory and late ones are passed over.
+   * @param {number} nowMs @param {Media} media @param {boolean} [isRepeat] whether it came because it was asked for: the path lost it before
+   * @returns {Frame | null} the frame that is whole with it
+   */
+  push(nowMs, media, isRepeat = false) {
     const layer = this.#layers.get(media.spatialLayer) ?? new Layer();
     this.#layers.set(media.spatialLayer, layer);
     const partial = layer.place(nowMs, media);
-    if (!partial || !put(partial, media)) return null;
-    this.#received++;
-    this.#bytes += media.payload.length;
-    layer.losses.arrived(nowMs, media.frame, media.fragmentCount, partial.missing);
+    if (!partial || media.fragmentCount !== partial.fragments.length) return null;
+    const before = partial.bytes;
+    if (media.parity) putParity(partial, media);
+    else if (!put(partial, media.fragmentIndex, media.payload)) return null;
+    if (!media.parity && !isRepeat) {
+      this.#received++;
+      partial.lost--;
+      layer.losses.arrived(nowMs, media.frame, media.fragmentCount, partial.lost);
+    }
+    remake(partial, media.fragmentIndex);
+    this.#bytes += partial.bytes - before;
     if (partial.missing === 0) {
       this.#bytes -= layer.remove(media.frame);
       return whole(partial, nowMs);
@@ -95,7 +115,8 @@ class Layer {
     else if (isLate || this.#done.has(media.frame)) return null;
     if (media.frame > this.#newest) [this.#newest, this.#newestTimestamp] = [media.frame, media.timestamp];
     const { payload: _, ...header } = media;
-    const partial = { header, fragments: new Array(media.fragmentCount), missing: media.fragmentCount, bytes: 0, firstAtMs: nowMs };
+    const { fragmentCount: count } = media;
+    const partial = { header: { ...header, parity: false }, fragments: new Array(count), missing: count, lost: count, parities: new Map(), bytes: 0, firstAtMs: nowMs };
     this.partials.set(media.frame, partial);
     return partial;
   }
@@ -131,18 +152,46 @@ class Layer {
   }
 }
 
-/** @param {Partial} partial @param {Media} media @returns {boolean} whether it was missing */
-function put(partial, { fragmentIndex, fragmentCount, payload }) {
-  if (fragmentCount !== partial.fragments.length || partial.fragments[fragmentIndex]) return false;
-  partial.fragments[fragmentIndex] = payload;
+/** @param {Partial} partial @param {number} index @param {Uint8Array} payload @returns {boolean} whether it was missing */
+function put(partial, index, payload) {
+  if (partial.fragments[index]) return false;
+  partial.fragments[index] = payload;
   partial.missing--;
   partial.bytes += payload.length;
   return true;
 }
 
+/** @param {Partial} partial @param {Media} media */
+function putParity(partial, media) {
+  const parity = readParity(media);
+  const groups = partial.parities.values().next().value?.groups ?? parity?.groups;
+  if (!parity || parity.groups !== groups || partial.parities.has(media.fragmentIndex)) return;
+  partial.parities.set(media.fragmentIndex, parity);
+  partial.bytes += parity.payloads.length;
+}
+
+/** Makes the missing fragment of a group out of the others and the parity, if it is the only one. @param {Partial} partial @param {number} indexOrGroup */
+function remake(partial, indexOrGroup) {
+  const groups = partial.parities.values().next().value?.groups;
+  if (!groups) return;
+  const group = indexOrGroup % groups;
+  const parity = partial.parities.get(group);
+  if (!parity) return;
+  const others = [];
+  let lost = -1;
+  for (let at = group; at < partial.fragments.length; at += groups) {
+    const fragment = partial.fragments[at];
+    if (fragment) others.push(fragment);
+    else if (lost < 0) lost = at;
+    else return;
+  }
+  const payload = lost < 0 ? null : recover(parity, others);
+  if (payload) put(partial, lost, payload);
+}
+
 /** @param {Partial} partial @param {number} wholeAtMs @returns {Frame} */
-function whole({ header, fragments, bytes }, wholeAtMs) {
-  const payload = new Uint8Array(bytes);
+function whole({ header, fragments }, wholeAtMs) {
+  const payload = new Uint8Array(fragments.reduce((sum, fragment) => sum + (fragment?.length ?? 0), 0));
   let at = 0;
   for (const fragment of fragments) {
     if (!fragment) continue;

@@ -2,10 +2,11 @@
 import { Assembly } from './assembly.js';
 import { SILENCE_DB } from '../audio-level.js';
 import { Decoder } from './decoder.js';
+import { DEADLINE_MS, Gaps } from './gaps.js';
 import { Histogram } from './histogram.js';
 import { JitterTarget } from './jitter.js';
 import { Opening } from './opening.js';
-import { Order } from './order.js';
+import { Order, PATIENCE_MS } from './order.js';
 import { REPORTED_SECONDS, Transit } from './transit.js';
 
 /** @typedef {import('./assembly.js').Frame} Frame */
@@ -21,6 +22,9 @@ const STALL_MS = 1000;
 
 const MICROSECONDS_PER_FRAME = 20_000;
 
+/** What of the audio that is to wait for its turn is kept for that, in milliseconds: the rest of the time may be spent on what is missing. */
+const PLAYOUT_MS_MIN = 20;
+
 export class AudioReception {
   #track;
   #host;
@@ -28,6 +32,7 @@ export class AudioReception {
   #order = new Order();
   #jitter = new JitterTarget();
   #transit = new Transit(REPORTED_SECONDS);
+  #gaps;
   #opening;
   /** @type {Decoder<AudioData, Frame['header']>} */
   #decoder;
@@ -50,6 +55,7 @@ export class AudioReception {
     this.#track = track;
     this.#host = host;
     this.#isMuted = track.muted;
+    this.#gaps = new Gaps(track.id, DEADLINE_MS.audio);
     this.#opening = new Opening(host.cipher, (frame) => this.#opened(frame), host.sealed);
     this.#decoder = this.#newDecoder();
   }
@@ -64,8 +70,10 @@ export class AudioReception {
   /** @param {number} nowMs @param {import('../../wire/media.js').Media} media */
   media(nowMs, media) {
     this.#counts.bytes += media.payload.length;
-    const frame = this.#assembly.push(nowMs, media);
+    const frame = this.#assembly.push(nowMs, media, this.#gaps.push(nowMs, media, true));
+    this.#ask(nowMs);
     if (!frame) return;
+    this.#gaps.settle(media.spatialLayer, media.frame);
     this.#counts.received++;
     this.#loudestDb = Math.min(this.#loudestDb, media.audioLevel);
     this.#transit.observe(performance.timeOrigin + nowMs, media.timestamp);
@@ -74,8 +82,16 @@ export class AudioReception {
 
   /** What is due although nothing arrives. @param {number} nowMs */
   tick(nowMs) {
+    this.#ask(nowMs);
     this.#decode(nowMs);
     this.#host.state(this.#state(nowMs));
+  }
+
+  /** Asks for what is missing. @param {number} nowMs */
+  #ask(nowMs) {
+    const roundTripMs = this.#host.roundTripMs();
+    if (roundTripMs === null || !this.#isTaken) return this.#gaps.clear();
+    for (const request of this.#gaps.due(nowMs, roundTripMs)) this.#host.repeat(request);
   }
 
   /** @param {boolean} isTaken whether it is subscribed to */
@@ -99,7 +115,7 @@ export class AudioReception {
   /** What happened in the last second, and altogether. @param {number} nowMs */
   second(nowMs) {
     const counts = this.#assembly.takeCounts(nowMs, true);
-    return { ...counts, late: 0, isSilent: false, jitterMs: this.#transit.jitterMs, delayMs: this.#transit.delayMs, bytes: this.#counts.bytes, stats: this.#stats() };
+    return { ...counts, late: 0, isSilent: false, jitterMs: this.#transit.jitterMs, delayMs: this.#transit.takeDelayMs(), bytes: this.#counts.bytes, stats: this.#stats() };
   }
 
   close() {
@@ -153,7 +169,8 @@ export class AudioReception {
   /** @param {number} nowMs */
   #decode(nowMs) {
     if (!this.#decoder.isReady) return;
-    for (let frame = this.#order.pop(nowMs); frame; frame = this.#order.pop(nowMs)) this.#feed(nowMs, frame);
+    const patienceMs = Math.max(PATIENCE_MS, this.#jitter.targetMs - PLAYOUT_MS_MIN);
+    for (let frame = this.#order.pop(nowMs, patienceMs); frame; frame = this.#order.pop(nowMs, patienceMs)) this.#feed(nowMs, frame);
   }
 
   /** @param {number} nowMs @param {Frame} frame */

@@ -3,7 +3,7 @@ import { msBetween } from '../timestamp.js';
 
 /** @typedef {import('./assembly.js').Frame} Frame */
 
-/** How long a frame waits for its reference, in milliseconds: what reordering takes, and less than a keyframe would. */
+/** How long a frame waits for its reference where nothing is sent once more, in milliseconds: what reordering takes, and less than a keyframe would. */
 export const PATIENCE_MS = 80;
 
 /** Time between two wishes for a keyframe, in milliseconds: more than a round trip, less than a person notices twice. */
@@ -30,6 +30,8 @@ export class Dependency {
   #wishedAtMs = -Infinity;
   /** Frames that came too late, or without their reference. */
   leftOut = 0;
+  /** How long a frame waits for its reference, in milliseconds. */
+  patienceMs = PATIENCE_MS;
 
   /** Takes a whole frame. @param {Frame} frame */
   push(frame) {
@@ -85,6 +87,12 @@ export class Dependency {
     this.#isBroken = true;
   }
 
+  /** What came before has nothing to do with what comes: it is another subscription, and may begin with what came out already. */
+  beginAgain() {
+    this.skipToKeyframe();
+    this.#last = null;
+  }
+
   /** A frame that came out was not decoded after all: none that needs it can be. @param {number} frame */
   withdraw(frame) {
     this.#delivered.delete(frame);
@@ -120,7 +128,7 @@ export class Dependency {
   /** @param {number} nowMs */
   #giveUpLate(nowMs) {
     this.#waiting = this.#waiting.filter(({ header, wholeAtMs }) => {
-      if (nowMs - wholeAtMs < PATIENCE_MS) return true;
+      if (nowMs - wholeAtMs < this.patienceMs) return true;
       this.leftOut++;
       // Of another rendition as well: the keyframe with which it began is lost.
       if (header.temporalLayer <= NEEDS_BASE_LAYER_MAX) this.#isBroken = true;

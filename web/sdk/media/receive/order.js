@@ -3,7 +3,7 @@ import { msBetween } from '../timestamp.js';
 
 /** @typedef {import('./assembly.js').Frame} Frame */
 
-/** How long a frame waits for the one before it, in milliseconds: the next frame, which repeats it where there is loss, and a bit. */
+/** How long a frame waits for the one before it at least, in milliseconds: the next frame, which repeats it where there is loss, and a bit. */
 export const PATIENCE_MS = 25;
 
 /** Frames that may wait at a time: more than come in that time. */
@@ -35,12 +35,12 @@ export class Order {
     return this.#waiting.size;
   }
 
-  /** The next frame, if it is its turn. @param {number} nowMs @returns {Frame | null} */
-  pop(nowMs) {
+  /** The next frame, if it is its turn. @param {number} nowMs @param {number} [patienceMs] @returns {Frame | null} */
+  pop(nowMs, patienceMs = PATIENCE_MS) {
     if (this.#waiting.size === 0) return null;
     const frame = /** @type {Frame} */ (this.#waiting.get(Math.min(...this.#waiting.keys())));
     const isNext = !this.#last || frame.header.frame === this.#last.frame + 1;
-    const waited = nowMs - frame.wholeAtMs >= PATIENCE_MS || this.#waiting.size > WAITING_MAX;
+    const waited = nowMs - frame.wholeAtMs >= patienceMs || this.#waiting.size > WAITING_MAX;
     if (!isNext && !waited) return null;
     this.#waiting.delete(frame.header.frame);
     this.#last = frame.header;

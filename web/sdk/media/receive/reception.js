@@ -25,6 +25,8 @@ import { VideoReception } from './video-reception.js';
  * @property {(timestamp: number) => number} heard what is played now was captured then; says how long ago it was when it is heard, in milliseconds
  * @property {(timestamp: number) => number} holdMs
  * @property {() => boolean} isInterrupted
+ * @property {() => number | null} roundTripMs what is sent once more comes so much later; `null`: nothing is
+ * @property {(request: import('../../wire/repeat.js').RepeatRequest) => void} repeat asks the relay for it
  */
 
 /**
@@ -40,6 +42,7 @@ import { VideoReception } from './video-reception.js';
  *   | { type: 'release', surface: number }
  *   | { type: 'playout', track: number, port: MessagePort }
  *   | { type: 'output', ms: number }
+ *   | { type: 'path', roundTripMs: number | null }
  *   | { type: 'interrupted', isInterrupted: boolean }
  * )} ToReception
  */
@@ -50,6 +53,7 @@ import { VideoReception } from './video-reception.js';
  *   | { type: 'failed', track: number, code: string }
  *   | { type: 'sealed', participant: number }
  *   | { type: 'wish', track: number, spatialLayer: number }
+ *   | { type: 'repeat', request: import('../../wire/repeat.js').RepeatRequest }
  *   | { type: 'levels', levels: { track: number, db: number }[] }
  *   | { type: 'second', tracks: TrackSecond[], malformed: number, unknown: number }
  * )} FromReception
@@ -75,6 +79,8 @@ export class Reception {
   /** Participants whose frames could not be opened. @type {Set<number>} */
   #sealed = new Set();
   #outputMs = 0;
+  /** @type {number | null} */
+  #roundTripMs = null;
   #isInterrupted = false;
   #malformed = 0;
   #unknown = 0;
@@ -102,6 +108,7 @@ export class Reception {
       case 'release': return void this.#surfaces.delete(message.surface);
       case 'playout': return this.#connect(message.track, message.port);
       case 'output': return void (this.#outputMs = message.ms);
+      case 'path': return void (this.#roundTripMs = message.roundTripMs);
       case 'interrupted': return void (this.#isInterrupted = message.isInterrupted);
     }
   }
@@ -162,6 +169,8 @@ export class Reception {
       heard: (timestamp) => synchronisation.heard(wallMs(), timestamp, this.#outputMs),
       holdMs: (timestamp) => synchronisation.holdMs(wallMs(), timestamp),
       isInterrupted: () => this.#isInterrupted,
+      roundTripMs: () => (this.#isInterrupted ? null : this.#roundTripMs),
+      repeat: (request) => this.#tell({ type: 'repeat', request }),
     };
   }
 

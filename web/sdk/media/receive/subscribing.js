@@ -2,6 +2,7 @@
  * All that is received of the others, on the page's side. Datagrams go to a worker, which puts frames together, decodes, draws, and
  * gives decoded audio to the playouts; here is who is subscribed to what, who is speaking, and what is told to the relay.
  */
+import { EarlyMedia } from '../../early-media.js';
 import { TertuliaError } from '../../error.js';
 import { audioContext, isAudioRunning, resumeAudio } from '../audio-context.js';
 import { decibelsOf, meterLevel } from '../audio-level.js';
@@ -9,6 +10,7 @@ import { Speakers } from './speakers.js';
 import { Subscription } from './subscription.js';
 import { Surfaces } from './surfaces.js';
 import { startWorker } from '../worker-url.js';
+import { encodeRepeatRequest } from '../../wire/repeat.js';
 
 /** @typedef {import('../../participants.js').RemoteParticipant} RemoteParticipant */
 /** @typedef {import('../../wire/messages.js').ClientMessage} ClientMessage */
@@ -22,6 +24,8 @@ import { startWorker } from '../worker-url.js';
  * @property {(message: ClientMessage) => void} tell dropped while the room is not connected
  * @property {(type: any, value: any) => void} emit
  * @property {() => { id: number }} self the local participant
+ * @property {(datagram: Uint8Array<ArrayBuffer>) => void} sendDatagram zero byte included
+ * @property {() => number | null} pathMs the round trip of a path that loses datagrams; `null`: there is none, or not known yet
  */
 
 /**
@@ -54,12 +58,15 @@ export class Subscribing {
   #options;
   /** @type {Worker | null} */
   #worker = null;
+  #early = new EarlyMedia();
   /** By track. @type {Map<number, Subscription>} */
   #subscriptions = new Map();
   #surfaces = new Surfaces((surface) => this.#post({ type: 'release', surface }));
   #speakers = new Speakers();
   /** Who speaks. @type {number[]} */
   #speaking = [];
+  /** Who speaks, as the relay says: it hears those who are not heard here. @type {number[]} */
+  #relayed = [];
   #isAudioBlocked = false;
   #room = '';
   #counts = { malformed: 0, unknown: 0 };
@@ -73,7 +80,8 @@ export class Subscribing {
 
   /** A datagram came: header and payload. Its buffer is given away. @param {Uint8Array} bytes */
   media(bytes) {
-    if (!this.#worker) return;
+    // The first track may be announced a moment later.
+    if (!this.#worker) return this.#early.keep(bytes);
     const { buffer } = bytes;
     // Some carriers leave their prefix in front. A buffer that holds more belongs to others as well.
     const isOwn = buffer instanceof ArrayBuffer && buffer.byteLength - bytes.byteLength <= 1;
@@ -118,7 +126,9 @@ export class Subscribing {
   /** There is a session, the first or another. Before what it tells of tracks. @param {{ room: string }} welcome `room`: its name */
   seated({ room }) {
     this.#room = room;
+    this.#relayed = [];
     this.#post({ type: 'interrupted', isInterrupted: false });
+    this.#tellPath();
     for (const subscription of this.#subscriptions.values()) subscription.assert();
   }
 
@@ -135,7 +145,7 @@ export class Subscribing {
     this.#worker = null;
     this.#surfaces = new Surfaces((surface) => this.#post({ type: 'release', surface }));
     this.#speakers = new Speakers();
-    this.#speaking = [];
+    [this.#speaking, this.#relayed] = [[], []];
     this.#isAudioBlocked = false;
     document.removeEventListener('visibilitychange', this.#seen);
   }
@@ -165,6 +175,12 @@ export class Subscribing {
     this.#tellSpeakers();
   }
 
+  /** The relay says who speaks. Who is heard here is known sooner from what is heard. @param {number[]} ids the loudest first */
+  relaySpeakers(ids) {
+    this.#relayed = ids;
+    this.#tellSpeakers();
+  }
+
   /** What is received: of the last second, and altogether. */
   stats() {
     const tracks = [...this.#subscriptions.values()].map((subscription) => subscription.stats());
@@ -180,7 +196,13 @@ export class Subscribing {
     this.#worker.onerror = (event) => this.#erred(event);
     const { encryptionKey: secret } = this.#options;
     this.#worker.postMessage({ type: 'begin', encryption: secret ? { secret, room: this.#room } : null });
+    for (const media of this.#early.take()) this.media(media);
+    this.#tellPath();
     document.addEventListener('visibilitychange', this.#seen);
+  }
+
+  #tellPath() {
+    this.#post({ type: 'path', roundTripMs: this.#link.pathMs() });
   }
 
   /** @param {ToReception} message @param {Transferable[]} [transfer] */
@@ -194,6 +216,7 @@ export class Subscribing {
       case 'levels': return this.#levels(message.levels);
       case 'second': return this.#second(message);
       case 'sealed': return this.#sealed(message.participant);
+      case 'repeat': return this.#link.sendDatagram(encodeRepeatRequest(message.request));
     }
     const subscription = this.#subscriptions.get(message.track);
     if (!subscription) return;
@@ -237,8 +260,15 @@ export class Subscribing {
     this.#tellSpeakers();
   }
 
+  /** Whether what someone says comes here; what oneself says does. @param {number} id */
+  #hears(id) {
+    const microphones = [...this.#subscriptions.values()].filter(({ participant, track }) => participant.id === id && track.source === 'microphone');
+    return id === this.#link.self().id || microphones.some(({ track }) => track.isSubscribed);
+  }
+
   #tellSpeakers() {
-    const ids = this.#speakers.active(performance.now());
+    const heard = this.#speakers.active(performance.now());
+    const ids = [...heard, ...this.#relayed.filter((id) => !this.#hears(id))];
     const isSame = ids.length === this.#speaking.length && ids[0] === this.#speaking[0] && ids.every((id) => this.#speaking.includes(id));
     if (isSame) return;
     this.#speaking = ids;
@@ -255,6 +285,7 @@ export class Subscribing {
     if (reported.length > 0) this.#link.tell({ type: 'report', tracks: reported.map(trackReport) });
     const { outputLatency = 0, baseLatency } = audioContext();
     this.#post({ type: 'output', ms: (outputLatency + baseLatency) * 1000 });
+    this.#tellPath();
     if (isAudioRunning()) this.#isAudioBlocked = false;
   }
 

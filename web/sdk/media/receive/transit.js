@@ -1,7 +1,8 @@
 /**
  * How long what is captured is on its way, as far as a receiver can know: clocks of two machines are not related, so only
- * differences count. `delayMs` is how much longer than the shortest of the last seconds, `jitterMs` the interarrival jitter of RFC 3550,
- * section 6.4.1 (RTP).
+ * differences count. `jitterMs` is the interarrival jitter of RFC 3550, section 6.4.1 (RTP). The delay is how much longer than the
+ * shortest of the last seconds; of a report, that of whatever took the least time since the one before: a queue that stands delays
+ * everything, and what comes late by itself says nothing about the way (RFC 8289, section 3.2).
  */
 import { ticksOf } from '../media-clock.js';
 import { msBetween } from '../timestamp.js';
@@ -19,15 +20,16 @@ export class Transit {
   /** The shortest of each second that is remembered. @type {number[]} */
   #leastMs;
   #second = 0;
+  /** Of what came since the last report. */
+  #leastSinceMs = Infinity;
   jitterMs = 0;
-  delayMs = 0;
 
   /** @param {number} seconds for which the shortest is remembered */
   constructor(seconds) {
     this.#leastMs = new Array(seconds).fill(Infinity);
   }
 
-  /** Something captured at `timestamp` is here. @param {number} nowMs @param {number} timestamp @returns {number} `delayMs` */
+  /** Something captured at `timestamp` is here. @param {number} nowMs @param {number} timestamp @returns {number} its delay, in milliseconds */
   observe(nowMs, timestamp) {
     const transit = (ticksOf(nowMs) - timestamp) >>> 0;
     const ms = msBetween(transit, (this.#base ??= transit));
@@ -38,7 +40,14 @@ export class Transit {
     for (let passed = Math.min(second - this.#second, length); passed > 0; passed--) this.#leastMs[(second - passed + 1) % length] = Infinity;
     this.#second = second;
     this.#leastMs[second % length] = Math.min(this.#leastMs[second % length], ms);
-    this.delayMs = ms - Math.min(...this.#leastMs);
-    return this.delayMs;
+    this.#leastSinceMs = Math.min(this.#leastSinceMs, ms);
+    return ms - Math.min(...this.#leastMs);
+  }
+
+  /** The delay for a report, in milliseconds; 0 if nothing came since the last one. */
+  takeDelayMs() {
+    const delayMs = this.#leastSinceMs === Infinity ? 0 : this.#leastSinceMs - Math.min(...this.#leastMs);
+    this.#leastSinceMs = Infinity;
+    return delayMs;
   }
 }

@@ -1,9 +1,11 @@
 /** One video track, from datagrams to pictures. Runs in the worker. */
 import { Assembly } from './assembly.js';
+import { CatchUp } from './catch-up.js';
 import { colourOf } from './colour.js';
 import { Decoder } from './decoder.js';
-import { Dependency, WISH_INTERVAL_MS } from './dependency.js';
+import { Dependency, PATIENCE_MS, WISH_INTERVAL_MS } from './dependency.js';
 import { Freezes } from './freezes.js';
+import { DEADLINE_MS, Gaps, REORDERING_MS } from './gaps.js';
 import { HeldFrames } from './held-frames.js';
 import { Histogram } from './histogram.js';
 import { nowMs as wallMs, ticksOf } from '../media-clock.js';
@@ -33,15 +35,22 @@ const SLOW_WISH_INTERVAL_MS = 2000;
 /** A picture that stands for so long is stalled, in milliseconds. */
 const STALL_MS = 1000;
 
+/** How often something is asked for before a picture that needs it is given up: once more takes longer than a keyframe. */
+const ASKS = 2;
+/** What else may come in between, in milliseconds. */
+const ASK_SLACK_MS = 40;
+
 export class VideoReception {
   #track;
   #host;
   #assembly = new Assembly();
   #dependency = new Dependency();
+  #catchUp = new CatchUp();
   #transit = new Transit(REPORTED_SECONDS);
   #latency = new Histogram();
   #freezes = new Freezes();
   #renderer = new Renderer();
+  #gaps;
   #opening;
   /** @type {Decoder<VideoFrame, Frame['header']>} */
   #decoder;
@@ -76,10 +85,11 @@ export class VideoReception {
     const { spatialLayers, temporalLayers } = /** @type {{ spatialLayers: number, temporalLayers: number }} */ (track.info.media);
     this.#layers = { spatialLayer: Math.max(0, spatialLayers - 1), temporalLayer: Math.max(0, temporalLayers - 1) };
     this.#arriving = this.#layers.spatialLayer;
+    this.#gaps = new Gaps(track.id, DEADLINE_MS.video);
     this.#opening = new Opening(host.cipher, (frame) => this.#opened(frame), () => this.#sealed());
     this.#held = new HeldFrames((/** @type {VideoFrame} */ frame, timestamp) => this.#draw(frame, timestamp));
     this.#decoder = this.#newDecoder();
-    // The relay has asked for a keyframe when it made the subscription.
+    // The relay sends a recent picture when it makes the subscription, or asks for a keyframe.
     this.#dependency.wished(nowMs);
   }
 
@@ -91,16 +101,32 @@ export class VideoReception {
   media(nowMs, media) {
     this.#lastArrivedAtMs = nowMs;
     this.#arriving = media.spatialLayer;
-    if (media.fragmentIndex === 0) this.#transit.observe(performance.timeOrigin + nowMs, media.timestamp);
+    if (media.fragmentIndex === 0 && this.#catchUp.observe(nowMs, media.timestamp)) this.#transit.observe(performance.timeOrigin + nowMs, media.timestamp);
     this.#counts.bytes += media.payload.length;
-    const frame = this.#assembly.push(nowMs, media);
+    const frame = this.#assembly.push(nowMs, media, this.#gaps.push(nowMs, media, this.#isComplete));
+    this.#ask(nowMs);
     if (!frame) return;
+    this.#gaps.settle(media.spatialLayer, media.frame);
     this.#counts.received++;
     this.#opening.push(frame);
   }
 
+  /** Whether frames of all temporal layers are to come. */
+  get #isComplete() {
+    return this.#layers.temporalLayer >= /** @type {any} */ (this.#track.info.media).temporalLayers - 1;
+  }
+
+  /** Asks for what is missing, and waits for it as long as a few round trips take. @param {number} nowMs */
+  #ask(nowMs) {
+    const roundTripMs = this.#host.roundTripMs();
+    if (roundTripMs === null || !this.#isTaken) return this.#gaps.clear();
+    this.#dependency.patienceMs = Math.max(PATIENCE_MS, Math.min(DEADLINE_MS.video, ASKS * (roundTripMs + REORDERING_MS) + ASK_SLACK_MS));
+    for (const request of this.#gaps.due(nowMs, roundTripMs)) this.#host.repeat(request);
+  }
+
   /** What is due although nothing arrives. @param {number} nowMs */
   tick(nowMs) {
+    this.#ask(nowMs);
     this.#decode(nowMs);
     this.#wish(nowMs);
     this.#wishRendition(nowMs);
@@ -117,7 +143,10 @@ export class VideoReception {
     this.#arriving = layers.spatialLayer;
     this.#lastArrivedAtMs = nowMs;
     this.#pause();
-    this.#dependency.skipToKeyframe();
+    this.#assembly = new Assembly();
+    this.#gaps = new Gaps(this.#track.id, DEADLINE_MS.video);
+    this.#catchUp = new CatchUp();
+    this.#dependency.beginAgain();
     this.#dependency.wished(nowMs);
   }
 
@@ -143,12 +172,11 @@ export class VideoReception {
 
   /** What happened in the last second, and altogether. @param {number} nowMs */
   second(nowMs) {
-    const isComplete = this.#layers.temporalLayer >= /** @type {any} */ (this.#track.info.media).temporalLayers - 1;
-    const counts = this.#assembly.takeCounts(nowMs, isComplete);
+    const counts = this.#assembly.takeCounts(nowMs, this.#isComplete);
     const late = this.#counts.late - this.#lateBefore;
     this.#lateBefore = this.#counts.late;
     const isSilent = this.#isTaken && !this.#isMuted && nowMs - this.#lastArrivedAtMs > SENDING_MS && this.#dependency.isBroken;
-    return { ...counts, late, isSilent, jitterMs: this.#transit.jitterMs, delayMs: this.#transit.delayMs, bytes: this.#counts.bytes, stats: this.#stats() };
+    return { ...counts, late, isSilent, jitterMs: this.#transit.jitterMs, delayMs: this.#transit.takeDelayMs(), bytes: this.#counts.bytes, stats: this.#stats() };
   }
 
   close() {
@@ -275,7 +303,7 @@ export class VideoReception {
     const nowMs = performance.now();
     this.#counts.drawn++;
     this.#freezes.drawn(nowMs);
-    this.#latency.add(msBetween(ticksOf(wallMs()), timestamp));
+    if (!this.#catchUp.isPast(timestamp)) this.#latency.add(msBetween(ticksOf(wallMs()), timestamp));
     this.#lastDrawnAtMs = nowMs;
     this.#host.state(this.#state(nowMs));
   }

@@ -1,10 +1,10 @@
 /** One audio track in the worker: from samples to frames of Opus. */
 import { AUDIO_FRAME_MS } from '../audio-format.js';
 import { audioLevel } from '../audio-level.js';
-import { FAILED_AGAIN_MS } from './codec.js';
+import { FAILED_AGAIN_MS, SILENT_MS_MAX } from './codec.js';
 import { MediaClock, nowMs, ticksOf } from '../media-clock.js';
 
-/** Frames that the encoder may have and not have given back: beyond it, it hangs. A second. */
+/** Frames that the encoder may have and not have given back: a second. More are left out. */
 const PENDING_FRAMES_MAX = 50;
 
 /** @typedef {import('./capture.worklet.js').CapturedAudio} CapturedAudio */
@@ -27,6 +27,8 @@ export class AudioEncoding {
   #clock = new MediaClock();
   /** What the encoder has, oldest first: it invents timestamps. @type {{ timestamp: number, level: number }[]} */
   #pending = [];
+  /** Since when the encoder has frames and gives nothing. */
+  #silentSinceMs = 0;
   #failedAtMs = -Infinity;
   #frame = 0;
   /** @type {MessagePort | null} */
@@ -77,7 +79,9 @@ export class AudioEncoding {
     if (this.isPaused) return;
     try {
       if (!this.#encoder || sampleRate !== this.#sampleRate) this.#open(sampleRate);
-      if (this.#pending.length >= PENDING_FRAMES_MAX) throw new Error('the encoder gives nothing back');
+      if (this.#pending.length === 0) this.#silentSinceMs = performance.now();
+      if (performance.now() - this.#silentSinceMs > SILENT_MS_MAX) throw new Error('the encoder gives nothing back');
+      if (this.#pending.length >= PENDING_FRAMES_MAX) return;
       const audio = new AudioData({
         format: 'f32-planar', sampleRate, numberOfChannels: channels, numberOfFrames: samples.length / channels,
         timestamp: Math.round((captureMs - performance.timeOrigin) * 1000), data: samples,
@@ -109,6 +113,7 @@ export class AudioEncoding {
   /** @param {EncodedAudioChunk} chunk */
   #output(chunk) {
     const pending = this.#pending.shift();
+    this.#silentSinceMs = performance.now();
     if (!pending || this.isPaused) return;
     const payload = new Uint8Array(chunk.byteLength);
     chunk.copyTo(payload);

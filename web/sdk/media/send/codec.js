@@ -7,6 +7,8 @@
 export const BASELINE = 'vp8';
 /** An encoder that fails again within this time, in milliseconds, does not work here. */
 export const FAILED_AGAIN_MS = 30_000;
+/** An encoder that takes frames and gives nothing for so long hangs, in milliseconds. On a busy machine, one takes seconds to begin. */
+export const SILENT_MS_MAX = 10_000;
 
 /** Frames of a proof, and how many of them only warm up. */
 export const PROOF_FRAMES = 12;

@@ -52,6 +52,11 @@ export class Engine {
     void this.#encoding?.then((encoding) => this.#unpause(encoding)).catch(() => {});
   }
 
+  /** The relay did not get something. @param {import('../../wire/repeat.js').RepeatRequest} request */
+  repeat(request) {
+    this.#outgoing.repeat(request);
+  }
+
   /** There is none. */
   pause() {
     this.#isPaused = true;

@@ -1,6 +1,6 @@
 /** The way of encoded frames out of the worker: encrypted, cut into datagrams, paced. */
 import { ENCRYPTION_BYTES } from '../encryption.js';
-import { FRAME_BYTES_MAX, fragment } from './fragment.js';
+import { FRAME_BYTES_MAX, fragment, fragmentWithParity } from './fragment.js';
 
 /** @typedef {Omit<import('./fragment.js').FrameHeader, 'track'>} EncodedHeader */
 /** @typedef {{ header: EncodedHeader, payload: Uint8Array<ArrayBuffer> }} EncodedFrame */
@@ -20,7 +20,7 @@ import { FRAME_BYTES_MAX, fragment } from './fragment.js';
  * @property {'audio' | 'video'} kind
  * @property {import('./pacer.js').Pacer<OutgoingFrame>} pacer
  * @property {() => import('../encryption.js').FrameCipher | null} cipher
- * @property {import('./redundancy.js').Redundancy} [redundancy]
+ * @property {import('./redundancy.js').Redundancy} redundancy
  * @property {(header: FrameHeader) => void} left a frame was left out, because too much waits or it is too large
  */
 
@@ -57,14 +57,21 @@ export class FrameSender {
 
   /** @param {FrameHeader} header @param {Uint8Array<ArrayBuffer>} payload */
   #release(header, payload) {
-    const { key, kind, pacer, redundancy, left } = this.#options;
-    const frame = fragment(header, payload);
-    const datagrams = redundancy ? redundancy.next(frame, performance.now()) : frame;
+    const { key, kind, pacer, left } = this.#options;
+    const datagrams = this.#datagrams(header, payload, performance.now());
     const outgoing = { datagrams, tag: { key, kind, header } };
     this.bits += datagrams.reduce((sum, datagram) => sum + 8 * datagram.length, 0);
     if (header.timestamp !== this.#lastTimestamp) this.frames++;
     this.#lastTimestamp = header.timestamp;
     if (kind === 'audio') pacer.urgent(outgoing);
     else if (!pacer.push(outgoing, this.intervalMs)) left(header);
+  }
+
+  /** While there is loss, audio goes twice, and pictures of the base layer with parity: of others nothing depends. @param {FrameHeader} header @param {Uint8Array<ArrayBuffer>} payload @param {number} nowMs */
+  #datagrams(header, payload, nowMs) {
+    const { kind, redundancy } = this.#options;
+    if (kind === 'audio') return redundancy.next(fragment(header, payload), nowMs);
+    const isProtected = header.temporalLayer === 0 && redundancy.isDue(nowMs);
+    return isProtected ? fragmentWithParity(header, payload) : fragment(header, payload);
   }
 }

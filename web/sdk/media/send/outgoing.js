@@ -5,6 +5,8 @@
  * are left out before they are queued, those first that are missed least.
  */
 
+import { Recent } from './recent.js';
+
 /** What may wait in a WebSocket, in milliseconds of the bitrate: then upper temporal layers stay behind. */
 export const BUFFER_MS = 150;
 /** Then everything of video does, and at last audio, in multiples of it. */
@@ -12,6 +14,8 @@ const VIDEO_LIMIT = 2;
 const AUDIO_LIMIT = 4;
 /** What may wait at least, in bytes: a keyframe of a small picture. */
 const BUFFER_BYTES_MIN = 12 * 1024;
+/** Over what it is judged whether something stands, in milliseconds: a keyframe takes its time without a queue. */
+const STANDING_MS = 1000;
 /** Between keyframes that are asked for because of it, in milliseconds: each is as large as several frames. */
 const KEYFRAME_MS_MIN = 500;
 
@@ -23,15 +27,18 @@ const KEYFRAME_MS_MIN = 500;
  * @property {() => number} bufferedBytes that wait in it
  * @property {(datagrams: Uint8Array<ArrayBuffer>[], options: { discardable: boolean }) => void} send
  * @property {(key: number, layer: number) => void} requestKeyframe of one's own encoder
- * @property {(delayMs: number) => void} queueing what is sent takes so long to leave; at most once a second
+ * @property {(delayMs: number) => void} queueing what is sent took so long to leave at least, in the last second
  * @property {() => number} [now] milliseconds
  */
 
 export class Outgoing {
   #options;
+  #recent = new Recent();
   /** Renditions that lack a frame and wait for a keyframe, and when they asked for it. @type {Map<string, number>} */
   #broken = new Map();
-  #toldAtMs = -Infinity;
+  /** The least that waited since then, in bytes. */
+  #least = Infinity;
+  #leastSinceMs = NaN;
   /** Of all tracks together, in bits per second. */
   bitrate = 0;
 
@@ -42,13 +49,22 @@ export class Outgoing {
 
   /** Sends a whole frame on WebSocket, a burst of it on others. @param {Frame} frame */
   send(frame) {
-    const { header, datagrams } = frame;
+    const { header, datagrams, kind } = frame;
+    // Of a WebSocket nothing is lost.
+    if (this.#options.carrier() === 'webtransport') this.#recent.push(this.#options.now(), kind, datagrams);
     const isWanted = this.#options.carrier() !== 'websocket' || this.#fits(frame);
     if (isWanted) this.#options.send(datagrams, { discardable: header.temporalLayer > 0 });
   }
 
+  /** Sends once more what the relay did not get. @param {import('../../wire/repeat.js').RepeatRequest} request */
+  repeat(request) {
+    const found = this.#recent.find(this.#options.now(), request);
+    for (const { header, datagram } of found) this.#options.send([datagram], { discardable: header.temporalLayer > 0 });
+  }
+
   /** Another carrier: what was missing on the last one is not missing here. */
   reset() {
+    this.#recent.clear();
     this.#broken.clear();
   }
 
@@ -56,7 +72,7 @@ export class Outgoing {
   #fits({ key, kind, header }) {
     const buffered = this.#options.bufferedBytes();
     const limit = Math.max(BUFFER_BYTES_MIN, (this.bitrate / 8) * (BUFFER_MS / 1000));
-    if (buffered > limit) this.#tell(buffered);
+    this.#judge(buffered, limit);
     if (kind === 'audio') return buffered <= limit * AUDIO_LIMIT;
     const rendition = `${key}.${header.spatialLayer}`;
     if (header.keyframe && buffered <= limit * VIDEO_LIMIT) this.#broken.delete(rendition);
@@ -77,11 +93,14 @@ export class Outgoing {
     this.#options.requestKeyframe(key, layer);
   }
 
-  /** @param {number} buffered bytes */
-  #tell(buffered) {
+  /** What waits all the time is a queue (RFC 8289, section 3.2). @param {number} buffered bytes @param {number} limit bytes */
+  #judge(buffered, limit) {
+    this.#least = Math.min(this.#least, buffered);
     const now = this.#options.now();
-    if (now - this.#toldAtMs < 1000) return;
-    this.#toldAtMs = now;
-    this.#options.queueing(Math.round((buffered * 8000) / Math.max(this.bitrate, 1)));
+    if (Number.isNaN(this.#leastSinceMs)) this.#leastSinceMs = now;
+    if (now - this.#leastSinceMs < STANDING_MS) return;
+    if (this.#least > limit) this.#options.queueing(Math.round((this.#least * 8000) / Math.max(this.bitrate, 1)));
+    this.#least = Infinity;
+    this.#leastSinceMs = now;
   }
 }

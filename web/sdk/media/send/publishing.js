@@ -6,6 +6,7 @@ import { deviceLost, sourceOf, watchDevices } from './devices.js';
 import { Engine } from './engine.js';
 import { LocalTrack, createLocalTrack, createScreenTracks, makeLocalTrack } from './local-track.js';
 import { Publication, describe } from './publication.js';
+import { decodeRepeatRequest } from '../../wire/repeat.js';
 
 /** @typedef {import('./devices.js').CaptureOptions} CaptureOptions */
 /** @typedef {import('./devices.js').TrackSource} TrackSource */
@@ -183,6 +184,15 @@ export class Publishing {
   /** @param {Feedback} feedback */
   feedback(feedback) {
     this.#byId(feedback.track)?.feedback(feedback);
+  }
+
+  /** The relay did not get something that was sent lately. @param {Uint8Array} bytes what stands behind the zero byte */
+  repeat(bytes) {
+    try {
+      this.#engine.repeat(decodeRepeatRequest(bytes));
+    } catch {
+      // What is no request asks for nothing.
+    }
   }
 
   /** An admin muted it; only the person can end that. @param {number} track @param {boolean} muted */

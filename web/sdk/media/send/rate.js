@@ -17,7 +17,7 @@ export const RATE_MAX = 5_000_000;
 const REPORT_MS_MAX = 2500;
 const LOSS_LOW = 0.02;
 const LOSS_HIGH = 0.1;
-/** A standing queue that is longer is the way's own limit, in milliseconds beyond twice the jitter. */
+/** A standing queue that is longer is the way's own limit, in milliseconds. */
 const QUEUE_MS_MAX = 40;
 const DECREASE = 0.85;
 /** Growth in a second: at the beginning, later, and near the rate that was once too much. */
@@ -110,7 +110,7 @@ export class RateControl {
 function judge(reports) {
   const lost = reports.reduce((sum, report) => sum + report.lost, 0);
   const all = reports.reduce((sum, report) => sum + report.lost + report.received, 0);
-  const isQueueing = reports.some(({ delayMs, jitterMs }) => delayMs > QUEUE_MS_MAX + 2 * jitterMs);
+  const isQueueing = reports.some(({ delayMs }) => delayMs > QUEUE_MS_MAX);
   return { loss: all === 0 ? 0 : lost / all, isQueueing };
 }
 

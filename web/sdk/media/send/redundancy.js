@@ -1,11 +1,11 @@
-/** Audio that is lost on the way can be had from what comes with the frame after it. */
+/** What is lost on the way can be had from what is sent beside it: audio from what comes with the frame after it, pictures from parity. */
 
-/** From this part of lost datagrams on, audio is sent twice. Below it, concealment does. */
+/** From this part of lost datagrams on, more is sent than is needed. Below it, concealment and asking once more do. */
 const LOSS_MIN = 0.01;
 /** How long it goes on after the last loss, in milliseconds: loss comes in spells. */
 const SPELL_MS = 10_000;
 
-/** Sends the previous frame once more beside the current one while there is loss. Receivers pass doubles over. */
+/** Whether there is loss, and then the previous frame once more beside the current one. Receivers pass doubles over. */
 export class Redundancy {
   #untilMs = -Infinity;
   /** @type {Uint8Array<ArrayBuffer>[]} */
@@ -16,9 +16,14 @@ export class Redundancy {
     if (lost > 0 && lost / (received + lost) >= LOSS_MIN) this.#untilMs = nowMs + SPELL_MS;
   }
 
+  /** Whether there is loss at the moment. @param {number} nowMs */
+  isDue(nowMs) {
+    return nowMs < this.#untilMs;
+  }
+
   /** @param {Uint8Array<ArrayBuffer>[]} datagrams one frame @param {number} nowMs @returns {Uint8Array<ArrayBuffer>[]} what to send now */
   next(datagrams, nowMs) {
-    const now = nowMs < this.#untilMs ? [...datagrams, ...this.#previous] : datagrams;
+    const now = this.isDue(nowMs) ? [...datagrams, ...this.#previous] : datagrams;
     // Copies: who sends a buffer gives it away.
     this.#previous = datagrams.map((datagram) => datagram.slice());
     return now;

@@ -1,5 +1,5 @@
 /** The encoder of one rendition of a video track. */
-import { FAILED_AGAIN_MS, temporalLayers } from './codec.js';
+import { FAILED_AGAIN_MS, SILENT_MS_MAX, temporalLayers } from './codec.js';
 import { ticksOf } from '../media-clock.js';
 import { References } from './references.js';
 
@@ -10,6 +10,8 @@ const CHANGE_MS = { usual: 900, costly: 4000 };
 /** As far below the last bitrate, it is changed at once. */
 const URGENT = 0.75;
 const SMOOTHING = 0.1;
+/** A frame that has not come out for so long was left out to keep the bitrate, in milliseconds: nothing more is said of it. */
+const LEFT_OUT_MS = 1000;
 /** Firefox begins with a keyframe at each change. */
 const CHANGE_IS_COSTLY = /Firefox\//.test(globalThis.navigator?.userAgent ?? '');
 
@@ -36,6 +38,8 @@ export class RenditionEncoder {
   #failedAtMs = -Infinity;
   /** When each frame went in, by its timestamp. @type {Map<number, number>} */
   #started = new Map();
+  /** Since when frames go in and nothing comes out. */
+  #silentSinceMs = Infinity;
   /** Layers above are left out. Raised at a frame of the base layer, because what was left out is missing to them. */
   #temporalLayer = 7;
   #temporalLayerWanted = 7;
@@ -47,8 +51,10 @@ export class RenditionEncoder {
     this.#options = options;
   }
 
-  /** Frames that went in and have not come out. */
+  /** Frames that went in and are to come out. */
   get queueSize() {
+    const leftOutMs = performance.now() - LEFT_OUT_MS;
+    for (const [timestamp, startedMs] of this.#started) if (startedMs < leftOutMs) this.#started.delete(timestamp);
     return this.#started.size;
   }
 
@@ -76,7 +82,10 @@ export class RenditionEncoder {
   encode(frame, target) {
     try {
       const encoder = this.#configure(target);
-      this.#started.set(frame.timestamp, performance.now());
+      const nowMs = performance.now();
+      this.#silentSinceMs = Math.min(this.#silentSinceMs, nowMs);
+      if (nowMs - this.#silentSinceMs > SILENT_MS_MAX) throw new Error('the encoder gives nothing back');
+      this.#started.set(frame.timestamp, nowMs);
       encoder.encode(frame, { keyFrame: this.#wantsKeyframe });
       this.#wantsKeyframe = false;
     } catch (error) {
@@ -90,6 +99,7 @@ export class RenditionEncoder {
     this.#encoder = null;
     this.#configured = null;
     this.#wantsKeyframe = true;
+    this.#silentSinceMs = Infinity;
     this.#started.clear();
   }
 
@@ -126,6 +136,7 @@ export class RenditionEncoder {
 
   /** @param {EncodedVideoChunk} chunk @param {EncodedVideoChunkMetadata} [metadata] */
   #output(chunk, metadata) {
+    this.#silentSinceMs = Infinity;
     this.#measure(chunk.timestamp);
     const keyframe = chunk.type === 'key';
     const temporalLayer = keyframe || temporalLayers(this.#options.config) === 1 ? 0 : (metadata?.svc?.temporalLayerId ?? 0);

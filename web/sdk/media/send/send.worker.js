@@ -11,7 +11,7 @@ import { VideoEncoding } from './video-encoding.js';
 
 /** @typedef {import('./encoding.js').ToWorker} ToWorker */
 /** @typedef {import('./encoding.js').FromWorker} FromWorker */
-/** @typedef {{ kind: 'video', encoding: VideoEncoding, sender: FrameSender }} VideoTrack */
+/** @typedef {{ kind: 'video', encoding: VideoEncoding, sender: FrameSender, redundancy: Redundancy }} VideoTrack */
 /** @typedef {{ kind: 'audio', encoding: AudioEncoding, sender: FrameSender, bitrate: number, redundancy: Redundancy }} AudioTrack */
 
 /** How often the rate is set, in milliseconds: reports come as often. */
@@ -107,11 +107,12 @@ function applyPause(track) {
 
 /** @param {Extract<ToWorker, { type: 'video' }>} message @returns {VideoTrack} */
 function video({ key, plan }) {
-  const sender = new FrameSender({ key, kind: 'video', pacer, cipher: () => cipher, left: ({ spatialLayer }) => encoding.broken(spatialLayer) });
+  const redundancy = new Redundancy();
+  const sender = new FrameSender({ key, kind: 'video', pacer, cipher: () => cipher, redundancy, left: ({ spatialLayer }) => encoding.broken(spatialLayer) });
   sender.intervalMs = 1000 / plan.frameRate;
   const encoding = new VideoEncoding({ plan, output: (frame) => sender.send(frame), failed: (error) => fail(key, error) });
   encoding.pause(true);
-  return { kind: 'video', encoding, sender };
+  return { kind: 'video', encoding, sender, redundancy };
 }
 
 /** @param {Extract<ToWorker, { type: 'audio' }>} message @returns {AudioTrack} */
@@ -148,8 +149,8 @@ function published(track, id) {
 function feedback(track, { key, best, worst }) {
   const now = performance.now();
   rate.report(key, best, now);
-  // A second copy of the audio costs the others less than the silence costs the one who loses it.
-  if (track.kind === 'audio') track.redundancy.feedback(worst, now);
+  // A second copy costs the others less than the gap costs the one who loses something.
+  track.redundancy.feedback(worst, now);
 }
 
 function update() {

@@ -1,0 +1,448 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::limits::{GAP_DATAGRAMS_MAX, GAP_FRAMES_MAX, REPEAT_ASKS_MAX};
+use crate::now::Now;
+use crate::wire::{MediaHeader, RepeatRequest, TrackId, Wanted};
+
+/// How long a datagram may be behind those after it before it counts as lost: networks change the order of what is sent
+/// together, by little.
+const REORDERING: Duration = Duration::from_millis(10);
+
+/// How long nothing more of a frame has to come before the rest of it counts as lost, unless its fragments come more slowly.
+const TAIL: Duration = Duration::from_millis(15);
+
+/// How many times the usual time between two fragments has to pass for the same.
+const TAIL_SPACINGS: u32 = 4;
+
+/// In the place of a fragment: all of a frame, of which none came.
+const WHOLE: u16 = u16::MAX;
+
+/// What is missing of a track, when to ask for it, and when no more.
+///
+/// A datagram is missing when a later one of its spatial layer came; the last ones of a frame when nothing of it comes any
+/// more. It is asked for after a moment, again after about a round trip, and given up when it could not come in time. Frames of one
+/// datagram, as audio has, are asked for twice at first: a request or its answer can be lost as well, and the second answer is small.
+#[derive(Debug)]
+pub struct Gaps {
+    deadline: Duration,
+    layers: BTreeMap<u8, Layer>,
+}
+
+/// What a datagram was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrival {
+    /// It came by itself.
+    Unasked,
+    /// It had been asked for: the path lost it before.
+    Asked,
+}
+
+/// One spatial layer: its frames are counted by themselves.
+#[derive(Debug)]
+struct Layer {
+    newest: Newest,
+    missing: BTreeMap<(u32, u16), Wish>,
+    /// How long one fragment of a frame comes after the other, on average.
+    spacing: Duration,
+}
+
+/// How far the newest frame has come.
+#[derive(Debug, Clone, Copy)]
+struct Newest {
+    frame: u32,
+    count: u16,
+    /// The fragments below it have come, or are missing.
+    next: u16,
+    at: Duration,
+}
+
+/// A datagram that should come.
+#[derive(Debug, Clone, Copy)]
+struct Wish {
+    due_at: Duration,
+    ask_at: Duration,
+    asks: u8,
+}
+
+impl Gaps {
+    /// None yet. What is missing is worth asking for if it can come within `deadline` of when it should have come.
+    pub fn new(deadline: Duration) -> Self {
+        Self { deadline, layers: BTreeMap::new() }
+    }
+
+    /// Takes note of a datagram. `all_frames` says whether a frame whose number is missing should have come; if not, only
+    /// one that another needs.
+    pub fn push(&mut self, now: Now, header: &MediaHeader, all_frames: bool) -> Arrival {
+        if header.parity {
+            return Arrival::Unasked;
+        }
+        let Some(layer) = self.layers.get_mut(&header.spatial_layer) else {
+            self.layers.insert(header.spatial_layer, Layer::beginning_with(now, header));
+            return Arrival::Unasked;
+        };
+        // Whoever counts from the beginning again means other frames.
+        if layer.newest.frame.saturating_sub(header.frame) as usize > GAP_FRAMES_MAX {
+            *layer = Layer::beginning_with(now, header);
+            return Arrival::Unasked;
+        }
+        match header.frame.cmp(&layer.newest.frame) {
+            std::cmp::Ordering::Less => layer.late(header),
+            std::cmp::Ordering::Equal => layer.more(now, header),
+            std::cmp::Ordering::Greater => layer.begin(now, header, all_frames),
+        }
+    }
+
+    /// Nothing up to this frame is wanted any more.
+    pub fn settle_through(&mut self, spatial_layer: u8, frame: u32) {
+        if let Some(layer) = self.layers.get_mut(&spatial_layer)
+            && layer.missing.first_key_value().is_some_and(|((first, _), _)| *first <= frame)
+        {
+            layer.missing = layer.missing.split_off(&(frame.saturating_add(1), 0));
+        }
+    }
+
+    /// Nothing of this frame is wanted any more.
+    pub fn settle(&mut self, spatial_layer: u8, frame: u32) {
+        let Some(layer) = self.layers.get_mut(&spatial_layer) else {
+            return;
+        };
+        layer.missing.retain(|(number, _), _| *number != frame);
+        if layer.newest.frame == frame {
+            layer.newest.next = layer.newest.count;
+        }
+    }
+
+    /// Forgets all renditions but one.
+    pub fn keep(&mut self, spatial_layer: u8) {
+        self.layers.retain(|layer, _| *layer == spatial_layer);
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.layers.clear();
+    }
+
+    /// What to ask for now, if something sent once more comes after `round_trip`.
+    pub fn timeout(&mut self, now: Now, track: TrackId, round_trip: Duration) -> Vec<RepeatRequest> {
+        let deadline = self.deadline;
+        let asked = self.layers.iter_mut().map(|(spatial_layer, layer)| {
+            let wanted = layer.ask(now, round_trip, deadline);
+            RepeatRequest { track, spatial_layer: *spatial_layer, wanted }
+        });
+        asked.filter(|request| !request.wanted.is_empty()).collect()
+    }
+
+    /// When [`Gaps::timeout`] is due, as time since the start.
+    pub fn next_timeout(&self) -> Option<Duration> {
+        self.layers.values().filter_map(Layer::next_timeout).min()
+    }
+}
+
+impl Layer {
+    /// What stands before it was not for us to get, but for the rest of a frame from which one can begin.
+    fn beginning_with(now: Now, header: &MediaHeader) -> Self {
+        let mut layer = Self { newest: Newest::of(now, header), missing: BTreeMap::new(), spacing: Duration::ZERO };
+        if header.keyframe {
+            layer.miss(now.since_start, header.frame, 0..header.fragment_index);
+        }
+        layer
+    }
+
+    /// A fragment of the newest frame.
+    fn more(&mut self, now: Now, header: &MediaHeader) -> Arrival {
+        let Newest { next, at, count, .. } = self.newest;
+        if header.fragment_index < next || header.fragment_count != count {
+            return self.found(header.frame, header.fragment_index);
+        }
+        self.newest.at = now.since_start;
+        self.newest.next = header.fragment_index + 1;
+        if header.fragment_index > next {
+            self.miss(now.since_start, header.frame, next..header.fragment_index);
+        } else {
+            let spacing = now.since_start.saturating_sub(at).min(TAIL * TAIL_SPACINGS);
+            self.spacing = (self.spacing * 7 + spacing) / 8;
+        }
+        Arrival::Unasked
+    }
+
+    /// A fragment of a frame that is newer than all before it.
+    fn begin(&mut self, now: Now, header: &MediaHeader, all_frames: bool) -> Arrival {
+        let Newest { frame, count, next, at } = self.newest;
+        self.newest = Newest::of(now, header);
+        let skipped = frame + 1..header.frame;
+        if skipped.len() > GAP_FRAMES_MAX {
+            self.missing.clear();
+            return Arrival::Unasked;
+        }
+        self.miss(at, frame, next..count);
+        let needed = header.frame.wrapping_sub(header.depends_on_distance.into());
+        // It should have come between the frames around it: audio is not waited for any longer.
+        let pause = now.since_start.saturating_sub(at) / (skipped.len() as u32 + 1);
+        for number in skipped.filter(|number| all_frames || *number == needed) {
+            self.miss(at + pause * (number - frame), number, WHOLE..=WHOLE);
+        }
+        self.miss(now.since_start, header.frame, 0..header.fragment_index);
+        Arrival::Unasked
+    }
+
+    /// A fragment of an earlier frame.
+    fn late(&mut self, header: &MediaHeader) -> Arrival {
+        let Some(wish) = self.missing.remove(&(header.frame, WHOLE)) else {
+            return self.found(header.frame, header.fragment_index);
+        };
+        // Now it is known how many there are; those that were asked for come together.
+        for fragment in (0..header.fragment_count).filter(|fragment| *fragment != header.fragment_index) {
+            self.missing.insert((header.frame, fragment), wish);
+        }
+        self.bound();
+        wish.arrival()
+    }
+
+    fn found(&mut self, frame: u32, fragment: u16) -> Arrival {
+        self.missing.remove(&(frame, fragment)).map_or(Arrival::Unasked, Wish::arrival)
+    }
+
+    /// Fragments did not come that should have come at this time.
+    fn miss(&mut self, due_at: Duration, frame: u32, fragments: impl IntoIterator<Item = u16>) {
+        let ask_at = due_at + REORDERING;
+        for fragment in fragments {
+            self.missing.insert((frame, fragment), Wish { due_at, ask_at, asks: 0 });
+        }
+        self.bound();
+    }
+
+    /// When there is more, the path has failed: repeating everything would not help it.
+    fn bound(&mut self) {
+        while self.missing.len() > GAP_DATAGRAMS_MAX {
+            self.missing.pop_first();
+        }
+    }
+
+    fn tail_due(&self) -> Option<Duration> {
+        let Newest { count, next, at, .. } = self.newest;
+        (next < count).then(|| at + TAIL.max(self.spacing * TAIL_SPACINGS))
+    }
+
+    fn ask(&mut self, now: Now, round_trip: Duration, deadline: Duration) -> Vec<Wanted> {
+        if self.tail_due().is_some_and(|due| due <= now.since_start) {
+            let Newest { frame, count, next, at } = self.newest;
+            self.newest.next = count;
+            let wish = Wish { due_at: at, ask_at: now.since_start, asks: 0 };
+            self.missing.extend((next..count).map(|fragment| ((frame, fragment), wish)));
+            self.bound();
+        }
+        self.missing.retain(|_, wish| now.since_start < wish.due_at + deadline);
+        let is_small = self.newest.count == 1;
+        let mut wanted: Vec<Wanted> = Vec::new();
+        for ((frame, fragment), wish) in self.missing.iter_mut().filter(|(_, wish)| wish.ask_at <= now.since_start) {
+            let end = wish.due_at + deadline;
+            if now.since_start + round_trip > end || wish.asks == REPEAT_ASKS_MAX {
+                // Kept until then, so that it is known for what it is when it comes all the same.
+                wish.ask_at = end;
+                continue;
+            }
+            let is_added = wanted.last_mut().is_some_and(|last| last.add(*frame, *fragment));
+            if !is_added && wanted.len() == RepeatRequest::WANTED_MAX {
+                break;
+            }
+            if !is_added {
+                wanted.push(if *fragment == WHOLE {
+                    Wanted::whole(*frame)
+                } else {
+                    Wanted::fragment(*frame, *fragment)
+                });
+            }
+            wish.asks += 1;
+            let is_twice = is_small && wish.asks == 1;
+            wish.ask_at = now.since_start + REORDERING + if is_twice { Duration::ZERO } else { round_trip };
+        }
+        wanted
+    }
+
+    fn next_timeout(&self) -> Option<Duration> {
+        self.missing.values().map(|wish| wish.ask_at).chain(self.tail_due()).min()
+    }
+}
+
+impl Newest {
+    fn of(now: Now, header: &MediaHeader) -> Self {
+        let (frame, count) = (header.frame, header.fragment_count);
+        Self { frame, count, next: header.fragment_index + 1, at: now.since_start }
+    }
+}
+
+impl Wish {
+    fn arrival(self) -> Arrival {
+        if self.asks > 0 { Arrival::Asked } else { Arrival::Unasked }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::Frame;
+
+    const TRACK: TrackId = TrackId(1);
+    const DEADLINE: Duration = Duration::from_millis(400);
+    const ROUND_TRIP: Duration = Duration::from_millis(60);
+
+    fn at(ms: u64) -> Now {
+        Now::after(Duration::from_millis(ms))
+    }
+
+    /// Fragment `index` of `count` of a frame that needs the one before it.
+    fn header(frame: u32, index: u16, count: u16) -> MediaHeader {
+        let depends_on_distance = u8::from(frame > 0);
+        let whole = Frame { number: frame, depends_on_distance, keyframe: frame == 0, ..Frame::default() };
+        let header = whole.datagrams(TRACK).unwrap().next().unwrap().header;
+        MediaHeader { fragment_index: index, fragment_count: count, ..header }
+    }
+
+    /// All frames of three fragments that are named as `(frame, fragment)`, at one moment.
+    fn push(gaps: &mut Gaps, ms: u64, fragments: &[(u32, u16)]) {
+        fragments.iter().for_each(|(frame, index)| _ = gaps.push(at(ms), &header(*frame, *index, 3), true));
+    }
+
+    fn whole(frame: u32) -> [(u32, u16); 3] {
+        [(frame, 0), (frame, 1), (frame, 2)]
+    }
+
+    fn asked(gaps: &mut Gaps, ms: u64) -> Vec<Wanted> {
+        gaps.timeout(at(ms), TRACK, ROUND_TRIP).into_iter().flat_map(|request| request.wanted).collect()
+    }
+
+    fn due_ms(gaps: &Gaps) -> Option<u128> {
+        gaps.next_timeout().map(|due| due.as_millis())
+    }
+
+    #[test]
+    fn what_is_missing_is_asked_for_after_a_moment_and_again_after_a_round_trip() {
+        let mut gaps = Gaps::new(DEADLINE);
+        push(&mut gaps, 0, &[(0, 0), (0, 2)]);
+        assert_eq!((due_ms(&gaps), asked(&mut gaps, 9)), (Some(10), vec![]));
+        assert_eq!(asked(&mut gaps, 10), [Wanted::fragment(0, 1)]);
+        assert_eq!((due_ms(&gaps), asked(&mut gaps, 79)), (Some(80), vec![]));
+        assert_eq!(asked(&mut gaps, 80), [Wanted::fragment(0, 1)]);
+        assert_eq!(gaps.push(at(81), &header(0, 1, 3), true), Arrival::Asked);
+        assert_eq!(due_ms(&gaps), None);
+    }
+
+    #[test]
+    fn what_only_changed_places_is_not_asked_for() {
+        let mut gaps = Gaps::new(DEADLINE);
+        push(&mut gaps, 0, &[(0, 0), (0, 2)]);
+        assert_eq!(gaps.push(at(5), &header(0, 1, 3), true), Arrival::Unasked);
+        assert_eq!((due_ms(&gaps), asked(&mut gaps, 100)), (None, vec![]));
+    }
+
+    #[test]
+    fn the_end_of_a_frame_is_missed_when_nothing_more_comes_or_the_next_one_begins() {
+        let mut gaps = Gaps::new(DEADLINE);
+        push(&mut gaps, 0, &[(0, 0), (0, 1)]);
+        assert_eq!((due_ms(&gaps), asked(&mut gaps, 14)), (Some(15), vec![]));
+        assert_eq!(asked(&mut gaps, 15), [Wanted::fragment(0, 2)]);
+        let mut gaps = Gaps::new(DEADLINE);
+        push(&mut gaps, 0, &[(0, 0), (0, 1), (1, 0), (1, 1), (1, 2)]);
+        assert_eq!(asked(&mut gaps, 10), [Wanted::fragment(0, 2)]);
+    }
+
+    #[test]
+    fn fragments_that_come_slowly_are_waited_for() {
+        let mut gaps = Gaps::new(DEADLINE);
+        (0..20).for_each(|index| _ = gaps.push(at(u64::from(index) * 13), &header(0, index, 40), true));
+        assert_eq!(asked(&mut gaps, 19 * 13 + 44), []);
+        assert_eq!(asked(&mut gaps, 19 * 13 + 52).len(), 2, "20 fragments");
+    }
+
+    #[test]
+    fn a_frame_of_which_nothing_came_is_asked_for_as_a_whole() {
+        let mut gaps = Gaps::new(DEADLINE);
+        push(&mut gaps, 0, &whole(0));
+        push(&mut gaps, 66, &whole(2));
+        assert_eq!(due_ms(&gaps), Some(43), "it should have come half way between the others");
+        assert_eq!(asked(&mut gaps, 66), [Wanted::whole(1)]);
+        assert_eq!(gaps.push(at(130), &header(1, 0, 3), true), Arrival::Asked);
+        assert_eq!(gaps.push(at(130), &header(1, 2, 3), true), Arrival::Asked);
+        assert_eq!(asked(&mut gaps, 136), [Wanted::fragment(1, 1)]);
+    }
+
+    #[test]
+    fn layers_that_are_left_out_are_not_missed_unless_something_needs_them() {
+        let mut gaps = Gaps::new(DEADLINE);
+        let with = |frame, depends_on_distance| MediaHeader { depends_on_distance, ..header(frame, 0, 1) };
+        for (frame, distance) in [(0, 0), (4, 4), (8, 4), (10, 1)] {
+            gaps.push(at(0), &with(frame, distance), false);
+        }
+        assert_eq!(asked(&mut gaps, 10), [Wanted::whole(9)]);
+    }
+
+    #[test]
+    fn what_cannot_come_in_time_is_given_up() {
+        let mut gaps = Gaps::new(Duration::from_millis(200));
+        push(&mut gaps, 0, &[(0, 0), (0, 2)]);
+        let asks: Vec<_> = (0..400).filter(|ms| !asked(&mut gaps, *ms).is_empty()).collect();
+        assert_eq!(asks, [10, 80]);
+        assert_eq!(due_ms(&gaps), None);
+        push(&mut gaps, 400, &[(1, 0), (1, 2)]);
+        let far = gaps.timeout(at(410), TRACK, Duration::from_millis(191));
+        assert_eq!((far, due_ms(&gaps)), (vec![], Some(600)), "the path is too long");
+    }
+
+    #[test]
+    fn what_was_asked_for_in_vain_is_known_when_it_comes_all_the_same() {
+        let mut gaps = Gaps::new(DEADLINE);
+        push(&mut gaps, 0, &[(0, 0), (0, 2)]);
+        (0..399).for_each(|ms| drop(gaps.timeout(at(ms), TRACK, Duration::ZERO)));
+        assert_eq!(gaps.push(at(399), &header(0, 1, 3), true), Arrival::Asked);
+    }
+
+    #[test]
+    fn a_frame_of_one_datagram_is_asked_for_twice_at_first() {
+        let mut gaps = Gaps::new(DEADLINE);
+        [0, 2].iter().for_each(|frame| _ = gaps.push(at(u64::from(*frame) * 20), &header(*frame, 0, 1), true));
+        let asks: Vec<_> = (40..400).filter(|ms| asked(&mut gaps, *ms) == [Wanted::whole(1)]).collect();
+        assert_eq!(asks, [40, 50, 120, 190]);
+    }
+
+    #[test]
+    fn on_a_short_path_it_is_asked_for_a_few_times() {
+        let mut gaps = Gaps::new(DEADLINE);
+        push(&mut gaps, 0, &[(0, 0), (0, 2)]);
+        let asks = (0..400).filter(|ms| !gaps.timeout(at(*ms), TRACK, Duration::ZERO).is_empty()).count();
+        assert_eq!(asks, usize::from(REPEAT_ASKS_MAX));
+    }
+
+    #[test]
+    fn what_is_settled_is_not_asked_for() {
+        let mut gaps = Gaps::new(DEADLINE);
+        push(&mut gaps, 0, &[(0, 0), (0, 2), (1, 0), (1, 2), (2, 0), (2, 2), (3, 1)]);
+        gaps.settle_through(0, 0);
+        gaps.settle(0, 1);
+        gaps.settle(0, 3);
+        assert_eq!(asked(&mut gaps, 100), [Wanted::fragment(2, 1)]);
+        gaps.keep(1);
+        assert_eq!(due_ms(&gaps), None);
+    }
+
+    #[test]
+    fn a_failure_of_the_path_is_not_repaired() {
+        let mut gaps = Gaps::new(DEADLINE);
+        push(&mut gaps, 0, &whole(0));
+        push(&mut gaps, 0, &whole(1000));
+        assert_eq!(asked(&mut gaps, 10), []);
+        push(&mut gaps, 20, &[(1001, 0), (1001, 2)]);
+        assert_eq!(asked(&mut gaps, 30), [Wanted::fragment(1001, 1)]);
+        push(&mut gaps, 40, &[(3, 0), (3, 2)]);
+        assert_eq!(asked(&mut gaps, 50), [Wanted::fragment(3, 1)], "it counts from the beginning again");
+    }
+
+    #[test]
+    fn nothing_grows_without_bound() {
+        let mut gaps = Gaps::new(DEADLINE);
+        (0..60).for_each(|frame| _ = gaps.push(at(0), &header(frame, 1999, 2000), true));
+        assert_eq!(gaps.layers[&0].missing.len(), GAP_DATAGRAMS_MAX);
+        gaps.push(at(0), &header(u32::MAX, 1, 2), true);
+        assert_eq!(asked(&mut gaps, 10), [], "and nothing overflows");
+    }
+}
