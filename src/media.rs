@@ -12,6 +12,8 @@ mod recent_pictures;
 mod redundancy;
 mod rendition;
 mod route;
+mod speakers;
+mod voice;
 
 pub use arrivals::Arrivals;
 pub use assembly::{Assembly, Decodability};
@@ -23,3 +25,4 @@ pub use recent::{Kept, Recent};
 pub use recent_pictures::PictureBudget;
 pub use redundancy::Redundancy;
 pub use route::{Change, Forward, Routes, Slot};
+pub use speakers::Speakers;

@@ -121,6 +121,11 @@ impl Room {
         self.tracks.get(&track).is_some_and(Track::is_video)
     }
 
+    /// Whose a track is.
+    pub fn publisher(&self, track: TrackId) -> Option<ParticipantId> {
+        self.tracks.get(&track).map(|track| track.publisher)
+    }
+
     /// Where the chat stands.
     pub fn chat_position(&self) -> ChatPosition {
         self.chat.position()

@@ -142,6 +142,8 @@ fn server_messages() -> Vec<(&'static str, ServerMessage)> {
         ("room locked", RoomLocked { locked: true }),
         ("layers wanted", LayersWanted { track: TrackId(7), spatial_layers: 0b101, temporal_layer: 2 }),
         ("feedback", Feedback { track: TrackId(7), reports: 251, best: good_report(), worst: bad_report() }),
+        ("active speakers", ActiveSpeakers { participants: vec![ParticipantId(3), ParticipantId(251)] }),
+        ("nobody speaks", ActiveSpeakers { participants: vec![] }),
         ("measurements", Measurements { request: 251, measurements: measurements() }),
         ("no measurements yet", Measurements { request: 1, measurements: nothing_measured() }),
     ]

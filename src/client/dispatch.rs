@@ -178,6 +178,7 @@ impl Seat {
                 }
                 self.emit(Event::Feedback { track, reports, best, worst });
             }
+            ServerMessage::ActiveSpeakers { participants } => self.emit(Event::ActiveSpeakers { participants }),
             ServerMessage::RoomLocked { locked } => {
                 state.locked = locked;
                 self.emit(Event::RoomLocked { locked });

@@ -119,6 +119,11 @@ pub enum Event {
         /// What the most impaired one said.
         worst: TrackReport,
     },
+    /// Who speaks, the loudest first, when that changes; one may be among them. Whoever is not named does not speak.
+    ActiveSpeakers {
+        /// At most 16.
+        participants: Vec<ParticipantId>,
+    },
     /// The room was left, or is lost for good; no event follows.
     Closed {
         /// Why, for programs.
@@ -134,6 +139,7 @@ impl Event {
         let variable = match self {
             Self::ChatMessage(message) => message.cost_bytes(),
             Self::TrackPublished { track, .. } => track.info.description.len(),
+            Self::ActiveSpeakers { participants } => size_of_val(&**participants),
             Self::ParticipantJoined(info) => info.name.len() + info.metadata.len(),
             _ => 0,
         };

@@ -1,11 +1,13 @@
+use std::time::Duration;
+
 use crate::now::Now;
 use crate::wire::MediaHeader;
 
 /// A step of frame numbers that is larger is no gap: the publisher has begun anew.
 const GAP_MAX: u32 = 256;
 
-/// Frames behind the newest one of which it is known whether something of them is missing.
-const LATE_FRAMES_MAX: u32 = 64;
+/// How long something may come after what should have come later: what comes after that was lost, and asked for once more.
+const LATE_TIME: Duration = Duration::from_millis(10);
 
 /// How much a new difference counts in the jitter is one in so many (RFC 3550, section 6.4.1).
 const JITTER_DIVISOR: u64 = 16;
@@ -15,7 +17,7 @@ const JITTER_DIVISOR: u64 = 16;
 pub struct Arrivals {
     /// Datagrams that arrived.
     pub received: u64,
-    /// Datagrams that should have arrived and did not.
+    /// Datagrams that should have arrived and did not, or only because they were asked for.
     pub missing: u64,
     /// In ticks of 1/90000 s, times 16.
     jitter_16: u64,
@@ -25,8 +27,8 @@ pub struct Arrivals {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Progress {
     newest: Option<Newest>,
-    /// Bit i: something of the frame that is i before the newest one is missing.
-    incomplete: u64,
+    /// Whether something of the frame before it is missing.
+    before_is_incomplete: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +37,7 @@ struct Newest {
     /// Fragments of it, and those of them that have come.
     fragments: u16,
     arrived: u16,
+    begun_at: Duration,
     /// Arrival less capture, in ticks of 1/90000 s.
     transit: u32,
 }
@@ -54,8 +57,8 @@ impl Arrivals {
         match &mut progress.newest {
             Some(newest) if newest.frame == header.frame => newest.arrived = newest.arrived.saturating_add(1),
             Some(newest) if newest.frame > header.frame && newest.frame - header.frame <= GAP_MAX => {
-                let behind = newest.frame - header.frame;
-                self.note_late(progress, behind, header);
+                let is_late = now.since_start <= newest.begun_at + LATE_TIME && newest.frame - header.frame == 1;
+                self.note_late(progress, is_late, header);
             }
             _ => self.note_frame(progress, now, header),
         }
@@ -65,41 +68,40 @@ impl Arrivals {
     fn note_frame(&mut self, progress: &mut Progress, now: Now, header: &MediaHeader) {
         let arrival = (now.since_start.as_micros() * 9 / 100) as u32;
         let transit = arrival.wrapping_sub(header.timestamp);
-        let newest = Newest { frame: header.frame, fragments: header.fragment_count, arrived: 1, transit };
+        let newest = Newest {
+            frame: header.frame,
+            fragments: header.fragment_count,
+            arrived: 1,
+            begun_at: now.since_start,
+            transit,
+        };
         let Some(before) = progress.newest.replace(newest) else {
             return;
         };
         let step = header.frame.wrapping_sub(before.frame);
         if step == 0 || step > GAP_MAX {
-            progress.incomplete = 0;
+            progress.before_is_incomplete = false;
             return;
         }
         let rest = before.fragments.saturating_sub(before.arrived);
         self.missing += u64::from(rest) + u64::from(step - 1) * u64::from(before.fragments);
-        let skipped = (1 << (step - 1).min(LATE_FRAMES_MAX - 1)) - 1_u64;
-        let past = progress.incomplete << 1 | u64::from(rest > 0);
-        progress.incomplete = past.checked_shl(step - 1).unwrap_or(0) | skipped;
+        progress.before_is_incomplete = rest > 0 || step > 1;
         let difference = transit.wrapping_sub(before.transit).cast_signed().unsigned_abs();
         self.jitter_16 = self.jitter_16 - self.jitter_16 / JITTER_DIVISOR + u64::from(difference);
     }
 
-    /// Something of an earlier frame came: late, or a second time.
-    fn note_late(&mut self, progress: &mut Progress, behind: u32, header: &MediaHeader) {
-        let frame = 1_u64.checked_shl(behind - 1).unwrap_or(0);
-        if progress.incomplete & frame == 0 {
+    /// Something of an earlier frame came: a little late, because it was asked for, or a second time.
+    fn note_late(&mut self, progress: &mut Progress, is_late: bool, header: &MediaHeader) {
+        if !is_late || !progress.before_is_incomplete {
             return;
         }
         self.missing = self.missing.saturating_sub(1);
-        if header.fragment_count == 1 {
-            progress.incomplete &= !frame;
-        }
+        progress.before_is_incomplete = header.fragment_count > 1;
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::media::Frame;
     use crate::wire::TrackId;
@@ -114,8 +116,8 @@ mod tests {
     /// Received and missing, after frames of these numbers and fragments, of two fragments each.
     fn counted(came: &[(u32, usize)]) -> (u64, u64) {
         let (mut arrivals, mut progress) = (Arrivals::default(), Progress::default());
-        for (number, fragment) in came {
-            let now = Now::after(Duration::from_millis(u64::from(*number) * 20));
+        for ((number, fragment), ms) in came.iter().zip(0..) {
+            let now = Now::after(Duration::from_millis(ms));
             arrivals.note(&mut progress, now, &header(*number, 1500, *fragment));
         }
         (arrivals.received, arrivals.missing)
@@ -139,14 +141,24 @@ mod tests {
     }
 
     #[test]
+    fn what_came_because_it_was_asked_for_was_lost() {
+        for (ms, missing) in [(10, 0), (11, 1)] {
+            let (mut arrivals, mut progress) = (Arrivals::default(), Progress::default());
+            let mut note = |ms, number| {
+                arrivals.note(&mut progress, Now::after(Duration::from_millis(ms)), &header(number, 1, 0));
+                arrivals.missing
+            };
+            assert_eq!([note(0, 0), note(40, 2), note(40 + ms, 1), note(60, 3)], [0, 1, missing, missing]);
+        }
+    }
+
+    #[test]
     fn a_frame_that_was_sent_twice_hides_no_loss() {
         let (mut arrivals, mut progress) = (Arrivals::default(), Progress::default());
-        for number in [0, 1, 0, 3, 1, 4, 3, 2, 2] {
+        for number in [0, 1, 0, 2, 1, 4, 3, 3, 4, 3, 6, 4] {
             arrivals.note(&mut progress, Now::after(Duration::ZERO), &header(number, 1, 0));
         }
-        assert_eq!((arrivals.received, arrivals.missing), (9, 0));
-        arrivals.note(&mut progress, Now::after(Duration::ZERO), &header(200, 1, 0));
-        assert_eq!(arrivals.missing, 195);
+        assert_eq!((arrivals.received, arrivals.missing), (12, 1));
     }
 
     #[test]

@@ -1,10 +1,11 @@
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
 use super::recent_pictures::{PictureBudget, RecentPictures};
 use super::rendition::Rendition;
+use super::voice::Voice;
 use super::{Publisher, Recent};
 use crate::limits::{Limits, VIDEO_DEADLINE};
 use crate::now::Now;
@@ -19,6 +20,8 @@ pub struct Slot(pub u32);
 pub struct Routes {
     routes: BTreeMap<TrackId, Route>,
     budget: PictureBudget,
+    /// Whether somebody has begun to speak who did not.
+    voice_begun: Cell<bool>,
 }
 
 #[derive(Debug)]
@@ -28,6 +31,8 @@ struct Route {
     renditions: Vec<Rendition>,
     temporal_layer_max: u8,
     muted: bool,
+    /// Of a microphone. In a cell, because those who get a datagram stay borrowed while the next one is looked at.
+    voice: Option<Cell<Voice>>,
     /// What was passed on lately. A datagram is looked up once, so it is kept where it was found.
     recent: RefCell<Recent>,
 }
@@ -55,7 +60,7 @@ pub struct Change {
 impl Routes {
     /// None yet. What is kept of recent pictures counts against a budget that other rooms share.
     pub fn new(budget: PictureBudget) -> Self {
-        Self { routes: BTreeMap::new(), budget }
+        Self { budget, ..Self::default() }
     }
 
     /// Media of `track` may come from `publisher` now, in layers up to these.
@@ -63,7 +68,8 @@ impl Routes {
         let renditions = (0..=highest.spatial).map(|_| Rendition::default()).collect();
         let recent = RefCell::new(Recent::new(VIDEO_DEADLINE));
         let temporal_layer_max = highest.temporal;
-        self.routes.insert(track, Route { publisher, renditions, temporal_layer_max, muted: false, recent });
+        let route = Route { publisher, renditions, temporal_layer_max, muted: false, voice: None, recent };
+        self.routes.insert(track, route);
     }
 
     /// `track` is video: its [recent pictures](Self::recent_pictures) are kept from now on.
@@ -72,6 +78,26 @@ impl Routes {
         for rendition in renditions {
             rendition.pictures = Some(RefCell::new(RecentPictures::new(self.budget.clone())));
         }
+    }
+
+    /// `track` is a microphone: it is listened to from now on.
+    pub fn listen(&mut self, track: TrackId) {
+        if let Some(route) = self.routes.get_mut(&track) {
+            route.voice = Some(Cell::default());
+        }
+    }
+
+    /// Whether somebody has begun to speak since this was asked last.
+    pub fn take_voice_begun(&self) -> bool {
+        self.voice_begun.take()
+    }
+
+    /// The microphones into which somebody speaks, the loudest first.
+    pub fn speaking(&self, now: Now) -> Vec<TrackId> {
+        let voices = self.routes.iter().filter_map(|(track, route)| Some((*track, route.voice.as_ref()?.get())));
+        let mut speaking: Vec<_> = voices.filter(|(_, voice)| voice.speaks(now)).collect();
+        speaking.sort_by(|(_, one), (_, other)| one.db().total_cmp(&other.db()));
+        speaking.into_iter().map(|(track, _)| track).collect()
     }
 
     /// What a new subscriber is to be sent first, so that it has a picture at once: the last keyframe and all that was passed on
@@ -164,6 +190,13 @@ impl Routes {
         let rendition = route.renditions.get(usize::from(layers.spatial)).ok_or(DropReason::LayerUnknown)?;
         if layers.temporal > route.temporal_layer_max {
             return Err(DropReason::LayerUnknown);
+        }
+        if let Some(voice) = &route.voice {
+            let mut heard = voice.get();
+            if heard.hear(now, header.audio_level) {
+                self.voice_begun.set(true);
+            }
+            voice.set(heard);
         }
         let mut progress = rendition.progress.get();
         publisher.arrivals.note(&mut progress, now, &header);

@@ -1,5 +1,6 @@
 mod beginning;
 mod measuring;
+mod speaking;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -23,12 +24,12 @@ use super::slots::Slots;
 use crate::auth::SeatClaim;
 use crate::history::Page;
 use crate::limits::MEDIA_BYTES_MAX;
-use crate::media::{Forward, PictureBudget, Publisher, Routes, Slot};
+use crate::media::{Forward, PictureBudget, Publisher, Routes, Slot, Speakers};
 use crate::now::Now;
 use crate::room::{Admitted, Audience, Input, JoinRequest, Output, Room, SessionKey};
 use crate::wire::{
     ChatMessage, ChatPosition, ClientChat, CloseReason, DropReason, Identity, Layers, ParticipantId, RefuseReason,
-    RoomName, ServerChat, ServerMessage, TrackId, VERSION, Welcome,
+    RoomName, ServerChat, ServerMessage, TrackId, TrackSource, VERSION, Welcome,
 };
 
 /// A room with its participants' connections: it carries out what the [`Room`] decides.
@@ -36,6 +37,7 @@ use crate::wire::{
 pub(super) struct LiveRoom {
     room: Room,
     routes: Routes,
+    speakers: Speakers,
     /// Who has a seat, from the first session to the end of the seat.
     seated: BTreeMap<ParticipantId, Seated>,
     /// Who can be reached.
@@ -106,6 +108,7 @@ impl LiveRoom {
             RefCell::new(Self {
                 room,
                 routes: Routes::new(budget),
+                speakers: Speakers::default(),
                 seated: BTreeMap::new(),
                 members: BTreeMap::new(),
                 slots: Slots::default(),
@@ -148,6 +151,7 @@ impl LiveRoom {
         for output in self.room.handle(shard.now(), input) {
             self.apply(shard, output);
         }
+        self.tell_speakers(shard);
         self.arm_timer(shard);
         self.ask_for_missing(shard);
     }
@@ -174,11 +178,13 @@ impl LiveRoom {
             Output::Note(notes) => shard.history.note(self.room.name(), notes),
             Output::Replay { participant, after, through } => self.replay(participant, Replay { after, through }),
             Output::CaughtUp { participant, position } => self.caught_up(participant, position),
-            Output::RouteOpened { track, publisher, highest, is_video } => {
+            Output::RouteOpened { track, publisher, highest, is_video, source } => {
                 if let Some(member) = self.members.get(&publisher) {
                     self.routes.open(track, member.slot, highest);
                     if is_video {
                         self.routes.keep_pictures(track);
+                    } else if source == TrackSource::Microphone {
+                        self.routes.listen(track);
                     }
                 }
             }
@@ -381,7 +387,7 @@ impl LiveRoom {
     }
 
     /// Passes on the datagrams that arrived from one publisher, run by run: a run is what goes to the same subscribers.
-    pub fn forward(&mut self, shard: &Shard, publisher: &mut Publisher, burst: &mut Vec<Bytes>) {
+    pub fn forward(&mut self, shard: &Rc<Shard>, publisher: &mut Publisher, burst: &mut Vec<Bytes>) {
         let now = shard.now();
         shard.metrics.datagrams_received.inc_by(burst.len() as u64);
         let mut run = shard.run.borrow_mut();
@@ -411,6 +417,10 @@ impl LiveRoom {
         self.send_run(now, shard, run_to, &mut run);
         if let Some(outlet) = self.slots.get(publisher.slot()) {
             outlet.tally().note_arrivals(publisher.arrivals());
+        }
+        if self.routes.take_voice_begun() {
+            self.speakers.begin(now);
+            self.arm_timer(shard);
         }
     }
 
@@ -448,7 +458,8 @@ impl LiveRoom {
     }
 
     fn arm_timer(&mut self, shard: &Rc<Shard>) {
-        let Some(due) = self.room.next_timeout() else {
+        let all = [self.room.next_timeout(), self.speakers.next_timeout()];
+        let Some(due) = all.into_iter().flatten().min() else {
             self.timer = None;
             return;
         };

@@ -4,7 +4,7 @@ use super::{Pressure, RoomNotes};
 use crate::auth::{Grant, SeatClaim};
 use crate::wire::{
     ChatMessage, ChatPosition, ClientChat, ClientMessage, CloseReason, DisplayName, Layers, ParticipantId,
-    ParticipantKind, Permissions, PublishedTrack, ServerChat, ServerMessage, TrackId,
+    ParticipantKind, Permissions, PublishedTrack, ServerChat, ServerMessage, TrackId, TrackSource,
 };
 
 /// The shell's own number for a session that asks for a seat. The room only gives it back.
@@ -181,6 +181,8 @@ pub enum Output {
         highest: Layers,
         /// Whether it carries pictures.
         is_video: bool,
+        /// Where it comes from.
+        source: TrackSource,
     },
     /// Media of a track flows no longer.
     RouteClosed {

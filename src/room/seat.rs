@@ -296,7 +296,7 @@ impl Room {
             return;
         };
         let (publisher, highest, is_video) = (track.publisher, track.highest_layers(), track.is_video());
-        out.push(Output::RouteOpened { track: id, publisher, highest, is_video });
+        out.push(Output::RouteOpened { track: id, publisher, highest, is_video, source: track.source() });
         if track.is_silenced() {
             out.push(Output::RouteMuted { track: id, muted: true });
         }

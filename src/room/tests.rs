@@ -221,7 +221,8 @@ fn opened_video(track: TrackId, publisher: ParticipantId) -> Output {
 }
 
 fn opened_as(track: TrackId, publisher: ParticipantId, is_video: bool) -> Output {
-    Output::RouteOpened { track, publisher, highest: Layers::ONE, is_video }
+    let source = if is_video { TrackSource::Camera } else { TrackSource::Microphone };
+    Output::RouteOpened { track, publisher, highest: Layers::ONE, is_video, source }
 }
 
 fn shown(track: TrackId, subscriber: ParticipantId) -> Output {

@@ -289,6 +289,11 @@ pub enum ServerMessage {
         /// What the most impaired one said.
         worst: TrackReport,
     },
+    /// Who speaks, the loudest first, when that changes; at most 16.
+    ActiveSpeakers {
+        /// Whoever is not named does not speak.
+        participants: Vec<ParticipantId>,
+    },
     /// The answer to `MeasurementsWanted`.
     Measurements {
         /// The client's number of the request.

@@ -17,7 +17,7 @@ pub struct Measurements {
     pub packets_lost: u64,
     /// Media datagrams of the client's tracks that arrived.
     pub received: u64,
-    /// Media datagrams of the client's tracks that should have arrived and did not, not even when they were asked for once more.
+    /// Media datagrams of the client's tracks that should have arrived and did not, or only because they were asked for.
     pub missing: u64,
     /// How much the time that the client's datagrams take varies, in milliseconds (RFC 3550, section 6.4.1).
     pub jitter_ms: u16,

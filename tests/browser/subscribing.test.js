@@ -37,3 +37,26 @@ test('a worker that cannot be loaded is told, one that makes a mistake goes on, 
   subscribing.closed();
   assert.deepEqual(FakeWorker.all.map(({ isOver }) => isOver), [true]);
 });
+
+test('the relay says who speaks of those who are not heard here', () => {
+  const told = /** @type {number[][]} */ ([]);
+  const subscribing = new Subscribing(any({
+    ask: async () => {}, tell() {}, self: () => ({ id: 1 }), sendDatagram() {}, pathMs: () => null,
+    emit: (/** @type {string} */ type, /** @type {any} */ { participants }) => { if (type === 'activeSpeakers') told.push(participants.map((/** @type {{ id: number }} */ { id }) => id)); },
+  }));
+  subscribing.seated({ room: 'standup' });
+  // Pictures, so that nothing has to be played.
+  const media = { type: 'video', width: 640, height: 360, spatialLayers: 1, temporalLayers: 1 };
+  const microphone = (/** @type {number} */ track) => new RemoteTrack(any({ track, muted: false, info: { source: 'microphone', codec: 'vp8', media } }));
+  const [ben, cat] = [microphone(7), microphone(8)];
+  subscribing.published(any({ id: 2 }), ben);
+  subscribing.published(any({ id: 3 }), cat);
+  subscribing.relaySpeakers([2, 3, 1]);
+  assert.deepEqual(told, [], 'all of them are heard here');
+  cat.setSubscribed(false);
+  subscribing.relaySpeakers([3, 2]);
+  subscribing.relaySpeakers([3, 2]);
+  subscribing.relaySpeakers([]);
+  assert.deepEqual(told, [[3], []]);
+  subscribing.closed();
+});

@@ -65,7 +65,7 @@ impl World {
             Some(seat.slot)
         };
         match output {
-            Output::RouteOpened { track, publisher, highest, is_video } => {
+            Output::RouteOpened { track, publisher, highest, is_video, .. } => {
                 if let Some(slot) = slot(publisher) {
                     live.routes.open(*track, slot, *highest);
                     if *is_video {

@@ -106,6 +106,7 @@ export class RoomMedia {
     switch (message.type) {
       case 'keyframeRequested': return this.publishing.keyframeRequested(message.track, message.spatialLayer);
       case 'layersWanted': return this.publishing.layersWanted(message);
+      case 'activeSpeakers': return this.subscribing.relaySpeakers(message.participants);
       case 'trackMuted': return this.publishing.mutedByAdmin(message.track, message.muted);
       case 'feedback':
         this.#reports.take(performance.now(), message);

@@ -5,9 +5,10 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use super::LiveRoom;
+use crate::relay::outlet::Encoded;
 use crate::relay::shard::Shard;
-use crate::room::Input;
-use crate::wire::{Layers, ParticipantId, TrackId};
+use crate::room::{Audience, Input};
+use crate::wire::{Layers, ParticipantId, ServerMessage, TrackId};
 
 /// What a newcomer is sent first.
 #[derive(Debug, Clone, Copy)]
@@ -52,6 +53,10 @@ impl LiveRoom {
             }
         }
         self.ask_for_missing(shard);
+        if !self.speakers.told().is_empty() {
+            let message = ServerMessage::ActiveSpeakers { participants: self.speakers.told().to_vec() };
+            self.send(Audience::One(newcomer), &Encoded::control(&message));
+        }
     }
 
     /// Asks for keyframes of what somebody begins to take and nothing is kept of.

@@ -40,7 +40,16 @@ fn keyframe_of(spatial_layer: u8) -> Output {
 fn a_new_subscription_takes_all_there_is() {
     let mut room = room_of_three();
     let outputs = publish(&mut room, ANA, layered());
-    assert_eq!(outputs[0], Output::RouteOpened { track: FIRST, publisher: ANA, highest: layers(2, 2), is_video: true });
+    assert_eq!(
+        outputs[0],
+        Output::RouteOpened {
+            track: FIRST,
+            publisher: ANA,
+            highest: layers(2, 2),
+            is_video: true,
+            source: TrackSource::Camera
+        }
+    );
     let all = |subscriber| Output::Subscribed { track: FIRST, subscriber, layers: layers(2, 2) };
     assert_eq!(outputs[1..3], [all(BEN), all(CAT)]);
     assert_eq!(outputs.last(), Some(&layers_wanted(ANA, FIRST, 0b100, 2)));
@@ -115,7 +124,13 @@ fn a_choice_outlives_both_sessions() {
     };
     let ana = join(&mut room, ANA, "Ana");
     let gets = |subscriber, layers| Output::Subscribed { track: FIRST, subscriber, layers };
-    let opened = Output::RouteOpened { track: FIRST, publisher: ANA, highest: layers(2, 2), is_video: true };
+    let opened = Output::RouteOpened {
+        track: FIRST,
+        publisher: ANA,
+        highest: layers(2, 2),
+        is_video: true,
+        source: TrackSource::Camera,
+    };
     assert_eq!(ana[3..], [opened, gets(CAT, layers(1, 1)), layers_wanted(ANA, FIRST, 0b010, 1), keyframe_of(1)]);
     let ben = join(&mut room, BEN, "Ben");
     assert_eq!(

@@ -77,6 +77,7 @@ const serverMessage = variant({
   roomLocked: { locked: bool },
   layersWanted: { track: u32, spatialLayers: u8, temporalLayer: u8 },
   feedback: { track: u32, reports: u16, best: trackReport, worst: trackReport },
+  activeSpeakers: { participants: list(u32) },
   measurements: { request: u32, measurements },
 });
 

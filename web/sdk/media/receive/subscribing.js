@@ -65,6 +65,8 @@ export class Subscribing {
   #speakers = new Speakers();
   /** Who speaks. @type {number[]} */
   #speaking = [];
+  /** Who speaks, as the relay says: it hears those who are not heard here. @type {number[]} */
+  #relayed = [];
   #isAudioBlocked = false;
   #room = '';
   #counts = { malformed: 0, unknown: 0 };
@@ -124,6 +126,7 @@ export class Subscribing {
   /** There is a session, the first or another. Before what it tells of tracks. @param {{ room: string }} welcome `room`: its name */
   seated({ room }) {
     this.#room = room;
+    this.#relayed = [];
     this.#post({ type: 'interrupted', isInterrupted: false });
     this.#tellPath();
     for (const subscription of this.#subscriptions.values()) subscription.assert();
@@ -142,7 +145,7 @@ export class Subscribing {
     this.#worker = null;
     this.#surfaces = new Surfaces((surface) => this.#post({ type: 'release', surface }));
     this.#speakers = new Speakers();
-    this.#speaking = [];
+    [this.#speaking, this.#relayed] = [[], []];
     this.#isAudioBlocked = false;
     document.removeEventListener('visibilitychange', this.#seen);
   }
@@ -169,6 +172,12 @@ export class Subscribing {
   /** How loud oneself is, so that one is among the speakers: about ten times a second. @param {number} level 0 to 1, as of a LocalTrack */
   setOwnLevel(level) {
     this.#speakers.heard(performance.now(), this.#link.self().id, decibelsOf(level));
+    this.#tellSpeakers();
+  }
+
+  /** The relay says who speaks. Who is heard here is known sooner from what is heard. @param {number[]} ids the loudest first */
+  relaySpeakers(ids) {
+    this.#relayed = ids;
     this.#tellSpeakers();
   }
 
@@ -251,8 +260,15 @@ export class Subscribing {
     this.#tellSpeakers();
   }
 
+  /** Whether what someone says comes here; what oneself says does. @param {number} id */
+  #hears(id) {
+    const microphones = [...this.#subscriptions.values()].filter(({ participant, track }) => participant.id === id && track.source === 'microphone');
+    return id === this.#link.self().id || microphones.some(({ track }) => track.isSubscribed);
+  }
+
   #tellSpeakers() {
-    const ids = this.#speakers.active(performance.now());
+    const heard = this.#speakers.active(performance.now());
+    const ids = [...heard, ...this.#relayed.filter((id) => !this.#hears(id))];
     const isSame = ids.length === this.#speaking.length && ids[0] === this.#speaking[0] && ids.every((id) => this.#speaking.includes(id));
     if (isSame) return;
     this.#speaking = ids;

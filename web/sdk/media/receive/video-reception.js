@@ -144,6 +144,7 @@ export class VideoReception {
     this.#lastArrivedAtMs = nowMs;
     this.#pause();
     this.#assembly = new Assembly();
+    this.#gaps = new Gaps(this.#track.id, DEADLINE_MS.video);
     this.#catchUp = new CatchUp();
     this.#dependency.beginAgain();
     this.#dependency.wished(nowMs);

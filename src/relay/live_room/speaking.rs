@@ -1,0 +1,28 @@
+//! Who speaks, as everyone in the room is told.
+
+use super::LiveRoom;
+use crate::relay::outlet::Encoded;
+use crate::relay::shard::Shard;
+use crate::room::Audience;
+use crate::wire::ServerMessage;
+
+impl LiveRoom {
+    /// Tells everyone who speaks, if it is time and news.
+    pub(super) fn tell_speakers(&mut self, shard: &Shard) {
+        let now = shard.now();
+        if self.speakers.next_timeout().is_none_or(|due| due > now.since_start) {
+            return;
+        }
+        let mut speaking = Vec::new();
+        for participant in self.routes.speaking(now).into_iter().filter_map(|track| self.room.publisher(track)) {
+            // Somebody may have two microphones.
+            if !speaking.contains(&participant) {
+                speaking.push(participant);
+            }
+        }
+        if let Some(told) = self.speakers.look(now, speaking) {
+            let message = ServerMessage::ActiveSpeakers { participants: told.to_vec() };
+            self.send(Audience::Everyone, &Encoded::control(&message));
+        }
+    }
+}
