@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use support::TestRelay;
 use support::impair::Proxy;
-use tertulia::client::{Event, LocalTrack, RemoteTrack, Room};
+use tertulia::client::{Event, LocalTrack, Options, RemoteTrack, Room};
 use tertulia::config::Config;
 use tertulia::media::Frame;
 use tertulia::relay::Callbacks;
@@ -74,12 +74,14 @@ async fn count(track: RemoteTrack, fragments: usize) -> usize {
 /// A publisher and a subscriber, and the script of the network that one of them is behind.
 async fn meet(publisher_network: &str, subscriber_network: &str, scheme: &str) -> (TestRelay, usize, usize) {
     // One that does not take every loss for a full path: what is repaired is no use if it has to wait.
-    let config = Config { congestion: Congestion::Tertulia, ..Config::default() };
+    let congestion = Congestion::Tertulia;
+    let config = Config { congestion, ..Config::default() };
     let relay = TestRelay::start_config(config, Callbacks::default());
     let near = Proxy::start(relay.relay.address(), publisher_network, 1).await;
     let far = Proxy::start(relay.relay.address(), subscriber_network, 2).await;
-    let publisher = Room::connect(&near.url(scheme), relay.options("Ana")).await.expect("the relay is there");
-    let subscriber = Room::connect(&far.url(scheme), relay.options("Ben")).await.expect("the relay is there");
+    let options = |name| Options { congestion, ..relay.options(name) };
+    let publisher = Room::connect(&near.url(scheme), options("Ana")).await.expect("the relay is there");
+    let subscriber = Room::connect(&far.url(scheme), options("Ben")).await.expect("the relay is there");
     let audio = publisher.publish(sound()).await.expect("it may publish");
     let heard = subscribed(&subscriber).await;
     let video = publisher.publish(picture()).await.expect("it may publish");

@@ -81,12 +81,14 @@ async fn row(network: &Lossy, behind: Behind, carrier: &str, scheme: &str, repai
 }
 
 async fn meeting(network: &Lossy, behind: Behind, scheme: &str, repair: bool, seconds: u64) -> [Vec<Sent>; 2] {
-    let config = Config { congestion: Congestion::Tertulia, ..Config::default() };
+    // Others take losses by chance for a full path, and send too little to see what is repaired.
+    let congestion = Congestion::Tertulia;
+    let config = Config { congestion, ..Config::default() };
     let relay = TestRelay::start_config(config, Callbacks::default());
     let proxy = Proxy::start(relay.relay.address(), network.script, SEED).await;
     let join = async |name, is_behind| {
         let url = if is_behind { proxy.url(scheme) } else { relay.url(scheme) };
-        let options = Options { repair, ..relay.options(name) };
+        let options = Options { repair, congestion, ..relay.options(name) };
         Room::connect(&url, options).await.expect("the relay is there")
     };
     let publisher = join("Ana", behind == Behind::Publisher).await;

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use super::Certificates;
 use crate::limits::IDLE_TIMEOUT;
+use crate::transport::Congestion;
 use crate::wire::ChatPosition;
 
 /// How to join a room, and how to stay in it.
@@ -26,6 +27,8 @@ pub struct Options {
     /// Whether what the path lost is asked for and sent once more, and made good in advance while there is loss. Without it, what
     /// is lost is lost.
     pub repair: bool,
+    /// How fast this client sends on QUIC and WebTransport; the relay has its own setting for the other direction.
+    pub congestion: Congestion,
     /// After this long without anything heard, a connection has broken: 10 s, as the relay sees it too. A relay that waits
     /// less goes first.
     pub idle_timeout: Duration,
@@ -44,6 +47,7 @@ impl Default for Options {
             fallbacks: Vec::new(),
             reconnect: Reconnect::default(),
             repair: true,
+            congestion: Congestion::default(),
             idle_timeout: IDLE_TIMEOUT,
         }
     }

@@ -25,7 +25,6 @@ use crate::client::connect_error::ConnectError;
 use crate::client::options::Options;
 use crate::client::session::{Session, Stage};
 use crate::limits::{DATAGRAM_SEND_BYTES_MAX, UDP_SOCKET_BUFFER_BYTES};
-use crate::transport::Congestion;
 use crate::wire::{
     ALPN_QUIC, ALPN_WEBTRANSPORT, ClientMessage, CloseReason, MessageBuffer, StreamKind, delimit, encode,
 };
@@ -209,7 +208,7 @@ fn configuration(options: &Options, alpn: &[u8]) -> Result<quinn::ClientConfig, 
         .initial_rtt(INITIAL_RTT)
         .datagram_send_buffer_size(DATAGRAM_SEND_BYTES_MAX)
         .datagram_receive_buffer_size(Some(DATAGRAM_RECEIVE_BYTES_MAX))
-        .congestion_controller_factory(Congestion::default().factory());
+        .congestion_controller_factory(options.congestion.factory());
     configuration.transport_config(Arc::new(transport));
     Ok(configuration)
 }
