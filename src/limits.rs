@@ -275,6 +275,23 @@ pub const DATAGRAM_RECEIVE_BYTES_MAX: usize = 64 * 1024;
 /// at 1 Mbit/s.
 pub const DATAGRAM_SEND_BYTES_MAX: usize = 128 * 1024;
 
+/// Media that waits for one subscriber beside that, in bytes: 400 ms at 5 Mbit/s.
+pub const EGRESS_BYTES_MAX: usize = 256 * 1024;
+
+/// Media that waits for one subscriber, in datagrams: 200 ms of the audio of 100 speakers, which is few bytes.
+pub const EGRESS_DATAGRAMS_MAX: usize = 1024;
+
+/// Video tracks of which one subscriber was not sent everything: what was left out is remembered for each. Of more, those are
+/// forgotten of which nothing waits; the subscriber then asks for a keyframe itself.
+pub const EGRESS_FLOWS_MAX: usize = 256;
+
+/// For how long it is remembered what was left out of a track of which nothing comes any more.
+pub const EGRESS_FLOW_TIME: Duration = Duration::from_secs(10);
+
+/// The longest time between two keyframes that are asked for because frames were left out for the same subscriber: each of them
+/// costs all others as well.
+pub const EGRESS_KEYFRAME_WAIT_MAX: Duration = Duration::from_secs(4);
+
 /// First congestion window, in bytes: a keyframe of a small picture leaves in one flight.
 pub const INITIAL_WINDOW_BYTES: u64 = 256 * 1024;
 
@@ -367,6 +384,10 @@ pub struct Limits {
     pub media_datagrams_per_second: u32,
     /// Media bits per second that one participant may send.
     pub media_bits_per_second: u32,
+    /// Milliseconds that audio may wait for the path to a subscriber: later, it would only make a gap longer.
+    pub audio_deadline_ms: u32,
+    /// Milliseconds that a video frame may wait for the path to a subscriber; a keyframe, three times as long.
+    pub video_deadline_ms: u32,
     /// Seconds for which a participant whose session broke keeps its seat; 0: not at all.
     pub seat_seconds: u32,
     /// Minutes for which an identity that was removed from a room has to stay out.
@@ -408,6 +429,8 @@ impl Default for Limits {
             history_days: 30,
             media_datagrams_per_second: 1500,
             media_bits_per_second: 6_000_000,
+            audio_deadline_ms: 200,
+            video_deadline_ms: 400,
             seat_seconds: 30,
             removed_minutes: 60,
             same_identity: SameIdentity::Replace,

@@ -2,6 +2,7 @@
 
 mod arrivals;
 mod assembly;
+mod egress;
 mod fragment;
 mod gaps;
 mod parity;
@@ -16,6 +17,7 @@ mod voice;
 
 pub use arrivals::Arrivals;
 pub use assembly::{Assembly, Decodability};
+pub use egress::{Class, Due, Egress, LeftOut, Medium};
 pub use fragment::{Delivery, Frame, FrameTooLarge};
 pub use gaps::{Arrival, Gaps};
 pub use publisher::Publisher;

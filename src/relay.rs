@@ -1,11 +1,13 @@
 //! The relay itself: it starts the shard, seats sessions in rooms, and carries out what the rooms decide.
 
 mod callbacks;
+mod downlink;
 mod entry;
 mod key_file;
 mod key_store;
 mod listen;
 mod live_room;
+mod media_outbox;
 mod memory;
 mod metrics;
 mod outbox;

@@ -3,12 +3,14 @@
 //! A room knows no carrier, clock or task. Its life is the list of its [`Input`]s, so it can be recorded, replayed and
 //! fuzzed. Media does not pass through here: the room says who gets which track, and `media` does it.
 
+mod allowance;
 mod chat;
 mod event;
 mod merged;
 mod moderation;
 mod notes;
 mod participant;
+mod regulation;
 mod report;
 mod returning;
 mod seat;
@@ -18,6 +20,7 @@ mod track;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+pub use allowance::Pressure;
 pub use event::{Admitted, Audience, Input, JoinRequest, Output, SessionKey};
 pub use notes::{Ids, RemovedIdentity, RoomNotes};
 
@@ -108,9 +111,14 @@ impl Room {
         self.participants.get(&participant).map(|participant| participant.name.as_str())
     }
 
-    /// What someone in it takes of a track, if it is subscribed.
-    pub fn subscribed_layers(&self, participant: ParticipantId, track: TrackId) -> Option<Layers> {
-        self.tracks.get(&track)?.subscribers.layers(participant)
+    /// What someone in it is sent of a track, if it is anything.
+    pub fn sent_layers(&self, participant: ParticipantId, track: TrackId) -> Option<Layers> {
+        self.tracks.get(&track)?.subscribers.sent(participant)
+    }
+
+    /// Whether there is such a track and it carries pictures.
+    pub fn is_video(&self, track: TrackId) -> bool {
+        self.tracks.get(&track).is_some_and(Track::is_video)
     }
 
     /// Whose a track is.
@@ -143,6 +151,10 @@ impl Room {
             Input::NotStored { from } => self.chat_not_stored(from, out),
             Input::Replayed { participant, through } => self.chat_replayed(participant, through, out),
             Input::PictureMissing { track, spatial_layer } => self.ask_for_keyframe(now, track, spatial_layer, out),
+            Input::KeyframeWanted { participant, track, spatial_layer } => {
+                self.request_keyframe(now, participant, track, spatial_layer, out);
+            }
+            Input::Pressed { participant, pressure } => self.pressed(now, participant, pressure, out),
             Input::Timeout => self.timeout(now, out),
             Input::PlaceWanted => self.give_up_empty_seats(out),
         }
@@ -235,6 +247,7 @@ impl Room {
             }
         }
         feedback.into_iter().for_each(|track| self.tell_feedback(now, track, out));
+        self.step_up(now, out);
         self.end_seats(now, out);
     }
 }

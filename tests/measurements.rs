@@ -9,7 +9,7 @@ use serde_json::Value;
 use support::TestRelay;
 use support::http::{exchange, get};
 use support::impair::Proxy;
-use tertulia::client::{Event, RemoteTrack, Room};
+use tertulia::client::{Event, Options, RemoteTrack, Room};
 use tertulia::limits::Limits;
 use tertulia::media::Frame;
 use tertulia::wire::{DropReason, LeftOut, Measurements, TrackInfo, TrackMedia, TrackSource};
@@ -50,8 +50,10 @@ async fn measured(room: &Room) -> Measurements {
 async fn heard(relay: &TestRelay, scheme: &str, script: &str) -> (Room, Room, Proxy) {
     let address = if scheme == "ws" { relay.relay.http_address().unwrap() } else { relay.relay.address() };
     let proxy = Proxy::start(address, script, 1).await;
-    let ana = Room::connect(&proxy.url(scheme), relay.options("Ana")).await.unwrap();
-    let ben = Room::connect(&proxy.url(scheme), relay.options("Ben")).await.unwrap();
+    // What is lost is to be missing.
+    let [ana, ben] = ["Ana", "Ben"].map(|name| Options { repair: false, ..relay.options(name) });
+    let ana = Room::connect(&proxy.url(scheme), ana).await.unwrap();
+    let ben = Room::connect(&proxy.url(scheme), ben).await.unwrap();
     let track = ana.publish(sound()).await.unwrap();
     let remote = subscribed(&ben).await;
     let speaking = async {

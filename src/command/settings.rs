@@ -150,6 +150,13 @@ settings! {
     /// Media bits per second that one participant may send [default: 6000000]
     #[arg(long, value_name = "BITS", help_heading = "Limits")]
     media_bits_per_second: u32,
+    /// Milliseconds that audio waits for the path to a participant before it is left out [default: 200]
+    #[arg(long, value_name = "MILLISECONDS", help_heading = "Limits")]
+    audio_deadline_ms: u32,
+    /// Milliseconds that a video frame waits for the path to a participant before it is left out; a keyframe, three times as
+    /// long [default: 400]
+    #[arg(long, value_name = "MILLISECONDS", help_heading = "Limits")]
+    video_deadline_ms: u32,
     /// Seconds for which a participant whose connection broke keeps its seat; 0: not at all [default: 30]
     #[arg(long, value_name = "SECONDS", help_heading = "Limits")]
     seat_seconds: u32,
@@ -342,6 +349,8 @@ impl Settings {
             history_days: self.history_days.unwrap_or(default.history_days),
             media_datagrams_per_second: self.media_datagrams_per_second.unwrap_or(default.media_datagrams_per_second),
             media_bits_per_second: self.media_bits_per_second.unwrap_or(default.media_bits_per_second),
+            audio_deadline_ms: self.audio_deadline_ms.unwrap_or(default.audio_deadline_ms),
+            video_deadline_ms: self.video_deadline_ms.unwrap_or(default.video_deadline_ms),
             seat_seconds: self.seat_seconds.unwrap_or(default.seat_seconds),
             removed_minutes: self.removed_minutes.unwrap_or(default.removed_minutes),
             same_identity: match self.same_identity {
@@ -374,6 +383,9 @@ fn check(limits: &Limits) -> anyhow::Result<()> {
         ("chat-burst", limits.chat_burst, u32::MAX),
         ("requests-per-second", limits.requests_per_second, u32::MAX),
         ("requests-burst", limits.requests_burst, u32::MAX),
+        // Beyond ten seconds nothing is left of a conversation.
+        ("audio-deadline-ms", limits.audio_deadline_ms, 10_000),
+        ("video-deadline-ms", limits.video_deadline_ms, 10_000),
         // A year: what is meant for longer is a matter for those who make the tokens.
         ("removed-minutes", limits.removed_minutes, 525_600),
         ("outbox-bytes", limits.outbox_bytes, u32::MAX),

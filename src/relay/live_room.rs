@@ -16,6 +16,7 @@ use tracing::{debug, info};
 use beginning::Begin;
 
 use super::callbacks::Subject;
+use super::media_outbox::Burst;
 use super::outbox::Full;
 use super::outlet::{Encoded, EncodedChat, Ending, Outlet};
 use super::shard::Shard;
@@ -397,23 +398,23 @@ impl LiveRoom {
             match self.routes.forward(now, &shard.limits, publisher, &datagram) {
                 Ok(Forward::To(subscribers)) => {
                     if !std::ptr::eq(subscribers, run_to) {
-                        self.send_run(shard, run_to, &mut run);
+                        self.send_run(now, shard, run_to, &mut run);
                         run_to = subscribers;
                     }
                     run.push(datagram);
                 }
                 Ok(Forward::After(change)) => {
-                    self.send_run(shard, run_to, &mut run);
+                    self.send_run(now, shard, run_to, &mut run);
                     self.routes.change(change);
                     run_to = self.routes.takers(change);
                     run.push(datagram);
                 }
-                Ok(Forward::Echo) => self.send_datagrams(shard, publisher.slot(), &[datagram]),
+                Ok(Forward::Echo) => self.send_to(now, shard, publisher.slot(), &[datagram]),
                 Ok(Forward::Repeat) => self.repeat(shard, now, publisher, &datagram),
                 Err(reason) => self.leave_out(shard, publisher.slot(), reason),
             }
         }
-        self.send_run(shard, run_to, &mut run);
+        self.send_run(now, shard, run_to, &mut run);
         if let Some(outlet) = self.slots.get(publisher.slot()) {
             outlet.tally().note_arrivals(publisher.arrivals());
         }
@@ -430,13 +431,16 @@ impl LiveRoom {
             return shard.metrics.drop_datagrams(reason, 1);
         }
         shard.metrics.datagrams_repeated.inc_by(found.len() as u64);
-        self.send_datagrams(shard, subscriber.slot(), &found);
+        self.send_to(now, shard, subscriber.slot(), &found);
     }
 
-    fn send_run(&self, shard: &Shard, to: &[Slot], run: &mut Vec<Bytes>) {
-        for slot in to {
-            self.send_datagrams(shard, *slot, run);
-        }
+    /// Sends datagrams to one participant.
+    pub fn send_to(&self, now: Now, shard: &Shard, to: Slot, datagrams: &[Bytes]) {
+        self.send_burst(shard, &[to], &Burst::new(now, datagrams, &self.room));
+    }
+
+    fn send_run(&self, now: Now, shard: &Shard, to: &[Slot], run: &mut Vec<Bytes>) {
+        self.send_burst(shard, to, &Burst::new(now, run, &self.room));
         run.clear();
     }
 
@@ -447,9 +451,9 @@ impl LiveRoom {
         }
     }
 
-    fn send_datagrams(&self, shard: &Shard, to: Slot, datagrams: &[Bytes]) {
-        if let Some(outlet) = self.slots.get(to) {
-            outlet.send_datagrams(datagrams, &shard.metrics);
+    fn send_burst(&self, shard: &Shard, to: &[Slot], burst: &Burst<'_>) {
+        for outlet in to.iter().filter_map(|slot| self.slots.get(*slot)) {
+            outlet.send_datagrams(burst, &shard.metrics);
         }
     }
 

@@ -1,16 +1,22 @@
 use std::fmt::Write;
+use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::samples::Samples;
+use crate::media::{Class, LeftOut};
 use crate::transport::{Carrier, Refusal};
 use crate::wire::{CloseReason, DropReason, RefuseReason};
 
 type Labels = [(&'static str, &'static str); 1];
+
+/// The bounds by which waiting is counted.
+const WAIT_SECONDS: [f64; 9] = [0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 1.2];
 
 /// What the relay counts. Every label has a fixed set of values, so the number of series is fixed.
 #[derive(Debug)]
@@ -24,6 +30,10 @@ pub struct Metrics {
     closed: Vec<Counter>,
     /// Datagrams not forwarded, in the order of [`DropReason::ALL`].
     dropped: Vec<Counter>,
+    /// Media frames left out for a subscriber, by the number of their class.
+    left_out: Vec<Counter>,
+    /// How long media that had to wait did so, in seconds.
+    media_wait: Histogram,
     /// Connections and sessions turned away at the gate, in the order of [`Refusal::ALL`].
     refused: Vec<Counter>,
     /// Requests and chat messages that were refused, in the order of [`RefuseReason::ALL`].
@@ -63,6 +73,8 @@ impl Default for Metrics {
         let participants = Family::<Labels, Gauge>::default();
         let closed = Family::<Labels, Counter>::default();
         let dropped = Family::<Labels, Counter>::default();
+        let left_out = Family::<Labels, Counter>::default();
+        let media_wait = Histogram::new(WAIT_SECONDS);
         let refused = Family::<Labels, Counter>::default();
         let requests_refused = Family::<Labels, Counter>::default();
         let pictures = Family::<Labels, Counter>::default();
@@ -71,6 +83,8 @@ impl Default for Metrics {
         registry.register("participants", "Participants by carrier", participants.clone());
         registry.register("sessions_closed", "Sessions that ended, by reason", closed.clone());
         registry.register("datagrams_dropped", "Media datagrams not forwarded, by reason", dropped.clone());
+        registry.register("frames_left_out", "Media frames left out for a subscriber, by class", left_out.clone());
+        registry.register("media_wait_seconds", "How long media waited for a subscriber's path", media_wait.clone());
         registry.register("refused", "Connections and sessions turned away, by reason", refused.clone());
         registry.register(
             "requests_refused",
@@ -103,12 +117,15 @@ impl Default for Metrics {
         let carriers = of(&Carrier::ALL.map(Carrier::label), "carrier");
         let closes = of(&CloseReason::ALL.iter().map(|reason| reason.label()).collect::<Vec<_>>(), "reason");
         let drops = of(&DropReason::ALL.iter().map(|reason| reason.label()).collect::<Vec<_>>(), "reason");
+        let classes = of(&Class::LABELS, "class");
         let requests = of(&RefuseReason::ALL.iter().map(|reason| reason.label()).collect::<Vec<_>>(), "reason");
         let refusals = of(&Refusal::ALL.map(Refusal::label), "reason");
         Self {
             participants: carriers.iter().map(|labels| participants.get_or_create_owned(labels)).collect(),
             closed: closes.iter().map(|labels| closed.get_or_create_owned(labels)).collect(),
             dropped: drops.iter().map(|labels| dropped.get_or_create_owned(labels)).collect(),
+            left_out: classes.iter().map(|labels| left_out.get_or_create_owned(labels)).collect(),
+            media_wait,
             refused: refusals.iter().map(|labels| refused.get_or_create_owned(labels)).collect(),
             requests_refused: requests.iter().map(|labels| requests_refused.get_or_create_owned(labels)).collect(),
             pictures: ["recent", "keyframe"].map(|begin| pictures.get_or_create_owned(&[("begin", begin)])),
@@ -146,6 +163,11 @@ impl Metrics {
     /// How many datagrams were not forwarded for this reason.
     pub fn dropped(&self, reason: DropReason) -> u64 {
         self.dropped[usize::from(reason.code())].get()
+    }
+
+    /// How many media frames of a class were left out, for all subscribers together.
+    pub fn frames_left_out(&self, class: Class) -> u64 {
+        self.left_out[class.number()].get()
     }
 
     /// How many sessions ended for this reason.
@@ -189,6 +211,19 @@ impl Metrics {
 
     pub(super) fn drop_datagrams(&self, reason: DropReason, count: u64) {
         self.dropped[usize::from(reason.code())].inc_by(count);
+    }
+
+    pub(super) fn leave_out_frames(&self, left_out: &LeftOut) {
+        if left_out.is_nothing() {
+            return;
+        }
+        for (counter, count) in self.left_out.iter().zip(left_out.frames()) {
+            counter.inc_by(count);
+        }
+    }
+
+    pub(super) fn media_waited(&self, time: Duration) {
+        self.media_wait.observe(time.as_secs_f64());
     }
 
     pub(crate) fn refuse(&self, reason: Refusal) {

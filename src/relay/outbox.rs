@@ -83,11 +83,6 @@ impl<T> Outbox<T> {
         Some(item.value)
     }
 
-    /// How many bytes it takes at the moment.
-    pub fn space(&self) -> usize {
-        self.bytes_max.saturating_sub(self.queue.borrow().bytes)
-    }
-
     /// Waits until the last item has been taken out.
     pub async fn drained(&self) {
         while !self.queue.borrow().items.is_empty() {

@@ -4,15 +4,20 @@ use std::time::Duration;
 
 use axum::extract::ws::{Message, Utf8Bytes};
 use bytes::Bytes;
-use quinn::{Connection, SendDatagramError};
+use quinn::Connection;
 use tokio::sync::Notify;
+use tokio::time::sleep;
 
 use super::Metrics;
+use super::downlink::Downlink;
+use super::media_outbox::{Burst, MediaOutbox};
 use super::outbox::{Full, Outbox};
 use super::tally::Tally;
-use crate::limits::{DATAGRAM_SEND_BYTES_MAX, Limits};
+use crate::limits::Limits;
+use crate::now::Now;
+use crate::room::Pressure;
 use crate::transport::Carrier;
-use crate::wire::{ChatMessage, CloseReason, DropReason, ServerChat, ServerMessage, StreamKind, delimit, encode};
+use crate::wire::{ChatMessage, CloseReason, ServerChat, ServerMessage, StreamKind, TrackId, delimit, encode};
 
 /// A message for control or chat streams, encoded once for all who get it.
 #[derive(Debug)]
@@ -63,21 +68,21 @@ impl EncodedChat {
 #[derive(Debug)]
 pub(super) enum Outlet {
     /// QUIC and WebTransport.
-    Quic { carrier: Carrier, connection: Connection, control: Outbox<Bytes>, chat: Outbox<Bytes>, tally: Tally },
+    Quic { carrier: Carrier, media: Downlink, control: Outbox<Bytes>, chat: Outbox<Bytes> },
     /// A meeting session over WebSocket.
-    WebSocket { messages: Outbox<Message>, media: Outbox<Bytes>, tally: Tally },
+    WebSocket { messages: Outbox<Message>, media: MediaOutbox },
     /// A plain WebSocket client.
     Plain { messages: Outbox<Message>, tally: Tally },
 }
 
 impl Outlet {
     pub fn quic(carrier: Carrier, connection: Connection, limits: &Limits) -> Self {
-        Self::Quic { carrier, connection, control: outbox(limits), chat: outbox(limits), tally: Tally::default() }
+        let media = Downlink::new(connection, limits);
+        Self::Quic { carrier, media, control: outbox(limits), chat: outbox(limits) }
     }
 
     pub fn websocket(limits: &Limits) -> Self {
-        let media = Outbox::new(DATAGRAM_SEND_BYTES_MAX, usize::MAX);
-        Self::WebSocket { messages: outbox(limits), media, tally: Tally::default() }
+        Self::WebSocket { messages: outbox(limits), media: MediaOutbox::new(limits) }
     }
 
     pub fn plain(limits: &Limits) -> Self {
@@ -95,7 +100,9 @@ impl Outlet {
     /// What is counted of the session.
     pub fn tally(&self) -> &Tally {
         match self {
-            Self::Quic { tally, .. } | Self::WebSocket { tally, .. } | Self::Plain { tally, .. } => tally,
+            Self::Quic { media, .. } => media.tally(),
+            Self::WebSocket { media, .. } => media.tally(),
+            Self::Plain { tally, .. } => tally,
         }
     }
 
@@ -169,27 +176,64 @@ impl Outlet {
     /// Whether it takes so many bytes of datagrams now.
     pub fn has_space(&self, bytes: usize) -> bool {
         match self {
-            Self::Quic { connection, .. } => connection.datagram_send_buffer_space() >= bytes,
+            Self::Quic { media, .. } => media.waiting_space() >= bytes,
             Self::WebSocket { media, .. } => media.space() >= bytes,
             Self::Plain { .. } => false,
         }
     }
 
-    /// Passes on a burst of datagrams of one track: each subscriber's connection is looked up and locked for all of them in
-    /// a row, so that they leave together. What does not fit is left out and counted.
-    pub fn send_datagrams(&self, burst: &[Bytes], metrics: &Metrics) {
+    /// Passes on a burst of datagrams: each subscriber's connection is looked up for all of them in a row, so that they leave
+    /// together. What cannot leave at once waits, or is left out and counted.
+    pub fn send_datagrams(&self, burst: &Burst<'_>, metrics: &Metrics) {
         match self {
-            Self::Quic { connection, tally, .. } => send_datagrams(connection, burst, metrics, tally),
-            Self::WebSocket { media, tally, .. } => {
-                let sent = burst.iter().filter(|datagram| media.push((*datagram).clone(), datagram.len()).is_ok());
-                let sent = sent.count();
-                tally.note_sent(metrics, sent as u64);
-                if sent < burst.len() {
-                    tally.leave_out(metrics, DropReason::SubscriberSlow, (burst.len() - sent) as u64);
-                }
-            }
+            Self::Quic { media, .. } => media.send(burst, metrics),
+            Self::WebSocket { media, .. } => media.offer(burst, metrics),
             // The room subscribes no plain client to any track.
             Self::Plain { .. } => {}
+        }
+    }
+
+    /// Asks a publisher for datagrams once more. On WebSocket nothing is lost.
+    pub fn ask(&self, requests: &[Bytes], metrics: &Metrics) {
+        if let Self::Quic { media, .. } = self {
+            media.send_now(requests, metrics);
+        }
+    }
+
+    /// Waits until something is to be done for the media that waits, or was left out.
+    pub async fn media_due(&self, now: Now) {
+        match self {
+            Self::Quic { media, .. } => media.due(now).await,
+            Self::WebSocket { media, .. } => match media.trouble_due(now) {
+                Some(time) => sleep(time).await,
+                None => media.troubled().await,
+            },
+            Self::Plain { .. } => std::future::pending().await,
+        }
+    }
+
+    /// Sends of it what there is space for. On WebSocket, the writer does.
+    pub fn send_waiting(&self, now: Now, metrics: &Metrics) {
+        if let Self::Quic { media, .. } = self {
+            media.send_waiting(now, metrics);
+        }
+    }
+
+    /// How short of its path's time media is, if that is to be told now.
+    pub fn take_pressure(&self, now: Now) -> Option<Pressure> {
+        match self {
+            Self::Quic { media, .. } => media.take_pressure(now),
+            Self::WebSocket { media, .. } => media.take_pressure(now),
+            Self::Plain { .. } => None,
+        }
+    }
+
+    /// A track and its rendition of which a keyframe is to be asked for now, because something of it was left out.
+    pub fn take_keyframe_wish(&self, now: Now) -> Option<(TrackId, u8)> {
+        match self {
+            Self::Quic { media, .. } => media.take_keyframe_wish(now),
+            Self::WebSocket { media, .. } => media.take_keyframe_wish(now),
+            Self::Plain { .. } => None,
         }
     }
 }
@@ -198,7 +242,7 @@ impl Outlet {
     /// How long something takes to the participant and back; `None` if its path loses nothing.
     pub fn round_trip(&self) -> Option<Duration> {
         match self {
-            Self::Quic { connection, .. } => Some(connection.rtt()),
+            Self::Quic { media, .. } => Some(media.connection().rtt()),
             Self::WebSocket { .. } | Self::Plain { .. } => None,
         }
     }
@@ -206,32 +250,6 @@ impl Outlet {
 
 fn outbox<T>(limits: &Limits) -> Outbox<T> {
     Outbox::new(limits.outbox_bytes as usize, limits.outbox_messages as usize)
-}
-
-/// quinn drops the oldest datagram without a word when its queue is full: look at the space first.
-fn send_datagrams(connection: &Connection, burst: &[Bytes], metrics: &Metrics, tally: &Tally) {
-    let mut space = connection.datagram_send_buffer_space();
-    let mut sent = 0;
-    for (index, datagram) in burst.iter().enumerate() {
-        if datagram.len() > space {
-            tally.leave_out(metrics, DropReason::SubscriberSlow, 1);
-            continue;
-        }
-        match connection.send_datagram(datagram.clone()) {
-            Ok(()) => {
-                space -= datagram.len();
-                sent += 1;
-            }
-            Err(SendDatagramError::TooLarge | SendDatagramError::UnsupportedByPeer | SendDatagramError::Disabled) => {
-                tally.leave_out(metrics, DropReason::PathTooSmall, 1);
-            }
-            Err(SendDatagramError::ConnectionLost(_)) => {
-                tally.leave_out(metrics, DropReason::SubscriberGone, (burst.len() - index) as u64);
-                break;
-            }
-        }
-    }
-    tally.note_sent(metrics, sent);
 }
 
 /// How a session is told to end; the first reason counts.
@@ -279,9 +297,13 @@ impl Outlet {
     }
 
     /// Takes what to write next: messages before media.
-    pub fn take_message(&self) -> Option<Message> {
+    pub fn take_message(&self, now: Now, metrics: &Metrics) -> Option<Message> {
         match self {
-            Self::WebSocket { messages, media, .. } => messages.take().or_else(|| media.take().map(Message::Binary)),
+            Self::WebSocket { messages, media } => messages.take().or_else(|| {
+                let datagram = media.take(now, usize::MAX, metrics)?;
+                media.tally().note_sent(metrics, 1);
+                Some(Message::Binary(datagram))
+            }),
             Self::Plain { messages, .. } => messages.take(),
             Self::Quic { .. } => None,
         }

@@ -20,7 +20,7 @@ use crate::wire::{ClientChat, CloseReason, MessageId};
 pub(super) async fn serve(shard: Rc<Shard>, socket: WebSocket, remote: SocketAddr, entry: PlainEntry) {
     let (sink, mut stream) = socket.split();
     let outlet = Rc::new(Outlet::plain(&shard.limits));
-    let mut writer = std::pin::pin!(maybe_done(write(sink, &outlet)));
+    let mut writer = std::pin::pin!(maybe_done(write(sink, &outlet, &shard)));
     let reason = match join(&shard, &outlet, remote, entry).await {
         Err(reason) => reason,
         Ok(seat) => {

@@ -118,6 +118,7 @@ impl Joined {
             reason = read_chat(&mut streams, &mut chat, chat_opened, &seat) => reason,
             reason = seat.feed_history() => reason,
             reason = seat.ask_again() => reason,
+            reason = seat.tend_media() => reason,
             reason = seat.ending.requested() => reason,
             () = &mut control_out => return CloseReason::ConnectionLost,
             reason = seat.begin_media() => reason,

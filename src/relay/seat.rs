@@ -118,7 +118,7 @@ impl Seat {
         let missing = self.publisher.borrow_mut().missing(self.shard.now(), round_trip);
         let requests: Vec<_> = missing.iter().map(RepeatRequest::encode).collect();
         self.shard.metrics.repeats_requested.inc_by(requests.len() as u64);
-        self.outlet.send_datagrams(&requests, &self.shard.metrics);
+        self.outlet.ask(&requests, &self.shard.metrics);
     }
 
     /// Begins to send media once the participant has been told what there is. Ends with the session.
@@ -157,6 +157,22 @@ impl Seat {
             let more = self.room.borrow_mut().take_page(&self.shard, self.participant, &page);
             if more && !page.messages.is_empty() {
                 self.outlet.chat_drained().await;
+            }
+        }
+    }
+
+    /// Sends media that had to wait, as the path takes it, and tells the room what does not fit. Ends with the session.
+    pub async fn tend_media(&self) -> CloseReason {
+        let (shard, participant) = (&self.shard, self.participant);
+        loop {
+            self.outlet.media_due(shard.now()).await;
+            let now = shard.now();
+            self.outlet.send_waiting(now, &shard.metrics);
+            if let Some(pressure) = self.outlet.take_pressure(now).filter(|_| self.is_held()) {
+                shard.handle(&self.room, Input::Pressed { participant, pressure });
+            }
+            while let Some((track, spatial_layer)) = self.outlet.take_keyframe_wish(now).filter(|_| self.is_held()) {
+                shard.handle(&self.room, Input::KeyframeWanted { participant, track, spatial_layer });
             }
         }
     }

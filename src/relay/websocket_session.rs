@@ -27,7 +27,7 @@ pub(super) async fn serve(shard: Rc<Shard>, socket: WebSocket, remote: SocketAdd
     let (sink, mut stream) = socket.split();
     let outlet = Rc::new(Outlet::websocket(&shard.limits));
     // It may end first and is awaited again for the goodbye.
-    let mut writer = std::pin::pin!(maybe_done(write(sink, &outlet)));
+    let mut writer = std::pin::pin!(maybe_done(write(sink, &outlet, &shard)));
     let reason = tokio::select! {
         reason = converse(&shard, &outlet, &mut stream, remote) => reason,
         () = &mut writer => CloseReason::ConnectionLost,
@@ -98,6 +98,7 @@ async fn converse(
         reason = seat.ending.requested() => reason,
         reason = seat.feed_history() => reason,
         reason = seat.begin_media() => reason,
+        reason = seat.tend_media() => reason,
     };
     seat.note_reason(reason);
     reason
@@ -214,7 +215,11 @@ fn take(shard: &Shard, seat: &Seat, message: Bytes, burst: &mut Vec<Bytes>) -> R
 
 /// Writes what is put into the outlet, messages before media, and keeps the connection alive. Gives the connection back
 /// once the outlet is closed and empty, or when nothing can be written any more.
-pub(super) async fn write(mut sink: SplitSink<WebSocket, Message>, outlet: &Outlet) -> SplitSink<WebSocket, Message> {
+pub(super) async fn write(
+    mut sink: SplitSink<WebSocket, Message>,
+    outlet: &Outlet,
+    shard: &Shard,
+) -> SplitSink<WebSocket, Message> {
     let mut keep_alive = interval(KEEP_ALIVE_INTERVAL);
     keep_alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -229,7 +234,7 @@ pub(super) async fn write(mut sink: SplitSink<WebSocket, Message>, outlet: &Outl
                 if !open {
                     return sink;
                 }
-                write_messages(&mut sink, outlet).await
+                write_messages(&mut sink, outlet, shard).await
             }
         };
         if written.is_err() {
@@ -238,9 +243,13 @@ pub(super) async fn write(mut sink: SplitSink<WebSocket, Message>, outlet: &Outl
     }
 }
 
-async fn write_messages(sink: &mut SplitSink<WebSocket, Message>, outlet: &Outlet) -> Result<(), axum::Error> {
+async fn write_messages(
+    sink: &mut SplitSink<WebSocket, Message>,
+    outlet: &Outlet,
+    shard: &Shard,
+) -> Result<(), axum::Error> {
     for _ in 0..WRITE_MESSAGES_MAX {
-        let Some(message) = outlet.take_message() else {
+        let Some(message) = outlet.take_message(shard.now(), &shard.metrics) else {
             break;
         };
         sink.feed(message).await?;

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::RoomNotes;
+use super::{Pressure, RoomNotes};
 use crate::auth::{Grant, SeatClaim};
 use crate::wire::{
     ChatMessage, ChatPosition, ClientChat, ClientMessage, CloseReason, DisplayName, Layers, ParticipantId,
@@ -67,6 +67,22 @@ pub enum Input {
         participant: ParticipantId,
         /// The last sequence number that was sent.
         through: u64,
+    },
+    /// Something of a track was left out on the way to a participant, so that nothing of it can be seen until a keyframe comes.
+    KeyframeWanted {
+        /// Who.
+        participant: ParticipantId,
+        /// Which track.
+        track: TrackId,
+        /// Which rendition of it.
+        spatial_layer: u8,
+    },
+    /// The path to a participant is too slow for the media that it gets.
+    Pressed {
+        /// Who.
+        participant: ParticipantId,
+        /// How much too slow.
+        pressure: Pressure,
     },
     /// [`Room::next_timeout`](super::Room::next_timeout) has come.
     Timeout,

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::SessionKey;
+use super::allowance::Allowance;
 use super::chat::Delivery;
 use super::track::Track;
 use crate::auth::Grant;
@@ -24,6 +25,8 @@ pub(super) struct Participant {
     pub auto_subscribe: bool,
     /// How many tracks it is subscribed to.
     pub subscriptions: u32,
+    /// What of the video that it wishes its path carries.
+    pub allowance: Allowance,
     pub delivery: Delivery,
     pub chat_bucket: Bucket,
     /// For requests and typing changes, which everyone else is told of.
@@ -55,6 +58,7 @@ impl Participant {
             presence: Presence::Here(session),
             auto_subscribe: false,
             subscriptions: 0,
+            allowance: Allowance::default(),
             delivery: Delivery::Live,
             chat_bucket: Bucket::default(),
             request_bucket: Bucket::default(),
@@ -77,6 +81,12 @@ impl Participant {
 
     /// When something has to happen to it, if nothing happens before.
     pub fn next_timeout(&self) -> Option<Duration> {
+        let step = self.allowance.next_timeout().filter(|_| self.is_here());
+        self.end().into_iter().chain(step).min()
+    }
+
+    /// When it has to go.
+    pub fn end(&self) -> Option<Duration> {
         let seat = match self.presence {
             Presence::Here(_) => None,
             Presence::Away { until, .. } => Some(until),

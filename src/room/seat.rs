@@ -281,7 +281,7 @@ impl Room {
                 if let Some(participant) = self.participants.get_mut(&id).filter(|_| was_subscribed) {
                     participant.subscriptions -= 1;
                 }
-            } else if let Some(layers) = track.subscribers.layers(id) {
+            } else if let Some(layers) = track.subscribers.wished(id) {
                 track.subscribers.set_here(id, true);
                 out.push(Output::Subscribed { track: track_id, subscriber: id, layers });
                 self.tell_wanted(track_id, out);
@@ -350,7 +350,7 @@ impl Room {
 
     /// Gives up seats that nobody came back to, and ends sessions whose token has expired.
     pub(super) fn end_seats(&mut self, now: Now, out: &mut Vec<Output>) {
-        let is_due = |participant: &Participant| participant.next_timeout().is_some_and(|due| due <= now.since_start);
+        let is_due = |participant: &Participant| participant.end().is_some_and(|due| due <= now.since_start);
         let due: Vec<_> =
             self.participants.iter().filter(|(_, participant)| is_due(participant)).map(|(id, _)| *id).collect();
         for id in due {

@@ -17,7 +17,10 @@ pub(super) struct Subscribers {
 
 #[derive(Debug)]
 struct Subscription {
-    layers: Layers,
+    /// What it chose.
+    wished: Layers,
+    /// What of that its path carries; `None`: nothing.
+    sent: Option<Layers>,
     /// Whether it can be reached: others keep their choice and take nothing.
     is_here: bool,
     /// What it said last, and when.
@@ -34,10 +37,11 @@ pub(super) struct Wanted {
 }
 
 impl Subscribers {
-    pub fn insert(&mut self, id: ParticipantId, layers: Layers, is_here: bool) {
+    /// One more, that chose and is sent all of these layers.
+    pub fn insert(&mut self, id: ParticipantId, wished: Layers, is_here: bool) {
         self.remove(id);
-        self.all.insert(id, Subscription { layers, is_here, report: None });
-        self.count(layers, is_here, 1);
+        self.all.insert(id, Subscription { wished, sent: Some(wished), is_here, report: None });
+        self.count(Some(wished), is_here, 1);
     }
 
     /// Says whether it was one.
@@ -45,7 +49,7 @@ impl Subscribers {
         let Some(gone) = self.all.remove(&id) else {
             return false;
         };
-        self.count(gone.layers, gone.is_here, -1);
+        self.count(gone.sent, gone.is_here, -1);
         true
     }
 
@@ -53,35 +57,50 @@ impl Subscribers {
         self.all.contains_key(&id)
     }
 
-    pub fn layers(&self, id: ParticipantId) -> Option<Layers> {
-        self.all.get(&id).map(|subscription| subscription.layers)
+    /// What it chose.
+    pub fn wished(&self, id: ParticipantId) -> Option<Layers> {
+        self.all.get(&id).map(|subscription| subscription.wished)
+    }
+
+    /// What it is sent.
+    pub fn sent(&self, id: ParticipantId) -> Option<Layers> {
+        self.all.get(&id).and_then(|subscription| subscription.sent)
     }
 
     pub fn ids(&self) -> impl Iterator<Item = ParticipantId> {
         self.all.keys().copied()
     }
 
-    /// Those who can be reached, and what they take.
+    /// Those who can be reached and are sent something, and what.
     pub fn here(&self) -> impl Iterator<Item = (ParticipantId, Layers)> {
-        self.all.iter().filter(|(_, subscription)| subscription.is_here).map(|(id, its)| (*id, its.layers))
+        let here = self.all.iter().filter(|(_, subscription)| subscription.is_here);
+        here.filter_map(|(id, its)| Some((*id, its.sent?)))
     }
 
-    /// Chooses, for one that is subscribed.
-    pub fn set_layers(&mut self, id: ParticipantId, layers: Layers) {
+    /// Chooses, for one that is subscribed. What it is sent is another matter.
+    pub fn set_wished(&mut self, id: ParticipantId, layers: Layers) {
         if let Some(subscription) = self.all.get_mut(&id) {
-            let (before, is_here) = (std::mem::replace(&mut subscription.layers, layers), subscription.is_here);
+            subscription.wished = layers;
+        }
+    }
+
+    /// What one that is subscribed is sent.
+    pub fn set_sent(&mut self, id: ParticipantId, layers: Option<Layers>) {
+        if let Some(subscription) = self.all.get_mut(&id) {
+            let (before, is_here) = (std::mem::replace(&mut subscription.sent, layers), subscription.is_here);
             self.count(before, is_here, -1);
             self.count(layers, is_here, 1);
         }
     }
 
-    /// A subscriber can be reached from now on, or cannot. Its reports are old then in either case.
+    /// A subscriber can be reached from now on, or cannot. Its reports are old then in either case, and what its path carries is
+    /// not known.
     pub fn set_here(&mut self, id: ParticipantId, is_here: bool) {
         if let Some(subscription) = self.all.get_mut(&id) {
-            let (layers, was_here) = (subscription.layers, subscription.is_here);
-            *subscription = Subscription { layers, is_here, report: None };
-            self.count(layers, was_here, -1);
-            self.count(layers, is_here, 1);
+            let (wished, sent, was_here) = (subscription.wished, subscription.sent, subscription.is_here);
+            *subscription = Subscription { wished, sent: Some(wished), is_here, report: None };
+            self.count(sent, was_here, -1);
+            self.count(Some(wished), is_here, 1);
         }
     }
 
@@ -103,8 +122,8 @@ impl Subscribers {
         reports.filter(move |(at, _)| *at + REPORT_LIFETIME > now.since_start).map(|(_, report)| report)
     }
 
-    fn count(&mut self, layers: Layers, is_here: bool, change: i32) {
-        if is_here {
+    fn count(&mut self, layers: Option<Layers>, is_here: bool, change: i32) {
+        if let Some(layers) = layers.filter(|_| is_here) {
             for count in
                 [&mut self.by_spatial[usize::from(layers.spatial)], &mut self.by_temporal[usize::from(layers.temporal)]]
             {
@@ -138,12 +157,16 @@ mod tests {
         subscribers.set_here(ben, true);
         subscribers.set_here(ben, true);
         assert_eq!(wanted(&subscribers), (0b101, 2));
-        subscribers.set_layers(ben, layers(1, 0));
+        subscribers.set_wished(ben, layers(1, 0));
+        assert_eq!(wanted(&subscribers), (0b101, 2), "it is not sent that yet");
+        subscribers.set_sent(ben, Some(layers(1, 0)));
         assert_eq!(wanted(&subscribers), (0b110, 1));
         subscribers.set_here(ana, false);
         assert_eq!(wanted(&subscribers), (0b010, 0));
-        subscribers.set_layers(ana, layers(2, 2));
+        subscribers.set_sent(ana, Some(layers(2, 2)));
         assert_eq!(wanted(&subscribers), (0b010, 0), "she is away");
+        subscribers.set_sent(ben, None);
+        assert_eq!(wanted(&subscribers), (0, 0), "what is paused is not wanted");
         assert!(subscribers.remove(ben) && !subscribers.remove(ben) && subscribers.remove(ana));
         assert_eq!(wanted(&subscribers), (0, 0));
     }

@@ -1,3 +1,4 @@
+mod allowance;
 mod chat;
 mod grants;
 mod joining;

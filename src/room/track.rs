@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::allowance::Allowance;
 use super::merged::Merged;
 use super::subscribers::{Subscribers, Wanted};
 use super::{Audience, Output, Participant, Room};
@@ -49,12 +50,17 @@ impl Track {
         self.info.source
     }
 
+    pub fn is_video(&self) -> bool {
+        self.info.is_video()
+    }
+
     pub fn highest_layers(&self) -> Layers {
         self.info.highest_layers()
     }
 
-    pub fn is_video(&self) -> bool {
-        self.info.is_video()
+    /// What a subscriber is sent, by what its path carries.
+    pub fn sent_by(&self, allowance: &Allowance, subscriber: ParticipantId) -> Option<Layers> {
+        sent_of(&self.info, allowance, self.subscribers.wished(subscriber)?)
     }
 
     /// The renditions that somebody takes.
@@ -106,7 +112,7 @@ impl Room {
         }
         self.ids.tracks = self.ids.tracks.checked_add(1).ok_or(RefuseReason::TracksFull)?;
         let id = TrackId(self.ids.tracks);
-        let subscribers = self.subscribe_all_to(from, info.highest_layers());
+        let subscribers = self.subscribe_all_to(from, &info);
         let track = Track::new(from, info, subscribers);
         let message = ServerMessage::TrackPublished { participant: from, track: track.published(id) };
         self.tracks.insert(id, track);
@@ -175,11 +181,14 @@ impl Room {
             return Err(RefuseReason::SubscriptionsFull);
         }
         subscriber.subscriptions += 1;
-        let layers = track.highest_layers();
-        track.subscribers.insert(from, layers, true);
-        out.push(Output::Subscribed { track: id, subscriber: from, layers });
-        self.tell_wanted(id, out);
-        self.want_picture(now, from, id, layers, out);
+        track.subscribers.insert(from, track.highest_layers(), true);
+        let sent = track.sent_by(&subscriber.allowance, from);
+        track.subscribers.set_sent(from, sent);
+        if let Some(layers) = sent {
+            out.push(Output::Subscribed { track: id, subscriber: from, layers });
+            self.tell_wanted(id, out);
+            self.want_picture(now, from, id, layers, out);
+        }
         Ok(())
     }
 
@@ -218,21 +227,16 @@ impl Room {
         out: &mut Vec<Output>,
     ) -> Result<(), RefuseReason> {
         let track = self.tracks.get_mut(&id).ok_or(RefuseReason::TrackUnknown)?;
-        let before = track.subscribers.layers(from).ok_or(RefuseReason::NotSubscribed)?;
+        if !track.subscribers.contains(from) {
+            return Err(RefuseReason::NotSubscribed);
+        }
         let highest = track.highest_layers();
         if layers.spatial > highest.spatial {
             return Err(RefuseReason::LayerUnknown);
         }
         layers.temporal = layers.temporal.min(highest.temporal);
-        if layers == before {
-            return Ok(());
-        }
-        track.subscribers.set_layers(from, layers);
-        out.push(Output::LayersSet { track: id, subscriber: from, layers });
-        self.tell_wanted(id, out);
-        if layers.spatial != before.spatial {
-            self.request_keyframe(now, from, id, layers.spatial, out);
-        }
+        track.subscribers.set_wished(from, layers);
+        self.regulate(now, from, id, out);
         Ok(())
     }
 
@@ -263,8 +267,9 @@ impl Room {
         layer: u8,
         out: &mut Vec<Output>,
     ) {
-        if self.tracks.get(&id).is_some_and(|track| track.subscribers.contains(from)) {
-            self.ask_for_keyframe(now, id, layer, out);
+        // What is not sent to it would come in vain, to it and to others.
+        if let Some(sent) = self.tracks.get(&id).and_then(|track| track.subscribers.sent(from)) {
+            self.ask_for_keyframe(now, id, layer.min(sent.spatial), out);
         }
     }
 
@@ -304,7 +309,8 @@ impl Room {
     }
 
     /// Subscribes those who take every track to one more, by this publisher.
-    fn subscribe_all_to(&mut self, publisher: ParticipantId, layers: Layers) -> Subscribers {
+    fn subscribe_all_to(&mut self, publisher: ParticipantId, info: &TrackInfo) -> Subscribers {
+        let layers = info.highest_layers();
         let subscriptions_max = self.limits.subscriptions_per_participant;
         let others = self.participants.iter_mut().filter(|(other, _)| **other != publisher);
         let takers = others.filter(|(_, taker)| taker.auto_subscribe && taker.subscriptions < subscriptions_max);
@@ -312,6 +318,7 @@ impl Room {
         for (other, taker) in takers {
             taker.subscriptions += 1;
             subscribers.insert(*other, layers, taker.is_here());
+            subscribers.set_sent(*other, sent_of(info, &taker.allowance, layers));
         }
         subscribers
     }
@@ -333,6 +340,11 @@ impl Room {
             let _ = self.subscribe(now, newcomer, id, out);
         }
     }
+}
+
+/// Audio is sent as long as anything is.
+fn sent_of(info: &TrackInfo, allowance: &Allowance, wished: Layers) -> Option<Layers> {
+    if info.is_video() { allowance.layers(info.highest_layers(), wished) } else { Some(wished) }
 }
 
 fn own_track(

@@ -46,12 +46,15 @@ reasons! {
         TrackUnknown = "track_unknown", "Its track does not exist";
         TrackNotOwned = "track_not_owned", "Its track was published by someone else";
         OverBudget = "over_budget", "Its sender sends more datagrams or bytes per second than allowed";
-        SubscriberSlow = "subscriber_slow", "The subscriber's path does not take any more at the moment";
+        SubscriberSlow = "subscriber_slow", "As much waits for the subscriber as may wait";
         PathTooSmall = "path_too_small", "The subscriber's path does not carry datagrams of this size";
         SubscriberGone = "subscriber_gone", "The subscriber's connection has ended";
         TrackMuted = "track_muted", "Its track was muted by an admin of the room";
         LayerUnknown = "layer_unknown", "Its track does not announce such a layer";
         NotSubscribed = "not_subscribed", "It asks for datagrams of a track or rendition that its sender does not get";
+        Late = "late", "It could not have reached the subscriber in time";
+        ReferenceMissing = "reference_missing", "Its frame needs one that was left out for the subscriber";
+        Superseded = "superseded", "A later frame stands by itself, and there was no time for both";
     }
 }
 

@@ -42,7 +42,7 @@ impl LiveRoom {
         for begin in std::mem::take(&mut member.begins) {
             // It may have chosen something else meanwhile.
             let (Begin::Media(track) | Begin::Picture(track)) = begin;
-            let layers = self.room.subscribed_layers(newcomer, track);
+            let layers = self.room.sent_layers(newcomer, track);
             match (begin, layers) {
                 (Begin::Media(_), Some(layers)) => {
                     self.routes.unsubscribe(track, slot);
@@ -71,11 +71,12 @@ impl LiveRoom {
         let Some(member) = self.members.get(&subscriber) else {
             return;
         };
-        let pictures = self.routes.recent_pictures(shard.now(), track, layers);
+        let now = shard.now();
+        let pictures = self.routes.recent_pictures(now, track, layers);
         let pictures = pictures.filter(|pictures| member.outlet.has_space(pictures.iter().map(Bytes::len).sum()));
         shard.metrics.note_picture(pictures.is_some());
         match pictures {
-            Some(pictures) => member.outlet.send_datagrams(&pictures, &shard.metrics),
+            Some(pictures) => self.send_to(now, shard, member.slot, &pictures),
             None => self.missing.push((track, layers.spatial)),
         }
     }

@@ -98,7 +98,7 @@ fn measure(outlet: &Outlet) -> Measurements {
     let tally = outlet.tally();
     let arrivals = tally.arrivals();
     let (round_trip, path) = match outlet {
-        Outlet::Quic { connection, .. } => (connection.rtt(), connection.stats().path),
+        Outlet::Quic { media, .. } => (media.connection().rtt(), media.connection().stats().path),
         Outlet::WebSocket { .. } | Outlet::Plain { .. } => (tally.round_trip(), Default::default()),
     };
     let round_trip_us = u32::try_from(round_trip.as_micros()).unwrap_or(u32::MAX);

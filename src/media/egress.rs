@@ -1,0 +1,290 @@
+use std::time::Duration;
+
+use bytes::Bytes;
+
+mod class;
+mod drain;
+mod flow;
+mod held;
+mod left_out;
+mod missing;
+#[cfg(test)]
+mod tests;
+
+pub use class::{Class, Medium};
+pub use left_out::LeftOut;
+
+use crate::limits::{EGRESS_BYTES_MAX, EGRESS_DATAGRAMS_MAX, EGRESS_FLOWS_MAX, Limits};
+use crate::now::Now;
+use crate::wire::{Datagram, DropReason, TrackId};
+use drain::Drain;
+use flow::{Flow, Part};
+use held::{Held, Waiting};
+
+/// A keyframe may wait so many times as long as other frames: on a slow path it would never arrive otherwise, and nothing can be
+/// seen without it.
+const KEYFRAME_DEADLINES: u32 = 3;
+
+/// A frame of which a part has left may wait so many times as long: that part would be in vain.
+const BEGUN_DEADLINES: u32 = 2;
+
+/// Bytes a second, below which a path takes nothing: less than audio has.
+const STALLED_RATE: u64 = 1000;
+
+/// What waits to be sent to one subscriber, and what of it is left out because it could not arrive in time.
+///
+/// Audio goes before video, keyframes before base layers, those before upper layers; the frames of one track keep their order. A
+/// video frame is left out whole, and with it what needs it. Whoever owns the connection [offers](Self::offer) datagrams and
+/// [takes](Self::take) them when there is space below. While it [is idle](Self::is_idle), they may pass it by.
+#[derive(Debug)]
+pub struct Egress {
+    audio_deadline: Duration,
+    video_deadline: Duration,
+    audio: Waiting,
+    /// Video tracks of which something waits, or of which something was left out that matters to what comes.
+    flows: Vec<Flow>,
+    drain: Drain,
+    left_out: LeftOut,
+}
+
+/// A datagram to send now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Due {
+    /// All of it.
+    pub bytes: Bytes,
+    /// How long it has waited.
+    pub waited: Duration,
+}
+
+impl Egress {
+    /// One in which nothing waits.
+    pub fn new(limits: &Limits) -> Self {
+        Self {
+            audio_deadline: Duration::from_millis(limits.audio_deadline_ms.into()),
+            video_deadline: Duration::from_millis(limits.video_deadline_ms.into()),
+            audio: Waiting::default(),
+            flows: Vec::new(),
+            drain: Drain::default(),
+            left_out: LeftOut::default(),
+        }
+    }
+
+    /// Whether the path takes nothing at all.
+    pub fn is_stalled(&self) -> bool {
+        self.rate().is_some_and(|rate| rate < STALLED_RATE)
+    }
+
+    /// Whether nothing waits, and nothing was left out that matters to what comes.
+    pub fn is_idle(&self) -> bool {
+        self.audio.is_empty() && self.flows.is_empty()
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.audio.is_empty() && self.flows.iter().all(|flow| flow.waiting.is_empty())
+    }
+
+    /// How many bytes wait.
+    pub fn bytes(&self) -> usize {
+        self.audio.bytes() + self.flows.iter().map(|flow| flow.waiting.bytes()).sum::<usize>()
+    }
+
+    /// Bytes a second that the path carries: those that were taken of late while others waited, and no more than it was [said to
+    /// carry](Self::note_path_rate). `None`: nothing is known.
+    pub fn rate(&self) -> Option<u64> {
+        self.drain.rate()
+    }
+
+    /// Notes what the connection takes the path to carry, in bytes a second.
+    pub fn note_path_rate(&mut self, bytes_per_second: u64) {
+        self.drain.note_bound(bytes_per_second);
+    }
+
+    /// What was left out since this was asked last.
+    pub fn take_left_out(&mut self) -> LeftOut {
+        std::mem::take(&mut self.left_out)
+    }
+
+    /// Forgets all that waits: nobody is there to get it.
+    pub fn clear(&mut self) {
+        self.audio = Waiting::default();
+        self.flows.clear();
+    }
+
+    /// Lets a datagram wait, or leaves it out, or something less important.
+    pub fn offer(&mut self, now: Now, medium: Medium, datagram: Datagram) {
+        let now = now.since_start;
+        let held = Held { header: datagram.header, bytes: datagram.bytes, since: now };
+        match medium {
+            Medium::Audio => self.offer_audio(held),
+            Medium::Video => self.offer_video(now, held),
+        }
+        self.drain.note_waiting(now, !self.is_empty());
+    }
+
+    /// Takes what is to be sent next, if it has at most so many bytes.
+    pub fn take(&mut self, now: Now, space_bytes: usize) -> Option<Due> {
+        let now = now.since_start;
+        self.leave_out_late(now);
+        let fits = |held: &Held| held.bytes.len() <= space_bytes;
+        let held = match self.audio.first() {
+            Some(first) if fits(first) => self.audio.pop(),
+            // Nothing overtakes it.
+            Some(_) => None,
+            None => {
+                let flows = self.flows.iter_mut().filter(|flow| !flow.waiting.is_empty());
+                flows
+                    .min_by_key(|flow| flow.rank())
+                    .filter(|flow| flow.waiting.first().is_some_and(fits))
+                    .and_then(Flow::pop)
+            }
+        };
+        self.flows.retain(|flow| flow.matters(now));
+        if let Some(held) = &held {
+            self.drain.note_taken(held.bytes.len());
+            if now.saturating_sub(held.since) > self.video_deadline / 2 {
+                self.left_out.note_pressed(Class::Upper(0));
+            }
+        }
+        self.drain.note_waiting(now, !self.is_empty());
+        held.map(|held| Due { waited: now - held.since, bytes: held.bytes })
+    }
+
+    /// A track of which nothing can be seen until there is a keyframe of this rendition, to be asked for now. Each is given again
+    /// after a while, ever more seldom. While something waits there is none: the keyframe would wait too.
+    pub fn take_keyframe_wish(&mut self, now: Now) -> Option<(TrackId, u8)> {
+        if !self.is_empty() {
+            return None;
+        }
+        self.flows.iter_mut().find_map(|flow| flow.take_wish(now.since_start))
+    }
+
+    /// When the next keyframe is to be asked for, as time since the relay started.
+    pub fn next_wish(&self) -> Option<Duration> {
+        self.flows.iter().filter_map(Flow::next_wish).min()
+    }
+
+    fn offer_audio(&mut self, held: Held) {
+        match self.make_place(Class::Audio, held.since, held.bytes.len()) {
+            Ok(()) => self.audio.push(held),
+            Err(reason) => self.left_out.count_audio(reason),
+        }
+    }
+
+    fn offer_video(&mut self, now: Duration, held: Held) {
+        let Some(index) = self.flow_of(now, held.header.track) else {
+            return self.left_out.count(DropReason::SubscriberSlow, 1);
+        };
+        let placed = self.place(index, &held);
+        let flow = &mut self.flows[index];
+        match placed {
+            Ok(()) => flow.push(held),
+            Err(reason) => {
+                self.left_out.count(reason, 1);
+                flow.leave_out(now, &held.header, reason, &mut self.left_out);
+            }
+        }
+    }
+
+    /// Sees to it that there is time and place for a datagram.
+    fn place(&mut self, index: usize, held: &Held) -> Result<(), DropReason> {
+        let class = Class::of(&held.header);
+        if self.flows[index].accept(held.since, &held.header, &mut self.left_out)? == Part::First {
+            self.make_time(index, class, held)?;
+        }
+        self.make_place(class, held.since, held.bytes.len())
+    }
+
+    /// The flow of a track, which begins if there is none. `None`: there are too many.
+    fn flow_of(&mut self, now: Duration, track: TrackId) -> Option<usize> {
+        if let Some(index) = self.flows.iter().position(|flow| flow.track == track) {
+            return Some(index);
+        }
+        if self.flows.len() >= EGRESS_FLOWS_MAX {
+            self.flows.retain(|flow| !flow.waiting.is_empty());
+        }
+        let is_place = self.flows.len() < EGRESS_FLOWS_MAX;
+        is_place.then(|| {
+            self.flows.push(Flow::new(track, now));
+            self.flows.len() - 1
+        })
+    }
+
+    /// Sees to it that a frame which begins with this datagram can be complete in time.
+    fn make_time(&mut self, index: usize, class: Class, held: &Held) -> Result<(), DropReason> {
+        let bytes = held.bytes.len() * usize::from(held.header.fragment_count);
+        if class == Class::Keyframe && !self.is_in_time(class, bytes) {
+            // What waits before it will not be missed.
+            self.flows[index].supersede(&mut self.left_out);
+        }
+        while !self.is_in_time(class, bytes) {
+            if self.leave_out_below(class, held.since) {
+                continue;
+            }
+            // Late is better than never: nothing else can be seen before it.
+            let is_alone = class == Class::Keyframe && self.flows.iter().all(|flow| flow.waiting.is_empty());
+            return if is_alone { Ok(()) } else { Err(DropReason::Late) };
+        }
+        Ok(())
+    }
+
+    fn is_in_time(&self, class: Class, bytes: usize) -> bool {
+        let time = self.deadline(class).as_secs_f64();
+        self.rate().is_none_or(|rate| (self.bytes() + bytes) as f64 <= rate as f64 * time)
+    }
+
+    /// Sees to it that so many bytes more can wait.
+    fn make_place(&mut self, class: Class, now: Duration, bytes: usize) -> Result<(), DropReason> {
+        while self.bytes() + bytes > EGRESS_BYTES_MAX || self.datagrams() >= EGRESS_DATAGRAMS_MAX {
+            if !self.leave_out_below(class, now) {
+                return Err(DropReason::SubscriberSlow);
+            }
+        }
+        Ok(())
+    }
+
+    fn datagrams(&self) -> usize {
+        self.audio.len() + self.flows.iter().map(|flow| flow.waiting.len()).sum::<usize>()
+    }
+
+    /// Leaves out the frame that matters least, and less than this class. Says whether there was one.
+    fn leave_out_below(&mut self, class: Class, now: Duration) -> bool {
+        let worst = self.flows.iter_mut().filter_map(|flow| Some((flow.least()?, flow)));
+        let Some((header, flow)) = worst.max_by_key(|(header, _)| Class::of(header)) else {
+            return false;
+        };
+        let is_below = Class::of(&header) > class;
+        if is_below {
+            flow.leave_out(now, &header, DropReason::Late, &mut self.left_out);
+        }
+        is_below
+    }
+
+    fn leave_out_late(&mut self, now: Duration) {
+        while self.audio.first().is_some_and(|first| now.saturating_sub(first.since) > self.audio_deadline) {
+            self.audio.pop();
+            self.left_out.count_audio(DropReason::Late);
+        }
+        for index in 0..self.flows.len() {
+            while let Some(first) = self.flows[index].waiting.first()
+                && now.saturating_sub(first.since) > self.deadline_of(&self.flows[index], first)
+            {
+                let header = first.header;
+                self.flows[index].leave_out(now, &header, DropReason::Late, &mut self.left_out);
+            }
+        }
+    }
+
+    fn deadline_of(&self, flow: &Flow, held: &Held) -> Duration {
+        let times = if flow.is_under_way(held.header.frame) { BEGUN_DEADLINES } else { 1 };
+        self.deadline(Class::of(&held.header)) * times
+    }
+
+    fn deadline(&self, class: Class) -> Duration {
+        match class {
+            Class::Audio => self.audio_deadline,
+            Class::Keyframe => self.video_deadline * KEYFRAME_DEADLINES,
+            Class::Base | Class::Upper(_) => self.video_deadline,
+        }
+    }
+}

@@ -1,0 +1,209 @@
+use std::time::Duration;
+
+use super::class::Class;
+use super::held::{Held, Waiting};
+use super::left_out::LeftOut;
+use super::missing::Missing;
+use crate::limits::{EGRESS_FLOW_TIME, EGRESS_KEYFRAME_WAIT_MAX, KEYFRAME_INTERVAL};
+use crate::wire::{DropReason, MediaHeader, TrackId};
+
+/// A video track on its way to one subscriber: what of it waits, and what of it was left out.
+#[derive(Debug)]
+pub struct Flow {
+    pub track: TrackId,
+    pub waiting: Waiting,
+    spatial_layer: u8,
+    missing: Missing,
+    /// Why the last frame was left out.
+    reason: DropReason,
+    /// The frame of which a part has left, and perhaps all of it.
+    under_way: Option<u32>,
+    breach: Option<Breach>,
+    /// How long to wait for a keyframe until one is asked for again.
+    patience: Duration,
+    recovered: Duration,
+    asked: Option<Duration>,
+    touched: Duration,
+}
+
+/// A frame of the base layer was left out: nothing can be seen until there is one that stands by itself.
+#[derive(Debug, Clone, Copy)]
+struct Breach {
+    /// When a keyframe is to be asked for.
+    wish: Duration,
+}
+
+/// Which part of a frame a datagram is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The first that comes: the frame may still be left out as if it had never been.
+    First,
+    /// Another one.
+    Further,
+}
+
+/// After how long without a breach a keyframe is asked for at once again.
+const RECOVERED_TIME: Duration = Duration::from_secs(5);
+
+impl Flow {
+    pub fn new(track: TrackId, now: Duration) -> Self {
+        Self {
+            track,
+            waiting: Waiting::default(),
+            spatial_layer: 0,
+            missing: Missing::default(),
+            reason: DropReason::Late,
+            under_way: None,
+            breach: None,
+            patience: KEYFRAME_INTERVAL,
+            recovered: now,
+            asked: None,
+            touched: now,
+        }
+    }
+
+    /// Whether it has to be remembered.
+    pub fn matters(&self, now: Duration) -> bool {
+        let is_impaired = self.breach.is_some() || !self.missing.is_empty();
+        let was_impaired = self.asked.is_some() && now.saturating_sub(self.recovered) < RECOVERED_TIME;
+        let is_current = now.saturating_sub(self.touched) < EGRESS_FLOW_TIME;
+        !self.waiting.is_empty() || is_current && (is_impaired || was_impaired)
+    }
+
+    /// In which order tracks are served: what has begun is finished, then by the most important frame of each, then by age.
+    pub fn rank(&self) -> (bool, Class, Duration) {
+        let first = self.waiting.first();
+        let is_new = !first.is_some_and(|first| self.is_under_way(first.header.frame));
+        let best = self.waiting.iter().map(|held| Class::of(&held.header)).min().unwrap_or(Class::Upper(u8::MAX));
+        (is_new, best, first.map_or(Duration::MAX, |first| first.since))
+    }
+
+    /// Whether a part of a frame has left.
+    pub fn is_under_way(&self, frame: u32) -> bool {
+        self.under_way == Some(frame)
+    }
+
+    /// Whether a datagram can be of use: not without the frames that its own needs, nor without the rest of its own.
+    pub fn accept(&mut self, now: Duration, header: &MediaHeader, left_out: &mut LeftOut) -> Result<Part, DropReason> {
+        self.touched = now;
+        if header.spatial_layer != self.spatial_layer {
+            self.supersede(left_out);
+            self.missing.clear();
+            (self.spatial_layer, self.under_way, self.breach) = (header.spatial_layer, None, None);
+        }
+        if self.missing.contains(header.frame) {
+            return Err(self.reason);
+        }
+        if !self.missing.is_new(header.frame) {
+            return Ok(Part::Further);
+        }
+        if header.depends_on_distance == 0 {
+            self.recover(now);
+        } else if self.breach.is_some() || self.needs_missing(header) {
+            return Err(DropReason::ReferenceMissing);
+        }
+        self.missing.note(header.frame);
+        if header.fragment_index > 0 {
+            // What came before it passed by when nothing was waiting.
+            self.under_way = Some(header.frame);
+            return Ok(Part::Further);
+        }
+        Ok(Part::First)
+    }
+
+    fn needs_missing(&self, header: &MediaHeader) -> bool {
+        let needed = header.frame.wrapping_sub(header.depends_on_distance.into());
+        header.depends_on_distance > 0 && self.missing.contains(needed)
+    }
+
+    fn recover(&mut self, now: Duration) {
+        self.missing.clear();
+        if self.breach.take().is_some() {
+            self.recovered = now;
+        }
+    }
+
+    pub fn push(&mut self, held: Held) {
+        self.waiting.push(held);
+    }
+
+    pub fn pop(&mut self) -> Option<Held> {
+        let held = self.waiting.pop()?;
+        self.under_way = Some(held.header.frame);
+        Some(held)
+    }
+
+    /// The frame that matters least of those of which nothing has left, and the one that has waited longest of several.
+    pub fn least(&self) -> Option<MediaHeader> {
+        let waiting = self.waiting.iter().rev().map(|held| held.header);
+        waiting.filter(|header| !self.is_under_way(header.frame)).max_by_key(Class::of)
+    }
+
+    /// Leaves out all that waits and of which nothing has left: something else takes its place.
+    pub fn supersede(&mut self, left_out: &mut LeftOut) {
+        let (under_way, mut last) = (self.under_way, None);
+        let gone = self.waiting.retain(|header| {
+            let is_kept = under_way == Some(header.frame);
+            if !is_kept && last.replace(header.frame) != Some(header.frame) {
+                left_out.count_frame(Class::of(header));
+            }
+            is_kept
+        });
+        left_out.count(DropReason::Superseded, gone);
+    }
+
+    /// Leaves out a frame, whole as far as it waits, and what needs it.
+    pub fn leave_out(&mut self, now: Duration, frame: &MediaHeader, reason: DropReason, left_out: &mut LeftOut) {
+        self.mark(now, frame, reason, left_out);
+        for held in self.waiting.take_all() {
+            let header = &held.header;
+            if self.missing.contains(header.frame) {
+                let is_it = header.frame == frame.frame;
+                left_out.count(if is_it { reason } else { DropReason::ReferenceMissing }, 1);
+                continue;
+            }
+            let is_later = header.frame.wrapping_sub(frame.frame) < u32::MAX / 2;
+            if is_later && header.depends_on_distance == 0 {
+                self.breach = None;
+            }
+            if self.needs_missing(header) || is_later && self.breach.is_some() {
+                self.mark(now, header, DropReason::ReferenceMissing, left_out);
+                left_out.count(DropReason::ReferenceMissing, 1);
+                continue;
+            }
+            self.waiting.push(held);
+        }
+    }
+
+    fn mark(&mut self, now: Duration, frame: &MediaHeader, reason: DropReason, left_out: &mut LeftOut) {
+        self.reason = reason;
+        if !self.missing.insert(frame.frame) {
+            return;
+        }
+        left_out.count_frame(Class::of(frame));
+        if reason != DropReason::ReferenceMissing {
+            left_out.note_pressed(Class::of(frame));
+        }
+        if frame.temporal_layer == 0 && self.breach.is_none() {
+            if now.saturating_sub(self.recovered) > RECOVERED_TIME {
+                self.patience = KEYFRAME_INTERVAL;
+            }
+            let wish = self.asked.map_or(now, |asked| now.max(asked + self.patience));
+            self.breach = Some(Breach { wish });
+        }
+    }
+
+    /// When a keyframe is to be asked for.
+    pub fn next_wish(&self) -> Option<Duration> {
+        self.breach.map(|breach| breach.wish)
+    }
+
+    /// The rendition of which a keyframe is to be asked for now.
+    pub fn take_wish(&mut self, now: Duration) -> Option<(TrackId, u8)> {
+        let breach = self.breach.as_mut().filter(|breach| breach.wish <= now)?;
+        breach.wish = now + self.patience;
+        self.asked = Some(now);
+        self.patience = (self.patience * 2).min(EGRESS_KEYFRAME_WAIT_MAX);
+        Some((self.track, self.spatial_layer))
+    }
+}

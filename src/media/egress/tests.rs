@@ -1,0 +1,382 @@
+use super::*;
+use crate::limits::{EGRESS_FLOW_TIME, EGRESS_KEYFRAME_WAIT_MAX, KEYFRAME_INTERVAL};
+use crate::media::Frame;
+
+const CAMERA: u32 = 1;
+const SCREEN: u32 = 2;
+const MICROPHONE: u32 = 9;
+
+/// More than ever waits.
+const ALL: usize = usize::MAX;
+
+const fn at(milliseconds: u64) -> Now {
+    Now::after(Duration::from_millis(milliseconds))
+}
+
+/// A video frame of so many fragments: one has 521 bytes, several have 1001 each.
+fn frame(number: u32, depends_on_distance: u8, temporal_layer: u8, fragments: usize) -> Frame {
+    let keyframe = depends_on_distance == 0;
+    let data = vec![0; if fragments == 1 { 500 } else { fragments * 980 }].into();
+    Frame { number, depends_on_distance, keyframe, temporal_layer, data, ..Frame::default() }
+}
+
+fn key(number: u32) -> Frame {
+    frame(number, 0, 0, 2)
+}
+
+/// The frame after another one, without layers.
+fn next(number: u32) -> Frame {
+    frame(number, 1, 0, 2)
+}
+
+/// Frame `number` of a track of three temporal layers that began with a keyframe 0.
+fn layered(number: u32) -> Frame {
+    match number % 4 {
+        _ if number == 0 => key(0),
+        0 => frame(number, 4, 0, 2),
+        2 => frame(number, 2, 1, 2),
+        _ => frame(number, 1, 2, 2),
+    }
+}
+
+fn egress() -> Egress {
+    Egress::new(&Limits::default())
+}
+
+fn datagrams(track: u32, frame: &Frame) -> Vec<Datagram> {
+    frame.datagrams(TrackId(track)).unwrap().collect()
+}
+
+fn show(egress: &mut Egress, milliseconds: u64, track: u32, frame: &Frame) {
+    datagrams(track, frame).into_iter().for_each(|datagram| egress.offer(at(milliseconds), Medium::Video, datagram));
+}
+
+fn speak(egress: &mut Egress, milliseconds: u64, number: u32) {
+    let frame = Frame { number, data: vec![0; 120].into(), ..Frame::default() };
+    egress.offer(at(milliseconds), Medium::Audio, datagrams(MICROPHONE, &frame).remove(0));
+}
+
+/// What is taken of so many bytes: track and frame of each datagram.
+fn taken(egress: &mut Egress, milliseconds: u64, mut space: usize) -> Vec<(u32, u32)> {
+    let due = std::iter::from_fn(|| {
+        let due = egress.take(at(milliseconds), space)?;
+        space -= due.bytes.len();
+        Some(due)
+    });
+    let headers = due.map(|due| Datagram::decode(due.bytes).unwrap().header);
+    headers.map(|header| (header.track.0, header.frame)).collect()
+}
+
+/// The frames of one track that are taken, once for each.
+fn frames(egress: &mut Egress, milliseconds: u64, space: usize) -> Vec<u32> {
+    let mut frames: Vec<_> = taken(egress, milliseconds, space).into_iter().map(|(_, frame)| frame).collect();
+    frames.dedup();
+    frames
+}
+
+/// What was left out, by reason and by class.
+fn left_out(egress: &mut Egress) -> (Vec<(DropReason, u64)>, [u64; 4]) {
+    let left_out = egress.take_left_out();
+    (left_out.datagrams().collect(), left_out.frames())
+}
+
+#[test]
+fn audio_goes_first_then_keyframes_then_base_layers_then_the_rest() {
+    let mut egress = egress();
+    show(&mut egress, 0, CAMERA, &frame(5, 1, 2, 1));
+    show(&mut egress, 1, SCREEN, &frame(5, 4, 0, 1));
+    show(&mut egress, 2, 3, &frame(5, 0, 0, 1));
+    speak(&mut egress, 3, 1);
+    speak(&mut egress, 4, 2);
+    let expected = [(MICROPHONE, 1), (MICROPHONE, 2), (3, 5), (SCREEN, 5), (CAMERA, 5)];
+    assert_eq!(taken(&mut egress, 5, ALL), expected);
+    assert!(egress.is_idle() && left_out(&mut egress).0.is_empty());
+}
+
+#[test]
+fn the_frames_of_a_track_keep_their_order_and_what_has_begun_is_finished() {
+    let mut egress = egress();
+    show(&mut egress, 0, CAMERA, &layered(1));
+    show(&mut egress, 1, SCREEN, &layered(4));
+    assert_eq!(taken(&mut egress, 2, 1001), [(SCREEN, 4)]);
+    show(&mut egress, 3, CAMERA, &layered(4));
+    show(&mut egress, 3, 3, &key(0));
+    let expected = [(SCREEN, 4), (3, 0), (3, 0), (CAMERA, 1), (CAMERA, 1), (CAMERA, 4), (CAMERA, 4)];
+    assert_eq!(taken(&mut egress, 4, ALL), expected);
+}
+
+#[test]
+fn nothing_overtakes_audio_and_nothing_is_taken_that_does_not_fit() {
+    let mut egress = egress();
+    show(&mut egress, 0, CAMERA, &frame(1, 1, 0, 1));
+    speak(&mut egress, 0, 1);
+    assert_eq!(taken(&mut egress, 1, 100), []);
+    assert_eq!(taken(&mut egress, 1, 141), [(MICROPHONE, 1)]);
+    assert_eq!(taken(&mut egress, 1, 520), []);
+    assert_eq!(taken(&mut egress, 1, 521), [(CAMERA, 1)]);
+}
+
+#[test]
+fn audio_that_waited_for_200_ms_is_left_out() {
+    let mut egress = egress();
+    (0..5).for_each(|number| speak(&mut egress, u64::from(number) * 20, number));
+    assert_eq!(taken(&mut egress, 240, ALL), [2, 3, 4].map(|number| (MICROPHONE, number)));
+    assert_eq!(left_out(&mut egress), (vec![(DropReason::Late, 2)], [2, 0, 0, 0]));
+    assert!(egress.is_idle());
+}
+
+#[test]
+fn a_frame_that_waited_for_400_ms_is_left_out_and_all_that_need_it_until_a_keyframe() {
+    let mut egress = egress();
+    show(&mut egress, 0, CAMERA, &next(1));
+    show(&mut egress, 100, CAMERA, &next(2));
+    assert_eq!(frames(&mut egress, 401, ALL), [0; 0]);
+    assert_eq!(left_out(&mut egress), (vec![(DropReason::Late, 2), (DropReason::ReferenceMissing, 2)], [0, 0, 2, 0]));
+    show(&mut egress, 410, CAMERA, &next(3));
+    // Its reference was lost before it came here, and was not left out here.
+    show(&mut egress, 420, CAMERA, &next(5));
+    assert_eq!(frames(&mut egress, 430, ALL), [0; 0]);
+    assert_eq!(left_out(&mut egress), (vec![(DropReason::ReferenceMissing, 4)], [0, 0, 2, 0]));
+    show(&mut egress, 440, CAMERA, &key(6));
+    show(&mut egress, 440, CAMERA, &next(7));
+    assert_eq!(frames(&mut egress, 450, ALL), [6, 7]);
+    assert!(egress.is_idle());
+}
+
+#[test]
+fn an_upper_layer_that_is_left_out_costs_only_what_needs_it() {
+    let mut egress = egress();
+    show(&mut egress, 0, CAMERA, &layered(2));
+    assert_eq!(frames(&mut egress, 401, ALL), [0; 0]);
+    (3..9).for_each(|number| show(&mut egress, 410, CAMERA, &layered(number)));
+    assert_eq!(frames(&mut egress, 420, ALL), [4, 5, 6, 7, 8]);
+    assert_eq!(left_out(&mut egress).1, [0, 0, 0, 2]);
+    assert_eq!(egress.take_keyframe_wish(at(420)), None);
+    // Nothing can need it any more when 256 more have come.
+    for number in 9..=257 {
+        assert!(!egress.is_idle());
+        show(&mut egress, 430, CAMERA, &layered(number));
+        taken(&mut egress, 430, ALL);
+    }
+    show(&mut egress, 430, CAMERA, &layered(259));
+    taken(&mut egress, 430, ALL);
+    assert!(egress.is_idle());
+}
+
+/// Has let something wait for long enough to know that the path carries so many bytes in a millisecond.
+fn measured(bytes_per_ms: u64) -> Egress {
+    let mut egress = egress();
+    egress.note_path_rate(bytes_per_ms * 1000);
+    egress
+}
+
+#[test]
+fn when_time_is_short_the_highest_layers_go_first_and_a_frame_that_is_left_out_never_begins() {
+    // 400 ms have place for four frames of two fragments.
+    let mut egress = measured(21);
+    (0..4).for_each(|number| show(&mut egress, 0, CAMERA, &layered(number)));
+    assert!(left_out(&mut egress).0.is_empty());
+    show(&mut egress, 1, CAMERA, &layered(4));
+    assert_eq!(left_out(&mut egress), (vec![(DropReason::Late, 2)], [0, 0, 0, 1]), "frame 1");
+    show(&mut egress, 2, SCREEN, &frame(8, 4, 0, 2));
+    assert_eq!(left_out(&mut egress), (vec![(DropReason::Late, 2)], [0, 0, 0, 1]), "frame 3");
+    show(&mut egress, 3, SCREEN, &frame(9, 1, 2, 2));
+    assert_eq!(left_out(&mut egress), (vec![(DropReason::Late, 2)], [0, 0, 0, 1]), "itself");
+    show(&mut egress, 4, SCREEN, &frame(12, 4, 0, 2));
+    assert_eq!(left_out(&mut egress), (vec![(DropReason::Late, 2)], [0, 0, 0, 1]), "frame 2");
+    show(&mut egress, 5, SCREEN, &frame(16, 4, 0, 2));
+    assert_eq!(left_out(&mut egress), (vec![(DropReason::Late, 2)], [0, 0, 1, 0]), "itself: nothing matters less");
+    let expected =
+        [(CAMERA, 0), (CAMERA, 0), (CAMERA, 4), (CAMERA, 4), (SCREEN, 8), (SCREEN, 8), (SCREEN, 12), (SCREEN, 12)];
+    assert_eq!(taken(&mut egress, 6, ALL), expected);
+}
+
+#[test]
+fn a_keyframe_takes_the_place_of_what_waits_before_it_when_there_is_no_time_for_both() {
+    let mut egress = measured(6);
+    show(&mut egress, 0, CAMERA, &frame(1, 1, 0, 2));
+    show(&mut egress, 0, CAMERA, &frame(2, 0, 0, 6));
+    assert_eq!(left_out(&mut egress), (vec![(DropReason::Superseded, 2)], [0, 0, 1, 0]));
+    assert_eq!(frames(&mut egress, 1, ALL), [2]);
+}
+
+#[test]
+fn a_keyframe_that_is_larger_than_the_path_carries_in_time_goes_all_the_same_when_it_is_alone() {
+    let mut egress = measured(1);
+    show(&mut egress, 0, CAMERA, &frame(1, 0, 0, 10));
+    show(&mut egress, 0, SCREEN, &frame(1, 0, 0, 10));
+    assert_eq!(left_out(&mut egress), (vec![(DropReason::Late, 10)], [0, 1, 0, 0]));
+    assert_eq!(taken(&mut egress, 1100, ALL), [(CAMERA, 1); 10]);
+}
+
+#[test]
+fn what_has_begun_may_take_twice_as_long_and_its_rest_goes_with_it() {
+    let mut egress = egress();
+    let pieces = datagrams(CAMERA, &frame(1, 1, 0, 3));
+    egress.offer(at(0), Medium::Video, pieces[0].clone());
+    egress.offer(at(0), Medium::Video, pieces[1].clone());
+    assert_eq!(frames(&mut egress, 300, 1001), [1]);
+    assert_eq!(frames(&mut egress, 800, 1001), [1]);
+    egress.offer(at(800), Medium::Video, pieces[2].clone());
+    assert_eq!(frames(&mut egress, 1601, ALL), [0; 0]);
+    assert_eq!(left_out(&mut egress), (vec![(DropReason::Late, 1)], [0, 0, 1, 0]));
+    egress.offer(at(1602), Medium::Video, pieces[2].clone());
+    assert_eq!(left_out(&mut egress), (vec![(DropReason::Late, 1)], [0; 4]), "it is counted once");
+}
+
+#[test]
+fn the_rest_of_a_frame_that_began_before_anything_waited_is_sent() {
+    let mut egress = measured(1);
+    let pieces = datagrams(CAMERA, &frame(1, 1, 0, 3));
+    pieces[1..].iter().for_each(|piece| egress.offer(at(0), Medium::Video, piece.clone()));
+    assert_eq!(taken(&mut egress, 1, ALL), [(CAMERA, 1); 2]);
+}
+
+#[test]
+fn another_rendition_takes_the_place_of_what_waits() {
+    let mut egress = egress();
+    show(&mut egress, 0, CAMERA, &next(1));
+    show(&mut egress, 1, CAMERA, &Frame { spatial_layer: 1, ..key(70) });
+    show(&mut egress, 1, CAMERA, &Frame { spatial_layer: 1, ..next(71) });
+    assert_eq!(left_out(&mut egress), (vec![(DropReason::Superseded, 2)], [0, 0, 1, 0]));
+    assert_eq!(frames(&mut egress, 2, ALL), [70, 71]);
+    assert!(egress.is_idle());
+}
+
+/// Leaves out frame `number` of the camera by letting it wait too long.
+fn breach(egress: &mut Egress, milliseconds: u64, number: u32) {
+    show(egress, milliseconds, CAMERA, &next(number));
+    assert_eq!(frames(egress, milliseconds + 401, ALL), [0; 0]);
+}
+
+#[test]
+fn a_keyframe_is_asked_for_when_there_is_room_for_it_and_ever_more_seldom() {
+    let mut egress = egress();
+    breach(&mut egress, 0, 1);
+    speak(&mut egress, 401, 1);
+    assert_eq!(egress.take_keyframe_wish(at(401)), None, "something waits");
+    taken(&mut egress, 402, ALL);
+    let mut asked = Vec::new();
+    for time in 402..12_000 {
+        // The picture goes on, so it is remembered.
+        show(&mut egress, time, CAMERA, &next(time as u32));
+        if let Some(wish) = egress.take_keyframe_wish(at(time)) {
+            assert_eq!(wish, (TrackId(CAMERA), 0));
+            asked.push(time);
+        }
+    }
+    assert_eq!(asked, [402, 902, 1902, 3902, 7902, 11_902]);
+    assert_eq!((KEYFRAME_INTERVAL.as_millis(), EGRESS_KEYFRAME_WAIT_MAX.as_millis()), (500, 4000));
+}
+
+#[test]
+fn who_breaks_off_again_soon_has_to_wait_for_the_next_keyframe() {
+    let mut egress = egress();
+    breach(&mut egress, 0, 1);
+    assert!(egress.take_keyframe_wish(at(402)).is_some());
+    show(&mut egress, 450, CAMERA, &key(2));
+    assert_eq!(frames(&mut egress, 450, ALL), [2]);
+    breach(&mut egress, 451, 3);
+    assert_eq!(egress.next_wish(), Some(Duration::from_millis(1402)));
+    assert_eq!(egress.take_keyframe_wish(at(1401)), None);
+    assert!(egress.take_keyframe_wish(at(1402)).is_some());
+    show(&mut egress, 1500, CAMERA, &key(4));
+    assert_eq!(frames(&mut egress, 1500, ALL), [4]);
+    breach(&mut egress, 7000, 5);
+    assert!(egress.take_keyframe_wish(at(7402)).is_some(), "all went well for long enough");
+}
+
+#[test]
+fn a_piece_that_comes_again_heals_nothing() {
+    let mut egress = egress();
+    show(&mut egress, 0, CAMERA, &key(1));
+    assert_eq!(frames(&mut egress, 0, ALL), [1]);
+    show(&mut egress, 1, CAMERA, &next(2));
+    breach(&mut egress, 1, 3);
+    show(&mut egress, 410, CAMERA, &key(1));
+    show(&mut egress, 410, CAMERA, &next(4));
+    assert_eq!(frames(&mut egress, 411, ALL), [1]);
+}
+
+#[test]
+fn a_count_that_begins_anew_heals() {
+    let mut egress = egress();
+    breach(&mut egress, 0, 1000);
+    show(&mut egress, 410, CAMERA, &key(0));
+    show(&mut egress, 410, CAMERA, &next(1));
+    assert_eq!(frames(&mut egress, 411, ALL), [0, 1]);
+}
+
+#[test]
+fn what_waits_is_bounded_and_audio_finds_a_place() {
+    let mut egress = egress();
+    let upper = |number| frame(number, 1, 2, 1);
+    (0..2000).for_each(|number| show(&mut egress, 0, CAMERA, &upper(number * 2)));
+    assert!(egress.bytes() <= EGRESS_BYTES_MAX && egress.bytes() > EGRESS_BYTES_MAX - 1000);
+    assert!(left_out(&mut egress).0.iter().all(|(reason, _)| *reason == DropReason::SubscriberSlow));
+    (0..2000).for_each(|number| speak(&mut egress, 0, number));
+    assert!(egress.bytes() <= EGRESS_BYTES_MAX && egress.datagrams() == EGRESS_DATAGRAMS_MAX);
+    let (reasons, frames) = left_out(&mut egress);
+    assert_eq!(
+        reasons.iter().map(|(reason, _)| *reason).collect::<Vec<_>>(),
+        [DropReason::SubscriberSlow, DropReason::Late]
+    );
+    assert_eq!(frames[0], 2000 - EGRESS_DATAGRAMS_MAX as u64);
+}
+
+#[test]
+fn tracks_are_bounded_and_forgotten() {
+    let mut egress = egress();
+    let tracks = EGRESS_FLOWS_MAX as u32;
+    (0..tracks + 5).for_each(|track| show(&mut egress, 0, track, &frame(1, 1, 0, 1)));
+    assert_eq!(left_out(&mut egress).0, [(DropReason::SubscriberSlow, 5)]);
+    assert_eq!(taken(&mut egress, 401, ALL), []);
+    assert_eq!(egress.flows.len(), EGRESS_FLOWS_MAX);
+    show(&mut egress, 500, tracks + 1, &next(2));
+    assert_eq!(taken(&mut egress, 500, ALL).len(), 2, "those of which nothing waits make place");
+    breach(&mut egress, 1000, 1);
+    let later = 1402 + EGRESS_FLOW_TIME.as_millis() as u64;
+    taken(&mut egress, later, ALL);
+    assert!(egress.is_idle());
+}
+
+#[test]
+fn a_path_that_takes_nothing_for_30_s_costs_no_memory_and_is_current_at_once_when_it_does_again() {
+    let mut egress = egress();
+    for number in 0..1500 {
+        let milliseconds = u64::from(number) * 20;
+        speak(&mut egress, milliseconds, number);
+        let picture = if number == 0 { key(0) } else { next(number) };
+        show(&mut egress, milliseconds, CAMERA, &picture);
+        assert_eq!(taken(&mut egress, milliseconds, 0), []);
+        assert!(egress.bytes() < 64 * 1024, "{} bytes at {milliseconds} ms", egress.bytes());
+    }
+    let current = taken(&mut egress, 30_000, ALL);
+    assert_eq!(current, (1490..1500).map(|number| (MICROPHONE, number)).collect::<Vec<_>>());
+    assert!(egress.take_keyframe_wish(at(30_000)).is_some());
+    show(&mut egress, 30_060, CAMERA, &key(1503));
+    assert_eq!(frames(&mut egress, 30_060, ALL), [1503]);
+}
+
+#[test]
+fn pressure_is_what_had_no_time_and_not_what_follows_from_it() {
+    let mut egress = egress();
+    let pressed = |egress: &mut Egress| egress.take_left_out().pressed();
+    show(&mut egress, 0, CAMERA, &layered(1));
+    taken(&mut egress, 401, ALL);
+    assert_eq!(pressed(&mut egress), Some(Class::Upper(2)));
+    breach(&mut egress, 402, 4);
+    assert_eq!(pressed(&mut egress), Some(Class::Base));
+    show(&mut egress, 900, CAMERA, &next(5));
+    taken(&mut egress, 900, ALL);
+    assert_eq!(pressed(&mut egress), None, "its reference was missing");
+    speak(&mut egress, 900, 1);
+    taken(&mut egress, 1101, ALL);
+    assert_eq!(pressed(&mut egress), Some(Class::Audio));
+    show(&mut egress, 1101, CAMERA, &key(6));
+    taken(&mut egress, 1301, ALL);
+    assert_eq!(pressed(&mut egress), None);
+    show(&mut egress, 1302, CAMERA, &next(7));
+    taken(&mut egress, 1503, ALL);
+    assert_eq!(pressed(&mut egress), Some(Class::Upper(0)), "it waited for half of its time");
+}

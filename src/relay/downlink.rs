@@ -1,0 +1,172 @@
+use std::cell::Cell;
+use std::time::Duration;
+
+use bytes::Bytes;
+use quinn::{Connection, SendDatagramError};
+use tokio::time::sleep;
+
+use super::Metrics;
+use super::media_outbox::{Burst, MediaOutbox};
+use super::tally::Tally;
+use crate::limits::{DATAGRAM_SEND_BYTES_MAX, Limits};
+use crate::now::Now;
+use crate::room::Pressure;
+use crate::wire::{DropReason, TrackId};
+
+/// What of the path's time may wait in quinn: there, nothing can be left out any more, and chat waits behind it. Less than what
+/// passes between two looks at it would leave the path idle.
+const QUEUE_TIME: Duration = Duration::from_millis(15);
+
+/// What may wait in quinn however slow the path is, in bytes: two large datagrams, so that one is always under way.
+const QUEUE_BYTES_MIN: usize = 2 * 1100;
+
+/// What quinn needs for a datagram that waits, in bytes beside its own.
+const QUEUED_OVERHEAD_BYTES: usize = 32;
+
+/// How old what is known of the path may be: it is asked under a lock. While nothing waits, it may be older.
+const PATH_AGE_MAX: Duration = Duration::from_millis(5);
+const IDLE_PATH_AGE_MAX: Duration = Duration::from_millis(100);
+
+/// How often quinn's queue is looked at while something waits: it does not tell when there is space.
+const POLL_TIME_MIN: Duration = Duration::from_millis(1);
+const POLL_TIME_MAX: Duration = Duration::from_millis(10);
+
+/// A participant's QUIC connection, as media sees it: quinn's own queue is kept as short as the path allows, and what does not fit
+/// waits above it.
+#[derive(Debug)]
+pub(super) struct Downlink {
+    connection: Connection,
+    media: MediaOutbox,
+    path: Cell<Path>,
+}
+
+/// What is known of the path.
+#[derive(Debug, Clone, Copy, Default)]
+struct Path {
+    seen: Option<Duration>,
+    bytes_per_second: u64,
+}
+
+impl Path {
+    /// What may wait in quinn, in bytes.
+    fn queue_bytes_max(self) -> usize {
+        let bytes = self.bytes_per_second as f64 * QUEUE_TIME.as_secs_f64();
+        (bytes as usize).clamp(QUEUE_BYTES_MIN, DATAGRAM_SEND_BYTES_MAX)
+    }
+}
+
+impl Downlink {
+    pub fn new(connection: Connection, limits: &Limits) -> Self {
+        Self { connection, media: MediaOutbox::new(limits), path: Cell::default() }
+    }
+
+    /// What QUIC itself knows of it.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// How many bytes more may wait for it.
+    pub fn waiting_space(&self) -> usize {
+        self.media.space()
+    }
+
+    /// What is counted of it.
+    pub fn tally(&self) -> &Tally {
+        self.media.tally()
+    }
+
+    /// Sends a burst at once if nothing is in its way; otherwise it waits for its turn.
+    pub fn send(&self, burst: &Burst<'_>, metrics: &Metrics) {
+        if self.media.is_idle() && self.has_space(burst) {
+            return self.send_now(burst.datagrams, metrics);
+        }
+        self.media.offer(burst, metrics);
+        self.send_waiting(burst.now, metrics);
+    }
+
+    fn has_space(&self, burst: &Burst<'_>) -> bool {
+        let queued = self.queued_bytes();
+        let bytes = queued + burst.bytes + burst.datagrams.len() * QUEUED_OVERHEAD_BYTES;
+        // The path need not be asked about what always fits.
+        bytes <= QUEUE_BYTES_MIN || bytes <= self.path(burst.now, queued).queue_bytes_max()
+    }
+
+    fn queued_bytes(&self) -> usize {
+        let empty = DATAGRAM_SEND_BYTES_MAX - QUEUED_OVERHEAD_BYTES;
+        empty.saturating_sub(self.connection.datagram_send_buffer_space())
+    }
+
+    fn path(&self, now: Now, queued: usize) -> Path {
+        let path = self.path.get();
+        let age_max = if queued == 0 { IDLE_PATH_AGE_MAX } else { PATH_AGE_MAX };
+        if path.seen.is_some_and(|seen| now.since_start.saturating_sub(seen) < age_max) {
+            return path;
+        }
+        let stats = self.connection.stats().path;
+        let round_trip = stats.rtt.as_secs_f64().max(1e-4);
+        let bytes_per_second = (stats.cwnd as f64 / round_trip) as u64;
+        let path = Path { seen: Some(now.since_start), bytes_per_second };
+        self.path.set(path);
+        path
+    }
+
+    /// Sends what is no media, and is small and seldom: it waits for nothing.
+    pub fn send_now(&self, datagrams: &[Bytes], metrics: &Metrics) {
+        let tally = self.tally();
+        let mut sent = 0;
+        for (index, datagram) in datagrams.iter().enumerate() {
+            match self.connection.send_datagram(datagram.clone()) {
+                Ok(()) => sent += 1,
+                Err(SendDatagramError::ConnectionLost(_)) => {
+                    tally.leave_out(metrics, DropReason::SubscriberGone, (datagrams.len() - index) as u64);
+                    break;
+                }
+                Err(_) => tally.leave_out(metrics, DropReason::PathTooSmall, 1),
+            }
+        }
+        tally.note_sent(metrics, sent);
+    }
+
+    /// Hands to quinn what waits, as much as may wait there.
+    pub fn send_waiting(&self, now: Now, metrics: &Metrics) {
+        let mut space = self.space(now);
+        while let Some(datagram) = self.media.take(now, space, metrics) {
+            space = space.saturating_sub(datagram.len() + QUEUED_OVERHEAD_BYTES);
+            self.send_now(&[datagram], metrics);
+        }
+    }
+
+    fn space(&self, now: Now) -> usize {
+        let queued = self.queued_bytes();
+        let path = self.path(now, queued);
+        self.media.note_path_rate(path.bytes_per_second);
+        path.queue_bytes_max().saturating_sub(queued)
+    }
+
+    /// How short of time media is, if that is to be told now.
+    pub fn take_pressure(&self, now: Now) -> Option<Pressure> {
+        self.media.take_pressure(now)
+    }
+
+    /// A track and its rendition of which a keyframe is to be asked for now: there is room for it.
+    pub fn take_keyframe_wish(&self, now: Now) -> Option<(TrackId, u8)> {
+        if self.media.is_idle() || self.space(now) == 0 {
+            return None;
+        }
+        self.media.take_keyframe_wish(now)
+    }
+
+    /// Waits until there may be space for what waits, or until a keyframe is to be asked for.
+    pub async fn due(&self, now: Now) {
+        if !self.media.is_empty() {
+            let path = self.path.get();
+            let over = self.queued_bytes().saturating_sub(path.queue_bytes_max() / 2);
+            let time = Duration::from_secs_f64(over as f64 / path.bytes_per_second.max(1) as f64);
+            return sleep(time.clamp(POLL_TIME_MIN, POLL_TIME_MAX)).await;
+        }
+        match self.media.trouble_due(now) {
+            Some(time) => sleep(time).await,
+            None => self.media.offered().await,
+        }
+    }
+}

@@ -1,0 +1,194 @@
+use std::cell::{Cell, OnceCell, RefCell};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use super::Metrics;
+use super::tally::Tally;
+use crate::limits::{EGRESS_BYTES_MAX, Limits};
+use crate::media::{Class, Due, Egress, Medium};
+use crate::now::Now;
+use crate::room::{Pressure, Room};
+use crate::wire::{Datagram, MediaHeader, TrackId};
+
+/// How often it is looked whether there is room for a keyframe that is to be asked for.
+const TROUBLE_POLL_TIME: Duration = Duration::from_millis(10);
+
+/// How often the room is told that media has no time.
+const PRESSURE_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Datagrams of one track that go to the same subscribers, in order.
+pub(super) struct Burst<'a> {
+    pub now: Now,
+    pub datagrams: &'a [Bytes],
+    /// How many they are together.
+    pub bytes: usize,
+    room: &'a Room,
+    medium: OnceCell<Medium>,
+}
+
+impl<'a> Burst<'a> {
+    pub fn new(now: Now, datagrams: &'a [Bytes], room: &'a Room) -> Self {
+        let bytes = datagrams.iter().map(Bytes::len).sum();
+        Self { now, datagrams, bytes, room, medium: OnceCell::new() }
+    }
+
+    /// Looked up only where something has to wait, and once for all subscribers. An echo belongs to no track.
+    fn medium(&self) -> Medium {
+        *self.medium.get_or_init(|| {
+            let header = self.datagrams.first().and_then(|datagram| MediaHeader::decode(datagram).ok());
+            let is_video = header.is_some_and(|header| self.room.is_video(header.track));
+            if is_video { Medium::Video } else { Medium::Audio }
+        })
+    }
+}
+
+/// Media that waits for one participant's path.
+#[derive(Debug)]
+pub(super) struct MediaOutbox {
+    egress: RefCell<Egress>,
+    tally: Tally,
+    /// Whether datagrams may pass it by: [`Egress::is_idle`].
+    is_idle: Cell<bool>,
+    is_closed: Cell<bool>,
+    offered: Notify,
+    /// The most important class of which something had no time, since it was told.
+    pressed: Cell<Option<Class>>,
+    pressed_told: Cell<Duration>,
+    /// Something had no time.
+    troubled: Notify,
+}
+
+impl MediaOutbox {
+    pub fn new(limits: &Limits) -> Self {
+        Self {
+            egress: RefCell::new(Egress::new(limits)),
+            tally: Tally::default(),
+            is_idle: Cell::new(true),
+            is_closed: Cell::new(false),
+            offered: Notify::new(),
+            pressed: Cell::default(),
+            pressed_told: Cell::default(),
+            troubled: Notify::new(),
+        }
+    }
+
+    /// What is counted of it.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Whether datagrams may pass it by.
+    pub fn is_idle(&self) -> bool {
+        self.is_idle.get()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.egress.borrow().is_empty()
+    }
+
+    /// How many bytes more may wait.
+    pub fn space(&self) -> usize {
+        EGRESS_BYTES_MAX.saturating_sub(self.egress.borrow().bytes())
+    }
+
+    /// Lets datagrams wait, or leaves them out.
+    pub fn offer(&self, burst: &Burst<'_>, metrics: &Metrics) {
+        if self.is_closed.get() {
+            return;
+        }
+        let mut egress = self.egress.borrow_mut();
+        for bytes in burst.datagrams {
+            // Whoever forwarded it has read it.
+            if let Ok(datagram) = Datagram::decode(bytes.clone()) {
+                egress.offer(burst.now, burst.medium(), datagram);
+            }
+        }
+        self.note(&mut egress, metrics);
+        self.offered.notify_one();
+    }
+
+    /// Takes what is to be sent next, if it has at most so many bytes.
+    pub fn take(&self, now: Now, space_bytes: usize, metrics: &Metrics) -> Option<Bytes> {
+        let mut egress = self.egress.borrow_mut();
+        let due = egress.take(now, space_bytes);
+        self.note(&mut egress, metrics);
+        due.map(|Due { bytes, waited }| {
+            metrics.media_waited(waited);
+            bytes
+        })
+    }
+
+    fn note(&self, egress: &mut Egress, metrics: &Metrics) {
+        self.is_idle.set(egress.is_idle());
+        let left_out = egress.take_left_out();
+        left_out.datagrams().for_each(|(reason, count)| self.tally.leave_out(metrics, reason, count));
+        metrics.leave_out_frames(&left_out);
+        // Where nothing passes at all, less would not help.
+        if let Some(class) = left_out.pressed().filter(|_| !egress.is_stalled()) {
+            self.pressed.set(Some(self.pressed.get().map_or(class, |before| before.min(class))));
+        }
+        if self.pressed.get().is_some() || egress.next_wish().is_some() {
+            self.troubled.notify_one();
+        }
+    }
+
+    /// How short of time media is, if that is to be told now.
+    pub fn take_pressure(&self, now: Now) -> Option<Pressure> {
+        if now.since_start < self.pressed_told.get() + PRESSURE_INTERVAL {
+            return None;
+        }
+        let class = self.pressed.take()?;
+        self.pressed_told.set(now.since_start);
+        Some(match class {
+            Class::Audio | Class::Keyframe | Class::Base => Pressure::High,
+            Class::Upper(_) => Pressure::Low,
+        })
+    }
+
+    pub fn note_path_rate(&self, bytes_per_second: u64) {
+        self.egress.borrow_mut().note_path_rate(bytes_per_second);
+    }
+
+    /// A track and its rendition of which a keyframe is to be asked for now.
+    pub fn take_keyframe_wish(&self, now: Now) -> Option<(TrackId, u8)> {
+        self.egress.borrow_mut().take_keyframe_wish(now)
+    }
+
+    /// How long it takes until a keyframe is to be asked for, or pressure is to be told, if either is.
+    pub fn trouble_due(&self, now: Now) -> Option<Duration> {
+        let wish = self.egress.borrow().next_wish();
+        let pressure = self.pressed.get().map(|_| self.pressed_told.get() + PRESSURE_INTERVAL);
+        let due = wish.into_iter().chain(pressure).min()?;
+        Some(due.saturating_sub(now.since_start).max(TROUBLE_POLL_TIME))
+    }
+
+    /// Waits until something had no time.
+    pub async fn troubled(&self) {
+        self.troubled.notified().await;
+    }
+
+    /// Waits until more is offered.
+    pub async fn offered(&self) {
+        self.offered.notified().await;
+    }
+
+    /// Waits until something waits to be sent. `false`: nothing will any more.
+    pub async fn wait(&self) -> bool {
+        while self.is_empty() {
+            if self.is_closed.get() {
+                return false;
+            }
+            self.offered().await;
+        }
+        true
+    }
+
+    /// Nothing is sent any more: what waits is not worth a goodbye that comes later.
+    pub fn close(&self) {
+        self.is_closed.set(true);
+        self.egress.borrow_mut().clear();
+        self.offered.notify_one();
+    }
+}
