@@ -34,7 +34,7 @@ fn forward(criterion: &mut Criterion) {
     let limits = Limits::default();
     for subscribers in [2, 10, 50, 200] {
         let routes = routes(subscribers);
-        let mut publisher = Publisher::new(PUBLISHER);
+        let mut publisher = Publisher::on_lossy_path(PUBLISHER);
         let mut time = Duration::ZERO;
         // 10 ms a datagram: within the budget.
         let mut decide = || {

@@ -101,6 +101,9 @@ pub const RECENT_FRAGMENT_TIME: Duration = Duration::from_millis(200);
 /// What is kept of all renditions of all rooms since their last keyframes, in bytes: a thousand renditions, in a quarter of the
 /// memory of the smallest machine. Of further ones nothing is kept.
 pub const RECENT_PICTURES_BYTES_ALL: usize = 64 * 1024 * 1024;
+/// Least time between two keyframes for a subscriber that asks for a larger rendition than its path carries: it may only wait for
+/// that one, which would not help it.
+pub const KEYFRAME_ABOVE_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Least time between two messages to a publisher about how a track of its arrives: subscribers report as often.
 pub const FEEDBACK_INTERVAL: Duration = Duration::from_secs(1);
@@ -292,8 +295,8 @@ pub const EGRESS_FLOW_TIME: Duration = Duration::from_secs(10);
 /// costs all others as well.
 pub const EGRESS_KEYFRAME_WAIT_MAX: Duration = Duration::from_secs(4);
 
-/// First congestion window, in bytes: a keyframe of a small picture leaves in one flight.
-pub const INITIAL_WINDOW_BYTES: u64 = 256 * 1024;
+/// First congestion window, in bytes: a keyframe of a small picture leaves in one flight. At 600 kbit/s it is 0.4 s of queue, once.
+pub const INITIAL_WINDOW_BYTES: u64 = 32 * 1024;
 
 /// Receive and send buffer of the UDP socket, in bytes: 100 ms of 500 Mbit/s.
 pub const UDP_SOCKET_BUFFER_BYTES: usize = 8 * 1024 * 1024;

@@ -1,16 +1,20 @@
 //! Audio and video through bad networks to one subscriber, by each congestion control: how late they are, how much is usable,
-//! and what stands in the bottleneck's queue.
+//! and what stands in the bottleneck's queue. Where more is offered than passes, video has layers, there is chat, and a plain
+//! relay stands beside.
 //!
 //! `cargo bench --bench networks` runs all networks, each for all controls and carriers at once; `-- falling` runs one.
 
+mod layers;
 mod meeting;
 mod network;
 mod newcomer;
+mod plain;
 mod plot;
 mod repair;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 mod table;
+mod targets;
 
 use std::env;
 
@@ -26,9 +30,19 @@ const CARRIERS: [(&str, &str); 2] = [("QUIC", "quic"), ("WebTransport", "https")
 /// One meeting through one network.
 struct Row {
     network: &'static Network,
-    congestion: Congestion,
+    /// `None`: a relay that does none of all this.
+    congestion: Option<Congestion>,
     carrier: &'static str,
     record: Record,
+}
+
+impl Row {
+    fn control(&self) -> &'static str {
+        match self.congestion {
+            Some(congestion) => congestion.label(),
+            None => "plain",
+        }
+    }
 }
 
 fn main() {
@@ -47,6 +61,7 @@ fn main() {
         println!("{}: {}", network.name, network.script.replace('\n', ", "));
         let through = runtime.block_on(through(network, is_test));
         print!("{}", table::render(&through));
+        print!("{}", targets::render(&through));
         rows.extend(through);
     }
     let is_newcomer = |argument: &String| newcomer::NAME.contains(argument.as_str());
@@ -71,12 +86,19 @@ fn main() {
 }
 
 async fn through(network: &'static Network, is_test: bool) -> Vec<Row> {
+    let seconds = if is_test { 1 } else { network.seconds };
     let meetings = Congestion::ALL.iter().flat_map(|congestion| {
         CARRIERS.iter().map(async |(carrier, scheme)| {
-            let seconds = if is_test { 1 } else { network.seconds };
             let record = Meeting::start(network, *congestion, scheme).await.run(seconds).await;
-            Row { network, congestion: *congestion, carrier, record }
+            Row { network, congestion: Some(*congestion), carrier, record }
         })
     });
-    join_all(meetings).await
+    let plain = async {
+        let record = plain::run(network, seconds).await;
+        Row { network, congestion: None, carrier: "QUIC", record }
+    };
+    let (mut rows, plain) =
+        tokio::join!(join_all(meetings), async { if network.has_layers { Some(plain.await) } else { None } });
+    rows.extend(plain);
+    rows
 }

@@ -1,16 +1,18 @@
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tertulia::client::{Event, LocalTrack, RemoteTrack, Room};
 use tertulia::config::Config;
-use tertulia::media::Frame;
+use tertulia::media::{Class, Frame};
 use tertulia::relay::Callbacks;
 use tertulia::transport::Congestion;
 use tertulia::wire::{Rational, TrackInfo, TrackMedia, TrackSource};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
+use super::layers::{self, Wanted};
 use super::network::Network;
 use super::support::TestRelay;
 use super::support::impair::Proxy;
@@ -30,7 +32,7 @@ pub struct Meeting {
     proxy: Proxy,
     publisher: Room,
     subscriber: Room,
-    video_rate: u64,
+    network: &'static Network,
 }
 
 /// What became of the frames, in order, and what stood in the queue ten times a second.
@@ -40,6 +42,13 @@ pub struct Record {
     pub video: Vec<Sent>,
     /// In milliseconds at the rate of the time.
     pub queue_ms: Vec<f64>,
+    pub chat: Vec<Sent>,
+    /// Rendition and temporal layer of the frames that came, and when, since the beginning.
+    pub quality: Vec<(Duration, (u8, u8))>,
+    /// Audio frames that the relay left out, where it says so.
+    pub audio_left_out: Option<u64>,
+    /// Frames that were sent in part only.
+    pub cut: u64,
 }
 
 /// A frame.
@@ -47,42 +56,94 @@ pub struct Record {
 pub struct Sent {
     /// Since the beginning.
     pub at: Duration,
-    /// When all of it had arrived, if it had.
+    /// How long it took until all of it had arrived, if it has.
     pub took: Option<Duration>,
 }
 
-type Frames = Arc<Mutex<Vec<Sent>>>;
+pub type Frames = Arc<Mutex<Vec<Sent>>>;
+pub type Quality = Arc<Mutex<Vec<(Duration, (u8, u8))>>>;
 
 impl Meeting {
-    pub async fn start(network: &Network, congestion: Congestion, scheme: &str) -> Self {
+    pub async fn start(network: &'static Network, congestion: Congestion, scheme: &str) -> Self {
         let relay = TestRelay::start_config(Config { congestion, ..Config::default() }, Callbacks::default());
         let proxy = Proxy::start(relay.relay.address(), network.script, SEED).await;
         let publisher = relay.join("quic", "Ana").await;
         let subscriber = Room::connect(&proxy.url(scheme), relay.options("Ben")).await.expect("the relay is there");
-        Self { relay, proxy, publisher, subscriber, video_rate: network.video_rate }
+        Self { relay, proxy, publisher, subscriber, network }
     }
 
     /// Sends audio and video for so long.
     pub async fn run(self, seconds: u64) -> Record {
-        let (audio, video) = (Frames::default(), Frames::default());
+        let (audio, video, chat, quality) =
+            (Frames::default(), Frames::default(), Frames::default(), Quality::default());
         let begin = Instant::now();
         let end = begin + Duration::from_secs(seconds);
         let mut receiving = JoinSet::new();
         let audio_track = self.publisher.publish(sound()).await.expect("it may publish");
-        receiving.spawn(receive(self.subscribed().await, begin, audio.clone()));
-        let video_track = self.publisher.publish(picture()).await.expect("it may publish");
-        receiving.spawn(receive(self.subscribed().await, begin, video.clone()));
-        let frame_bytes = (self.video_rate / 8 / 30) as usize;
-        let (_, _, queue_ms) = tokio::join!(
-            send(&audio_track, Duration::from_millis(20), 120, begin, end, &audio),
-            send(&video_track, Duration::from_nanos(1_000_000_000 / 30), frame_bytes, begin, end, &video),
-            watch_queue(&self.proxy, end),
-        );
-        sleep(LINGER).await;
+        receiving.spawn(receive(self.subscribed().await, begin, audio.clone(), Quality::default()));
+        let picture = if self.network.has_layers { layers::picture() } else { picture() };
+        let video_track = self.publisher.publish(picture).await.expect("it may publish");
+        receiving.spawn(receive(self.subscribed().await, begin, video.clone(), quality.clone()));
+        let (rate, wanted) = (self.network.video_rate, Wanted::default());
+        let sending = async {
+            let sending_video = async {
+                match self.network.has_layers {
+                    true => layers::send(&video_track, rate, &wanted, begin, end, &video).await,
+                    false => {
+                        let frame_bytes = (rate / 8 / 30) as usize;
+                        send(&video_track, layers::FRAME_TIME, frame_bytes, begin, end, &video).await;
+                    }
+                }
+            };
+            tokio::join!(
+                send(&audio_track, Duration::from_millis(20), 120, begin, end, &audio),
+                sending_video,
+                self.talk(begin, end, &chat),
+                watch_queue(&self.proxy, end),
+            )
+        };
+        let beside = async {
+            tokio::join!(heed(&self.publisher, &wanted), layers::heed_keyframes(&video_track, &wanted));
+        };
+        let (.., queue_ms) = tokio::select! {
+            sent = async { let sent = sending.await; sleep(LINGER).await; sent } => sent,
+            () = beside => unreachable!("the room is there until the end"),
+            () = listen(&self.subscriber, begin, &chat) => unreachable!("the room is there until the end"),
+        };
         receiving.shutdown().await;
+        let metrics = self.relay.relay.metrics();
+        let (audio_left_out, cut) = (Some(metrics.frames_left_out(Class::Audio)), metrics.frames_cut());
+        for line in metrics
+            .text()
+            .lines()
+            .filter(|line| line.contains("dropped_total") || line.contains("left_out") || line.contains("media_wait"))
+        {
+            if !line.ends_with(" 0") {}
+        }
         self.relay.relay.stop().await;
         let taken = |frames: &Frames| frames.lock().expect("nobody panics with it").clone();
-        Record { audio: taken(&audio), video: taken(&video), queue_ms }
+        let quality = quality.lock().expect("nobody panics with it").clone();
+        Record {
+            audio: taken(&audio),
+            video: taken(&video),
+            queue_ms,
+            chat: taken(&chat),
+            quality,
+            audio_left_out,
+            cut,
+        }
+    }
+
+    /// Says something five times a second, where there is chat.
+    async fn talk(&self, begin: Instant, end: Instant, said: &Frames) {
+        let mut due = interval(Duration::from_millis(200));
+        while self.network.has_layers && due.tick().await < end {
+            let number = said.lock().expect("nobody panics with it").len();
+            layers::note(said, begin);
+            if self.publisher.chat().send(number.to_string()).await.is_err() {
+                return;
+            }
+        }
     }
 
     async fn subscribed(&self) -> RemoteTrack {
@@ -119,24 +180,47 @@ async fn send(track: &LocalTrack, every: Duration, bytes: usize, begin: Instant,
             return;
         }
         frames.lock().expect("nobody panics with it").push(Sent { at: begin.elapsed(), took: None });
-        let frame = Frame { number, data: Bytes::from(vec![0; bytes]), ..Frame::default() };
+        let frame = Frame { number, timestamp: number, data: Bytes::from(vec![0; bytes]), ..Frame::default() };
         if track.send_frame(frame).await.is_err() {
             return;
         }
     }
 }
 
-async fn receive(track: RemoteTrack, begin: Instant, frames: Frames) {
+async fn receive(track: RemoteTrack, begin: Instant, frames: Frames, quality: Quality) {
     while let Some(frame) = track.next_frame().await {
-        let now = begin.elapsed();
-        let mut frames = frames.lock().expect("nobody panics with it");
-        if let Some(sent) = frames.get_mut(frame.number as usize) {
-            sent.took = Some(now - sent.at);
+        arrived(begin, &frames, frame.timestamp as usize);
+        let layers = (frame.spatial_layer, frame.temporal_layer);
+        quality.lock().expect("nobody panics with it").push((begin.elapsed(), layers));
+    }
+}
+
+/// Notes when what was sent under this number has come.
+pub fn arrived(begin: Instant, sent: &Frames, number: usize) {
+    if let Some(sent) = sent.lock().expect("nobody panics with it").get_mut(number) {
+        sent.took.get_or_insert(begin.elapsed() - sent.at);
+    }
+}
+
+async fn listen(subscriber: &Room, begin: Instant, said: &Frames) {
+    while let Some(event) = subscriber.next_event().await {
+        if let Event::ChatMessage(message) = event
+            && let Ok(number) = message.body.parse()
+        {
+            arrived(begin, said, number);
         }
     }
 }
 
-async fn watch_queue(proxy: &Proxy, end: Instant) -> Vec<f64> {
+async fn heed(publisher: &Room, wanted: &Wanted) {
+    while let Some(event) = publisher.next_event().await {
+        if let Event::LayersWanted { spatial_layers, .. } = event {
+            wanted.spatial_layers.store(spatial_layers, Ordering::Relaxed);
+        }
+    }
+}
+
+pub async fn watch_queue(proxy: &Proxy, end: Instant) -> Vec<f64> {
     let mut due = interval(Duration::from_millis(100));
     let mut queue_ms = Vec::new();
     while due.tick().await < end {

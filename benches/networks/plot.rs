@@ -34,7 +34,7 @@ pub fn write(rows: &[Row]) {
         frame(&mut svg, top, name);
         for row in &rows {
             let frames = if name == "audio" { &row.record.audio } else { &row.record.video };
-            curve(&mut svg, top, frames, colour(row.congestion));
+            curve(&mut svg, top, frames, colour(row.control()));
         }
     }
     legend(&mut svg, height - 18.0);
@@ -94,19 +94,20 @@ fn curve(svg: &mut String, top: f64, frames: &[Sent], colour: &str) {
 }
 
 fn legend(svg: &mut String, y: f64) {
-    for (congestion, index) in Congestion::ALL.into_iter().zip(0..) {
-        let (at, colour) = (MARGIN + f64::from(index) * 130.0, colour(congestion));
+    for (control, index) in Congestion::ALL.map(Congestion::label).into_iter().chain(["plain"]).zip(0..) {
+        let (at, colour) = (MARGIN + f64::from(index) * 130.0, colour(control));
         put(svg, format_args!("<path d=\"M{at} {}h24\" stroke=\"{colour}\" stroke-width=\"3\"/>", y - 4.0));
-        put(svg, format_args!("<text x=\"{}\" y=\"{y}\">{}</text>", at + 30.0, congestion.label()));
+        put(svg, format_args!("<text x=\"{}\" y=\"{y}\">{}</text>", at + 30.0, control));
     }
 }
 
-fn colour(congestion: Congestion) -> &'static str {
-    match congestion {
-        Congestion::Tertulia => "#0a7d4f",
-        Congestion::Bbr => "#c46a00",
-        Congestion::Cubic => "#b3261e",
-        Congestion::NewReno => "#5b5fc7",
+fn colour(control: &str) -> &'static str {
+    match control {
+        "tertulia" => "#0a7d4f",
+        "bbr" => "#c46a00",
+        "cubic" => "#b3261e",
+        "newreno" => "#5b5fc7",
+        _ => "#777",
     }
 }
 

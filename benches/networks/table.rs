@@ -2,8 +2,8 @@ use std::fmt::Write;
 use std::fs;
 use std::time::Duration;
 
-use super::Row;
 use super::meeting::Sent;
+use super::{Row, targets};
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/networks.md");
 
@@ -20,13 +20,14 @@ const SETTLED_TENTHS: usize = 30;
 
 pub fn render(rows: &[Row]) -> String {
     let mut table = HEAD.to_owned();
-    for Row { network, congestion, carrier, record } in rows {
+    for row in rows {
+        let Row { network, carrier, record, .. } = row;
         let queue = percentiles(record.queue_ms.iter().copied().skip(SETTLED_TENTHS).collect(), 0.95);
         writeln!(
             table,
             "| {} | {} | {carrier} | {} | {} | {} | {} | {queue} |",
             network.name,
-            congestion.label(),
+            row.control(),
             usable(&record.audio),
             latency(&record.audio),
             usable(&record.video),
@@ -40,9 +41,10 @@ pub fn render(rows: &[Row]) -> String {
 /// Writes the tables where README quotes them.
 pub fn write(rows: &[Row], repair: &str) {
     let page = format!(
-        "# Bad networks\n\nWritten by `cargo bench --bench networks`; [README.md](README.md) says what the columns mean.\n\n{}\n\
+        "# Bad networks\n\nWritten by `cargo bench --bench networks`; [README.md](README.md) says what the columns mean.\n\n{}\n## Targets\n\n{}\n\
          ![latency over time while the bandwidth falls](networks.svg)\n\n## Loss repair\n\n{repair}",
-        render(rows)
+        render(rows),
+        targets::render(rows),
     );
     fs::write(FILE, page).expect("the folder of the benches can be written");
 }
@@ -59,11 +61,12 @@ pub fn latency(frames: &[Sent]) -> String {
 }
 
 /// The median, and this share.
-fn percentiles(mut values: Vec<f64>, share: f64) -> String {
+fn percentiles(values: Vec<f64>, share: f64) -> String {
+    format!("{:.0} / {:.0}", percentile(values.clone(), 0.5), percentile(values, share))
+}
+
+pub fn percentile(mut values: Vec<f64>, share: f64) -> f64 {
     values.sort_by(f64::total_cmp);
-    let at = |share: f64| {
-        let index = (values.len() as f64 * share).ceil() as usize;
-        values.get(index.saturating_sub(1)).copied().unwrap_or(f64::NAN)
-    };
-    format!("{:.0} / {:.0}", at(0.5), at(share))
+    let index = (values.len() as f64 * share).ceil() as usize;
+    values.get(index.saturating_sub(1)).copied().unwrap_or(f64::NAN)
 }

@@ -19,6 +19,9 @@ const VIDEO_PATIENCE: Duration = Duration::from_millis(300);
 /// Time between two requests for a keyframe, until one comes.
 const KEYFRAME_REQUEST_INTERVAL: Duration = Duration::from_millis(300);
 
+/// How often a rendition that was chosen and does not come is asked for: the path may not carry it, and the relay knows.
+const RENDITION_WISHES_MAX: u32 = 3;
+
 /// Time between two reports of how tracks arrive.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -70,6 +73,10 @@ struct Incoming {
     layers_unanswered: bool,
     /// The rendition of the last keyframe that came out.
     rendition: Option<u8>,
+    /// The rendition of which a keyframe came last, perhaps only in part.
+    arriving: Option<u8>,
+    /// How often the chosen rendition was asked for.
+    rendition_wishes: u32,
     reception: Reception,
     /// Whether frames were dropped from the queue that the next ones need.
     broken: bool,
@@ -118,6 +125,7 @@ impl Receive {
         // The relay asks for the first one.
         incoming.keyframe_asked_at = Some(now.since_start);
         incoming.layers_unanswered = true;
+        incoming.rendition_wishes = 0;
         Some(std::mem::replace(&mut incoming.layers, layers))
     }
 
@@ -195,7 +203,7 @@ impl Receive {
             }
             if incoming.keyframe_due().is_some_and(|due| due <= now.since_start) {
                 incoming.keyframe_asked_at = Some(now.since_start);
-                keyframes.push((*track, incoming.layers.spatial));
+                keyframes.push((*track, incoming.take_keyframe_wish()));
             }
             match round_trip {
                 Some(round_trip) => repeats.extend(incoming.gaps.timeout(now, *track, round_trip)),
@@ -247,6 +255,8 @@ impl Incoming {
             layers: info.highest_layers(),
             layers_unanswered: false,
             rendition: None,
+            arriving: None,
+            rendition_wishes: 0,
             reception: Reception::default(),
             broken: is_video,
             // The relay sends a recent picture, or asks for the first keyframe.
@@ -264,7 +274,12 @@ impl Incoming {
             self.reception.push(now, &datagram.header);
         }
         let spatial_layer = datagram.header.spatial_layer;
-        if spatial_layer != self.layers.spatial && self.rendition.is_some_and(|rendition| rendition != spatial_layer) {
+        if datagram.header.keyframe {
+            // The relay sends a smaller rendition than was chosen where the path carries no more.
+            self.arriving = Some(spatial_layer);
+        }
+        let is_sent = [self.rendition, self.arriving, Some(self.layers.spatial)].contains(&Some(spatial_layer));
+        if !is_sent && self.rendition.is_some() {
             return;
         }
         if self.assembly.push(now, datagram) {
@@ -297,8 +312,17 @@ impl Incoming {
         self.unpublished.then(|| self.last_datagram_at + TAIL)
     }
 
+    /// The rendition of which a keyframe is wanted: the one that comes, if one does, and sometimes the one that was chosen.
+    fn take_keyframe_wish(&mut self) -> u8 {
+        if !self.broken && !self.assembly.needs_keyframe() {
+            self.rendition_wishes += 1;
+            return self.layers.spatial;
+        }
+        self.arriving.unwrap_or(self.layers.spatial)
+    }
+
     fn keyframe_due(&self) -> Option<Duration> {
-        let is_other = self.rendition != Some(self.layers.spatial);
+        let is_other = self.rendition != Some(self.layers.spatial) && self.rendition_wishes < RENDITION_WISHES_MAX;
         let wanted = self.broken || is_other || self.assembly.needs_keyframe();
         (wanted && self.is_video && !self.unpublished)
             .then(|| self.keyframe_asked_at.map_or(Duration::ZERO, |asked| asked + KEYFRAME_REQUEST_INTERVAL))
@@ -415,6 +439,28 @@ mod tests {
             came.push((frame.spatial_layer, frame.number));
         }
         assert_eq!(came, [(1, 0), (1, 1), (0, 10), (0, 11)]);
+    }
+
+    #[tokio::test]
+    async fn a_smaller_rendition_than_was_chosen_is_taken_and_the_chosen_one_asked_for_a_few_times() {
+        let mut receive = Receive::default();
+        let frames = receive.open(at(0), TRACK, &in_renditions(2));
+        for datagram in
+            [of_layer(0, 1, 0), of_layer(5, 0, 1), of_layer(10, 0, 0), of_layer(11, 0, 1), of_layer(20, 1, 0)]
+        {
+            receive.push(at(10), datagram);
+        }
+        receive.push(at(11), of_layer(30, 0, 0));
+        let asked: Vec<_> = (0..20).flat_map(|step| receive.timeout(at(100 + step * 300)).keyframes).collect();
+        assert_eq!(asked, [(TRACK, 1); 3]);
+        receive.push(at(7000), of_layer(32, 0, 1));
+        assert_eq!(receive.timeout(at(7500)).keyframes, [(TRACK, 0)], "what comes has to go on");
+        receive.unsubscribe(TRACK);
+        let mut came = Vec::new();
+        while let Some(frame) = frames.pop().await {
+            came.push((frame.spatial_layer, frame.number));
+        }
+        assert_eq!(came, [(1, 0), (0, 10), (0, 11), (1, 20), (0, 30)]);
     }
 
     #[tokio::test]

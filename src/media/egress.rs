@@ -71,7 +71,7 @@ impl Egress {
 
     /// Whether the path takes nothing at all.
     pub fn is_stalled(&self) -> bool {
-        self.rate().is_some_and(|rate| rate < STALLED_RATE)
+        self.drain.measured().is_some_and(|rate| rate < STALLED_RATE)
     }
 
     /// Whether nothing waits, and nothing was left out that matters to what comes.
@@ -89,15 +89,15 @@ impl Egress {
         self.audio.bytes() + self.flows.iter().map(|flow| flow.waiting.bytes()).sum::<usize>()
     }
 
-    /// Bytes a second that the path carries: those that were taken of late while others waited, and no more than it was [said to
-    /// carry](Self::note_path_rate). `None`: nothing is known.
+    /// Bytes a second that the path carries: those that were taken of late while others waited, or what it was [said to
+    /// carry](Self::note_path_rate) if that is more. `None`: nothing is known.
     pub fn rate(&self) -> Option<u64> {
         self.drain.rate()
     }
 
     /// Notes what the connection takes the path to carry, in bytes a second.
     pub fn note_path_rate(&mut self, bytes_per_second: u64) {
-        self.drain.note_bound(bytes_per_second);
+        self.drain.note_said(bytes_per_second);
     }
 
     /// What was left out since this was asked last.
@@ -222,8 +222,8 @@ impl Egress {
                 continue;
             }
             // Late is better than never: nothing else can be seen before it.
-            let is_alone = class == Class::Keyframe && self.flows.iter().all(|flow| flow.waiting.is_empty());
-            return if is_alone { Ok(()) } else { Err(DropReason::Late) };
+            let is_first = class == Class::Keyframe && !self.flows.iter().any(Flow::has_keyframe);
+            return if is_first { Ok(()) } else { Err(DropReason::Late) };
         }
         Ok(())
     }

@@ -21,7 +21,8 @@ const WHOLE: u16 = u16::MAX;
 /// What is missing of a track, when to ask for it, and when no more.
 ///
 /// A datagram is missing when a later one of its spatial layer came; the last ones of a frame when nothing of it comes any
-/// more. It is asked for after a moment, again after about a round trip, and given up when it could not come in time.
+/// more. It is asked for after a moment, again after about a round trip, and given up when it could not come in time. Frames of one
+/// datagram, as audio has, are asked for twice at first: a request or its answer can be lost as well, and the second answer is small.
 #[derive(Debug)]
 pub struct Gaps {
     deadline: Duration,
@@ -231,10 +232,16 @@ impl Layer {
             self.missing.extend((next..count).map(|fragment| ((frame, fragment), wish)));
             self.bound();
         }
-        let in_time = |wish: &Wish| now.since_start + round_trip <= wish.due_at + deadline;
-        self.missing.retain(|_, wish| in_time(wish) && wish.asks < REPEAT_ASKS_MAX || wish.ask_at > now.since_start);
+        self.missing.retain(|_, wish| now.since_start < wish.due_at + deadline);
+        let is_small = self.newest.count == 1;
         let mut wanted: Vec<Wanted> = Vec::new();
         for ((frame, fragment), wish) in self.missing.iter_mut().filter(|(_, wish)| wish.ask_at <= now.since_start) {
+            let end = wish.due_at + deadline;
+            if now.since_start + round_trip > end || wish.asks == REPEAT_ASKS_MAX {
+                // Kept until then, so that it is known for what it is when it comes all the same.
+                wish.ask_at = end;
+                continue;
+            }
             let is_added = wanted.last_mut().is_some_and(|last| last.add(*frame, *fragment));
             if !is_added && wanted.len() == RepeatRequest::WANTED_MAX {
                 break;
@@ -247,7 +254,8 @@ impl Layer {
                 });
             }
             wish.asks += 1;
-            wish.ask_at = now.since_start + round_trip + REORDERING;
+            let is_twice = is_small && wish.asks == 1;
+            wish.ask_at = now.since_start + REORDERING + if is_twice { Duration::ZERO } else { round_trip };
         }
         wanted
     }
@@ -378,7 +386,23 @@ mod tests {
         assert_eq!(due_ms(&gaps), None);
         push(&mut gaps, 400, &[(1, 0), (1, 2)]);
         let far = gaps.timeout(at(410), TRACK, Duration::from_millis(191));
-        assert_eq!((far, due_ms(&gaps)), (vec![], None), "the path is too long");
+        assert_eq!((far, due_ms(&gaps)), (vec![], Some(600)), "the path is too long");
+    }
+
+    #[test]
+    fn what_was_asked_for_in_vain_is_known_when_it_comes_all_the_same() {
+        let mut gaps = Gaps::new(DEADLINE);
+        push(&mut gaps, 0, &[(0, 0), (0, 2)]);
+        (0..399).for_each(|ms| drop(gaps.timeout(at(ms), TRACK, Duration::ZERO)));
+        assert_eq!(gaps.push(at(399), &header(0, 1, 3), true), Arrival::Asked);
+    }
+
+    #[test]
+    fn a_frame_of_one_datagram_is_asked_for_twice_at_first() {
+        let mut gaps = Gaps::new(DEADLINE);
+        [0, 2].iter().for_each(|frame| _ = gaps.push(at(u64::from(*frame) * 20), &header(*frame, 0, 1), true));
+        let asks: Vec<_> = (40..400).filter(|ms| asked(&mut gaps, *ms) == [Wanted::whole(1)]).collect();
+        assert_eq!(asks, [40, 50, 120, 190]);
     }
 
     #[test]

@@ -17,8 +17,8 @@ use crate::wire::{DropReason, TrackId};
 /// passes between two looks at it would leave the path idle.
 const QUEUE_TIME: Duration = Duration::from_millis(15);
 
-/// What may wait in quinn however slow the path is, in bytes: two large datagrams, so that one is always under way.
-const QUEUE_BYTES_MIN: usize = 2 * 1100;
+/// What may wait in quinn however slow the path is, in bytes: a large datagram and some small ones.
+const QUEUE_BYTES_MIN: usize = 1500;
 
 /// What quinn needs for a datagram that waits, in bytes beside its own.
 const QUEUED_OVERHEAD_BYTES: usize = 32;

@@ -32,6 +32,8 @@ pub struct Metrics {
     dropped: Vec<Counter>,
     /// Media frames left out for a subscriber, by the number of their class.
     left_out: Vec<Counter>,
+    /// Those of which a part had left.
+    frames_cut: Counter,
     /// How long media that had to wait did so, in seconds.
     media_wait: Histogram,
     /// Connections and sessions turned away at the gate, in the order of [`Refusal::ALL`].
@@ -103,6 +105,7 @@ impl Default for Metrics {
         let datagrams_repeated =
             counter("datagrams_repeated", "Media datagrams sent once more to subscribers that asked");
         let repeats_requested = counter("repeats_requested", "Requests to publishers for media datagrams once more");
+        let frames_cut = counter("frames_cut", "Media frames of which a subscriber was sent a part only");
         let chat_messages = counter("chat_messages", "Chat messages that were kept");
         let chat_lost = counter("chat_lost", "Kept messages that were found to be damaged");
         let chat_failures = counter("chat_failures", "Times that chat could not be kept");
@@ -126,6 +129,7 @@ impl Default for Metrics {
             dropped: drops.iter().map(|labels| dropped.get_or_create_owned(labels)).collect(),
             left_out: classes.iter().map(|labels| left_out.get_or_create_owned(labels)).collect(),
             media_wait,
+            frames_cut,
             refused: refusals.iter().map(|labels| refused.get_or_create_owned(labels)).collect(),
             requests_refused: requests.iter().map(|labels| requests_refused.get_or_create_owned(labels)).collect(),
             pictures: ["recent", "keyframe"].map(|begin| pictures.get_or_create_owned(&[("begin", begin)])),
@@ -168,6 +172,11 @@ impl Metrics {
     /// How many media frames of a class were left out, for all subscribers together.
     pub fn frames_left_out(&self, class: Class) -> u64 {
         self.left_out[class.number()].get()
+    }
+
+    /// How many media frames a subscriber was sent a part of only.
+    pub fn frames_cut(&self) -> u64 {
+        self.frames_cut.get()
     }
 
     /// How many sessions ended for this reason.
@@ -217,6 +226,7 @@ impl Metrics {
         if left_out.is_nothing() {
             return;
         }
+        self.frames_cut.inc_by(left_out.cut());
         for (counter, count) in self.left_out.iter().zip(left_out.frames()) {
             counter.inc_by(count);
         }

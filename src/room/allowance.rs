@@ -19,7 +19,7 @@ const PATIENCE_MIN: Duration = Duration::from_millis(500);
 /// The same after tries that failed. Temporal layers that come in vain cost nothing but themselves, another rendition costs its
 /// keyframe and one to come back.
 const PATIENCE_MAX: Duration = Duration::from_secs(2);
-const RENDITION_PATIENCE_MAX: Duration = Duration::from_secs(8);
+const RENDITION_PATIENCE_MAX: Duration = Duration::from_secs(4);
 
 /// Between two steps up, while all goes well.
 const STEP_TIME: Duration = Duration::from_millis(300);
@@ -126,7 +126,7 @@ impl Allowance {
         if self.trial.take_if(|trial| now >= trial.until).is_some() {
             self.patience = PATIENCE_MIN;
         }
-        let steps_before = self.trial.map_or(self.steps, |trial| trial.steps_before);
+        let steps_before = self.steps;
         let above = (0..self.steps).rev().find(|steps| self.differs(*steps, tracks));
         self.trial = Some(Trial { steps_before, until: now + TRIAL_TIME });
         self.steps = above.unwrap_or(0);

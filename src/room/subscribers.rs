@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::limits::{LAYERS_MAX, REPORT_LIFETIME};
+use crate::limits::{KEYFRAME_ABOVE_INTERVAL, LAYERS_MAX, REPORT_LIFETIME};
 use crate::now::Now;
 use crate::wire::{Layers, ParticipantId, TrackReport};
 
@@ -23,6 +23,8 @@ struct Subscription {
     sent: Option<Layers>,
     /// Whether it can be reached: others keep their choice and take nothing.
     is_here: bool,
+    /// When it last asked for a keyframe of a rendition above what it is sent.
+    asked_above: Option<Duration>,
     /// What it said last, and when.
     report: Option<(Duration, TrackReport)>,
 }
@@ -40,7 +42,7 @@ impl Subscribers {
     /// One more, that chose and is sent all of these layers.
     pub fn insert(&mut self, id: ParticipantId, wished: Layers, is_here: bool) {
         self.remove(id);
-        self.all.insert(id, Subscription { wished, sent: Some(wished), is_here, report: None });
+        self.all.insert(id, Subscription { wished, sent: Some(wished), is_here, asked_above: None, report: None });
         self.count(Some(wished), is_here, 1);
     }
 
@@ -65,6 +67,21 @@ impl Subscribers {
     /// What it is sent.
     pub fn sent(&self, id: ParticipantId) -> Option<Layers> {
         self.all.get(&id).and_then(|subscription| subscription.sent)
+    }
+
+    /// Of which rendition a keyframe is asked for when a subscriber asks for one of this rendition. One that is above what it is sent
+    /// was chosen and does not come, or stands for whatever does.
+    pub fn asks_for(&mut self, now: Now, id: ParticipantId, spatial_layer: u8) -> Option<u8> {
+        let subscription = self.all.get_mut(&id)?;
+        let sent = subscription.sent?.spatial;
+        if spatial_layer <= sent {
+            return Some(spatial_layer);
+        }
+        let is_late = subscription.asked_above.is_none_or(|asked| asked + KEYFRAME_ABOVE_INTERVAL <= now.since_start);
+        is_late.then(|| {
+            subscription.asked_above = Some(now.since_start);
+            sent
+        })
     }
 
     pub fn ids(&self) -> impl Iterator<Item = ParticipantId> {
@@ -98,7 +115,7 @@ impl Subscribers {
     pub fn set_here(&mut self, id: ParticipantId, is_here: bool) {
         if let Some(subscription) = self.all.get_mut(&id) {
             let (wished, sent, was_here) = (subscription.wished, subscription.sent, subscription.is_here);
-            *subscription = Subscription { wished, sent: Some(wished), is_here, report: None };
+            *subscription = Subscription { wished, sent: Some(wished), is_here, asked_above: None, report: None };
             self.count(sent, was_here, -1);
             self.count(Some(wished), is_here, 1);
         }

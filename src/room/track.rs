@@ -267,9 +267,9 @@ impl Room {
         layer: u8,
         out: &mut Vec<Output>,
     ) {
-        // What is not sent to it would come in vain, to it and to others.
-        if let Some(sent) = self.tracks.get(&id).and_then(|track| track.subscribers.sent(from)) {
-            self.ask_for_keyframe(now, id, layer.min(sent.spatial), out);
+        let track = self.tracks.get_mut(&id);
+        if let Some(layer) = track.and_then(|track| track.subscribers.asks_for(now, from, layer)) {
+            self.ask_for_keyframe(now, id, layer, out);
         }
     }
 

@@ -82,6 +82,21 @@ test('what cannot come in time is given up, and on a short path it is asked for 
   }
 });
 
+test('what was asked for in vain is known when it comes all the same', () => {
+  const { push, asked } = start();
+  push(0, 0, 0);
+  push(0, 0, 2);
+  for (let nowMs = 0; nowMs < 399; nowMs++) asked(nowMs, 0);
+  assert.equal(push(399, 0, 1), true);
+});
+
+test('a frame of one datagram is asked for twice at first', () => {
+  const { push, asked } = start();
+  push(0, 0, 0, 1);
+  push(40, 2, 0, 1);
+  assert.deepEqual([40, 49, 50, 119, 120].map((nowMs) => asked(nowMs).length), [1, 0, 1, 0, 1]);
+});
+
 test('what is settled is not asked for', () => {
   const { gaps, push, asked } = start();
   for (const [frame, at] of [[0, 0], [0, 2], [1, 0], [1, 2], [2, 1]]) push(0, frame, at);

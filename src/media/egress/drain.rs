@@ -10,18 +10,23 @@ pub struct Drain {
     since: Option<Duration>,
     bytes: u64,
     measured: Option<u64>,
-    bound: Option<u64>,
+    said: Option<u64>,
 }
 
 impl Drain {
-    /// Bytes a second, if anything is known.
+    /// Bytes a second, if anything is known: a path that was slow for a moment is not slow for good.
     pub fn rate(&self) -> Option<u64> {
-        self.measured.into_iter().chain(self.bound).min()
+        self.measured.max(self.said)
     }
 
-    /// It is not more than this.
-    pub fn note_bound(&mut self, bytes_per_second: u64) {
-        self.bound = Some(bytes_per_second);
+    /// Bytes a second that were taken of late, if something waited for long enough to tell.
+    pub fn measured(&self) -> Option<u64> {
+        self.measured
+    }
+
+    /// So much is what the connection believes.
+    pub fn note_said(&mut self, bytes_per_second: u64) {
+        self.said = Some(bytes_per_second);
     }
 
     /// So much was taken.
@@ -32,7 +37,7 @@ impl Drain {
     /// Whether something is still waiting: what is taken when nothing is says nothing.
     pub fn note_waiting(&mut self, now: Duration, is_waiting: bool) {
         let Some(since) = self.since.filter(|_| is_waiting) else {
-            *self = Self { since: is_waiting.then_some(now), bound: self.bound, ..Self::default() };
+            *self = Self { since: is_waiting.then_some(now), said: self.said, ..Self::default() };
             return;
         };
         let time = now.saturating_sub(since);
@@ -60,13 +65,14 @@ mod tests {
             drain.note_waiting(ms(step * 10), true);
         }
         assert!(drain.rate().is_some_and(|rate| (99_000..101_000).contains(&rate)), "{:?}", drain.rate());
-        drain.note_bound(50_000);
-        assert_eq!(drain.rate(), Some(50_000));
+        drain.note_said(50_000);
+        assert!(drain.rate() > Some(99_000));
         for step in 100..300 {
             drain.note_waiting(ms(step * 10), true);
         }
-        assert!(drain.rate().is_some_and(|rate| rate < 1000), "it takes nothing any more: {:?}", drain.rate());
-        drain.note_waiting(ms(3000), false);
+        assert!(drain.measured() < Some(1000), "it takes nothing any more: {drain:?}");
         assert_eq!(drain.rate(), Some(50_000));
+        drain.note_waiting(ms(3000), false);
+        assert_eq!((drain.measured(), drain.rate()), (None, Some(50_000)));
     }
 }

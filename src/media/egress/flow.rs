@@ -83,6 +83,11 @@ impl Flow {
         self.under_way == Some(frame)
     }
 
+    /// Whether a keyframe waits.
+    pub fn has_keyframe(&self) -> bool {
+        self.waiting.iter().any(|held| Class::of(&held.header) == Class::Keyframe)
+    }
+
     /// Whether a datagram can be of use: not without the frames that its own needs, nor without the rest of its own.
     pub fn accept(&mut self, now: Duration, header: &MediaHeader, left_out: &mut LeftOut) -> Result<Part, DropReason> {
         self.touched = now;
@@ -181,6 +186,9 @@ impl Flow {
             return;
         }
         left_out.count_frame(Class::of(frame));
+        if self.is_under_way(frame.frame) {
+            left_out.count_cut();
+        }
         if reason != DropReason::ReferenceMissing {
             left_out.note_pressed(Class::of(frame));
         }

@@ -10,6 +10,7 @@ const REASONS: [DropReason; 4] =
 pub struct LeftOut {
     datagrams: [u64; REASONS.len()],
     frames: [u64; Class::COUNT],
+    cut: u64,
     pressed: Option<Class>,
 }
 
@@ -22,6 +23,11 @@ impl LeftOut {
     /// Frames, by the [number](Class::number) of their class.
     pub fn frames(&self) -> [u64; Class::COUNT] {
         self.frames
+    }
+
+    /// Frames of which a part had left already.
+    pub fn cut(&self) -> u64 {
+        self.cut
     }
 
     /// The most important class of which something had no time or no place, or waited for long.
@@ -42,6 +48,10 @@ impl LeftOut {
 
     pub(super) fn note_pressed(&mut self, class: Class) {
         self.pressed = Some(self.pressed.map_or(class, |before| before.min(class)));
+    }
+
+    pub(super) fn count_cut(&mut self) {
+        self.cut += 1;
     }
 
     pub(super) fn count_frame(&mut self, class: Class) {

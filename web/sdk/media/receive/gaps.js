@@ -2,7 +2,8 @@
  * What is missing of a track, when to ask for it, and when no more. As `src/media/gaps.rs`.
  *
  * A datagram is missing when a later one of its spatial layer came; the last ones of a frame when nothing of it comes any more. It is
- * asked for after a moment, again after about a round trip, and given up when it could not come in time.
+ * asked for after a moment, again after about a round trip, and given up when it could not come in time. Frames of one datagram, as
+ * audio has, are asked for twice at first: a request or its answer can be lost as well, and the second answer is small.
  */
 import { WANTED_MAX, WHOLE_FRAME, addWanted } from '../../wire/repeat.js';
 
@@ -118,9 +119,12 @@ class Layer {
     /** @type {Wanted[]} */
     const wanted = [];
     for (const [key, wish] of this.#missing) {
-      if (wish.askAtMs > nowMs) continue;
-      if (nowMs + roundTripMs > wish.dueAtMs + deadlineMs || wish.asks === ASKS_MAX) {
-        this.#missing.delete(key);
+      const endMs = wish.dueAtMs + deadlineMs;
+      if (nowMs >= endMs) this.#missing.delete(key);
+      if (wish.askAtMs > nowMs || nowMs >= endMs) continue;
+      if (nowMs + roundTripMs > endMs || wish.asks === ASKS_MAX) {
+        // Kept until then, so that it is known for what it is when it comes all the same.
+        wish.askAtMs = endMs;
         continue;
       }
       const last = wanted.at(-1);
@@ -128,7 +132,7 @@ class Layer {
       if (!isAdded && wanted.length === WANTED_MAX) break;
       if (!isAdded) wanted.push({ frame: wish.frame, fragment: wish.fragment, following: 0 });
       wish.asks++;
-      wish.askAtMs = nowMs + roundTripMs + REORDERING_MS;
+      wish.askAtMs = nowMs + REORDERING_MS + (this.#count === 1 && wish.asks === 1 ? 0 : roundTripMs);
     }
     return wanted;
   }
