@@ -451,10 +451,10 @@ mod tests {
             receive.push(at(10), datagram);
         }
         receive.push(at(11), of_layer(30, 0, 0));
-        let asked: Vec<_> = (0..20).flat_map(|step| receive.timeout(at(100 + step * 300)).keyframes).collect();
+        let asked: Vec<_> = (0..20).flat_map(|step| receive.timeout(at(100 + step * 300), None).keyframes).collect();
         assert_eq!(asked, [(TRACK, 1); 3]);
         receive.push(at(7000), of_layer(32, 0, 1));
-        assert_eq!(receive.timeout(at(7500)).keyframes, [(TRACK, 0)], "what comes has to go on");
+        assert_eq!(receive.timeout(at(7500), None).keyframes, [(TRACK, 0)], "what comes has to go on");
         receive.unsubscribe(TRACK);
         let mut came = Vec::new();
         while let Some(frame) = frames.pop().await {
