@@ -6,7 +6,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Metric, Registry};
 
 use super::samples::Samples;
 use crate::media::{Class, LeftOut};
@@ -14,6 +14,7 @@ use crate::transport::{Carrier, Refusal};
 use crate::wire::{CloseReason, DropReason, RefuseReason};
 
 type Labels = [(&'static str, &'static str); 1];
+type Counters = Family<Labels, Counter>;
 
 /// The bounds by which waiting is counted.
 const WAIT_SECONDS: [f64; 9] = [0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 1.2];
@@ -72,50 +73,36 @@ pub struct Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("tertulia");
-        let participants = Family::<Labels, Gauge>::default();
-        let closed = Family::<Labels, Counter>::default();
-        let dropped = Family::<Labels, Counter>::default();
-        let left_out = Family::<Labels, Counter>::default();
+        let all = &mut registry;
+        let participants: Family<Labels, Gauge> = register(all, "participants", "Participants by carrier");
+        let closed: Counters = register(all, "sessions_closed", "Sessions that ended, by reason");
+        let dropped: Counters = register(all, "datagrams_dropped", "Media datagrams not forwarded, by reason");
+        let left_out: Counters = register(all, "frames_left_out", "Media frames left out for a subscriber, by class");
+        let refused: Counters = register(all, "refused", "Connections and sessions turned away, by reason");
+        let requests_refused: Counters =
+            register(all, "requests_refused", "Requests and chat messages refused, by reason");
+        let pictures: Counters = register(all, "pictures", "New subscribers of a video, by what they begin with");
+        let memory_short = register(all, "memory_short", "Whether nobody new comes in because memory is short");
         let media_wait = Histogram::new(WAIT_SECONDS);
-        let refused = Family::<Labels, Counter>::default();
-        let requests_refused = Family::<Labels, Counter>::default();
-        let pictures = Family::<Labels, Counter>::default();
-        let memory_short = Gauge::default();
-        registry.register("memory_short", "Whether nobody new comes in because memory is short", memory_short.clone());
-        registry.register("participants", "Participants by carrier", participants.clone());
-        registry.register("sessions_closed", "Sessions that ended, by reason", closed.clone());
-        registry.register("datagrams_dropped", "Media datagrams not forwarded, by reason", dropped.clone());
-        registry.register("frames_left_out", "Media frames left out for a subscriber, by class", left_out.clone());
-        registry.register("media_wait_seconds", "How long media waited for a subscriber's path", media_wait.clone());
-        registry.register("refused", "Connections and sessions turned away, by reason", refused.clone());
-        registry.register(
-            "requests_refused",
-            "Requests and chat messages refused, by reason",
-            requests_refused.clone(),
-        );
-        registry.register("pictures", "New subscribers of a video, by what they begin with", pictures.clone());
-        let samples = Samples::register(&mut registry);
-        let mut counter = |name: &str, help: &str| {
-            let counter = Counter::default();
-            registry.register(name, help, counter.clone());
-            counter
-        };
-        let datagrams_received = counter("datagrams_received", "Media datagrams that arrived");
-        let datagrams_sent = counter("datagrams_sent", "Media datagrams passed to a subscriber's connection");
+        all.register("media_wait_seconds", "How long media waited for a subscriber's path", media_wait.clone());
+        let samples = Samples::register(all);
+        let datagrams_received = register(all, "datagrams_received", "Media datagrams that arrived");
+        let datagrams_sent = register(all, "datagrams_sent", "Media datagrams passed to a subscriber's connection");
         let datagrams_repeated =
-            counter("datagrams_repeated", "Media datagrams sent once more to subscribers that asked");
-        let repeats_requested = counter("repeats_requested", "Requests to publishers for media datagrams once more");
-        let frames_cut = counter("frames_cut", "Media frames of which a subscriber was sent a part only");
-        let chat_messages = counter("chat_messages", "Chat messages that were kept");
-        let chat_lost = counter("chat_lost", "Kept messages that were found to be damaged");
-        let chat_failures = counter("chat_failures", "Times that chat could not be kept");
-        let handshakes_retried = counter("handshakes_retried", "Handshakes that were asked to prove their address");
-        let handshakes_ignored = counter("handshakes_ignored", "Handshakes that were passed over");
-        let sessions_failed = counter("sessions_failed", "Connections of which no session came");
+            register(all, "datagrams_repeated", "Media datagrams sent once more to subscribers that asked");
+        let repeats_requested =
+            register(all, "repeats_requested", "Requests to publishers for media datagrams once more");
+        let frames_cut = register(all, "frames_cut", "Media frames of which a subscriber was sent a part only");
+        let chat_messages = register(all, "chat_messages", "Chat messages that were kept");
+        let chat_lost = register(all, "chat_lost", "Kept messages that were found to be damaged");
+        let chat_failures = register(all, "chat_failures", "Times that chat could not be kept");
+        let handshakes_retried =
+            register(all, "handshakes_retried", "Handshakes that were asked to prove their address");
+        let handshakes_ignored = register(all, "handshakes_ignored", "Handshakes that were passed over");
+        let sessions_failed = register(all, "sessions_failed", "Connections of which no session came");
         let udp_dropped =
-            counter("udp_dropped", "UDP packets that the kernel dropped because they were not read in time");
-        let rooms = Gauge::default();
-        registry.register("rooms", "Rooms with someone in them", rooms.clone());
+            register(all, "udp_dropped", "UDP packets that the kernel dropped because they were not read in time");
+        let rooms = register(all, "rooms", "Rooms with someone in them");
         let of = |labels: &[&'static str], key| -> Vec<Labels> { labels.iter().map(|label| [(key, *label)]).collect() };
         let carriers = of(&Carrier::ALL.map(Carrier::label), "carrier");
         let closes = of(&CloseReason::ALL.iter().map(|reason| reason.label()).collect::<Vec<_>>(), "reason");
@@ -150,6 +137,12 @@ impl Default for Metrics {
             sessions_failed,
         }
     }
+}
+
+fn register<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
+    let metric = M::default();
+    registry.register(name, help, metric.clone());
+    metric
 }
 
 impl Metrics {
