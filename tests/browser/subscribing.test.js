@@ -1,6 +1,6 @@
 // What is received, on the page's side, with a worker and a page that are made up.
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { mock, test } from 'node:test';
 import { RemoteTrack } from '../../web/sdk/media/receive/remote-track.js';
 import { Subscribing } from '../../web/sdk/media/receive/subscribing.js';
 
@@ -34,8 +34,12 @@ test('a worker that cannot be loaded is told, one that makes a mistake goes on, 
   assert.deepEqual(failed, []);
   worker.onerror({});
   assert.deepEqual(failed, ['worker_failed 7']);
+  mock.timers.enable({ apis: ['setTimeout'] });
   subscribing.closed();
+  assert.deepEqual(FakeWorker.all.map(({ isOver }) => isOver), [false], 'it closes what it has');
+  mock.timers.tick(1000);
   assert.deepEqual(FakeWorker.all.map(({ isOver }) => isOver), [true]);
+  mock.timers.reset();
 });
 
 test('the relay says who speaks of those who are not heard here', () => {
