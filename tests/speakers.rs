@@ -47,12 +47,14 @@ fn sounds(track: LocalTrack, level: u8) -> JoinSet<()> {
 async fn expect_speakers(room: &Room, expected: &[ParticipantId]) {
     let told = async {
         loop {
-            if let Event::ActiveSpeakers { participants } = room.next_event().await.expect("the room is there") {
-                return participants;
+            let event = room.next_event().await.expect("the room is there");
+            // A machine that stands still for a moment is a pause.
+            if matches!(event, Event::ActiveSpeakers { participants } if participants == expected) {
+                return;
             }
         }
     };
-    assert_eq!(soon("speakers", told).await, expected);
+    soon("speakers", told).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -25,6 +25,9 @@ const RENDITION_WISHES_MAX: u32 = 3;
 /// Time between two reports of how tracks arrive.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
+/// A temporal layer of which nothing came for so long is left out by the relay: many times as long as a loss in a row.
+const TOP_LAYER_TIME: Duration = Duration::from_millis(300);
+
 /// After a track was unpublished, its last datagrams may take this long one after the other.
 const TAIL: Duration = Duration::from_millis(300);
 
@@ -82,6 +85,8 @@ struct Incoming {
     broken: bool,
     keyframe_asked_at: Option<Duration>,
     last_datagram_at: Duration,
+    /// When something of the highest temporal layer came last.
+    top_layer_at: Duration,
     unpublished: bool,
 }
 
@@ -219,7 +224,7 @@ impl Receive {
             return Vec::new();
         }
         let report = |(track, incoming): (&TrackId, &mut Incoming)| {
-            let all_layers = incoming.layers.temporal >= incoming.highest.temporal;
+            let all_layers = incoming.gets_all_layers(now);
             incoming.reception.report(now, *track, all_layers)
         };
         let reports: Vec<_> = self.tracks.iter_mut().filter_map(report).collect();
@@ -262,13 +267,24 @@ impl Incoming {
             // The relay sends a recent picture, or asks for the first keyframe.
             keyframe_asked_at: Some(now.since_start),
             last_datagram_at: now.since_start,
+            top_layer_at: now.since_start,
             unpublished: false,
         }
     }
 
+    /// Whether frames of all temporal layers are to come: the relay leaves out upper ones where the path carries no more, and says
+    /// nothing of it.
+    fn gets_all_layers(&self, now: Now) -> bool {
+        let is_wished = self.layers.temporal >= self.highest.temporal;
+        is_wished && (self.highest.temporal == 0 || now.since_start < self.top_layer_at + TOP_LAYER_TIME)
+    }
+
     fn push(&mut self, now: Now, datagram: &Datagram) {
         self.last_datagram_at = now.since_start;
-        let all_frames = self.layers.temporal >= self.highest.temporal;
+        if datagram.header.temporal_layer >= self.highest.temporal {
+            self.top_layer_at = now.since_start;
+        }
+        let all_frames = self.gets_all_layers(now);
         // What had to be repaired is lost in a report: the publisher should know the path as it is.
         if self.gaps.push(now, &datagram.header, all_frames) == Arrival::Unasked {
             self.reception.push(now, &datagram.header);

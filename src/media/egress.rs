@@ -156,6 +156,7 @@ impl Egress {
         if !self.is_empty() {
             return None;
         }
+        self.flows.retain(|flow| flow.matters(now.since_start));
         self.flows.iter_mut().find_map(|flow| flow.take_wish(now.since_start))
     }
 
@@ -181,7 +182,10 @@ impl Egress {
             Ok(()) => flow.push(held),
             Err(reason) => {
                 self.left_out.count(reason, 1);
-                flow.leave_out(now, &held.header, reason, &mut self.left_out);
+                // Without its parity, a frame is still whole.
+                if !held.header.parity {
+                    flow.leave_out(now, &held.header, reason, &mut self.left_out);
+                }
             }
         }
     }
@@ -270,7 +274,12 @@ impl Egress {
                 && now.saturating_sub(first.since) > self.deadline_of(&self.flows[index], first)
             {
                 let header = first.header;
-                self.flows[index].leave_out(now, &header, DropReason::Late, &mut self.left_out);
+                if header.parity {
+                    self.flows[index].waiting.pop();
+                    self.left_out.count(DropReason::Late, 1);
+                } else {
+                    self.flows[index].leave_out(now, &header, DropReason::Late, &mut self.left_out);
+                }
             }
         }
     }

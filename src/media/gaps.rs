@@ -192,10 +192,12 @@ impl Layer {
             return self.found(header.frame, header.fragment_index);
         };
         // Now it is known how many there are; those that were asked for come together.
+        if !self.has_room_for(header.fragment_count.into()) {
+            return wish.arrival();
+        }
         for fragment in (0..header.fragment_count).filter(|fragment| *fragment != header.fragment_index) {
             self.missing.insert((header.frame, fragment), wish);
         }
-        self.bound();
         wish.arrival()
     }
 
@@ -204,19 +206,29 @@ impl Layer {
     }
 
     /// Fragments did not come that should have come at this time.
-    fn miss(&mut self, due_at: Duration, frame: u32, fragments: impl IntoIterator<Item = u16>) {
-        let ask_at = due_at + REORDERING;
+    fn miss(
+        &mut self,
+        due_at: Duration,
+        frame: u32,
+        fragments: impl IntoIterator<Item = u16, IntoIter: ExactSizeIterator>,
+    ) {
+        let (ask_at, fragments) = (due_at + REORDERING, fragments.into_iter());
+        if !self.has_room_for(fragments.len()) {
+            return;
+        }
         for fragment in fragments {
             self.missing.insert((frame, fragment), Wish { due_at, ask_at, asks: 0 });
         }
-        self.bound();
     }
 
-    /// When there is more, the path has failed: repeating everything would not help it.
-    fn bound(&mut self) {
-        while self.missing.len() > GAP_DATAGRAMS_MAX {
-            self.missing.pop_first();
+    /// Whether so many more may be missing. If not, the path has failed, and repeating everything would not help it: all is
+    /// forgotten.
+    fn has_room_for(&mut self, more: usize) -> bool {
+        let has_room = self.missing.len() + more <= GAP_DATAGRAMS_MAX;
+        if !has_room {
+            self.missing.clear();
         }
+        has_room
     }
 
     fn tail_due(&self) -> Option<Duration> {
@@ -229,8 +241,9 @@ impl Layer {
             let Newest { frame, count, next, at } = self.newest;
             self.newest.next = count;
             let wish = Wish { due_at: at, ask_at: now.since_start, asks: 0 };
-            self.missing.extend((next..count).map(|fragment| ((frame, fragment), wish)));
-            self.bound();
+            if self.has_room_for((count - next).into()) {
+                self.missing.extend((next..count).map(|fragment| ((frame, fragment), wish)));
+            }
         }
         self.missing.retain(|_, wish| now.since_start < wish.due_at + deadline);
         let is_small = self.newest.count == 1;

@@ -165,7 +165,11 @@ impl Downlink {
             return sleep(time.clamp(POLL_TIME_MIN, POLL_TIME_MAX)).await;
         }
         match self.media.trouble_due(now) {
-            Some(time) => sleep(time).await,
+            // What comes meanwhile waits, and may be sent sooner.
+            Some(time) => tokio::select! {
+                () = sleep(time) => {}
+                () = self.media.offered() => {}
+            },
             None => self.media.offered().await,
         }
     }

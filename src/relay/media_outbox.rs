@@ -153,7 +153,10 @@ impl MediaOutbox {
 
     /// A track and its rendition of which a keyframe is to be asked for now.
     pub fn take_keyframe_wish(&self, now: Now) -> Option<(TrackId, u8)> {
-        self.egress.borrow_mut().take_keyframe_wish(now)
+        let mut egress = self.egress.borrow_mut();
+        let wish = egress.take_keyframe_wish(now);
+        self.is_idle.set(egress.is_idle());
+        wish
     }
 
     /// How long it takes until a keyframe is to be asked for, or pressure is to be told, if either is.

@@ -205,7 +205,10 @@ impl Outlet {
         match self {
             Self::Quic { media, .. } => media.due(now).await,
             Self::WebSocket { media, .. } => match media.trouble_due(now) {
-                Some(time) => sleep(time).await,
+                Some(time) => tokio::select! {
+                    () = sleep(time) => {}
+                    () = media.troubled() => {}
+                },
                 None => media.troubled().await,
             },
             Self::Plain { .. } => std::future::pending().await,

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use super::allowance::Allowance;
 use super::participant::{Presence, own_tracks};
 use super::{Admitted, Audience, JoinRequest, Output, Participant, Room, SessionKey};
 use crate::limits::{IDS_RESERVED, PAGE_SEAT_TIME, SameIdentity};
@@ -258,9 +259,11 @@ impl Room {
 
     /// Lets everything flow again to and from a participant that came back, as far as its token still allows.
     fn reopen(&mut self, now: Now, id: ParticipantId, out: &mut Vec<Output>) {
-        let Some(participant) = self.participants.get(&id) else {
+        let Some(participant) = self.participants.get_mut(&id) else {
             return;
         };
+        // What its new path carries is not known.
+        participant.allowance = Allowance::default();
         let (publish, takes_media) = (participant.grant.publish, participant.takes_media());
         let ids: Vec<_> = self.tracks.keys().copied().collect();
         for track_id in ids {

@@ -49,11 +49,11 @@ use media::MediaFactory;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Congestion {
     /// [`Media`].
-    #[default]
     Tertulia,
     /// Version 1, as quinn has it.
     Bbr,
     /// RFC 9438.
+    #[default]
     Cubic,
     /// RFC 9002, appendix B.
     NewReno,

@@ -108,7 +108,7 @@ impl Flow {
             return Err(DropReason::ReferenceMissing);
         }
         self.missing.note(header.frame);
-        if header.fragment_index > 0 {
+        if header.fragment_index > 0 || header.parity {
             // What came before it passed by when nothing was waiting.
             self.under_way = Some(header.frame);
             return Ok(Part::Further);
@@ -134,7 +134,10 @@ impl Flow {
 
     pub fn pop(&mut self) -> Option<Held> {
         let held = self.waiting.pop()?;
-        self.under_way = Some(held.header.frame);
+        // Not so a frame of which something is sent once more.
+        if self.under_way.is_none_or(|frame| held.header.frame.wrapping_sub(frame) < u32::MAX / 2) {
+            self.under_way = Some(held.header.frame);
+        }
         Some(held)
     }
 

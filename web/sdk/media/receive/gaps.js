@@ -174,10 +174,10 @@ class Layer {
     if (!whole) return this.#found(frame, fragmentIndex);
     // Now it is known how many there are; those that were asked for come together.
     this.#missing.delete(key(frame, WHOLE_FRAME));
+    if (!this.#hasRoomFor(fragmentCount)) return whole.asks > 0;
     for (let fragment = 0; fragment < fragmentCount; fragment++) {
       if (fragment !== fragmentIndex) this.#missing.set(key(frame, fragment), { ...whole, fragment });
     }
-    this.#bound();
     return whole.asks > 0;
   }
 
@@ -190,17 +190,17 @@ class Layer {
 
   /** Fragments did not come that should have come at this time. @param {number} dueAtMs @param {number} frame @param {number} first @param {number} end */
   #miss(dueAtMs, frame, first, end) {
+    if (!this.#hasRoomFor(end - first)) return;
     for (let fragment = first; fragment < end; fragment++) {
       this.#missing.set(key(frame, fragment), { frame, fragment, dueAtMs, askAtMs: dueAtMs + REORDERING_MS, asks: 0 });
     }
-    this.#bound();
   }
 
-  #bound() {
-    for (const key of this.#missing.keys()) {
-      if (this.#missing.size <= MISSING_MAX) return;
-      this.#missing.delete(key);
-    }
+  /** Whether so many more may be missing. If not, the path has failed, and repeating everything would not help it. @param {number} more */
+  #hasRoomFor(more) {
+    const hasRoom = this.#missing.size + more <= MISSING_MAX;
+    if (!hasRoom) this.#missing.clear();
+    return hasRoom;
   }
 }
 

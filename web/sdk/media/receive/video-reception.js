@@ -29,6 +29,8 @@ const BEHIND_MAX = 30;
 
 /** How long after the last datagram a keyframe is still wished for at the full pace, in milliseconds. Nobody seems to send after that. */
 const SENDING_MS = 2000;
+/** A temporal layer of which nothing came for so long is left out by the relay, in milliseconds: many times as long as a loss in a row. */
+const TOP_LAYER_MS = 300;
 /** The pace then, in milliseconds. */
 const SLOW_WISH_INTERVAL_MS = 2000;
 
@@ -73,6 +75,8 @@ export class VideoReception {
   /** Counts up, so that no two chunks have one timestamp. */
   #chunks = 0;
   #size = { width: 0, height: 0 };
+  /** When something of the highest temporal layer came last. */
+  #topAtMs = -Infinity;
   #counts = { received: 0, decoded: 0, drawn: 0, late: 0, bytes: 0 };
   #lateBefore = 0;
 
@@ -103,7 +107,8 @@ export class VideoReception {
     this.#arriving = media.spatialLayer;
     if (media.fragmentIndex === 0 && this.#catchUp.observe(nowMs, media.timestamp)) this.#transit.observe(performance.timeOrigin + nowMs, media.timestamp);
     this.#counts.bytes += media.payload.length;
-    const frame = this.#assembly.push(nowMs, media, this.#gaps.push(nowMs, media, this.#isComplete));
+    if (media.temporalLayer >= this.#topLayer) this.#topAtMs = nowMs;
+    const frame = this.#assembly.push(nowMs, media, this.#gaps.push(nowMs, media, this.#isComplete(nowMs)));
     this.#ask(nowMs);
     if (!frame) return;
     this.#gaps.settle(media.spatialLayer, media.frame);
@@ -111,9 +116,17 @@ export class VideoReception {
     this.#opening.push(frame);
   }
 
-  /** Whether frames of all temporal layers are to come. */
-  get #isComplete() {
-    return this.#layers.temporalLayer >= /** @type {any} */ (this.#track.info.media).temporalLayers - 1;
+  /**
+   * Whether frames of all temporal layers are to come: the relay leaves out upper ones where the path carries no more, and says nothing
+   * of it.
+   * @param {number} nowMs
+   */
+  #isComplete(nowMs) {
+    return this.#layers.temporalLayer >= this.#topLayer && (this.#topLayer === 0 || nowMs - this.#topAtMs < TOP_LAYER_MS);
+  }
+
+  get #topLayer() {
+    return /** @type {any} */ (this.#track.info.media).temporalLayers - 1;
   }
 
   /** Asks for what is missing, and waits for it as long as a few round trips take. @param {number} nowMs */
@@ -172,7 +185,7 @@ export class VideoReception {
 
   /** What happened in the last second, and altogether. @param {number} nowMs */
   second(nowMs) {
-    const counts = this.#assembly.takeCounts(nowMs, this.#isComplete);
+    const counts = this.#assembly.takeCounts(nowMs, this.#isComplete(nowMs));
     const late = this.#counts.late - this.#lateBefore;
     this.#lateBefore = this.#counts.late;
     const isSilent = this.#isTaken && !this.#isMuted && nowMs - this.#lastArrivedAtMs > SENDING_MS && this.#dependency.isBroken;
