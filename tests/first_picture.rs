@@ -30,8 +30,9 @@ fn picture() -> TrackInfo {
     TrackInfo { source: TrackSource::Camera, codec: "vp8".into(), media, description: Vec::new() }
 }
 
+/// All of them together fit into the first flight: what waits for another round trip of this path is too late.
 fn content(number: u32) -> Bytes {
-    vec![number as u8; if number == 0 { 20_000 } else { 2000 }].into()
+    vec![number as u8; if number == 0 { 6000 } else { 500 }].into()
 }
 
 /// Sends the frame of this number; frame 0 is a keyframe.
@@ -58,34 +59,39 @@ async fn expect_frames(track: &RemoteTrack, numbers: impl IntoIterator<Item = u3
     }
 }
 
-/// A relay and someone beside it who has sent frames up to a number, all of which the relay has.
-async fn sent_through(last: u32) -> (TestRelay, Room, LocalTrack) {
+/// A relay, and someone beside it who has a track.
+async fn published() -> (TestRelay, Room, LocalTrack) {
     let relay = TestRelay::start(Limits::default());
     let ana = relay.join("quic", "Ana").await;
     let track = soon("a track", ana.publish(picture())).await.unwrap();
+    (relay, ana, track)
+}
+
+/// Sends frames up to a number; then the relay has all of them.
+async fn send_through(relay: &TestRelay, track: &LocalTrack, last: u32) {
     let witness = relay.join("quic", "Cat").await;
     let seen = subscribed(&witness).await;
     assert_eq!(soon("a request", track.next_keyframe_request()).await, Some(0), "nothing was sent yet");
     for number in 0..=last {
-        send(&track, number).await;
+        send(track, number).await;
         expect_frames(&seen, [number]).await;
     }
     witness.disconnect().await;
-    (relay, ana, track)
 }
 
-async fn proxy(relay: &TestRelay, scheme: &str) -> Proxy {
+async fn proxy(relay: &TestRelay, scheme: &str, script: &str) -> Proxy {
     let address = if scheme == "ws" { relay.relay.http_address().unwrap() } else { relay.relay.address() };
-    Proxy::start(address, "delay 200ms", 1).await
+    Proxy::start(address, script, 1).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_subscriber_has_a_picture_after_a_round_trip() {
     for scheme in ["quic", "https", "ws"] {
-        let (relay, _ana, track) = sent_through(5).await;
-        let proxy = proxy(&relay, scheme).await;
+        let (relay, _ana, track) = published().await;
+        let proxy = proxy(&relay, scheme, "delay 200ms").await;
         let options = Options { auto_subscribe: false, ..relay.options("Ben") };
         let ben = Room::connect(&proxy.url(scheme), options).await.unwrap();
+        send_through(&relay, &track, 5).await;
         let begin = Instant::now();
         let picture = soon("a subscription", ben.subscribe(track.track())).await.unwrap();
         expect_frames(&picture, [0]).await;
@@ -101,8 +107,10 @@ async fn a_new_subscriber_has_a_picture_after_a_round_trip() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_comes_in_has_a_picture_at_once() {
     for scheme in ["quic", "https", "ws"] {
-        let (relay, _ana, _track) = sent_through(5).await;
-        let proxy = proxy(&relay, scheme).await;
+        let (relay, _ana, track) = published().await;
+        // Who takes long to come in finds nothing recent any more.
+        let proxy = proxy(&relay, scheme, "delay 10ms").await;
+        send_through(&relay, &track, 5).await;
         let ben = Room::connect(&proxy.url(scheme), relay.options("Ben")).await.unwrap();
         let picture = subscribed(&ben).await;
         expect_frames(&picture, 0..=5).await;
@@ -112,7 +120,8 @@ async fn who_comes_in_has_a_picture_at_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn newcomers_share_a_keyframe_where_nothing_recent_is_kept() {
     let last = RECENT_PICTURES_FRAMES_MAX as u32;
-    let (relay, ana, track) = sent_through(last).await;
+    let (relay, ana, track) = published().await;
+    send_through(&relay, &track, last).await;
     let options = || Options { auto_subscribe: false, ..relay.options("Ben") };
     let (ben, dan) = (relay.url("quic"), relay.url("ws"));
     let (ben, dan) = tokio::join!(Room::connect(&ben, options()), Room::connect(&dan, options()));
