@@ -81,7 +81,7 @@ settings! {
     #[arg(long, value_name = "WHEN")]
     qr: QrChoice,
     /// Congestion control of QUIC and WebTransport: `tertulia` is made for media, the others are `bbr`, `cubic` and `newreno`
-    /// [default: tertulia]
+    /// [default: cubic]
     #[arg(long, value_name = "NAME")]
     congestion: CongestionChoice,
     /// What is logged: error, warn, info, debug, trace, or a filter like `info,tertulia::relay=debug` [default: info]

@@ -453,8 +453,14 @@ mod tests {
     #[test]
     fn nothing_grows_without_bound() {
         let mut gaps = Gaps::new(DEADLINE);
-        (0..60).for_each(|frame| _ = gaps.push(at(0), &header(frame, 1999, 2000), true));
-        assert_eq!(gaps.layers[&0].missing.len(), GAP_DATAGRAMS_MAX);
+        let missing = |gaps: &Gaps| gaps.layers[&0].missing.len();
+        for frame in 0..58 {
+            gaps.push(at(0), &header(frame, 99, 100), true);
+            assert!(missing(&gaps) <= GAP_DATAGRAMS_MAX, "{frame}");
+        }
+        assert!(missing(&gaps) >= 99);
+        gaps.push(at(0), &header(58, 1999, 2000), true);
+        assert_eq!(missing(&gaps), 0, "a path that lost so much has failed");
         gaps.push(at(0), &header(u32::MAX, 1, 2), true);
         assert_eq!(asked(&mut gaps, 10), [], "and nothing overflows");
     }
