@@ -141,6 +141,9 @@ pub const REPEAT_ASKS_MAX: u8 = 4;
 /// path that loses a tenth.
 pub const REPEAT_REQUESTS_PER_SECOND: u32 = 250;
 
+/// Requests for datagrams once more that the native client makes: each can ask for a hundred.
+pub const REPEAT_ASKS: Rate = Rate { per_second: 100, burst: 50 };
+
 /// Datagrams that are sent once more to one session per second, and at once: a tenth of 25 videos.
 pub const REPEATS_PER_SECOND: u32 = 500;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::queue::Queue;
 use super::reception::Reception;
-use crate::limits::{AUDIO_DEADLINE, VIDEO_DEADLINE};
+use crate::limits::{AUDIO_DEADLINE, Bucket, REPEAT_ASKS, VIDEO_DEADLINE};
 use crate::media::{Arrival, Assembly, Decodability, Frame, Gaps};
 use crate::now::Now;
 use crate::wire::{Datagram, Layers, RepeatRequest, TrackId, TrackInfo, TrackReport};
@@ -51,6 +51,8 @@ pub(super) struct Receive {
     announced: BTreeSet<TrackId>,
     early: VecDeque<Datagram>,
     report_due: Option<Duration>,
+    /// Requests for datagrams once more: whoever publishes decides what is missing, and must not decide what others send.
+    asks: Bucket,
 }
 
 /// What to tell the relay now.
@@ -216,6 +218,7 @@ impl Receive {
             }
             true
         });
+        repeats.retain(|_| self.asks.take(now, REPEAT_ASKS, 1));
         Due { keyframes, repeats, reports: self.take_reports(now) }
     }
 

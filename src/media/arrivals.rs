@@ -42,6 +42,13 @@ struct Newest {
     transit: u32,
 }
 
+impl Progress {
+    /// Whether something of this frame, or of a later one, has come.
+    pub fn has_reached(&self, frame: u32) -> bool {
+        self.newest.is_some_and(|newest| newest.frame >= frame && newest.frame - frame <= GAP_MAX)
+    }
+}
+
 impl Arrivals {
     /// How much the time that datagrams take varies, in milliseconds.
     pub fn jitter_ms(&self) -> u16 {

@@ -14,6 +14,9 @@ use crate::wire::MediaHeader;
 /// What is copied at a time, in bytes: datagrams share such pieces, so that none of them costs an allocation.
 const PIECE_BYTES: usize = 16 * 1024;
 
+/// All fragments of a frame are missing, and how many there are is not known.
+const WHOLE: u16 = u16::MAX;
+
 /// The last keyframe of a rendition and all that came after it, for as long as that is little: whoever begins to take the
 /// rendition sees a picture at once.
 ///
@@ -33,6 +36,8 @@ pub(super) struct RecentPictures {
 
 #[derive(Debug)]
 struct Recent {
+    frame: u32,
+    fragment: u16,
     temporal_layer: u8,
     datagram: Bytes,
 }
@@ -78,6 +83,10 @@ impl RecentPictures {
         } else if self.frames.is_empty() || self.keyframe.is_some_and(|keyframe| header.frame < keyframe) {
             return;
         }
+        // One that comes a second time is no other one.
+        if self.datagrams.iter().any(|recent| (recent.frame, recent.fragment) == (header.frame, header.fragment_index)) {
+            return;
+        }
         if !self.note_fragment(header) || !self.keep(now, header, datagram) {
             self.forget();
         }
@@ -86,14 +95,19 @@ impl RecentPictures {
     /// Counts a fragment of its frame. `false`: nothing that came before helps to decode it, or there are too many frames.
     fn note_fragment(&mut self, header: &MediaHeader) -> bool {
         if let Some(frame) = self.frames.iter_mut().rev().find(|frame| frame.number == header.frame) {
-            frame.missing = frame.missing.saturating_sub(1);
+            let awaited = if frame.missing == WHOLE { header.fragment_count } else { frame.missing };
+            frame.missing = awaited.saturating_sub(1);
             return true;
         }
         let reference = header.frame.wrapping_sub(header.depends_on_distance.into());
         let is_first = self.frames.is_empty();
         let is_base = header.temporal_layer == 0;
         if is_base && !is_first && !self.frames.iter().any(|frame| frame.number == reference) {
-            return false;
+            // A keyframe that is gone is not kept again; another frame may come yet, or once more.
+            if self.keyframe.is_some_and(|keyframe| reference <= keyframe) || header.depends_on_distance == 0 {
+                return false;
+            }
+            self.frames.push(RecentFrame { number: reference, temporal_layer: 0, missing: WHOLE });
         }
         let (number, temporal_layer, missing) = (header.frame, header.temporal_layer, header.fragment_count - 1);
         self.frames.push(RecentFrame { number, temporal_layer, missing });
@@ -116,7 +130,12 @@ impl RecentPictures {
         let datagram = self.piece.split().freeze();
         self.bytes += datagram.len();
         self.last_at = now.since_start;
-        self.datagrams.push(Recent { temporal_layer: header.temporal_layer, datagram });
+        self.datagrams.push(Recent {
+            frame: header.frame,
+            fragment: header.fragment_index,
+            temporal_layer: header.temporal_layer,
+            datagram,
+        });
         true
     }
 
@@ -255,6 +274,8 @@ mod tests {
                 false,
             ),
             ("a frame that is lost", all(&[&key, &next]), false, false),
+            ("a frame that comes after the next one", all(&[&key, &next, &delta]), true, true),
+            ("half of a keyframe that comes twice", [lost(&key, 1), lost(&key, 1)].concat(), true, false),
             (
                 "an upper layer of which something is lost",
                 [all(&[&key]), lost(&upper, 1), all(&[&skipping])].concat(),

@@ -38,6 +38,12 @@ impl Rendition {
         self.takers.contains(&slot)
     }
 
+    /// The highest temporal layer that `slot` gets of it, if it gets any.
+    pub fn highest(&self, slot: Slot) -> Option<u8> {
+        let position = self.takers.iter().position(|taker| *taker == slot)?;
+        self.counts.iter().rposition(|count| *count > position).map(|layer| layer as u8)
+    }
+
     /// `slot` gets it from now on.
     pub fn add(&mut self, slot: Slot, temporal_layer: u8) {
         let highest = index(temporal_layer);

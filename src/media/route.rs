@@ -199,6 +199,7 @@ impl Routes {
             voice.set(heard);
         }
         let mut progress = rendition.progress.get();
+        let begins = !progress.has_reached(header.frame);
         publisher.arrivals.note(&mut progress, now, &header);
         rendition.progress.set(progress);
         if let Some(pictures) = &rendition.pictures {
@@ -206,8 +207,8 @@ impl Routes {
         }
         publisher.note(now, &header);
         route.recent.borrow_mut().push(now, &header, datagram);
-        // Whoever began in the middle of a keyframe would get the rest of it in vain.
-        if rendition.is_awaited() && header.keyframe && header.fragment_index == 0 && !header.parity {
+        // Whoever began in the middle of a keyframe would get the rest of it in vain, also where its first datagram comes once more.
+        if rendition.is_awaited() && begins && header.keyframe && header.fragment_index == 0 && !header.parity {
             return Ok(Forward::After(Change { track: header.track, layers }));
         }
         Ok(Forward::To(rendition.takers(layers.temporal)))
@@ -230,13 +231,12 @@ impl Routes {
         }
         let route = self.routes.get(&request.track).ok_or(DropReason::TrackUnknown)?;
         let rendition = route.renditions.get(usize::from(request.spatial_layer)).ok_or(DropReason::LayerUnknown)?;
-        if !rendition.has(subscriber.slot()) {
-            return Err(DropReason::NotSubscribed);
-        }
-        for kept in route.recent.borrow().find(now, &request) {
-            if rendition.takers(kept.temporal_layer).contains(&subscriber.slot()) && subscriber.may_get_again(now) {
-                found.push(kept.bytes.clone());
+        let highest = rendition.highest(subscriber.slot()).ok_or(DropReason::NotSubscribed)?;
+        for kept in route.recent.borrow().find(now, &request).filter(|kept| kept.temporal_layer <= highest) {
+            if !subscriber.may_get_again(now) {
+                break;
             }
+            found.push(kept.bytes.clone());
         }
         Ok(())
     }
@@ -278,6 +278,7 @@ impl From<HeaderError> for DropReason {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
     use std::time::Duration;
 
     use super::*;
@@ -315,6 +316,9 @@ mod tests {
         Keyframe { fragment: usize },
     }
 
+    /// Each frame has the next number.
+    static NUMBERS: AtomicU32 = AtomicU32::new(0);
+
     /// Who gets it, as the relay does it.
     fn passed_on(routes: &mut Routes, piece: Piece, layers: Layers) -> Vec<u32> {
         let (keyframe, fragment) = match piece {
@@ -323,7 +327,8 @@ mod tests {
         };
         let data = vec![1; 1500].into();
         let (spatial_layer, temporal_layer) = (layers.spatial, layers.temporal);
-        let frame = Frame { keyframe, spatial_layer, temporal_layer, data, ..Frame::default() };
+        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+        let frame = Frame { number, keyframe, spatial_layer, temporal_layer, data, ..Frame::default() };
         let datagram = frame.datagrams(TRACK).unwrap().nth(fragment).unwrap();
         let slots = match forward(routes, PUBLISHER, &datagram.bytes).unwrap() {
             Forward::To(slots) => slots.to_vec(),
@@ -414,6 +419,18 @@ mod tests {
         ] {
             assert_eq!(passed_on(&mut routes, piece, of), to, "{of:?}");
         }
+    }
+
+    #[test]
+    fn nobody_begins_with_a_keyframe_of_which_a_part_has_passed() {
+        let mut routes = routes();
+        routes.set_layers(TRACK, Slot(1), layers(0, 1));
+        let keyframe = |number| Frame { number, keyframe: true, data: vec![1; 1500].into(), ..Frame::default() };
+        let begins = |number, fragment| {
+            let datagram = keyframe(number).datagrams(TRACK).unwrap().nth(fragment).unwrap();
+            matches!(forward(&routes, PUBLISHER, &datagram.bytes), Ok(Forward::After(_)))
+        };
+        assert_eq!([(7, 1), (7, 0), (8, 0), (8, 0)].map(|(number, at)| begins(number, at)), [false, false, true, false]);
     }
 
     #[test]

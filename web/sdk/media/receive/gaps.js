@@ -63,6 +63,11 @@ export class Gaps {
     this.#layers.clear();
   }
 
+  /** Forgets all renditions but one. @param {number} spatialLayer */
+  keep(spatialLayer) {
+    for (const layer of this.#layers.keys()) if (layer !== spatialLayer) this.#layers.delete(layer);
+  }
+
   /** What to ask for now. @param {number} nowMs @param {number} roundTripMs what is sent once more comes so much later @returns {RepeatRequest[]} */
   due(nowMs, roundTripMs) {
     const requests = [];

@@ -2,6 +2,7 @@
  * All that is received of the others, on the page's side. Datagrams go to a worker, which puts frames together, decodes, draws, and
  * gives decoded audio to the playouts; here is who is subscribed to what, who is speaking, and what is told to the relay.
  */
+import { Asks } from './asks.js';
 import { EarlyMedia } from '../../early-media.js';
 import { TertuliaError } from '../../error.js';
 import { audioContext, isAudioRunning, resumeAudio } from '../audio-context.js';
@@ -62,6 +63,7 @@ export class Subscribing {
   /** By track. @type {Map<number, Subscription>} */
   #subscriptions = new Map();
   #surfaces = new Surfaces((surface) => this.#post({ type: 'release', surface }));
+  #asks = new Asks();
   #speakers = new Speakers();
   /** Who speaks. @type {number[]} */
   #speaking = [];
@@ -216,7 +218,7 @@ export class Subscribing {
       case 'levels': return this.#levels(message.levels);
       case 'second': return this.#second(message);
       case 'sealed': return this.#sealed(message.participant);
-      case 'repeat': return this.#link.sendDatagram(encodeRepeatRequest(message.request));
+      case 'repeat': return this.#asks.take(performance.now()) ? this.#link.sendDatagram(encodeRepeatRequest(message.request)) : undefined;
     }
     const subscription = this.#subscriptions.get(message.track);
     if (!subscription) return;

@@ -112,6 +112,8 @@ export class VideoReception {
     this.#ask(nowMs);
     if (!frame) return;
     this.#gaps.settle(media.spatialLayer, media.frame);
+    // Nothing of the rendition before is wanted any more.
+    if (media.keyframe) this.#gaps.keep(media.spatialLayer);
     this.#counts.received++;
     this.#opening.push(frame);
   }
