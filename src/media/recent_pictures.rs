@@ -84,7 +84,8 @@ impl RecentPictures {
             return;
         }
         // One that comes a second time is no other one.
-        if self.datagrams.iter().any(|recent| (recent.frame, recent.fragment) == (header.frame, header.fragment_index)) {
+        if self.datagrams.iter().any(|recent| (recent.frame, recent.fragment) == (header.frame, header.fragment_index))
+        {
             return;
         }
         if !self.note_fragment(header) || !self.keep(now, header, datagram) {

@@ -430,7 +430,10 @@ mod tests {
             let datagram = keyframe(number).datagrams(TRACK).unwrap().nth(fragment).unwrap();
             matches!(forward(&routes, PUBLISHER, &datagram.bytes), Ok(Forward::After(_)))
         };
-        assert_eq!([(7, 1), (7, 0), (8, 0), (8, 0)].map(|(number, at)| begins(number, at)), [false, false, true, false]);
+        assert_eq!(
+            [(7, 1), (7, 0), (8, 0), (8, 0)].map(|(number, at)| begins(number, at)),
+            [false, false, true, false]
+        );
     }
 
     #[test]
