@@ -32,6 +32,8 @@ pub struct Track {
     pub subscribers: BTreeMap<ParticipantId, Subscription>,
     /// When its publisher was told how it arrives.
     pub feedback_at: Option<Duration>,
+    /// The newest frame that was passed on, by rendition.
+    newest: BTreeMap<u8, u32>,
 }
 
 /// What of a track someone takes.
@@ -57,6 +59,12 @@ impl Track {
         let its = self.subscribers.get_mut(&id).expect("only what is subscribed has layers");
         assert!(spatial <= self.highest.spatial, "there is no rendition {spatial}");
         its.wish = Layers { spatial, temporal: temporal.min(self.highest.temporal) };
+    }
+
+    /// A frame is passed on. Says whether nothing of it, nor of a later one, was before.
+    pub fn is_newest(&mut self, spatial: u8, frame: u32) -> bool {
+        let newest = self.newest.insert(spatial, frame).filter(|newest| *newest >= frame);
+        newest.map(|newest| self.newest.insert(spatial, newest)).is_none()
     }
 
     /// A keyframe of a rendition begins.
@@ -94,8 +102,16 @@ impl Model {
             |(id, person): (&ParticipantId, &Person)| (*id != publisher && person.auto_subscribe).then_some(*id);
         let (source, highest) = (info.source, info.highest_layers());
         let subscribers = BTreeMap::new();
-        let mut new =
-            Track { publisher, muted: false, silenced: false, source, highest, subscribers, feedback_at: None };
+        let mut new = Track {
+            publisher,
+            muted: false,
+            silenced: false,
+            source,
+            highest,
+            subscribers,
+            feedback_at: None,
+            newest: BTreeMap::new(),
+        };
         self.people.iter().filter_map(takes).for_each(|id| new.subscribe(id));
         assert!(self.tracks.insert(track, new).is_none(), "track {track} is given twice");
     }

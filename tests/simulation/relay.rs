@@ -216,8 +216,10 @@ impl World {
         };
         let header = MediaHeader::decode(datagram).expect("it was forwarded");
         let track = header.track;
-        if header.keyframe && header.fragment_index == 0 {
-            let its = live.model.tracks.get_mut(&track).expect("a track that is forwarded is there");
+        let its = live.model.tracks.get_mut(&track).expect("a track that is forwarded is there");
+        // One that comes a second time, or after a later frame, need not be begun with.
+        let is_newest = its.is_newest(header.spatial_layer, header.frame);
+        if header.keyframe && header.fragment_index == 0 && (is_newest || change.is_some()) {
             its.keyframe_begins(header.spatial_layer);
         }
         let slots = match change {
