@@ -1,4 +1,5 @@
 // A page in Chromium or in Firefox, the same to a test.
+import { PageHangs } from './insist.js';
 import { DESKTOP, complaints, watch } from './meeting.js';
 import { witness } from './witness.js';
 
@@ -96,12 +97,12 @@ export async function openFirefox({ browser }, url, { loses = false } = {}) {
  */
 async function act(page, selector, action, text = '') {
   const source = String(action);
-  await eventually(`${selector}, to act on, in firefox`, () => page.evaluate((selector, source, text) => {
+  await eventually(`${selector}, to act on, in firefox`, () => answered('firefox', action, page.evaluate((selector, source, text) => {
     const element = document.querySelector(selector);
     if (!(element instanceof HTMLElement) || !element.checkVisibility() || /** @type {any} */ (element).disabled) return false;
     (/** @type {typeof action} */ (new Function(`return ${source}`)()))(element, text);
     return true;
-  }, selector, source, text));
+  }, selector, source, text)));
 }
 
 /** Waits until Firefox draws the page: a new window is not always in front at once. @param {import('puppeteer-core').Page} page */
@@ -124,8 +125,9 @@ async function isDrawn(page) {
 async function answered(kind, act, answer) {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let timer;
+  const said = `the page in ${kind} did not answer for ${ANSWER_MS} ms when asked ${act}`;
   const hangs = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`the page in ${kind} did not answer for ${ANSWER_MS} ms when asked ${act}`)), ANSWER_MS);
+    timer = setTimeout(() => reject(kind === 'firefox' ? new PageHangs(said) : new Error(said)), ANSWER_MS);
   });
   return Promise.race([answer, /** @type {Promise<never>} */ (hangs)]).finally(() => clearTimeout(timer));
 }
