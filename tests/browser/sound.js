@@ -21,6 +21,8 @@ export async function startSoundServer(directory) {
   const socket = `${directory}/sound`;
   const child = spawn('pulseaudio', [
     '-n', '--daemonize=no', '--exit-idle-time=-1', '--disable-shm=yes', '--log-target=stderr', '--log-level=info',
+    // It would end itself, or be made to wait, on a machine that is busy: then Firefox's camera and microphone stand still as well.
+    '--no-cpu-limit=yes', '--realtime=no', '--high-priority=no',
     `--load=module-native-protocol-unix socket=${socket} auth-anonymous=1`, '--load=module-null-sink rate=48000',
   ], {
     stdio: ['ignore', 'ignore', 'pipe'],
