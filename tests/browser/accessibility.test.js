@@ -26,12 +26,6 @@ let directory;
 /** Who is there already. @type {Page[]} */
 let others = [];
 
-/**
- * Chromium says this of frames that were on their way to a worker when it ended, and pages end here in all their states. Whether frames are
- * closed otherwise, the tests of media, of sending and of receiving show, which take it for a failure.
- */
-const OF_AN_ENDED_PAGE = /A VideoFrame was garbage collected without being closed/;
-
 before(async () => {
   directory = await mkdtemp(joinPath(tmpdir(), 'tertulia-keys-'));
   const keys = joinPath(directory, 'keys.toml');
@@ -48,7 +42,7 @@ after(async () => {
   await Promise.all([browser?.close(), withoutDevices?.close()]);
   await relay?.stop();
   await rm(directory, { recursive: true, force: true });
-  assert.deepEqual(complaints.filter((complaint) => !OF_AN_ENDED_PAGE.test(complaint)), []);
+  assert.deepEqual(complaints, []);
 });
 
 /** In front of the meeting. @param {string} name @param {meeting.ContextOptions} [options] @param {import('playwright-core').Browser} [from] */

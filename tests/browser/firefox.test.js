@@ -1,7 +1,7 @@
 // Firefox in a meeting with Chromium, over each carrier.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { startFirefox } from './firefox.js';
+import { standsStill, startFirefox } from './firefox.js';
 import { enter, roomAt, say, sees, testId } from './guest.js';
 import { insist } from './insist.js';
 import { complaints } from './meeting.js';
@@ -41,5 +41,5 @@ for (const [transport, carrier] of [['webtransport', 'WebTransport'], ['websocke
     await say(bo, 'hello from Firefox');
     await sees(ana, 'hello from Firefox');
     await Promise.all([ana.close(), bo.close()]);
-  }, startAnew));
+  }, () => standsStill(firefox), startAnew));
 }

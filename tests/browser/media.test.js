@@ -1,7 +1,7 @@
 // People see and hear each other: what comes out is what went in, all of it, and soon.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { startFirefox } from './firefox.js';
+import { standsStill, startFirefox } from './firefox.js';
 import { diagnostics, enter, roomAt, shows, testId, turn } from './guest.js';
 import { insist } from './insist.js';
 import { complaints } from './meeting.js';
@@ -116,7 +116,7 @@ for (const [kinds, transport, carrier] of /** @type {[[Tab['kind'], Tab['kind']]
       assert.ok(latencyMs.p50 <= LATENCY_MS_MAX.p50 && latencyMs.p95 <= LATENCY_MS_MAX.p95, `${name}: ${JSON.stringify(latencyMs)}`);
     }
     await Promise.all(tabs.map((tab) => tab.close()));
-  }, startAnew));
+  }, () => standsStill(firefox), startAnew));
 }
 
 /** @param {any} before @param {any} after @param {string} source @param {boolean} own @param {string} figure */

@@ -1,7 +1,7 @@
 // One's own camera, microphone and screen in a meeting: on, off, another one, none, gone.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { startFirefox } from './firefox.js';
+import { standsStill, startFirefox } from './firefox.js';
 import { enter, isIn, roomAt, say, sees, shows, showsNo, testId, turn } from './guest.js';
 import { insist } from './insist.js';
 import { complaints } from './meeting.js';
@@ -70,7 +70,7 @@ test('a microphone and a camera that are switched off and on', { timeout: 240_00
     await showsPattern(other, name, kind);
   }
   await close();
-}, startAnew));
+}, () => standsStill(firefox), startAnew));
 
 test('a screen is shared, and no longer', { timeout: 240_000 }, (t) => insist(t, async () => {
   const { ana, bo, close } = await pair('screen');
@@ -81,7 +81,7 @@ test('a screen is shared, and no longer', { timeout: 240_000 }, (t) => insist(t,
   await turn(ana, 'screen', false);
   await showsNo(bo, 'Ana', { source: 'screen' });
   await close();
-}, startAnew));
+}, () => standsStill(firefox), startAnew));
 
 test('another camera and another microphone are taken in the meeting', { timeout: 240_000 }, (t) => insist(t, async () => {
   const { ana, bo, close } = await pair('another');
@@ -99,7 +99,7 @@ test('another camera and another microphone are taken in the meeting', { timeout
   await showsPattern(bo, 'Ana', 'chromium');
   await hears(bo);
   await close();
-}, startAnew));
+}, () => standsStill(firefox), startAnew));
 
 test('a camera that is unplugged costs only the picture', { timeout: 240_000 }, (t) => insist(t, async () => {
   const { ana, bo, close } = await pair('unplugged');
@@ -110,7 +110,7 @@ test('a camera that is unplugged costs only the picture', { timeout: 240_000 }, 
   await turn(ana, 'camera', true);
   await showsPattern(bo, 'Ana', 'chromium');
   await close();
-}, startAnew));
+}, () => standsStill(firefox), startAnew));
 
 test('who leaves lets go of all devices, and is gone for the others', { timeout: 240_000 }, (t) => insist(t, async () => {
   const { ana, bo, close } = await pair('leaving');
@@ -122,7 +122,7 @@ test('who leaves lets go of all devices, and is gone for the others', { timeout:
   await eventually('no device that is held', () => heldDevices(ana), (held) => held.length === 0);
   await hearsNothing(bo);
   await close();
-}, startAnew));
+}, () => standsStill(firefox), startAnew));
 
 for (const [what, options, code, held] of /** @type {[string, Parameters<typeof startBrowser>[0], string, string[]][]} */ ([
   ['who denies camera and microphone', { denied: true }, 'device_denied', []],

@@ -1,7 +1,7 @@
 // Pictures and sounds outlive the relay that brought them.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { startFirefox } from './firefox.js';
+import { standsStill, startFirefox } from './firefox.js';
 import { enter, isIn, roomAt, shows, testId } from './guest.js';
 import { insist } from './insist.js';
 import { complaints } from './meeting.js';
@@ -74,5 +74,5 @@ for (const transport of ['webtransport', 'websocket']) {
     assert.ok(took < BACK_MS_MAX, `${took} ms`);
     await all((tab) => eventually('a sound', () => listen(tab, 1500), (heard) => !isQuiet(heard)));
     await Promise.all(tabs.map((tab) => tab.close()));
-  }, startAnew));
+  }, () => standsStill(firefox), startAnew));
 }
