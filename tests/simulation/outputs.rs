@@ -75,6 +75,7 @@ impl World {
             }
             Output::RouteClosed { track } => live.routes.close(*track),
             Output::RouteMuted { track, muted } => live.routes.set_muted(*track, *muted),
+            Output::RouteHeld { track, held } => live.routes.set_held(*track, *held),
             Output::Subscribed { track, subscriber, layers } => {
                 if let Some(slot) = slot(subscriber) {
                     live.routes.subscribe(*track, slot, *layers);

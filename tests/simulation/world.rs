@@ -38,6 +38,8 @@ pub const LIMITS: Limits = Limits {
     requests_burst: 20,
     media_datagrams_per_second: 50,
     media_bits_per_second: 100_000,
+    loudest_audio: 0,
+    last_videos: 0,
     audio_deadline_ms: 200,
     video_deadline_ms: 400,
     seat_seconds: 30,

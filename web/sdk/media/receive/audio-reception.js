@@ -5,6 +5,7 @@ import { Decoder } from './decoder.js';
 import { DEADLINE_MS, Gaps } from './gaps.js';
 import { Histogram } from './histogram.js';
 import { JitterTarget } from './jitter.js';
+import { AUDIO_GAP_MAX } from './losses.js';
 import { Opening } from './opening.js';
 import { Order, PATIENCE_MS } from './order.js';
 import { REPORTED_SECONDS, Transit } from './transit.js';
@@ -28,7 +29,7 @@ const PLAYOUT_MS_MIN = 20;
 export class AudioReception {
   #track;
   #host;
-  #assembly = new Assembly();
+  #assembly = new Assembly(AUDIO_GAP_MAX);
   #order = new Order();
   #jitter = new JitterTarget();
   #transit = new Transit(REPORTED_SECONDS);
