@@ -1,8 +1,11 @@
 //! What the command line offers.
 
 mod greeting;
+mod secret;
 mod serve;
 mod settings;
+mod signal;
+mod time;
 mod token;
 
 use clap::{Args, Parser, Subcommand};
