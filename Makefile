@@ -21,7 +21,7 @@ check: node-packages ## format, lints, documentation, dependency policy, types o
 
 test: setup ## install what the tests need, then run every test
 	$(CARGO) build --release
-	TERTULIA_RELAY=$(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/release/tertulia $(CARGO) test
+	tests/run $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/release/tertulia
 	$(CARGO) test --benches --profile test -- --test
 	tests/fuzz
 	TERTULIA_BIN=$(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/debug/tertulia node --test --test-concurrency=1 tests/browser/*.test.js

@@ -2,6 +2,7 @@
 
 mod arrivals;
 mod assembly;
+mod copies;
 mod egress;
 mod fragment;
 mod gaps;

@@ -150,7 +150,9 @@ impl Room {
             Input::Stored { through } => self.chat_stored(through, out),
             Input::NotStored { from } => self.chat_not_stored(from, out),
             Input::Replayed { participant, through } => self.chat_replayed(participant, through, out),
-            Input::PictureMissing { track, spatial_layer } => self.ask_for_keyframe(now, track, spatial_layer, out),
+            Input::PictureMissing { track, spatial_layer, keyframe_at } => {
+                self.picture_missing(now, track, spatial_layer, keyframe_at, out);
+            }
             Input::KeyframeWanted { participant, track, spatial_layer } => {
                 self.request_keyframe(now, participant, track, spatial_layer, out);
             }

@@ -1,5 +1,6 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -107,6 +108,17 @@ impl Routes {
         rendition.pictures.as_ref()?.borrow().through(now, layers.temporal)
     }
 
+    /// When the last keyframe of a rendition began, as time since the relay started: who took it by then needs no other one.
+    pub fn keyframe_at(&self, track: TrackId, spatial_layer: u8) -> Option<Duration> {
+        let rendition = self.routes.get(&track)?.renditions.get(usize::from(spatial_layer))?;
+        rendition.pictures.as_ref()?.borrow().keyframe_at()
+    }
+
+    /// Gives back the memory of what is too old to be sent again: a track of which nothing comes does not do it by itself.
+    pub fn forget_old(&mut self, now: Now) {
+        self.routes.values_mut().for_each(|route| route.forget_old(now));
+    }
+
     /// Media of `track` goes nowhere from now on.
     pub fn close(&mut self, track: TrackId) {
         self.routes.remove(&track);
@@ -157,7 +169,7 @@ impl Routes {
         }
     }
 
-    /// Decides what happens to a datagram of `publisher`: one look-up for all subscribers; no copy but for what is kept, to be sent
+    /// Decides what happens to a datagram of `publisher`: one look-up for all subscribers; no copy but the one that is kept, to be sent
     /// once more to those who miss it, and as a recent picture to those who come. What `publisher` sent and did not arrive is noted.
     ///
     /// # Errors
@@ -202,11 +214,15 @@ impl Routes {
         let begins = !progress.has_reached(header.frame);
         publisher.arrivals.note(&mut progress, now, &header);
         rendition.progress.set(progress);
-        if let Some(pictures) = &rendition.pictures {
-            pictures.borrow_mut().push(now, &header, datagram);
-        }
         publisher.note(now, &header);
-        route.recent.borrow_mut().push(now, &header, datagram);
+        // Whoever misses parity, or comes later, has no use for it.
+        if !header.parity {
+            let copy = rendition.copies.borrow_mut().make(datagram);
+            if let Some(pictures) = &rendition.pictures {
+                pictures.borrow_mut().push(now, &header, &copy);
+            }
+            route.recent.borrow_mut().push(now, &header, copy);
+        }
         // Whoever began in the middle of a keyframe would get the rest of it in vain, also where its first datagram comes once more.
         if rendition.is_awaited() && begins && header.keyframe && header.fragment_index == 0 && !header.parity {
             return Ok(Forward::After(Change { track: header.track, layers }));
@@ -264,6 +280,20 @@ impl Route {
     fn rendition_mut(&mut self, spatial_layer: u8) -> Option<&mut Rendition> {
         self.renditions.get_mut(usize::from(spatial_layer))
     }
+
+    fn forget_old(&mut self, now: Now) {
+        let recent = self.recent.get_mut();
+        recent.forget(now);
+        for rendition in &mut self.renditions {
+            if let Some(pictures) = &mut rendition.pictures {
+                pictures.get_mut().forget_old(now);
+            }
+            // The next copy would be of another time than those before it.
+            if recent.is_empty() {
+                rendition.copies.get_mut().release();
+            }
+        }
+    }
 }
 
 impl From<HeaderError> for DropReason {
@@ -279,10 +309,9 @@ impl From<HeaderError> for DropReason {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
-    use std::time::Duration;
 
     use super::*;
-    use crate::limits::{REPEAT_REQUESTS_PER_SECOND, REPEATS_PER_SECOND};
+    use crate::limits::{RECENT_PICTURES_TIME, REPEAT_REQUESTS_PER_SECOND, REPEATS_PER_SECOND};
     use crate::media::Frame;
     use crate::wire::Wanted;
 
@@ -486,6 +515,23 @@ mod tests {
         assert_eq!(ask(3, TRACK, 2), Err(DropReason::NotSubscribed));
         assert_eq!(ask(1, TRACK, 3), Err(DropReason::LayerUnknown));
         assert_eq!(ask(1, TrackId(8), 2), Err(DropReason::TrackUnknown));
+    }
+
+    #[test]
+    fn a_track_that_is_idle_gives_back_what_it_kept() {
+        let mut routes = routes();
+        routes.keep_pictures(TRACK);
+        passed_on(&mut routes, Piece::Keyframe { fragment: 0 }, HIGHEST);
+        assert_eq!(routes.keyframe_at(TRACK, 2), Some(NOW.since_start));
+        assert_eq!((routes.keyframe_at(TRACK, 1), routes.keyframe_at(TrackId(8), 0)), (None, None));
+        let kept = |routes: &mut Routes, after| {
+            routes.forget_old(Now::after(NOW.since_start + after));
+            (routes.routes[&TRACK].recent.borrow().is_empty(), routes.budget.is_unused())
+        };
+        assert_eq!(kept(&mut routes, VIDEO_DEADLINE / 2), (false, false));
+        assert_eq!(kept(&mut routes, VIDEO_DEADLINE), (true, false));
+        assert_eq!(kept(&mut routes, RECENT_PICTURES_TIME), (true, true));
+        assert_eq!(routes.keyframe_at(TRACK, 2), Some(NOW.since_start), "which is remembered");
     }
 
     #[test]

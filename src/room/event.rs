@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Pressure, RoomNotes};
 use crate::auth::{Grant, SeatClaim};
@@ -60,6 +61,8 @@ pub enum Input {
         track: TrackId,
         /// Of which rendition.
         spatial_layer: u8,
+        /// When the last keyframe of it began to be passed on, as time since the relay started.
+        keyframe_at: Option<Duration>,
     },
     /// A participant has been sent the history that [`Output::Replay`] asked for.
     Replayed {

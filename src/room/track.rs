@@ -257,6 +257,21 @@ impl Room {
         }
     }
 
+    /// Asks a publisher for a keyframe for those who begin, unless one that was asked for has not begun yet: it serves them too.
+    pub(super) fn picture_missing(
+        &mut self,
+        now: Now,
+        id: TrackId,
+        layer: u8,
+        keyframe_at: Option<Duration>,
+        out: &mut Vec<Output>,
+    ) {
+        let asked = self.tracks.get(&id).and_then(|track| track.keyframes.get(usize::from(layer)));
+        if !asked.is_some_and(|keyframe| keyframe.is_awaited(now, keyframe_at)) {
+            self.ask_for_keyframe(now, id, layer, out);
+        }
+    }
+
     /// Asks a publisher for a keyframe on behalf of a subscriber. What is not subscribed, not video or no rendition is passed
     /// over: the request may have crossed an unsubscribe or unpublish.
     pub(super) fn request_keyframe(

@@ -159,7 +159,9 @@ impl World {
             return;
         };
         let Some(pictures) = live.routes.recent_pictures(now, track, layers) else {
-            return self.handle(room, Input::PictureMissing { track, spatial_layer: layers.spatial });
+            let spatial_layer = layers.spatial;
+            let keyframe_at = live.routes.keyframe_at(track, spatial_layer);
+            return self.handle(room, Input::PictureMissing { track, spatial_layer, keyframe_at });
         };
         let publisher = live.model.tracks[&track].publisher;
         let from = (publisher, live.members[&publisher]);

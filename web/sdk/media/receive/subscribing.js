@@ -5,7 +5,7 @@
 import { Asks } from './asks.js';
 import { EarlyMedia } from '../../early-media.js';
 import { TertuliaError } from '../../error.js';
-import { audioContext, isAudioRunning, resumeAudio } from '../audio-context.js';
+import { audioContext, isAudioRunning, outputMs, resumeAudio } from '../audio-context.js';
 import { decibelsOf, meterLevel } from '../audio-level.js';
 import { Speakers } from './speakers.js';
 import { Subscription } from './subscription.js';
@@ -285,8 +285,7 @@ export class Subscribing {
     for (const second of tracks) this.#subscriptions.get(second.track)?.second(second);
     const reported = tracks.filter(({ received, lost }) => received + lost > 0).slice(0, REPORTED_MAX);
     if (reported.length > 0) this.#link.tell({ type: 'report', tracks: reported.map(trackReport) });
-    const { outputLatency = 0, baseLatency } = audioContext();
-    this.#post({ type: 'output', ms: (outputLatency + baseLatency) * 1000 });
+    this.#post({ type: 'output', ms: outputMs() });
     this.#tellPath();
     if (isAudioRunning()) this.#isAudioBlocked = false;
   }
