@@ -337,6 +337,18 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// After this long without anything to say, something is said to keep the session.
 pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(3);
 
+/// Sessions of one run of the load tool: what one machine's ports and memory carry.
+pub const LOAD_SESSIONS_MAX: u32 = 10_000;
+
+/// For how long one run of the load tool takes at most: a load that was forgotten ends by itself.
+pub const LOAD_DURATION_MAX: Duration = Duration::from_hours(1);
+
+/// Sessions of the load tool that share one UDP socket: few enough that its buffer holds a burst to all of them.
+pub const LOAD_SESSIONS_PER_SOCKET: u32 = 10;
+
+/// Sessions of one thread of the load tool that are being opened at a time.
+pub const LOAD_CONNECTING_MAX: usize = 32;
+
 /// What happens when an identity joins a room that it is in already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SameIdentity {
