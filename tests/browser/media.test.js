@@ -18,7 +18,7 @@ import { isQuiet, listen } from './witness.js';
 const IS_QUIET = process.env.MEETING === 'quiet';
 /** How long pictures and sounds are counted, in milliseconds. */
 const COUNTED_MS = IS_QUIET ? 30_000 : 10_000;
-/** Meanwhile, how long one listens, in milliseconds. */
+/** How long one listens before that, in milliseconds: until then, the figures of a meeting have settled. */
 const LISTEN_MS = 4000;
 /** Cameras give 30 frames a second. */
 const FRAMES_MIN = (COUNTED_MS / 1000) * (IS_QUIET ? 29 : 5);
@@ -85,15 +85,16 @@ for (const [kinds, transport, carrier] of /** @type {[[Tab['kind'], Tab['kind']]
       await shows(tab, names[1 - at], { picture: 'on', muted: false });
       await showsPattern(tab, names[1 - at], kinds[1 - at]);
     }));
+    const heard = await Promise.all(tabs.map((tab) => listen(tab, LISTEN_MS)));
+    for (const [at, sound] of heard.entries()) isOf(kinds[1 - at], sound);
 
     const before = await settled(tabs, names);
     await Promise.all(tabs.map((tab) => turn(tab, 'camera', true)));
     await Promise.all(tabs.map((tab, at) => shows(tab, names[1 - at], { picture: 'on' })));
-    const [heard] = await Promise.all([Promise.all(tabs.map((tab) => listen(tab, LISTEN_MS))), pass(COUNTED_MS)]);
+    await pass(COUNTED_MS);
     const during = await Promise.all(tabs.map(diagnostics));
     const after = await settled(tabs, names);
 
-    for (const [at, sound] of heard.entries()) isOf(kinds[1 - at], sound);
     const ways = [0, 1].map((at) => {
       const from = 1 - at;
       const taken = difference(before[from], after[from], 'camera', true, 'captured');
