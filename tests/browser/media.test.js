@@ -18,6 +18,8 @@ import { isQuiet, listen } from './witness.js';
 const IS_QUIET = process.env.MEETING === 'quiet';
 /** How long pictures and sounds are counted, in milliseconds. */
 const COUNTED_MS = IS_QUIET ? 30_000 : 10_000;
+/** How long one listens before that, in milliseconds: until then, the figures of a meeting have settled. */
+const LISTEN_MS = 4000;
 /** Cameras give 30 frames a second. */
 const FRAMES_MIN = (COUNTED_MS / 1000) * (IS_QUIET ? 29 : 5);
 /** Frames that a camera gives before the others know that it is on: at most half a second. */
@@ -80,12 +82,13 @@ for (const [kinds, transport, carrier] of /** @type {[[Tab['kind'], Tab['kind']]
     const url = roomAt(relay.url, `media-${kinds.join('-')}-${transport}`, `?transport=${transport}&video=360p`);
     const tabs = await Promise.all(kinds.map((kind) => (kind === 'chromium' ? openChromium(chromium, url) : openFirefox(firefox, url))));
     await Promise.all(tabs.map((tab, at) => enter(tab, names[at])));
-    for (const [at, tab] of tabs.entries()) {
+    await Promise.all(tabs.map(async (tab, at) => {
       await reads(tab, testId('badge'), new RegExp(`^${carrier} · \\d+ ms`));
       await shows(tab, names[1 - at], { picture: 'on', muted: false });
       await showsPattern(tab, names[1 - at], kinds[1 - at]);
-    }
-    for (const [at, tab] of tabs.entries()) isOf(kinds[1 - at], await listen(tab, 4000));
+    }));
+    const heard = await Promise.all(tabs.map((tab) => listen(tab, LISTEN_MS)));
+    for (const [at, sound] of heard.entries()) isOf(kinds[1 - at], sound);
 
     const before = await settled(tabs, names);
     await Promise.all(tabs.map((tab) => turn(tab, 'camera', true)));
@@ -123,7 +126,7 @@ function difference(before, after, source, own, figure) {
   return other - one;
 }
 
-/** Whether it sounds like a browser's fake microphone. @param {Tab['kind']} kind @param {Awaited<ReturnType<typeof listen>>} heard of 4 s */
+/** Whether it sounds like a browser's fake microphone. @param {Tab['kind']} kind @param {Awaited<ReturnType<typeof listen>>} heard for `LISTEN_MS` */
 function isOf(kind, heard) {
   assert.ok(!isQuiet(heard), JSON.stringify(heard));
   if (kind === 'chromium') assert.ok(heard.share < 0.6 && heard.starts >= 4 && heard.starts <= 12, `two beeps a second: ${JSON.stringify(heard)}`);
