@@ -35,6 +35,10 @@ settings! {
     /// Where plain HTTP and WS are served: an address and port, or `none` [default: localhost:8000]
     #[arg(long, value_name = "ADDRESS:PORT")]
     http: String,
+    /// Where /metrics and /sessions.json are told to whoever comes, by plain HTTP: keep it to a network of your own. They are also
+    /// on --http where that is a loopback address, for requests that no proxy passed on [default: none]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    admin: String,
     /// The certificate chain, a PEM file; needs --private-key [default: a self-signed development certificate]
     #[arg(long, value_name = "FILE")]
     certificate: PathBuf,
@@ -263,6 +267,10 @@ impl Settings {
             None => default.listen,
             Some(address) => resolve("listen", address)?[0],
         };
+        let admin = match self.admin.as_deref() {
+            None | Some("none") => None,
+            Some(address) => Some(resolve("admin", address)?[0]),
+        };
         let certificate = self.certificate_source(default.certificate)?;
         let data_directory = match &self.data_dir {
             None => default.data_directory,
@@ -280,6 +288,7 @@ impl Settings {
         Ok(Config {
             listen,
             http,
+            admin,
             certificate,
             keys,
             open_relay: self.open_relay(),
