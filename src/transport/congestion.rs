@@ -41,6 +41,7 @@ use std::sync::Arc;
 use quinn::congestion::{BbrConfig, ControllerFactory, CubicConfig, NewRenoConfig};
 
 pub use media::Media;
+pub(crate) use window::Window;
 
 use crate::limits::INITIAL_WINDOW_BYTES;
 use media::MediaFactory;
