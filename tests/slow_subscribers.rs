@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
 /// Long enough that only a hang reaches it.
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(40);
 
 /// For how long hardly anything passes.
 const STALL: Duration = Duration::from_secs(30);
@@ -46,10 +46,10 @@ const GROWTH_MAX: usize = 4 * 1024 * 1024;
 /// When what may wait for them does.
 const FILLED: Duration = Duration::from_secs(5);
 
-/// How long it may take until a subscriber whose path is back gets what is sent then, by carrier. quinn paces by the round trip that
-/// it has seen of late, which was one of seconds, until it has seen enough others.
+/// How long it may take until a subscriber whose path is back gets what is sent then, by carrier. On QUIC it was up to
+/// 9 s, perhaps because quinn's probe timer doubles while nothing is acknowledged.
 const BACK_WITHIN: [(&str, Duration); 3] =
-    [("quic", Duration::from_secs(10)), ("https", Duration::from_secs(10)), ("wss", Duration::from_secs(1))];
+    [("quic", Duration::from_secs(20)), ("https", Duration::from_secs(20)), ("wss", Duration::from_secs(1))];
 
 /// Keyframes that each of the stalled may ask for, beyond what a busy machine makes the others ask for: they cost the others.
 const KEYFRAMES_MAX: u32 = 12;
