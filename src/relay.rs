@@ -3,6 +3,7 @@
 mod callbacks;
 mod downlink;
 mod entry;
+mod flight;
 mod key_file;
 mod key_store;
 mod listen;
