@@ -82,6 +82,10 @@ pub const SPEAKERS_INTERVAL: Duration = Duration::from_millis(250);
 /// Speakers that a room is told of at a time, the loudest: nobody can follow more.
 pub const SPEAKERS_MAX: usize = 16;
 
+/// Microphones, and participants' cameras, that a room can be set to pass on at a time: each of them is looked at for each frame of
+/// sound. With more, setting no bound comes to the same.
+pub const SELECTED_MAX: u32 = 100;
+
 /// What is kept of a rendition since its last keyframe for those who begin to take it, in bytes: half of what may wait for a
 /// subscriber, and half a second at 1 Mbit/s. A new keyframe is there sooner than more than that.
 pub const RECENT_PICTURES_BYTES_MAX: usize = 64 * 1024;
@@ -333,6 +337,18 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// After this long without anything to say, something is said to keep the session.
 pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(3);
 
+/// Sessions of one run of the load tool: what one machine's ports and memory carry.
+pub const LOAD_SESSIONS_MAX: u32 = 10_000;
+
+/// For how long one run of the load tool takes at most: a load that was forgotten ends by itself.
+pub const LOAD_DURATION_MAX: Duration = Duration::from_hours(1);
+
+/// Sessions of the load tool that share one UDP socket: few enough that its buffer holds a burst to all of them.
+pub const LOAD_SESSIONS_PER_SOCKET: u32 = 10;
+
+/// Sessions of one thread of the load tool that are being opened at a time.
+pub const LOAD_CONNECTING_MAX: usize = 32;
+
 /// What happens when an identity joins a room that it is in already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SameIdentity {
@@ -390,6 +406,11 @@ pub struct Limits {
     pub media_datagrams_per_second: u32,
     /// Media bits per second that one participant may send.
     pub media_bits_per_second: u32,
+    /// Microphones of a room that are passed on at a time, the loudest; 0: all. Nobody can follow more than a few voices, and beside
+    /// twenty open microphones the noise of the silent ones is louder than a quiet voice.
+    pub loudest_audio: u32,
+    /// Participants of a room whose cameras are passed on at a time, those who spoke last; 0: all. What one screen shows is 9 to 25.
+    pub last_videos: u32,
     /// Milliseconds that audio may wait for the path to a subscriber: later, it would only make a gap longer.
     pub audio_deadline_ms: u32,
     /// Milliseconds that a video frame may wait for the path to a subscriber; a keyframe, three times as long.
@@ -435,6 +456,10 @@ impl Default for Limits {
             history_days: 30,
             media_datagrams_per_second: 1500,
             media_bits_per_second: 6_000_000,
+            // Off: whoever is not among them is not heard or seen, and that is for the operator of a large room to want. Senders say
+            // by themselves how loud they are, and one that does not say it would never be heard.
+            loudest_audio: 0,
+            last_videos: 0,
             audio_deadline_ms: 200,
             video_deadline_ms: 400,
             seat_seconds: 30,

@@ -2,7 +2,9 @@
 
 mod arrivals;
 mod assembly;
+mod copies;
 mod egress;
+mod floor;
 mod fragment;
 mod gaps;
 mod parity;

@@ -119,7 +119,7 @@ impl LocalTrack {
             Delivery::DatagramsWithParity => frame.datagrams_with_parity(track)?.collect(),
         };
         let mut recent = publication.recent();
-        datagrams.iter().for_each(|datagram| recent.push(now, &datagram.header, &datagram.bytes));
+        datagrams.iter().for_each(|datagram| recent.push(now, &datagram.header, datagram.bytes.clone()));
         let mut all: Vec<_> = datagrams.into_iter().map(|datagram| datagram.bytes).collect();
         if !publication.info.is_video() {
             all.extend(publication.redundancy().beside(now, all.clone()));

@@ -136,7 +136,7 @@ async fn sample_sessions(shard: Rc<Shard>) {
     loop {
         due.tick().await;
         for room in shard.rooms() {
-            room.borrow().sample(&shard.metrics);
+            room.borrow_mut().sample(shard.now(), &shard.metrics);
             yield_now().await;
         }
     }

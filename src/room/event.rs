@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Pressure, RoomNotes};
 use crate::auth::{Grant, SeatClaim};
@@ -60,6 +61,8 @@ pub enum Input {
         track: TrackId,
         /// Of which rendition.
         spatial_layer: u8,
+        /// When the last keyframe of it began to be passed on, as time since the relay started.
+        keyframe_at: Option<Duration>,
     },
     /// A participant has been sent the history that [`Output::Replay`] asked for.
     Replayed {
@@ -83,6 +86,11 @@ pub enum Input {
         participant: ParticipantId,
         /// How much too slow.
         pressure: Pressure,
+    },
+    /// Somebody speaks: to be said as often as it is looked, while anybody does.
+    Speaking {
+        /// Who, the loudest first.
+        participants: Vec<ParticipantId>,
     },
     /// [`Room::next_timeout`](super::Room::next_timeout) has come.
     Timeout,
@@ -195,6 +203,14 @@ pub enum Output {
         track: TrackId,
         /// The new state.
         muted: bool,
+    },
+    /// Nobody gets a track from now on who did not choose it, or whoever is subscribed to it does again: who gets it is said beside
+    /// this.
+    RouteHeld {
+        /// Which track.
+        track: TrackId,
+        /// The new state.
+        held: bool,
     },
     /// A participant gets a track.
     Subscribed {
