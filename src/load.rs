@@ -33,7 +33,7 @@ pub use admin::parse_sha256;
 pub use outcome::Percentiles;
 pub use plan::{Plan, PlanError};
 pub use profile::Profile;
-pub use report::{Counted, Delivery, Process, Report, Sessions};
+pub use report::{Counted, Delivery, Machine, Process, Report, Sessions};
 pub use run::{LoadError, Progress, run};
 pub use search::Search;
 pub use target::{Target, TargetError};
