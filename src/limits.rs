@@ -82,6 +82,10 @@ pub const SPEAKERS_INTERVAL: Duration = Duration::from_millis(250);
 /// Speakers that a room is told of at a time, the loudest: nobody can follow more.
 pub const SPEAKERS_MAX: usize = 16;
 
+/// Microphones, and participants' cameras, that a room can be set to pass on at a time: each of them is looked at for each frame of
+/// sound. With more, setting no bound comes to the same.
+pub const SELECTED_MAX: u32 = 100;
+
 /// What is kept of a rendition since its last keyframe for those who begin to take it, in bytes: half of what may wait for a
 /// subscriber, and half a second at 1 Mbit/s. A new keyframe is there sooner than more than that.
 pub const RECENT_PICTURES_BYTES_MAX: usize = 64 * 1024;
@@ -402,6 +406,11 @@ pub struct Limits {
     pub media_datagrams_per_second: u32,
     /// Media bits per second that one participant may send.
     pub media_bits_per_second: u32,
+    /// Microphones of a room that are passed on at a time, the loudest; 0: all. Nobody can follow more than a few voices, and beside
+    /// twenty open microphones the noise of the silent ones is louder than a quiet voice.
+    pub loudest_audio: u32,
+    /// Participants of a room whose cameras are passed on at a time, those who spoke last; 0: all. What one screen shows is 9 to 25.
+    pub last_videos: u32,
     /// Milliseconds that audio may wait for the path to a subscriber: later, it would only make a gap longer.
     pub audio_deadline_ms: u32,
     /// Milliseconds that a video frame may wait for the path to a subscriber; a keyframe, three times as long.
@@ -447,6 +456,10 @@ impl Default for Limits {
             history_days: 30,
             media_datagrams_per_second: 1500,
             media_bits_per_second: 6_000_000,
+            // Off: whoever is not among them is not heard or seen, and that is for the operator of a large room to want. Senders say
+            // by themselves how loud they are, and one that does not say it would never be heard.
+            loudest_audio: 0,
+            last_videos: 0,
             audio_deadline_ms: 200,
             video_deadline_ms: 400,
             seat_seconds: 30,

@@ -4,6 +4,7 @@ mod arrivals;
 mod assembly;
 mod copies;
 mod egress;
+mod floor;
 mod fragment;
 mod gaps;
 mod parity;

@@ -14,6 +14,8 @@ mod regulation;
 mod report;
 mod returning;
 mod seat;
+mod stage;
+mod staging;
 mod subscribers;
 mod track;
 
@@ -33,6 +35,7 @@ use crate::wire::{
 use chat::Chat;
 use participant::Participant;
 use returning::Returning;
+use stage::Stage;
 use track::Track;
 
 /// One meeting.
@@ -43,6 +46,9 @@ pub struct Room {
     participants: BTreeMap<ParticipantId, Participant>,
     tracks: BTreeMap<TrackId, Track>,
     chat: Chat,
+    stage: Stage,
+    /// Whether something has changed that may change who is on the stage.
+    stage_is_due: bool,
     /// The last ids that were given.
     ids: Ids,
     /// What was noted last: its ids are ahead of those that were given.
@@ -59,6 +65,8 @@ impl Room {
             limits,
             participants: BTreeMap::new(),
             tracks: BTreeMap::new(),
+            stage: Stage::default(),
+            stage_is_due: false,
             chat: Chat::new(chat),
             ids: notes.ids,
             returning: Returning::new(notes.locked),
@@ -157,9 +165,11 @@ impl Room {
                 self.request_keyframe(now, participant, track, spatial_layer, out);
             }
             Input::Pressed { participant, pressure } => self.pressed(now, participant, pressure, out),
+            Input::Speaking { participants } => self.hear(now, &participants),
             Input::Timeout => self.timeout(now, out),
             Input::PlaceWanted => self.give_up_empty_seats(out),
         }
+        self.fill_stage(now, out);
         outputs
     }
 
@@ -221,6 +231,7 @@ impl Room {
                 let layers = Layers { spatial: spatial_layer, temporal: temporal_layer };
                 self.set_layers(now, from, track, layers, out)?;
             }
+            ClientMessage::SetPinned { track, pinned, .. } => self.set_pinned(now, from, track, pinned, out)?,
             ClientMessage::MeasurementsWanted { request } => {
                 out.push(Output::MeasurementsWanted { participant: from, request });
                 return Ok(Answer::Given);

@@ -18,6 +18,7 @@ pub fn try_out(bytes: &[u8]) {
     let limits = Limits {
         participants_per_room: 4,
         tracks_per_participant: 2,
+        last_videos: 1,
         chat_bytes: 8,
         seat_seconds: 3 * u32::from(bytes.is_odd()),
         same_identity: if bytes.is_odd() { SameIdentity::Replace } else { SameIdentity::Refuse },
@@ -162,6 +163,7 @@ impl Source<'_> {
             12 => Input::Stored { through: 40 + u64::from(self.next()) },
             13 => Input::NotStored { from: 40 + u64::from(self.next()) },
             14 => Input::Replayed { participant: self.participant(), through: 30 + u64::from(self.next()) },
+            _ if self.is_odd() => Input::Speaking { participants: vec![self.participant(), self.participant()] },
             _ => Input::Timeout,
         }
     }
@@ -189,7 +191,7 @@ impl Source<'_> {
     fn message(&mut self) -> ClientMessage {
         let request = u32::from(self.next());
         let track = TrackId(self.number());
-        match self.next() % 14 {
+        match self.next() % 15 {
             0..3 => ClientMessage::Publish { request, track: self.track() },
             3 => ClientMessage::Unpublish { request, track },
             4 => ClientMessage::SetMuted { request, track, muted: self.is_odd() },
@@ -203,7 +205,8 @@ impl Source<'_> {
                 let (spatial_layer, temporal_layer) = (self.next() % 4, self.next());
                 ClientMessage::SetLayers { request, track, spatial_layer, temporal_layer }
             }
-            12 => ClientMessage::Report { tracks: vec![self.report(track); usize::from(self.next() % 3)] },
+            12 => ClientMessage::SetPinned { request, track, pinned: self.is_odd() },
+            13 => ClientMessage::Report { tracks: vec![self.report(track); usize::from(self.next() % 3)] },
             _ if self.next() == 0 => ClientMessage::EndMeeting { request },
             _ => ClientMessage::SetLocked { request, locked: self.is_odd() },
         }

@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use tertulia::config::{CertificateSource, Config, HistoryPlace, KeySources, OpenRelay, line_of};
-use tertulia::limits::{Limits, SameIdentity, TRACKS_PER_PARTICIPANT_MAX};
+use tertulia::limits::{Limits, SELECTED_MAX, SameIdentity, TRACKS_PER_PARTICIPANT_MAX};
 use tertulia::transport::Congestion;
 
 /// Declares every setting once: as an option of the command line, as a key of the file, and how the two combine.
@@ -150,6 +150,12 @@ settings! {
     /// Media bits per second that one participant may send [default: 6000000]
     #[arg(long, value_name = "BITS", help_heading = "Limits")]
     media_bits_per_second: u32,
+    /// Microphones of a room that are passed on at a time, the loudest, at most 100; 0: all [default: 0]
+    #[arg(long, value_name = "COUNT", help_heading = "Limits")]
+    loudest_audio: u32,
+    /// Participants of a room whose cameras are passed on at a time, those who spoke last, at most 100; 0: all [default: 0]
+    #[arg(long, value_name = "COUNT", help_heading = "Limits")]
+    last_videos: u32,
     /// Milliseconds that audio waits for the path to a participant before it is left out [default: 200]
     #[arg(long, value_name = "MILLISECONDS", help_heading = "Limits")]
     audio_deadline_ms: u32,
@@ -349,6 +355,8 @@ impl Settings {
             history_days: self.history_days.unwrap_or(default.history_days),
             media_datagrams_per_second: self.media_datagrams_per_second.unwrap_or(default.media_datagrams_per_second),
             media_bits_per_second: self.media_bits_per_second.unwrap_or(default.media_bits_per_second),
+            loudest_audio: self.loudest_audio.unwrap_or(default.loudest_audio),
+            last_videos: self.last_videos.unwrap_or(default.last_videos),
             audio_deadline_ms: self.audio_deadline_ms.unwrap_or(default.audio_deadline_ms),
             video_deadline_ms: self.video_deadline_ms.unwrap_or(default.video_deadline_ms),
             seat_seconds: self.seat_seconds.unwrap_or(default.seat_seconds),
@@ -395,9 +403,14 @@ fn check(limits: &Limits) -> anyhow::Result<()> {
             bail!("{name} is {value}; it must be between 1 and {max}");
         }
     }
-    if limits.tracks_per_participant > TRACKS_PER_PARTICIPANT_MAX {
-        let tracks = limits.tracks_per_participant;
-        bail!("tracks-per-participant is {tracks}; it must be at most {TRACKS_PER_PARTICIPANT_MAX}");
+    for (name, value, max) in [
+        ("tracks-per-participant", limits.tracks_per_participant, TRACKS_PER_PARTICIPANT_MAX),
+        ("loudest-audio", limits.loudest_audio, SELECTED_MAX),
+        ("last-videos", limits.last_videos, SELECTED_MAX),
+    ] {
+        if value > max {
+            bail!("{name} is {value}; it must be at most {max}");
+        }
     }
     Ok(())
 }
@@ -458,6 +471,17 @@ mod tests {
         assert_eq!(limits("tracks-per-participant = 32").unwrap().tracks_per_participant, 32);
         assert_eq!(limits("tracks-per-participant = 0").unwrap().tracks_per_participant, 0, "chat alone");
         assert!(limits("tracks-per-participant = 33").unwrap_err().to_string().contains("at most 32"));
+    }
+
+    #[test]
+    fn all_audio_and_video_is_passed_on_unless_a_bound_is_set() {
+        let selected = |text| {
+            let limits = Settings::from_toml(text).unwrap().config()?.limits;
+            anyhow::Ok((limits.loudest_audio, limits.last_videos))
+        };
+        assert_eq!(selected("").unwrap(), (0, 0));
+        assert_eq!(selected("loudest-audio = 5\nlast-videos = 9").unwrap(), (5, 9));
+        assert!(selected("loudest-audio = 101").unwrap_err().to_string().contains("at most 100"));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::floor::Floor;
 use super::recent_pictures::{PictureBudget, RecentPictures};
 use super::rendition::Rendition;
 use super::voice::Voice;
@@ -23,6 +24,8 @@ pub struct Routes {
     budget: PictureBudget,
     /// Whether somebody has begun to speak who did not.
     voice_begun: Cell<bool>,
+    /// Whose microphones are passed on, where not all are.
+    floor: RefCell<Floor>,
 }
 
 #[derive(Debug)]
@@ -32,6 +35,8 @@ struct Route {
     renditions: Vec<Rendition>,
     temporal_layer_max: u8,
     muted: bool,
+    /// Only those who chose it get it.
+    held: bool,
     /// Of a microphone. In a cell, because those who get a datagram stay borrowed while the next one is looked at.
     voice: Option<Cell<Voice>>,
     /// What was passed on lately. A datagram is looked up once, so it is kept where it was found.
@@ -69,7 +74,7 @@ impl Routes {
         let renditions = (0..=highest.spatial).map(|_| Rendition::default()).collect();
         let recent = RefCell::new(Recent::new(VIDEO_DEADLINE));
         let temporal_layer_max = highest.temporal;
-        let route = Route { publisher, renditions, temporal_layer_max, muted: false, voice: None, recent };
+        let route = Route { publisher, renditions, temporal_layer_max, muted: false, held: false, voice: None, recent };
         self.routes.insert(track, route);
     }
 
@@ -121,6 +126,7 @@ impl Routes {
 
     /// Media of `track` goes nowhere from now on.
     pub fn close(&mut self, track: TrackId) {
+        self.floor.get_mut().leave(track);
         self.routes.remove(&track);
     }
 
@@ -128,8 +134,19 @@ impl Routes {
     pub fn set_muted(&mut self, track: TrackId, muted: bool) {
         if let Some(route) = self.routes.get_mut(&track) {
             route.muted = muted;
-            let pictures = route.renditions.iter_mut().filter_map(|rendition| rendition.pictures.as_mut());
-            pictures.for_each(|pictures| pictures.get_mut().forget());
+            route.forget_pictures();
+        }
+        if muted {
+            self.floor.get_mut().leave(track);
+        }
+    }
+
+    /// Nobody gets `track` from now on who did not choose it, or whoever is subscribed to it does again. Where that is nobody, its
+    /// media is left out.
+    pub fn set_held(&mut self, track: TrackId, held: bool) {
+        if let Some(route) = self.routes.get_mut(&track) {
+            route.held = held;
+            route.forget_pictures();
         }
     }
 
@@ -203,18 +220,16 @@ impl Routes {
         if layers.temporal > route.temporal_layer_max {
             return Err(DropReason::LayerUnknown);
         }
-        if let Some(voice) = &route.voice {
-            let mut heard = voice.get();
-            if heard.hear(now, header.audio_level) {
-                self.voice_begun.set(true);
-            }
-            voice.set(heard);
-        }
+        let is_heard = route.voice.as_ref().is_none_or(|voice| self.hear(now, limits, &header, voice));
         let mut progress = rendition.progress.get();
         let begins = !progress.has_reached(header.frame);
         publisher.arrivals.note(&mut progress, now, &header);
         rendition.progress.set(progress);
         publisher.note(now, &header);
+        let is_wanted = !route.held || rendition.is_awaited() || !rendition.takers(layers.temporal).is_empty();
+        if !is_heard || !is_wanted {
+            return Err(DropReason::NotSelected);
+        }
         // Whoever misses parity, or comes later, has no use for it.
         if !header.parity {
             let copy = rendition.copies.borrow_mut().make(datagram);
@@ -228,6 +243,17 @@ impl Routes {
             return Ok(Forward::After(Change { track: header.track, layers }));
         }
         Ok(Forward::To(rendition.takers(layers.temporal)))
+    }
+
+    /// Listens to a frame of a microphone, and says whether it is passed on.
+    fn hear(&self, now: Now, limits: &Limits, header: &MediaHeader, voice: &Cell<Voice>) -> bool {
+        let mut heard = voice.get();
+        if heard.hear(now, header.audio_level) {
+            self.voice_begun.set(true);
+        }
+        voice.set(heard);
+        let places = limits.loudest_audio as usize;
+        places == 0 || self.floor.borrow_mut().admits(now, places, header.track, header.audio_level, heard)
     }
 
     /// Puts into `found` what a subscriber asks for once more, as far as it is subscribed to it and it is still worth sending.
@@ -281,6 +307,11 @@ impl Route {
         self.renditions.get_mut(usize::from(spatial_layer))
     }
 
+    fn forget_pictures(&mut self) {
+        let pictures = self.renditions.iter_mut().filter_map(|rendition| rendition.pictures.as_mut());
+        pictures.for_each(|pictures| pictures.get_mut().forget());
+    }
+
     fn forget_old(&mut self, now: Now) {
         let recent = self.recent.get_mut();
         recent.forget(now);
@@ -313,7 +344,7 @@ mod tests {
     use super::*;
     use crate::limits::{RECENT_PICTURES_TIME, REPEAT_REQUESTS_PER_SECOND, REPEATS_PER_SECOND};
     use crate::media::Frame;
-    use crate::wire::Wanted;
+    use crate::wire::{AudioLevel, Wanted};
 
     const NOW: Now = Now::after(Duration::from_secs(1));
     const TRACK: TrackId = TrackId(7);
@@ -515,6 +546,49 @@ mod tests {
         assert_eq!(ask(3, TRACK, 2), Err(DropReason::NotSubscribed));
         assert_eq!(ask(1, TRACK, 3), Err(DropReason::LayerUnknown));
         assert_eq!(ask(1, TrackId(8), 2), Err(DropReason::TrackUnknown));
+    }
+
+    #[test]
+    fn only_the_loudest_microphones_are_passed_on_where_that_is_set() {
+        let mut routes = Routes::default();
+        let tracks = [1, 2, 3, 4].map(TrackId);
+        for track in tracks {
+            routes.open(track, PUBLISHER, Layers::ONE);
+            routes.subscribe(track, Slot(1), Layers::ONE);
+        }
+        tracks[..3].iter().for_each(|track| routes.listen(*track));
+        let passed = |routes: &Routes, loudest_audio, track, level| {
+            let frame = Frame { audio_level: AudioLevel::new(level), ..Frame::default() };
+            let bytes = frame.datagrams(track).unwrap().next().unwrap().bytes;
+            let limits = Limits { loudest_audio, ..Limits::default() };
+            routes.forward(NOW, &limits, &mut Publisher::new(PUBLISHER), &bytes).err()
+        };
+        let all = |routes: &Routes, loudest| tracks.map(|track| passed(routes, loudest, track, 127));
+        let left_out = Some(DropReason::NotSelected);
+        assert_eq!(all(&routes, 0), [None; 4]);
+        assert_eq!(all(&routes, 2), [None, None, left_out, None], "the last one is no microphone");
+        routes.set_muted(tracks[0], true);
+        routes.set_muted(tracks[0], false);
+        assert_eq!(passed(&routes, 2, tracks[2], 127), None, "there is a place again");
+        assert_eq!(passed(&routes, 2, tracks[0], 127), left_out);
+        routes.close(tracks[1]);
+        assert_eq!(passed(&routes, 2, tracks[0], 127), None, "and again");
+    }
+
+    #[test]
+    fn a_video_that_is_held_goes_to_those_who_chose_it() {
+        let mut routes = routes();
+        routes.unsubscribe(TRACK, Slot(1));
+        routes.set_held(TRACK, true);
+        assert_eq!(passed_on(&mut routes, Piece::Delta, HIGHEST), [2]);
+        routes.unsubscribe(TRACK, Slot(2));
+        assert_eq!(forward(&routes, PUBLISHER, &datagram(TRACK)), Err(DropReason::NotSelected));
+        routes.subscribe(TRACK, Slot(1), layers(0, 2));
+        routes.set_layers(TRACK, Slot(1), HIGHEST);
+        assert_eq!(passed_on(&mut routes, Piece::Keyframe { fragment: 0 }, HIGHEST), [1], "it waited for that");
+        routes.unsubscribe(TRACK, Slot(1));
+        routes.set_held(TRACK, false);
+        assert_eq!(passed_on(&mut routes, Piece::Delta, HIGHEST), [0; 0], "nobody is subscribed: that is no reason");
     }
 
     #[test]

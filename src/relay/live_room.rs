@@ -190,6 +190,7 @@ impl LiveRoom {
             }
             Output::RouteClosed { track } => self.routes.close(track),
             Output::RouteMuted { track, muted } => self.routes.set_muted(track, muted),
+            Output::RouteHeld { track, held } => self.routes.set_held(track, held),
             Output::Subscribed { track, subscriber, layers } => self.subscribe(track, subscriber, layers),
             Output::PictureWanted { track, subscriber, layers } => self.show(shard, track, subscriber, layers),
             Output::LayersSet { track, subscriber, layers } => {

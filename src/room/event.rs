@@ -87,6 +87,11 @@ pub enum Input {
         /// How much too slow.
         pressure: Pressure,
     },
+    /// Somebody speaks: to be said as often as it is looked, while anybody does.
+    Speaking {
+        /// Who, the loudest first.
+        participants: Vec<ParticipantId>,
+    },
     /// [`Room::next_timeout`](super::Room::next_timeout) has come.
     Timeout,
     /// The relay has no place for another room: seats that nobody is in are given up.
@@ -198,6 +203,14 @@ pub enum Output {
         track: TrackId,
         /// The new state.
         muted: bool,
+    },
+    /// Nobody gets a track from now on who did not choose it, or whoever is subscribed to it does again: who gets it is said beside
+    /// this.
+    RouteHeld {
+        /// Which track.
+        track: TrackId,
+        /// The new state.
+        held: bool,
     },
     /// A participant gets a track.
     Subscribed {

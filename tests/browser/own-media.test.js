@@ -34,6 +34,7 @@ Object.assign(globalThis, {
   MediaStream: class { getTracks() { return []; } addTrack() {} removeTrack() {} },
 });
 const { OwnMedia } = await import('../../web/page/own-media.js');
+const { choices, choose } = await import('../../web/page/preferences.js');
 
 /** A room that does what it is told, and says what that was. */
 function roomOf() {
@@ -117,4 +118,15 @@ test('who listens no longer hears nothing', async () => {
   end();
   await media.set('camera', false);
   assert.deepEqual([before > 0, heard === before], [true, true]);
+});
+
+test('a device that cannot be had in the meeting leaves the one before as it was', async () => {
+  const media = new OwnMedia();
+  const room = roomOf();
+  await media.publish(any(room));
+  await media.set('camera', true);
+  choose({ camera: 'usual' });
+  room.switchActiveDevice = () => Promise.reject(new Error('busy'));
+  await assert.rejects(media.use('camera', 'other'), /busy/);
+  assert.deepEqual([media.isOn('camera'), media.problems.size, choices.camera], [true, 0, 'usual']);
 });

@@ -4,7 +4,7 @@ import { avatar, button, element, icon, useIcon } from './element.js';
 /** @typedef {import('../sdk/tertulia.js').LocalTrack} LocalTrack */
 /** @typedef {import('../sdk/tertulia.js').RemoteTrack} RemoteTrack */
 /** @typedef {'camera' | 'screen'} TileSource */
-/** @typedef {'on' | 'off' | 'waiting' | 'stalled' | 'failed' | 'sealed'} Picture */
+/** @typedef {'on' | 'off' | 'held' | 'waiting' | 'stalled' | 'failed' | 'sealed'} Picture */
 
 /**
  * What a tile shows.
@@ -19,7 +19,7 @@ import { avatar, button, element, icon, useIcon } from './element.js';
  */
 
 const SAYS = /** @type {Record<Picture, string>} */ ({
-  on: '', off: '', waiting: '', stalled: 'The picture has stopped. It goes on as soon as more arrives.',
+  on: '', off: '', held: 'Seen when they speak, or when you make it large.', waiting: '', stalled: 'The picture has stopped. It goes on as soon as more arrives.',
   failed: 'The picture cannot be shown here.',
   sealed: 'It cannot be decrypted here: one of you has another link.',
 });
@@ -70,6 +70,7 @@ export class Tile {
   /** @param {boolean} isPinned */
   set pinned(isPinned) {
     this.node.dataset.pinned = String(isPinned);
+    this.#pinTrack();
     this.#pin.ariaPressed = String(isPinned);
     useIcon(this.#pin, isPinned ? 'unpin' : 'pin');
     this.#namePin(this.#label.textContent ?? '');
@@ -86,6 +87,11 @@ export class Tile {
     this.node.remove();
   }
 
+  /** What is large is to be seen, whoever speaks. */
+  #pinTrack() {
+    if (this.#attached && 'setPinned' in this.#attached) this.#attached.setPinned(this.node.dataset.pinned === 'true');
+  }
+
   /** @param {string} shown */
   #namePin(shown) {
     const isPinned = this.node.dataset.pinned === 'true';
@@ -99,6 +105,7 @@ export class Tile {
     this.#attached?.detach(/** @type {any} */ (this.#picture));
     this.#attached = track;
     track?.attach(/** @type {any} */ (this.#picture));
+    this.#pinTrack();
   }
 }
 
@@ -114,5 +121,6 @@ function pictureOf(track, sealed, own) {
   if (sealed) return 'sealed';
   if (!track || track.muted) return 'off';
   if (own || !('state' in track)) return 'on';
+  if (track.isHeld) return 'held';
   return track.state === 'playing' ? 'on' : track.state;
 }

@@ -107,6 +107,7 @@ export class RoomMedia {
       case 'keyframeRequested': return this.publishing.keyframeRequested(message.track, message.spatialLayer);
       case 'layersWanted': return this.publishing.layersWanted(message);
       case 'activeSpeakers': return this.subscribing.relaySpeakers(message.participants);
+      case 'onStage': return this.subscribing.relayStage(message.participants);
       case 'trackMuted': return this.publishing.mutedByAdmin(message.track, message.muted);
       case 'feedback':
         this.#reports.take(performance.now(), message);
@@ -125,7 +126,7 @@ export class RoomMedia {
         break;
       case 'trackPublished': return this.subscribing.published(value.participant, value.track);
       case 'trackUnpublished': return this.subscribing.unpublished(value.track);
-      case 'trackMuted': return this.subscribing.muted(value.track, value.track.muted);
+      case 'trackMuted': return this.subscribing.muted(value.track);
     }
   }
 

@@ -60,6 +60,7 @@ class PretendRemoteTrack {
   muted = false;
   level = 0;
   state = 'playing';
+  isHeld = false;
   width = WIDTH;
   height = HEIGHT;
 
@@ -86,6 +87,7 @@ class PretendRemoteTrack {
   }
 
   setSubscribed() {}
+  setPinned() {}
   setVolume() {}
   stats() {
     return {};
