@@ -280,6 +280,30 @@ async fn many(target: Target) -> Vec<(Session, Join)> {
     sessions
 }
 
+/// What an idle session may cost, in bytes, whatever its carrier.
+const IDLE_SESSION_BYTES_MAX: usize = 160 * 1024;
+
+#[tokio::test]
+async fn m10_an_idle_webtransport_session_costs_little() {
+    let _turn = turn().await;
+    for in_a_room in [1, 100] {
+        let relay = Launch::new(&CROWDED).start();
+        let empty = relay.resources().await;
+        let mut sessions = Vec::new();
+        for number in 0..200 {
+            let room = format!("many-{}", number / in_a_room);
+            let join = Join { auto_subscribe: false, ..join_of(&room, "someone") };
+            let (mut session, _) = Session::join(relay.target, Over::WebTransport, join).await.unwrap();
+            session.rest();
+            sessions.push(session);
+        }
+        let full = relay.resources().await;
+        let each = (full.resident_bytes - empty.resident_bytes) / sessions.len();
+        println!("over WebTransport, {in_a_room} in a room: {each} bytes each");
+        assert!(each < IDLE_SESSION_BYTES_MAX, "{each} bytes each");
+    }
+}
+
 #[tokio::test]
 async fn m10_m12_m13_a_thousand_wait_and_all_come_back_after_a_crash() {
     let _turn = turn().await;
@@ -292,7 +316,7 @@ async fn m10_m12_m13_a_thousand_wait_and_all_come_back_after_a_crash() {
     let full = relay.resources().await;
     let each = (full.resident_bytes - empty.resident_bytes) / sessions.len();
     println!("{} sessions in {:?}, {each} bytes each", sessions.len(), begin.elapsed());
-    assert!(each < 160 * 1024, "{each} bytes each");
+    assert!(each < IDLE_SESSION_BYTES_MAX, "{each} bytes each");
     let used = cpu_time(&relay);
     sleep(Duration::from_secs(2)).await;
     let (used, later) = (cpu_time(&relay) - used, relay.resources().await);
@@ -468,6 +492,64 @@ async fn m15_a_relay_that_stood_still_goes_on_and_repeats_nothing() {
         assert_eq!(welcomed.chat.sequence, said.len() as u64, "{over:?}");
     }
     relay.assert_sound("standing still").await;
+}
+
+/// Two that never rest on the relay's processor, until the value is dropped.
+struct Spinners([std::process::Child; 2]);
+
+impl Spinners {
+    /// They inherit from `sh` where they may run, which is on the processor of the process with this id.
+    fn beside(id: u32) -> Self {
+        let line = format!(
+            "taskset --pid --cpu-list $(taskset --pid --cpu-list {id} | sed 's/.*: //') $$ >/dev/null; while :; do :; done"
+        );
+        Self([(); 2].map(|()| std::process::Command::new("sh").args(["-c", &line]).spawn().unwrap()))
+    }
+}
+
+impl Drop for Spinners {
+    fn drop(&mut self) {
+        for spinner in &mut self.0 {
+            let _ = spinner.kill();
+            let _ = spinner.wait();
+        }
+    }
+}
+
+/// Of a processor that two others want as well, a relay with the lowest priority gets about a hundredth.
+#[tokio::test]
+async fn m15_a_relay_that_is_starved_gives_nobody_up_and_repeats_nothing() {
+    let _turn = turn().await;
+    let relay = Launch::new(&CROWDED).after("renice -n 19 -p $$ >/dev/null").on_one_processor().start();
+    let mut sessions = Vec::new();
+    for over in CARRIERS {
+        sessions.push((over, Session::member(relay.target, over, "starved", "Talker").await));
+    }
+    let used = cpu_time(&relay);
+    let spinners = Spinners::beside(relay.id());
+    let begin = Instant::now();
+    let mut said = Vec::new();
+    // Longer than silence may last.
+    while begin.elapsed() < IDLE_TIMEOUT + Duration::from_secs(2) {
+        for (_, session) in &mut sessions {
+            said.push(session.say_kept("hungry").await);
+        }
+        sleep(Duration::from_millis(500)).await;
+    }
+    drop(spinners);
+    println!("{} messages in {:?}, {:?} of the processor", said.len(), begin.elapsed(), cpu_time(&relay) - used);
+    assert!(said.is_sorted_by(|one, next| one < next), "{said:?}");
+    for (over, session) in &mut sessions {
+        session.assert_seated("nobody was given up").await;
+        let from_others = session.rest().into_iter().filter_map(|incoming| match incoming {
+            Incoming::Chat(ServerChat::Message(message)) => Some(message.sequence),
+            _ => None,
+        });
+        let heard: Vec<_> = from_others.collect();
+        assert!(heard.is_sorted_by(|one, next| one < next), "{over:?}: each once and in order: {heard:?}");
+        assert_eq!(heard.len(), said.len() / CARRIERS.len() * (CARRIERS.len() - 1), "{over:?}: {heard:?}");
+    }
+    relay.assert_sound("starving").await;
 }
 
 /// Some come over each carrier, and go: by a goodbye, by a close, or without a word.
