@@ -104,6 +104,50 @@ async fn m4_chat_that_is_too_long_or_too_fast_is_refused_and_the_rest_is_said() 
     .await;
 }
 
+/// Messages that change nothing and are answered all the same, and one that is passed over.
+fn cheap_messages() -> Vec<(StreamKind, Vec<u8>)> {
+    let chat = |to| encode(&ClientChat::Send { message_id: message_id(), to, body: "again".into() });
+    vec![
+        (StreamKind::Control, encode(&ClientMessage::Ping { token: 1 })),
+        (StreamKind::Control, encode(&ClientMessage::RequestKeyframe { track: TrackId(99), spatial_layer: 0 })),
+        (StreamKind::Chat, chat(None)),
+        (StreamKind::Chat, chat(Some(ParticipantId(99)))),
+    ]
+}
+
+#[tokio::test]
+async fn m4_a_flood_of_messages_ends_its_session_whatever_they_are() {
+    repeatable(async || {
+        // Fewer than an outbox takes, so that nobody is a slow consumer before.
+        let mut scene = Scene::crowded(&["--messages-per-second", "100", "--messages-burst", "600"]).await;
+        let too_fast = "tertulia_sessions_closed_total{reason=\"too_fast\"}";
+        let mut closed = 0;
+        for over in CARRIERS {
+            for (kind, message) in cheap_messages() {
+                let mut mallory = Session::member(scene.target(), over, "cheap", "Mallory").await;
+                let begin = Instant::now();
+                for _ in 0..3000 {
+                    mallory.send(kind, &message).await;
+                }
+                assert_eq!(mallory.ended().await, CloseReason::TooFast, "{over:?}");
+                closed += 1;
+                scene.relay.until(too_fast, |count| count == closed).await;
+                let is_answer = |incoming: &Incoming| match incoming {
+                    Incoming::Control(message) => matches!(message, ServerMessage::Pong { .. }),
+                    Incoming::Chat(_) => true,
+                    _ => false,
+                };
+                let answers = mallory.rest().iter().filter(|incoming| is_answer(incoming)).count() as u64;
+                let most = 600 + 100 * (begin.elapsed().as_secs() + 1);
+                assert!(answers <= most, "{answers} answers over {over:?}, {most} may");
+            }
+        }
+        scene.assert_undisturbed("a flood of messages").await;
+        scene.close("a flood of messages").await;
+    })
+    .await;
+}
+
 /// A flood of datagrams by one participant, as fast as its connection takes them, for a second.
 async fn flood(session: &mut Session, track: TrackId) -> u64 {
     let begin = Instant::now();
