@@ -3,6 +3,8 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import * as meeting from './meeting.js';
 import { PHONE, complaints, openPanel, shoot } from './meeting.js';
+import * as pretended from './pretend/meet.js';
+import { let_ } from './pretend/meet.js';
 import { startPretend } from './pretend/server.js';
 import { allStarted, startBrowser } from './relay.js';
 
@@ -23,30 +25,11 @@ after(async () => {
   assert.deepEqual(complaints, [], 'no console errors, no policy violations, no uncaught errors');
 });
 
-/** @param {Page} page @param {(pretend: any) => void} act in the page */
-const let_ = (page, act) => page.evaluate(`(${act})(window.pretend)`);
+/** @param {string} path @param {Parameters<typeof pretended.open>[2]} options */
+const open = (path, options) => pretended.open(browser, new URL(path, pretend.url).href, options);
 
-/** @param {string} path @param {meeting.ContextOptions & { script?: string }} options */
-async function open(path, { script = '', ...options }) {
-  const page = await (await browser.newContext({ viewport: meeting.DESKTOP, ...options })).newPage();
-  meeting.watch(page);
-  await page.addInitScript(script);
-  await page.goto(new URL(path, pretend.url).href);
-  return page;
-}
-
-/** A meeting of four. @param {meeting.ContextOptions} options @param {string} [fragment] */
-async function meet(options, fragment = '') {
-  const page = await open(`/r/calm-amber-harbor${fragment}`, options);
-  await meeting.enterWithDevices(page, 'Ana Lucía');
-  await let_(page, (pretend) => {
-    pretend.join('Bo');
-    pretend.join('Carmen', { microphone: false });
-    pretend.measure(170);
-    pretend.speak('Bo');
-  });
-  return page;
-}
+/** @param {meeting.ContextOptions} options @param {string} [fragment] */
+const meet = (options, fragment = '') => pretended.meet(browser, new URL(`/r/calm-amber-harbor${fragment}`, pretend.url).href, options);
 
 /** Waits for the picture of oneself. @param {Page} page */
 const ownPicture = (page) => page.waitForFunction(() => /** @type {HTMLVideoElement | null} */ (document.querySelector('.tile video'))?.videoWidth);
