@@ -285,6 +285,14 @@ class Pretend {
     this.room.tell('trackPublished', { participant, track });
   }
 
+  /** Someone's track is switched off or on. @param {string} name @param {Source} source @param {boolean} muted */
+  mute(name, source, muted) {
+    const participant = this.of(name);
+    const track = [...participant.tracks.values()].find((track) => track.source === source);
+    track.muted = muted;
+    this.room.tell('trackMuted', { participant, track });
+  }
+
   /** @param {string} name @param {string} state */
   picture(name, state) {
     const participant = this.of(name);
