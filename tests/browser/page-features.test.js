@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import * as meeting from './meeting.js';
-import { complaints, isToasted, shows, tile } from './meeting.js';
+import { complaints, isSwitched, isToasted, shows, tile } from './meeting.js';
 import * as pretended from './pretend/meet.js';
 import { let_ } from './pretend/meet.js';
 import { startPretend } from './pretend/server.js';
@@ -50,6 +50,155 @@ test('who shares a screen is told that it pauses, where it does', { timeout: 30_
     await shows(page, 'Ana Lucía', { source: 'screen', picture: 'on' });
     if (pauses) await isToasted(page, 'this browser pauses the screen');
     assert.equal(await page.getByTestId('toast').filter({ hasText: 'pauses' }).count(), pauses ? 1 : 0);
+    await meeting.closeAll(page);
+  }
+});
+
+test('a tile is pinned and put back, and a screen comes to the front by itself', { timeout: 30_000 }, async () => {
+  const page = await meet();
+  const layout = (/** @type {string} */ name) => page.locator(`#stage[data-layout="${name}"]`).waitFor();
+  const pin = (/** @type {string} */ name) => page.getByRole('button', { name, exact: true });
+  await layout('grid');
+  await tile(page, 'Carmen').hover();
+  await pin('Make Carmen large').click();
+  await layout('focus');
+  await page.locator('#focus').getByTestId('tile').and(tile(page, 'Carmen')).waitFor();
+  assert.equal(await pin('Put Carmen back among the others').getAttribute('aria-pressed'), 'true');
+  assert.deepEqual((await meeting.tiles(page)).filter(({ pinned }) => pinned).map(({ name }) => name), ['Carmen']);
+
+  // Whom one chose stays large; the screen comes once nobody is chosen.
+  await let_(page, (pretend) => pretend.share('Bo'));
+  await shows(page, 'Carmen', { pinned: true });
+  await pin('Put Carmen back among the others').click();
+  await shows(page, 'Bo', { source: 'screen', pinned: true });
+  await pin('Put Bo’s screen back among the others').click();
+  await layout('grid');
+  await shows(page, 'Bo', { source: 'screen', pinned: false });
+
+  // Who leaves is no longer large.
+  await tile(page, 'Carmen').hover();
+  await pin('Make Carmen large').click();
+  await layout('focus');
+  await let_(page, (pretend) => pretend.leave('Carmen'));
+  await layout('grid');
+  await meeting.closeAll(page);
+});
+
+test('who speaks is marked, and comes to the first page', { timeout: 30_000 }, async () => {
+  const page = await meet();
+  await shows(page, 'Bo', { speaking: true });
+  await shows(page, 'Carmen', { speaking: false });
+  await let_(page, (pretend) => pretend.speak('Carmen'));
+  await shows(page, 'Carmen', { speaking: true });
+  await shows(page, 'Bo', { speaking: false });
+
+  await let_(page, (pretend) => { for (const name of 'DEFGHIJKLMNOPQRST') pretend.join(name); });
+  await page.getByTestId('page-next').waitFor();
+  const shown = async () => (await meeting.tiles(page)).map(({ name }) => name);
+  assert.equal((await shown()).includes('T'), false);
+  await let_(page, (pretend) => pretend.speak('T'));
+  await shows(page, 'T', { speaking: true });
+  assert.deepEqual((await shown()).slice(0, 3), ['Ana Lucía', 'T', 'Bo']);
+  await page.getByTestId('page-next').click();
+  await tile(page, 'S').waitFor();
+  assert.equal((await shown()).includes('T'), false);
+  await meeting.closeAll(page);
+});
+
+test('single keys do things, not while one types, and not once they are switched off', { timeout: 30_000 }, async () => {
+  const page = await meet();
+  const panel = (/** @type {string} */ name) => page.locator(`[data-testid="panel"][data-shown="${name}"]`).waitFor({ state: 'attached' });
+  const press = (/** @type {string} */ key) => page.keyboard.press(key);
+  const isMute = async () => assert.equal(await page.getByTestId('toggle-microphone').getAttribute('aria-pressed'), 'false');
+  await isSwitched(page, 'microphone', true);
+  await press('m');
+  await isSwitched(page, 'microphone', false);
+  await press('v');
+  await isSwitched(page, 'camera', false);
+  await press('s');
+  await isSwitched(page, 'screen', true);
+  await press('p');
+  await panel('people');
+  await press('i');
+  await panel('statistics');
+  await press('c');
+  await panel('chat');
+  // The field has the focus now, and the keys are letters.
+  await page.keyboard.type('mvp');
+  assert.equal(await page.getByTestId('text').inputValue(), 'mvp');
+  await isMute();
+  await press('Escape');
+  await panel('');
+  await press('Control+p');
+  await panel('');
+  await press('?');
+  await page.getByTestId('settings').waitFor();
+  await press('m');
+  await isMute();
+  await page.getByTestId('shortcuts').uncheck();
+  await press('Escape');
+  await page.getByTestId('settings').waitFor({ state: 'hidden' });
+  for (const key of 'mvp') await press(key);
+  await page.getByTestId('toggle-people').click();
+  await panel('people');
+  await isMute();
+  await isSwitched(page, 'camera', false);
+  // They stay so on this device.
+  assert.equal(await page.evaluate(() => JSON.parse(localStorage.getItem('tertulia.choices') ?? '{}').shortcuts), false);
+  await meeting.closeAll(page);
+});
+
+test('where the browser keeps the sound back, a click turns it on', { timeout: 30_000 }, async () => {
+  const page = await meet();
+  const button = page.getByTestId('start-audio');
+  assert.equal(await button.isVisible(), false);
+  await let_(page, (pretend) => pretend.blockSound());
+  await button.click();
+  await let_(page, (pretend) => pretend.allowSound());
+  await button.click();
+  await button.waitFor({ state: 'hidden' });
+  await meeting.closeAll(page);
+});
+
+test('an admin mutes someone, and is not offered what is muted already', { timeout: 30_000 }, async () => {
+  const page = await meet();
+  await meeting.openPanel(page, 'people');
+  await page.getByRole('button', { name: 'Actions for Bo' }).click();
+  const mutes = page.getByTestId('mute-track').filter({ visible: true });
+  assert.deepEqual(await mutes.allTextContents(), ['Switch off microphone', 'Switch off camera']);
+  await mutes.first().click();
+  await shows(page, 'Bo', { muted: true });
+  await page.getByRole('button', { name: 'Actions for Bo' }).click();
+  assert.deepEqual(await mutes.allTextContents(), ['Switch off camera']);
+  await meeting.closeAll(page);
+});
+
+test('who is muted by an admin is told, and can speak again', { timeout: 30_000 }, async () => {
+  const page = await meet();
+  await isSwitched(page, 'microphone', true);
+  await let_(page, (pretend) => pretend.muteByAdmin('microphone'));
+  await isToasted(page, 'An admin switched off your microphone. You can switch it on again.');
+  await isSwitched(page, 'microphone', false);
+  await shows(page, 'Ana Lucía', { muted: true });
+  await meeting.toggle(page, 'microphone');
+  await isSwitched(page, 'microphone', true);
+  await shows(page, 'Ana Lucía', { muted: false });
+  await meeting.closeAll(page);
+});
+
+test('nothing moves for who wants no motion', { timeout: 30_000 }, async () => {
+  for (const reducedMotion of /** @type {const} */ (['no-preference', 'reduce'])) {
+    const page = await meet({ reducedMotion });
+    await let_(page, (pretend) => {
+      pretend.say('Bo', 'Good morning!');
+      pretend.reconnect();
+    });
+    await meeting.openPanel(page, 'chat');
+    const moving = await page.evaluate(() => {
+      const styles = [...document.querySelectorAll('*')].flatMap((node) => [null, '::before', '::after'].map((part) => getComputedStyle(node, part)));
+      return styles.filter(({ animationName, transitionDuration }) => animationName !== 'none' || !/^0s(, 0s)*$/.test(transitionDuration)).length;
+    });
+    assert.equal(moving > 0, reducedMotion === 'no-preference', `${moving} of ${reducedMotion}`);
     await meeting.closeAll(page);
   }
 });

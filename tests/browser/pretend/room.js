@@ -203,14 +203,22 @@ export class Room extends Emitter {
   }
 
   async switchActiveDevice() {}
+  isHeard = true;
   async startAudio() {
-    return true;
+    return this.isHeard;
   }
   async setLocked(/** @type {boolean} */ locked) {
     this.locked = locked;
     this.tell('roomLocked', { locked });
   }
-  async muteTrack() {}
+  async muteTrack(/** @type {number} */ id) {
+    for (const participant of this.remoteParticipants.values()) {
+      const track = participant.tracks.get(id);
+      if (!track) continue;
+      track.muted = true;
+      this.tell('trackMuted', { participant, track });
+    }
+  }
   async removeParticipant() {}
   async endMeeting() {}
 
@@ -291,6 +299,24 @@ class Pretend {
     const track = [...participant.tracks.values()].find((track) => track.source === source);
     track.muted = muted;
     this.room.tell('trackMuted', { participant, track });
+  }
+
+  /** One's own track is switched off. @param {Source} source */
+  muteByAdmin(source) {
+    const track = this.room.localParticipant.tracks.get(source);
+    if (!track) throw new Error(`there is no ${source}`);
+    track.muted = true;
+    this.room.tell('localTrackMuted', { track, muted: true, byAdmin: true });
+  }
+
+  /** The browser plays nothing before a click. */
+  blockSound() {
+    this.room.isHeard = false;
+    this.room.tell('audioBlocked', undefined);
+  }
+
+  allowSound() {
+    this.room.isHeard = true;
   }
 
   /** @param {string} name @param {string} state */
