@@ -97,5 +97,7 @@ test('a relay that comes back as another version ends the meeting here', { timeo
   await relay.cut();
   await meeting.ended(page, 'version_unsupported');
   assert.match((await page.locator('#status-text').textContent()) ?? '', /another version of the protocol; reload the page/);
+  await page.getByRole('button', { name: 'Reload the page' }).click();
+  await page.getByTestId('join').waitFor();
   await meeting.closeAll(page);
 });
