@@ -170,7 +170,10 @@ export class Room extends Emitter {
       said: /** @type {any[]} */ ([]),
       messages: () => this.chat.said,
       setTyping() {},
-      send: async (/** @type {string} */ text, /** @type {any} */ { messageId, to }) => this.#said(1, this.localParticipant.name, text, messageId, to),
+      send: async (/** @type {string} */ text, /** @type {any} */ { messageId, to }) => {
+        await this.confirm();
+        this.#said(1, this.localParticipant.name, text, messageId, to);
+      },
     };
     Object.assign(window, { pretend: new Pretend(this) });
   }
@@ -197,10 +200,18 @@ export class Room extends Emitter {
   }
 
   disconnect() {
+    this.end('left', 'You left the room.');
+  }
+
+  /** @param {string} reason @param {string} message */
+  end(reason, message) {
     this.carrier = null;
     this.become('disconnected');
-    this.tell('disconnected', { reason: 'left', message: 'You left the room.' });
+    this.tell('disconnected', { reason, message });
   }
+
+  /** What the relay does with a message. */
+  confirm = async () => {};
 
   async switchActiveDevice() {}
   isHeard = true;
@@ -345,6 +356,20 @@ class Pretend {
   run(carrier, reason) {
     Object.assign(this.room, { carrier, carrierReason: reason });
     this.room.become('connected');
+  }
+
+  /** What one writes from now on stays on its way. */
+  holdChat() {
+    this.room.confirm = () => new Promise(() => {});
+  }
+
+  /** What one writes from now on is refused. */
+  refuseChat() {
+    this.room.confirm = async () => { throw new TertuliaError('too_fast', 'That was too much in a short time. Wait a moment, and try again.'); };
+  }
+
+  remove() {
+    this.room.end('removed', 'You were removed from the meeting. Ask whoever runs it if you think that this is a mistake.');
   }
 
   /** Some minutes of statistics at once. @param {number} seconds */
