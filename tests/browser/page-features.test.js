@@ -202,3 +202,93 @@ test('nothing moves for who wants no motion', { timeout: 30_000 }, async () => {
     await meeting.closeAll(page);
   }
 });
+
+const TELEPHONE = { viewport: meeting.PHONE, hasTouch: true };
+
+test('a finger sees the pin before it touches it', { timeout: 30_000 }, async () => {
+  for (const [options, opacity] of /** @type {[meeting.ContextOptions, string][]} */ ([[TELEPHONE, '1'], [{}, '0']])) {
+    const page = await meet({ ...options, reducedMotion: 'reduce' });
+    // The mouse is elsewhere.
+    await page.mouse.move(0, 0);
+    const pin = tile(page, 'Carmen').getByTestId('pin');
+    assert.equal(await pin.evaluate((node) => getComputedStyle(node).opacity), opacity);
+    if (opacity === '1') await pin.tap();
+    else await tile(page, 'Carmen').hover().then(() => pin.click());
+    await shows(page, 'Carmen', { pinned: true });
+    await meeting.closeAll(page);
+  }
+});
+
+test('what is said in passing lies over no tile of a telephone, and what asks for something comes back', { timeout: 30_000 }, async () => {
+  const page = await meet(TELEPHONE);
+  await let_(page, (pretend) => {
+    pretend.lose('camera', 'device_denied');
+    pretend.room.setLocked(true);
+  });
+  await isToasted(page, 'The room is locked');
+  const box = async (/** @type {import('playwright-core').Locator} */ one) => {
+    const found = await one.boundingBox();
+    if (!found) throw new Error('it is not shown');
+    return found;
+  };
+  const isClear = async (/** @type {string} */ text) => {
+    const { y, height } = await box(page.getByTestId('toast').filter({ visible: true }));
+    for (const one of await page.getByTestId('tile').all()) assert.ok(y + height <= (await box(one)).y, text);
+  };
+  await isClear('news');
+  await page.getByTestId('toast').filter({ visible: true }).getByRole('button', { name: 'Dismiss' }).tap();
+  await isToasted(page, 'The camera is not allowed.');
+  await isClear('a problem');
+  await meeting.closeAll(page);
+});
+
+test('the list of people says in words who is heard and seen', { timeout: 30_000 }, async () => {
+  const page = await meet();
+  await meeting.openPanel(page, 'people');
+  const carmen = page.getByRole('listitem').filter({ hasText: 'Carmen' });
+  await carmen.getByRole('img', { name: 'Microphone off', exact: true }).waitFor();
+  await carmen.getByRole('img', { name: 'Camera on', exact: true }).waitFor();
+  await let_(page, (pretend) => pretend.mute('Carmen', 'microphone', false));
+  await carmen.getByRole('img', { name: 'Microphone on', exact: true }).waitFor();
+  await meeting.closeAll(page);
+});
+
+test('the badge says why it is WebSocket', { timeout: 30_000 }, async () => {
+  const page = await meet(TELEPHONE);
+  const badge = page.getByTestId('badge');
+  for (const [reason, words] of [['udp_blocked', 'UDP is blocked'], ['no_webtransport', 'no WebTransport here'], ['browser', 'better in this browser'], ['chosen', 'the link asks for it']]) {
+    await page.evaluate((reason) => /** @type {any} */ (window).pretend.run('websocket', reason), reason);
+    assert.match((await badge.textContent()) ?? '', new RegExp(`^WebSocket · ${words} · \\d+ ms`));
+    const { x = 0, width = Infinity } = (await badge.boundingBox()) ?? {};
+    assert.ok(x + width <= meeting.PHONE.width, words);
+  }
+  await meeting.closeAll(page);
+});
+
+test('what is said while the chat is closed is counted, in each meeting anew', { timeout: 30_000 }, async () => {
+  const page = await meet();
+  const chat = (/** @type {string} */ name) => page.getByRole('button', { name, exact: true }).waitFor();
+  for (const round of ['first', 'second']) {
+    await chat('Chat');
+    await let_(page, (pretend) => { for (const text of ['Good morning!', 'Is everyone here?']) pretend.say('Bo', text); });
+    await chat('Chat, 2 unread');
+    await meeting.openPanel(page, 'chat');
+    await chat('Chat');
+    await let_(page, (pretend) => pretend.say('Bo', 'You are.'));
+    await meeting.closePanel(page);
+    await let_(page, (pretend) => pretend.say('Bo', 'Are you?'));
+    await chat('Chat, 1 unread');
+    if (round === 'first') await comeBack(page);
+  }
+  await meeting.closeAll(page);
+});
+
+/** Leaves, and goes in again without loading the page anew. @param {Page} page */
+async function comeBack(page) {
+  await page.evaluate(() => {
+    history.pushState(null, '', '/r/calm-amber-harbor');
+    history.back();
+  });
+  await meeting.enterWithDevices(page, 'Ana Lucía');
+  await let_(page, (pretend) => pretend.join('Bo'));
+}

@@ -147,7 +147,7 @@ for (const [look, options] of /** @type {[string, meeting.ContextOptions][]} */ 
     for (const [name, picture] of /** @type {const} */ ([['Bo', 'stalled'], ['Carmen', 'failed'], ['Dmitri', 'waiting'], ['Elif', 'sealed'], ['Fatou', 'on'], ['Ana Lucía', 'off']])) {
       await meeting.shows(page, name, { picture });
     }
-    await meeting.isToasted(page, 'The camera was unplugged.');
+    await meeting.isToasted(page, 'Sending your microphone failed.');
     await let_(page, (pretend) => {
       pretend.share('Fatou');
       pretend.mute('Fatou', 'screen', true);

@@ -15,6 +15,9 @@ const REASONS = {
   chosen: 'the link asks for it',
 };
 
+/** The same as briefly as the badge needs it on a telephone. */
+const BRIEFLY = /** @type {Record<string, string>} */ ({ ...REASONS, udp_blocked: 'UDP is blocked', no_webtransport: 'no WebTransport here', browser: 'better in this browser' });
+
 /** Why a page ends that a relay does not understand. */
 const OTHER_VERSION = 'version_unsupported';
 
@@ -48,7 +51,7 @@ export function showBadge(room) {
 /** @param {Room} room @param {number | null} loss */
 function badgeText({ carrier, roundTripMs, state, carrierReason }, loss) {
   if (!carrier) return STATES[state];
-  const why = carrier === 'websocket' && carrierReason === 'udp_blocked' ? REASONS.udp_blocked : null;
+  const why = carrier === 'websocket' ? BRIEFLY[carrierReason ?? ''] ?? null : null;
   const figures = [roundTripMs === null ? null : milliseconds(roundTripMs), loss === null ? null : share(loss)];
   return [NAMES[carrier], why, ...figures].filter((part) => part !== null).join(' · ');
 }
