@@ -226,7 +226,8 @@ impl Routes {
         publisher.arrivals.note(&mut progress, now, &header);
         rendition.progress.set(progress);
         publisher.note(now, &header);
-        if !is_heard || route.held && rendition.takers(layers.temporal).is_empty() {
+        let is_wanted = !route.held || rendition.is_awaited() || !rendition.takers(layers.temporal).is_empty();
+        if !is_heard || !is_wanted {
             return Err(DropReason::NotSelected);
         }
         // Whoever misses parity, or comes later, has no use for it.
@@ -582,6 +583,10 @@ mod tests {
         assert_eq!(passed_on(&mut routes, Piece::Delta, HIGHEST), [2]);
         routes.unsubscribe(TRACK, Slot(2));
         assert_eq!(forward(&routes, PUBLISHER, &datagram(TRACK)), Err(DropReason::NotSelected));
+        routes.subscribe(TRACK, Slot(1), layers(0, 2));
+        routes.set_layers(TRACK, Slot(1), HIGHEST);
+        assert_eq!(passed_on(&mut routes, Piece::Keyframe { fragment: 0 }, HIGHEST), [1], "it waited for that");
+        routes.unsubscribe(TRACK, Slot(1));
         routes.set_held(TRACK, false);
         assert_eq!(passed_on(&mut routes, Piece::Delta, HIGHEST), [0; 0], "nobody is subscribed: that is no reason");
     }

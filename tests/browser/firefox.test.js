@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { startFirefox } from './firefox.js';
-import { enter, roomAt, say, sees, testId } from './guest.js';
+import { enterWithoutDevices, roomAt, say, sees, testId } from './guest.js';
 import { complaints } from './meeting.js';
 import { allStarted, startBrowser, startRelay } from './relay.js';
 import { openChromium, openFirefox, reads } from './tab.js';
@@ -28,7 +28,7 @@ for (const [transport, carrier] of [['webtransport', 'WebTransport'], ['websocke
   test(`Firefox and Chromium chat over ${carrier}`, { timeout: 60_000 }, async () => {
     const url = roomAt(relay.url, `firefox-${transport}`, `?transport=${transport}`);
     const [ana, bo] = await Promise.all([openChromium(chromium, url), openFirefox(firefox, url)]);
-    await Promise.all([enter(ana, 'Ana'), enter(bo, 'Bo')]);
+    await Promise.all([enterWithoutDevices(ana, 'Ana'), enterWithoutDevices(bo, 'Bo')]);
     for (const tab of [ana, bo]) await reads(tab, testId('badge'), new RegExp(`^${carrier} · \\d+ ms`));
     await say(ana, 'hello from Chromium');
     await sees(bo, 'hello from Chromium');

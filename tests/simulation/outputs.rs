@@ -4,7 +4,7 @@ use tertulia::auth::SeatClaim;
 use tertulia::limits::MEDIA_BYTES_MAX;
 use tertulia::media::Publisher;
 use tertulia::room::{Admitted, Audience, Output, SessionKey};
-use tertulia::wire::{ChatMessage, ParticipantId, ServerChat, ServerMessage, Welcome};
+use tertulia::wire::{ChatMessage, ParticipantId, ServerChat, ServerMessage, TrackSource, Welcome};
 
 use crate::model::hear;
 use crate::relay::SlotState;
@@ -65,11 +65,13 @@ impl World {
             Some(seat.slot)
         };
         match output {
-            Output::RouteOpened { track, publisher, highest, is_video, .. } => {
+            Output::RouteOpened { track, publisher, highest, is_video, source } => {
                 if let Some(slot) = slot(publisher) {
                     live.routes.open(*track, slot, *highest);
                     if *is_video {
                         live.routes.keep_pictures(*track);
+                    } else if *source == TrackSource::Microphone {
+                        live.routes.listen(*track);
                     }
                 }
             }

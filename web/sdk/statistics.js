@@ -38,6 +38,7 @@
  * @property {number} [targetMs] what should wait
  * @property {number} [samplesPlayed]
  * @property {number} [samplesConcealed]
+ * @property {number} [samplesSilent] of which nothing was left to make up something from
  * @property {number} [samplesStretched]
  * @property {number} [underruns]
  */

@@ -131,7 +131,7 @@ export class AudioReception {
     return {
       framesReceived: received, framesDecoded: decoded, framesLeftOut: this.#order.late, decoderFailures: this.#decoder.failures,
       bufferedMs: Math.round(bufferedMs), targetMs: Math.round(this.#jitter.targetMs), samplesPlayed: counts.played,
-      samplesConcealed: counts.concealed, samplesStretched: counts.stretched, underruns: counts.underruns,
+      samplesConcealed: counts.concealed, samplesSilent: counts.silent, samplesStretched: counts.stretched, underruns: counts.underruns,
       latencyMs: { p50: this.#latency.percentile(0.5), p95: this.#latency.percentile(0.95) },
     };
   }
