@@ -1,6 +1,7 @@
 // One's microphone and camera in the page: what is on and what is not, with devices and a room that are made up.
 import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
+import { TertuliaError } from '../../web/sdk/error.js';
 
 /** A camera that is open. */
 class FakeDevice {
@@ -45,6 +46,7 @@ function roomOf() {
     switchActiveDevice: async (/** @type {string} */ kind, /** @type {string} */ deviceId) => void told.push(`${kind} ${deviceId}`),
     localParticipant: {
       tracks,
+      unpublishTrack: async (/** @type {any} */ track) => void tracks.delete(track.source),
       publishTrack: async (/** @type {any} */ track) => void tracks.set(track.source, track),
       setCameraEnabled: async (/** @type {boolean} */ isOn) => {
         told.push(`camera ${isOn}`);
@@ -129,4 +131,17 @@ test('a device that cannot be had in the meeting leaves the one before as it was
   room.switchActiveDevice = () => Promise.reject(new Error('busy'));
   await assert.rejects(media.use('camera', 'other'), /busy/);
   assert.deepEqual([media.isOn('camera'), media.problems.size, choices.camera], [true, 0, 'usual']);
+});
+
+test('a device that the relay does not let go is off, and says why', async () => {
+  const media = new OwnMedia();
+  const room = roomOf();
+  await media.publish(any(room));
+  await media.set('camera', true);
+  room.localParticipant.unpublishTrack = (/** @type {any} */ { source }) => {
+    room.localParticipant.tracks.delete(source);
+    return Promise.reject(new TertuliaError('too_fast', 'Wait a moment, and try again.'));
+  };
+  await media.renew('camera');
+  assert.deepEqual([media.isOn('camera'), media.problems.get('camera')?.code], [false, 'too_fast']);
 });

@@ -76,7 +76,7 @@ async function plainClientsAndAMeeting(url, socketUrl) {
 test('two tabs chat over WebTransport, a third over WebSocket', { timeout: 60_000 }, async () => {
   const names = ['Ana', 'Bo', 'Carmen'];
   const pages = [await attend('standup', 'Ana'), await attend('standup', 'Bo'), await attend('standup', 'Carmen', { query: '?transport=websocket' })];
-  for (const [page, carrier] of /** @type {[Page, string][]} */ ([[pages[0], 'WebTransport'], [pages[1], 'WebTransport'], [pages[2], 'WebSocket']])) {
+  for (const [page, carrier] of /** @type {[Page, string][]} */ ([[pages[0], 'WebTransport'], [pages[1], 'WebTransport'], [pages[2], 'WebSocket · the link asks for it']])) {
     await page.locator('#badge').filter({ hasText: new RegExp(`^${carrier} · \\d+ ms( · \\d+(\\.\\d)? %)?$`) }).waitFor();
   }
   for (const [at, page] of pages.entries()) {

@@ -4,7 +4,7 @@ import { after, before, test } from 'node:test';
 import { startFirefox } from './firefox.js';
 import { enter, isIn, roomAt, shows, testId } from './guest.js';
 import { complaints } from './meeting.js';
-import { showsPattern } from './pattern.js';
+import { lastPicture, showsPattern } from './pattern.js';
 import { allStarted, startBrowser, startRelay } from './relay.js';
 import { eventually, has, openChromium, openFirefox } from './tab.js';
 import { isQuiet, listen } from './witness.js';
@@ -46,9 +46,10 @@ for (const transport of ['webtransport', 'websocket']) {
 
     await relay.kill();
     // The last picture stays meanwhile.
-    await all(async (tab, other) => {
+    await all(async (tab, other, kind) => {
       await has(tab, `${testId('badge')}[data-state="reconnecting"]`);
-      await has(tab, `${testId('tile')}[data-name="${other}"]`);
+      const { isVisible, isPattern, picture } = await lastPicture(tab, other, kind);
+      assert.deepEqual({ isVisible, isPattern }, { isVisible: true, isPattern: true }, `${other} in ${tab.kind}: ${picture.join(' ')}`);
     });
     await relay.startAgain();
     const started = performance.now();

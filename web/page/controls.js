@@ -11,6 +11,10 @@ import { TertuliaError } from '../sdk/tertulia.js';
 
 const NAMES = { microphone: 'Microphone', camera: 'Camera' };
 
+/** What the SDK cannot do without this, as in Firefox: take frames of a screen while nobody looks at the page. */
+const PROCESSOR = 'MediaStreamTrackProcessor';
+const PAUSES = 'Keep this page in sight, as in a window of its own: while another tab covers it, this browser pauses the screen that you share.';
+
 /** Ends what the controls of the meeting before listen to. */
 let endChanges = () => {};
 
@@ -81,6 +85,7 @@ async function toggle(media, device) {
 async function share(room, on, toast) {
   try {
     await room.localParticipant.setScreenShareEnabled(on);
+    if (on && !(PROCESSOR in globalThis)) toast(PAUSES, 'problem');
   } catch (error) {
     const known = error instanceof TertuliaError ? error : new TertuliaError('screen_failed', 'Try again, or share a window instead.', { cause: error });
     // Closing the browser's choice is an answer, not a mistake.

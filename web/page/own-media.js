@@ -118,7 +118,11 @@ export class OwnMedia {
     const track = this.track(device);
     if (!track) return;
     const wasOn = this.isOn(device);
-    if (this.#room) await this.#room.localParticipant.unpublishTrack(track);
+    try {
+      await this.#room?.localParticipant.unpublishTrack(track);
+    } catch (error) {
+      return this.failed(device, error);
+    }
     if (wasOn) await this.set(device, true);
   }
 

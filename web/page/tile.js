@@ -23,6 +23,7 @@ const SAYS = /** @type {Record<Picture, string>} */ ({
   failed: 'The picture cannot be shown here.',
   sealed: 'It cannot be decrypted here: one of you has another link.',
 });
+const PAUSED = 'The screen is paused.';
 
 export class Tile {
   /** @type {LocalTrack | RemoteTrack | null} */
@@ -58,8 +59,10 @@ export class Tile {
     const shown = source === 'screen' ? (own ? 'Your screen' : `${name}’s screen`) : own ? `${name} (you)` : name;
     Object.assign(this.node.dataset, { name, picture, muted: String(muted) });
     this.#label.textContent = shown;
-    this.#says.textContent = chatOnly ? 'Chat only' : SAYS[picture];
-    this.node.ariaLabel = [shown, source === 'camera' && muted && !chatOnly ? 'microphone off' : '', picture === 'off' ? 'camera off' : SAYS[picture]].filter(Boolean).join(', ');
+    const says = source === 'screen' && picture === 'off' ? PAUSED : SAYS[picture];
+    this.#says.textContent = chatOnly ? 'Chat only' : says;
+    const isCameraOff = source === 'camera' && picture === 'off';
+    this.node.ariaLabel = [shown, source === 'camera' && muted && !chatOnly ? 'microphone off' : '', isCameraOff ? 'camera off' : says].filter(Boolean).join(', ');
     this.#muted.toggleAttribute('hidden', !muted || source === 'screen' || chatOnly);
     if (this.#faceName !== name) this.#face.replaceChildren(avatar(name));
     this.#faceName = name;
