@@ -346,7 +346,7 @@ async fn a14_metrics_are_not_on_the_public_port() {
 
 #[tokio::test]
 async fn a14_plain_http_for_other_machines_tells_them_no_metrics() {
-    let certificates = support::Directory::new();
+    let certificates = Directory::new();
     let config = Config {
         listen: "127.0.0.1:0".parse().unwrap(),
         http: vec!["0.0.0.0:0".parse().unwrap()],

@@ -197,12 +197,12 @@ async fn h1_beyond_as_many_as_may_wait_first_packets_are_passed_over() {
         assert_eq!(scene.relay.metric(ignored).await, 0);
         flood(&attacker, scene.target(), &packets, 1000, Duration::from_secs(2)).await;
         scene.bystander.begin_measuring();
-        let newcomer = endpoint(ALPN_QUIC).connect(scene.target().quic, "localhost").unwrap();
+        let newcomer = tokio::spawn(join(scene.target().quic, "house"));
         scene.relay.until(ignored, |ignored| ignored > 0).await;
         scene.assert_undisturbed("as many as may wait").await;
         // It sends its first packet again, as every client does, and those that waited are given up.
-        let newcomer = soon("who was passed over comes in", newcomer).await.unwrap();
-        assert!(take_seat(newcomer, "house").await.unwrap().is_seated().await);
+        let mut newcomer = newcomer.await.unwrap().unwrap();
+        assert!(newcomer.is_seated().await);
         assert_served(&scene, "as many as may wait").await;
         scene.close("as many as may wait").await;
     })
