@@ -470,7 +470,7 @@ impl LiveRoom {
         let task = tokio::task::spawn_local(async move {
             tokio::time::sleep_until(shard.instant(due)).await;
             if let Some(room) = this.upgrade() {
-                shard.handle(&room, Input::Timeout);
+                shard.guard("timer", || shard.handle(&room, Input::Timeout));
             }
         });
         self.timer = Some(Timer { due, task });
