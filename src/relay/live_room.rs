@@ -203,6 +203,7 @@ impl LiveRoom {
                 }
             }
             Output::MeasurementsWanted { participant, request } => self.tell_measurements(participant, request),
+            Output::PassedOver(what) => shard.metrics.pass_over(what),
             Output::Close { participant, reason } => self.end(participant, reason),
         }
     }
@@ -428,7 +429,10 @@ impl LiveRoom {
     fn repeat(&self, shard: &Shard, now: Now, subscriber: &mut Publisher, request: &[u8]) {
         let mut found = Vec::new();
         if let Err(reason) = self.routes.repeat(now, subscriber, request, &mut found) {
-            return shard.metrics.drop_datagrams(reason, 1);
+            shard.metrics.drop_datagrams(reason, 1);
+        }
+        if found.is_empty() {
+            return;
         }
         shard.metrics.datagrams_repeated.inc_by(found.len() as u64);
         self.send_to(now, shard, subscriber.slot(), &found);

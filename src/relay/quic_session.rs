@@ -61,7 +61,8 @@ struct Joined {
 type NotJoined = (CloseReason, Option<SendStream>);
 
 async fn join(shard: &Rc<Shard>, session: &Rc<QuicSession>, remote: SocketAddr) -> Result<Joined, NotJoined> {
-    let mut streams = Streams::new(session.clone());
+    let metrics = shard.metrics.clone();
+    let mut streams = Streams::new(session.clone(), move || metrics.stop_silent_stream());
     let mut chat = None;
     let first = async {
         loop {
@@ -115,7 +116,7 @@ impl Joined {
             biased;
             reason = read_datagrams(session, &seat) => reason,
             reason = read_control(&mut control_receive, &seat, shard) => reason,
-            reason = read_chat(&mut streams, &mut chat, chat_opened, &seat) => reason,
+            reason = read_chat(&mut streams, &mut chat, chat_opened, &seat, shard) => reason,
             reason = seat.feed_history() => reason,
             reason = seat.ask_again() => reason,
             reason = seat.tend_media() => reason,
@@ -220,6 +221,7 @@ async fn read_chat(
     chat: &mut ChatStream,
     opened: oneshot::Sender<SendStream>,
     seat: &Seat,
+    shard: &Shard,
 ) -> CloseReason {
     let (send, receive) = match chat.open(streams).await {
         Ok(halves) => halves,
@@ -237,6 +239,7 @@ async fn read_chat(
         }
         // Others are heard and media goes on; only what this one says comes too slowly.
         receive.stop(CloseReason::IdleTimeout);
+        shard.metrics.stop_slow_stream();
         match streams.next().await {
             Ok((StreamKind::Chat, mut send, next)) => {
                 // What the others say goes on in the first stream. It may be reset already, then it is finished as well.

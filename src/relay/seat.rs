@@ -65,6 +65,11 @@ impl Seat {
         }
     }
 
+    /// Whether the room takes no chat until some of it is kept.
+    pub fn is_chat_busy(&self) -> bool {
+        self.room.borrow().room().is_chat_busy()
+    }
+
     /// Counts one message of whatever kind, before it is looked at: what is refused or passed over costs time as well.
     ///
     /// # Errors

@@ -273,13 +273,14 @@ pub type KnownStream = (StreamKind, SendStream, MessageReader);
 /// after [`HANDSHAKE_TIMEOUT`].
 pub struct Streams {
     session: Rc<QuicSession>,
+    note_silent: Box<dyn Fn()>,
     silent: FuturesUnordered<LocalBoxFuture<'static, Option<Result<KnownStream, StreamError>>>>,
 }
 
 impl Streams {
-    /// The streams of a session.
-    pub fn new(session: Rc<QuicSession>) -> Self {
-        Self { session, silent: FuturesUnordered::new() }
+    /// The streams of a session; `note_silent` is told of each that is reset.
+    pub fn new(session: Rc<QuicSession>, note_silent: impl Fn() + 'static) -> Self {
+        Self { session, note_silent: Box::new(note_silent), silent: FuturesUnordered::new() }
     }
 
     /// Waits for the next stream that says what it is.
@@ -294,8 +295,9 @@ impl Streams {
                     self.silent.push(Box::pin(learn_kind(send, receive)));
                 }
                 Some(known) = self.silent.next(), if !self.silent.is_empty() => {
-                    if let Some(known) = known {
-                        return known;
+                    match known {
+                        Some(known) => return known,
+                        None => (self.note_silent)(),
                     }
                 }
             }
