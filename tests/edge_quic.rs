@@ -346,6 +346,21 @@ async fn w5_what_http3_reserves_for_later_is_ignored() {
 }
 
 #[tokio::test]
+async fn w5_a_session_that_breaks_over_wrong_http3_is_not_a_page_that_was_closed() {
+    let relay = relay();
+    let closed = |reason| relay.relay.metrics().closed(reason);
+    let mut member = WebTransportMember::join(relay.relay.address(), "house").await;
+    // A DATA frame belongs to no control stream (RFC 9114, section 7.2.1).
+    member.h3.control.write_all(&frame(0x00, b"data")).await.unwrap();
+    until("the connection breaks", || closed(CloseReason::ConnectionLost) == 1).await;
+
+    let page = WebTransportMember::join(relay.relay.address(), "house").await;
+    let _connection = page.end_session();
+    until("the page is closed", || closed(CloseReason::PageClosed) == 1).await;
+    assert_eq!(closed(CloseReason::ConnectionLost), 1);
+}
+
+#[tokio::test]
 async fn w10_a_datagram_of_no_session_is_counted_and_the_session_goes_on() {
     let relay = relay();
     let mut member = WebTransportMember::join(relay.relay.address(), "house").await;

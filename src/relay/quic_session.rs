@@ -301,6 +301,11 @@ async fn read_datagrams(session: &QuicSession, seat: &Seat) -> CloseReason {
     loop {
         match session.read_burst(&mut burst).await {
             Ok(()) => seat.forward(&mut burst),
+            // wtransport closes the connection when the other side has closed the session, as a page does that is left or
+            // loaded again: scripts have no time for a word then.
+            Err(ConnectionError::LocallyClosed) if session.was_ended_by_remote().await => {
+                return CloseReason::PageClosed;
+            }
             Err(error) => return ended(&error),
         }
     }
@@ -313,9 +318,6 @@ fn ended(error: &ConnectionError) -> CloseReason {
         ConnectionError::ApplicationClosed(close) if close.error_code.into_inner() == H3_NO_ERROR => {
             CloseReason::PageClosed
         }
-        // wtransport closes the connection when the other side has closed the session, as a page does that is left or loaded
-        // again: scripts have no time for a word then.
-        ConnectionError::LocallyClosed => CloseReason::PageClosed,
         ConnectionError::TimedOut => CloseReason::IdleTimeout,
         _ => CloseReason::ConnectionLost,
     }

@@ -9,6 +9,7 @@ use quinn::crypto::rustls::HandshakeData;
 use quinn::{Connection, ConnectionError, VarInt};
 use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
+use wtransport::proto::error::ErrorCode;
 
 use super::{Carrier, Gate, GateError};
 use crate::limits::{BURST_DATAGRAMS_MAX, HANDSHAKE_TIMEOUT, MESSAGE_TIMEOUT};
@@ -123,6 +124,25 @@ impl QuicSession {
     /// Ends the connection. Scripts in browsers do not see the code: what they should know was sent before.
     pub fn close(&self, reason: CloseReason) {
         self.connection.close(VarInt::from_u32(reason.code().into()), reason.label().as_bytes());
+    }
+
+    /// Whether the other side has ended the WebTransport session, once the connection is closed on this side: wtransport also
+    /// closes it over HTTP/3 that is wrong. A session's stream that was reset is its end as well.
+    pub async fn was_ended_by_remote(&self) -> bool {
+        use wtransport::error::ConnectionError::{ApplicationClosed, LocalH3Error};
+        let QuicCarrier::WebTransport(session) = &self.carrier else {
+            return false;
+        };
+        loop {
+            match session.receive_datagram().await {
+                // One that wtransport has taken for itself.
+                Ok(_) => {}
+                Err(ApplicationClosed(_)) => return true,
+                // Its code can be read in no other way.
+                Err(LocalH3Error(error)) => return error.to_string() == ErrorCode::ClosedCriticalStream.to_string(),
+                Err(_) => return false,
+            }
+        }
     }
 
     async fn accept_stream(&self) -> Result<(SendStream, RecvStream), StreamError> {
