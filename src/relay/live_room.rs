@@ -142,8 +142,10 @@ impl LiveRoom {
     ) -> Result<(ParticipantId, Slot), CloseReason> {
         self.joining = Some(joining);
         self.handle(shard, Input::Join { session, request });
-        let joined = self.joining.take().and_then(|joining| joining.seat);
-        joined.unwrap_or(Err(CloseReason::Internal))
+        let Joining { outlet, ending, seat, .. } = self.joining.take().ok_or(CloseReason::Internal)?;
+        let joined = seat.ok_or(CloseReason::Internal)??;
+        shard.rosters.borrow_mut().note(&outlet, &ending);
+        Ok(joined)
     }
 
     /// Tells the room what happened and carries out what it decides.

@@ -123,6 +123,7 @@ impl Joined {
             reason = seat.ending.requested() => reason,
             () = &mut control_out => return CloseReason::ConnectionLost,
             reason = seat.begin_media() => reason,
+            reason = seat.roster_overdue() => reason,
             () = &mut chat_out => CloseReason::ConnectionLost,
         };
         seat.note_reason(reason);
@@ -152,7 +153,9 @@ async fn heard(session: &QuicSession, written: impl Future) {
 
 async fn say_goodbye(session: &QuicSession, control: SendStream, reason: CloseReason) {
     let outbox = Outbox::new(0, 0);
-    outbox.push_uncounted(delimit(&encode(&closing(reason))));
+    let message = delimit(&encode(&closing(reason)));
+    let bytes = message.len();
+    outbox.push_uncounted(message, bytes);
     outbox.close();
     // What cannot be sent in that time is not worth waiting for.
     let _ = timeout(CLOSE_TIMEOUT, heard(session, write(&outbox, control))).await;

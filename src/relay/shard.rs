@@ -15,6 +15,7 @@ use super::key_store::KeyStore;
 use super::live_room::{Joining, LiveRoom};
 use super::metrics::Metrics;
 use super::outlet::{Ending, Outlet};
+use super::rosters::Rosters;
 use super::seat::Seat;
 use crate::auth::TicketKey;
 use crate::history::{History, Outcome};
@@ -47,6 +48,8 @@ pub(super) struct Shard {
     pub history: History,
     /// Where a run of datagrams is gathered while it is passed on.
     pub run: RefCell<Vec<Bytes>>,
+    /// Who has not taken the roster yet.
+    pub rosters: RefCell<Rosters>,
     /// What all rooms may keep of recent pictures.
     pictures: PictureBudget,
     /// Connections whose first message has not come yet.
@@ -127,6 +130,7 @@ impl Shard {
             open_to_plain,
             history,
             run: RefCell::default(),
+            rosters: RefCell::default(),
             pictures: PictureBudget::default(),
             connections_pending: Cell::new(0),
             callbacks,
