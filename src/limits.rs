@@ -331,6 +331,12 @@ pub const MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the last messages of a closing session may take to arrive.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// How long a newcomer may take for the list of those who are there: the longest one, of half a megabyte, then comes at 400 kbit/s.
+pub const ROSTER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What of such lists may wait for all newcomers together, in bytes: 500 people who come into one room at once are sent 60 MB at most.
+pub const ROSTER_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// After this long without anything heard, a session has ended.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 

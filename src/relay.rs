@@ -15,6 +15,7 @@ mod outbox;
 mod outlet;
 mod plain_session;
 mod quic_session;
+mod rosters;
 mod samples;
 mod seat;
 mod shard;

@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub use allowance::Pressure;
-pub use event::{Admitted, Audience, Input, JoinRequest, Output, SessionKey};
+pub use event::{Admitted, Audience, Input, JoinRequest, Output, PassedOver, SessionKey};
 pub use notes::{Ids, RemovedIdentity, RoomNotes};
 
 use crate::limits::{Limits, Rate};
@@ -139,6 +139,11 @@ impl Room {
         self.chat.position()
     }
 
+    /// Whether no more chat can be said until some of it is kept.
+    pub fn is_chat_busy(&self) -> bool {
+        self.chat.is_busy()
+    }
+
     /// When [`Input::Timeout`] is due, if nothing else happens, as time since the relay started.
     pub fn next_timeout(&self) -> Option<Duration> {
         let tracks = self.tracks.values().filter_map(Track::next_timeout);
@@ -184,7 +189,7 @@ impl Room {
         if !self.participants.get(&from).is_some_and(Participant::is_here) {
             return;
         }
-        let request = message.request();
+        let (request, unanswered) = (message.request(), PassedOver::of(&message));
         let result = match self.may_request(now, from) {
             true => self.request(now, from, message, out),
             false => Err(RefuseReason::TooFast),
@@ -194,6 +199,7 @@ impl Room {
             (Some(request), Err(reason)) => {
                 out.push(Output::tell(from, ServerMessage::Failed { request, reason, message: reason.to_string() }));
             }
+            (None, Err(RefuseReason::TooFast)) => out.extend(unanswered.map(Output::PassedOver)),
             (None, _) | (_, Ok(Answer::Given)) => {}
         }
     }

@@ -59,6 +59,7 @@ async fn w_streams_and_datagrams_of_all_kinds_beside_a_meeting() {
                 w1_w2_a_request_that_cannot_be_read_ends_its_connection_alone(&scene).await;
                 w3_half_a_stream_header_leaves_open_streams_and_other_sessions_alone(&scene).await;
                 w5_what_http3_reserves_for_later_is_ignored(&scene).await;
+                w5_a_session_that_breaks_over_wrong_http3_is_not_a_page_that_was_closed(&scene).await;
                 w10_a_datagram_of_no_session_is_counted_and_the_session_goes_on(&scene).await;
                 w11_w12_a_request_for_something_else_gets_no_session(&scene).await;
             },
@@ -508,6 +509,21 @@ async fn w5_what_http3_reserves_for_later_is_ignored(scene: &Scene) {
     let mut reserved = member.h3.connection.open_uni().await.unwrap();
     reserved.write_all(&[0x21, 1, 2, 3]).await.unwrap();
     assert!(member.is_seated().await);
+}
+
+async fn w5_a_session_that_breaks_over_wrong_http3_is_not_a_page_that_was_closed(scene: &Scene) {
+    let [lost, gone] = [CloseReason::ConnectionLost, CloseReason::PageClosed]
+        .map(|reason| format!("tertulia_sessions_closed_total{{reason=\"{}\"}}", reason.label()));
+    let (lost_before, gone_before) = (scene.relay.metric(&lost).await, scene.relay.metric(&gone).await);
+    let mut member = WebTransportMember::join(scene.target().quic, "house").await;
+    // A DATA frame belongs to no control stream (RFC 9114, section 7.2.1).
+    member.h3.control.write_all(&frame(0x00, b"data")).await.unwrap();
+    scene.relay.until(&lost, |lost| lost == lost_before + 1).await;
+
+    let page = WebTransportMember::join(scene.target().quic, "house").await;
+    let _connection = page.end_session();
+    scene.relay.until(&gone, |gone| gone == gone_before + 1).await;
+    assert_eq!(scene.relay.metric(&lost).await, lost_before + 1);
 }
 
 async fn w10_a_datagram_of_no_session_is_counted_and_the_session_goes_on(scene: &Scene) {

@@ -259,7 +259,7 @@ impl Routes {
     /// Puts into `found` what a subscriber asks for once more, as far as it is subscribed to it and it is still worth sending.
     ///
     /// # Errors
-    /// The [`DropReason`] of a request that is none, or that nothing may come of.
+    /// The [`DropReason`] of a request that is none, or that nothing may come of, or not all; what was found is to be sent.
     pub fn repeat(
         &self,
         now: Now,
@@ -276,7 +276,7 @@ impl Routes {
         let highest = rendition.highest(subscriber.slot()).ok_or(DropReason::NotSubscribed)?;
         for kept in route.recent.borrow().find(now, &request).filter(|kept| kept.temporal_layer <= highest) {
             if !subscriber.may_get_again(now) {
-                break;
+                return Err(DropReason::OverBudget);
             }
             found.push(kept.bytes.clone());
         }
@@ -614,13 +614,20 @@ mod tests {
         let frame = Frame { spatial_layer: 2, data: vec![1; 50_000].into(), ..Frame::default() };
         let sent = frame.datagrams(TRACK).unwrap().map(|datagram| forward(&routes, PUBLISHER, &datagram.bytes).is_ok());
         assert_eq!(sent.filter(|is_sent| *is_sent).count(), 52);
-        let request = RepeatRequest { track: TRACK, spatial_layer: 2, wanted: vec![Wanted::whole(0)] }.encode();
-        let (mut asker, mut found) = (Publisher::new(Slot(1)), Vec::new());
-        let mut ask = || routes.repeat(NOW, &mut asker, &request, &mut found);
-        let answered = (0..1000).filter(|_| ask().is_ok()).count();
-        assert_eq!(ask(), Err(DropReason::OverBudget));
-        assert_eq!((answered, found.len()), (REPEAT_REQUESTS_PER_SECOND as usize, REPEATS_PER_SECOND as usize));
-        assert_eq!(routes.repeat(NOW, &mut asker, &request[..9], &mut found), Err(DropReason::Malformed));
+        let request =
+            |frame| RepeatRequest { track: TRACK, spatial_layer: 2, wanted: vec![Wanted::whole(frame)] }.encode();
+        // How many of a thousand are answered in full, and by how many datagrams all of them together.
+        let answered = |frame| {
+            let (mut asker, mut found) = (Publisher::new(Slot(1)), Vec::new());
+            let mut ask = || routes.repeat(NOW, &mut asker, &request(frame), &mut found);
+            let count = (0..1000).filter(|_| ask().is_ok()).count();
+            assert_eq!(ask(), Err(DropReason::OverBudget));
+            (count, found.len())
+        };
+        assert_eq!(answered(0), (REPEATS_PER_SECOND as usize / 52, REPEATS_PER_SECOND as usize));
+        assert_eq!(answered(7), (REPEAT_REQUESTS_PER_SECOND as usize, 0), "of a frame that is not there");
+        let mut asker = Publisher::new(Slot(1));
+        assert_eq!(routes.repeat(NOW, &mut asker, &request(0)[..9], &mut Vec::new()), Err(DropReason::Malformed));
     }
 
     #[test]

@@ -1,5 +1,4 @@
 use std::net::TcpListener;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,7 +80,7 @@ pub(super) async fn serve(part: Part, endpoint: quinn::Endpoint, listeners: List
                 // Whoever asked may be gone.
                 let _ = answer.send(shard.sessions_json(room.as_ref()));
             }
-            Some(outcome) = outcomes.recv() => note_outcome(&shard, outcome),
+            Some(outcome) = outcomes.recv() => shard.guard("chat", || shard.note_outcome(outcome)),
             Some(ended) = sessions.join_next(), if !sessions.is_empty() => note_panic(&shard, ended),
             _ = stopping.wait_for(|stop| *stop) => break,
         }
@@ -90,7 +89,7 @@ pub(super) async fn serve(part: Part, endpoint: quinn::Endpoint, listeners: List
     let goodbye = async {
         loop {
             tokio::select! {
-                Some(outcome) = outcomes.recv() => note_outcome(&shard, outcome),
+                Some(outcome) = outcomes.recv() => shard.guard("chat", || shard.note_outcome(outcome)),
                 ended = sessions.join_next() => match ended {
                     Some(ended) => note_panic(&shard, ended),
                     None => break,
@@ -150,14 +149,6 @@ async fn sample_sessions(shard: Rc<Shard>) {
             room.borrow_mut().sample(shard.now(), &shard.metrics);
             yield_now().await;
         }
-    }
-}
-
-/// A hosting program's callback that panics ends neither the other rooms' chat nor the relay.
-fn note_outcome(shard: &Rc<Shard>, outcome: Outcome) {
-    if catch_unwind(AssertUnwindSafe(|| shard.note_outcome(outcome))).is_err() {
-        error!("a room failed over its chat");
-        shard.metrics.session_closed(CloseReason::Internal);
     }
 }
 

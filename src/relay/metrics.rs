@@ -10,6 +10,7 @@ use prometheus_client::registry::{Metric, Registry};
 
 use super::samples::Samples;
 use crate::media::{Class, LeftOut};
+use crate::room::PassedOver;
 use crate::transport::{Carrier, Refusal};
 use crate::wire::{CloseReason, DropReason, RefuseReason};
 
@@ -41,6 +42,12 @@ pub struct Metrics {
     refused: Vec<Counter>,
     /// Requests and chat messages that were refused, in the order of [`RefuseReason::ALL`].
     requests_refused: Vec<Counter>,
+    /// What was sent too fast and has no answer, in the order of [`PassedOver::ALL`].
+    passed_over: [Counter; PassedOver::ALL.len()],
+    /// Chat streams that the relay stopped because a message came too slowly, and streams that it reset because nothing came.
+    streams_stopped: [Counter; 2],
+    /// Times that a plain WebSocket client was not read on for a while, because it said more than chat takes.
+    pub(super) plain_waits: Counter,
     /// Whether memory is short, so that nobody new comes in.
     pub(super) memory_short: Gauge,
     /// UDP packets that the kernel dropped because they were not read fast enough.
@@ -81,6 +88,9 @@ impl Default for Metrics {
         let refused: Counters = register(all, "refused", "Connections and sessions turned away, by reason");
         let requests_refused: Counters =
             register(all, "requests_refused", "Requests and chat messages refused, by reason");
+        let passed_over: Counters = register(all, "passed_over", "Messages without an answer that came too fast");
+        let streams_stopped: Counters = register(all, "streams_stopped", "Streams that the relay stopped, by reason");
+        let plain_waits = register(all, "plain_waits", "Times that a plain client had to wait before it was read on");
         let pictures: Counters = register(all, "pictures", "New subscribers of a video, by what they begin with");
         let memory_short = register(all, "memory_short", "Whether nobody new comes in because memory is short");
         let media_wait = Histogram::new(WAIT_SECONDS);
@@ -119,6 +129,9 @@ impl Default for Metrics {
             frames_cut,
             refused: refusals.iter().map(|labels| refused.get_or_create_owned(labels)).collect(),
             requests_refused: requests.iter().map(|labels| requests_refused.get_or_create_owned(labels)).collect(),
+            passed_over: PassedOver::ALL.map(|what| passed_over.get_or_create_owned(&[("kind", what.label())])),
+            streams_stopped: ["slow", "silent"].map(|why| streams_stopped.get_or_create_owned(&[("reason", why)])),
+            plain_waits,
             pictures: ["recent", "keyframe"].map(|begin| pictures.get_or_create_owned(&[("begin", begin)])),
             samples,
             memory_short,
@@ -235,6 +248,18 @@ impl Metrics {
 
     pub(super) fn refuse_request(&self, reason: RefuseReason) {
         self.requests_refused[usize::from(reason.code())].inc();
+    }
+
+    pub(super) fn stop_slow_stream(&self) {
+        self.streams_stopped[0].inc();
+    }
+
+    pub(super) fn stop_silent_stream(&self) {
+        self.streams_stopped[1].inc();
+    }
+
+    pub(super) fn pass_over(&self, what: PassedOver) {
+        self.passed_over[what as usize].inc();
     }
 
     pub(super) fn session_closed(&self, reason: CloseReason) {

@@ -120,12 +120,40 @@ impl Outlet {
 
     /// Queues a message that is bounded elsewhere: the roster for a newcomer, the goodbye.
     pub fn send_uncounted(&self, encoded: &Encoded) {
+        let bytes = encoded.message.len();
         match self {
             Self::Quic { control, chat, .. } => match encoded.kind {
-                StreamKind::Control => control.push_uncounted(encoded.on_stream()),
-                StreamKind::Chat => chat.push_uncounted(encoded.on_stream()),
+                StreamKind::Control => control.push_uncounted(encoded.on_stream(), bytes),
+                StreamKind::Chat => chat.push_uncounted(encoded.on_stream(), bytes),
             },
-            Self::WebSocket { messages, .. } => messages.push_uncounted(Message::Binary(encoded.on_websocket())),
+            Self::WebSocket { messages, .. } => messages.push_uncounted(Message::Binary(encoded.on_websocket()), bytes),
+            Self::Plain { .. } => {}
+        }
+    }
+
+    /// What of the roster waits, in bytes.
+    pub fn roster_bytes(&self) -> usize {
+        match self {
+            Self::Quic { control, .. } => control.uncounted_bytes(),
+            Self::WebSocket { messages, .. } => messages.uncounted_bytes(),
+            Self::Plain { .. } => 0,
+        }
+    }
+
+    /// Waits until the whole roster is on its way.
+    pub async fn roster_taken(&self) {
+        match self {
+            Self::Quic { control, .. } => control.uncounted_taken().await,
+            Self::WebSocket { messages, .. } => messages.uncounted_taken().await,
+            Self::Plain { .. } => {}
+        }
+    }
+
+    /// Throws away what of the roster waits, for a session that ends.
+    pub fn forget_roster(&self) {
+        match self {
+            Self::Quic { control, .. } => control.forget_uncounted(),
+            Self::WebSocket { messages, .. } => messages.forget_uncounted(),
             Self::Plain { .. } => {}
         }
     }

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
-use tokio::time::{sleep, sleep_until};
+use tokio::time::{sleep, sleep_until, timeout};
 
 use super::callbacks::Said;
 use super::live_room::Replay;
 use super::outlet::{Ending, Outlet};
 use super::shard::{Shard, SharedRoom};
 use crate::history::PageQuery;
-use crate::limits::{Bucket, HISTORY_RETRY_INTERVAL, Limits};
+use crate::limits::{Bucket, HISTORY_RETRY_INTERVAL, Limits, ROSTER_TIMEOUT};
 use crate::media::{Publisher, Slot};
 use crate::room::{Input, SessionKey};
 use crate::wire::{ChatMessage, ClientChat, ClientMessage, CloseReason, ParticipantId, RepeatRequest};
@@ -63,6 +63,11 @@ impl Seat {
             ending,
             reason: Cell::new(CloseReason::ConnectionLost),
         }
+    }
+
+    /// Whether the room takes no chat until some of it is kept.
+    pub fn is_chat_busy(&self) -> bool {
+        self.room.borrow().room().is_chat_busy()
     }
 
     /// Counts one message of whatever kind, before it is looked at: what is refused or passed over costs time as well.
@@ -140,6 +145,14 @@ impl Seat {
             self.room.borrow_mut().begin(&self.shard, self.participant);
         }
         std::future::pending().await
+    }
+
+    /// Waits until the participant has not taken the roster in time. Ends with the session.
+    pub async fn roster_overdue(&self) -> CloseReason {
+        match timeout(ROSTER_TIMEOUT, self.outlet.roster_taken()).await {
+            Ok(()) => std::future::pending().await,
+            Err(_) => CloseReason::SlowConsumer,
+        }
     }
 
     /// Sends history, page by page, as fast as the other side takes it. Ends with the session.

@@ -97,6 +97,7 @@ async fn converse(
         reason = seat.ending.requested() => reason,
         reason = seat.feed_history() => reason,
         reason = seat.begin_media() => reason,
+        reason = seat.roster_overdue() => reason,
         reason = seat.tend_media() => reason,
     };
     seat.note_reason(reason);

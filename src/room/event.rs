@@ -264,6 +264,42 @@ pub enum Output {
     },
     /// Keep this over a restart.
     Note(RoomNotes),
+    /// Count something that a participant sent too fast, and that gets no answer.
+    PassedOver(PassedOver),
+}
+
+/// What is passed over without a word when its sender is too fast.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PassedOver {
+    /// A request for a keyframe.
+    KeyframeRequest,
+    /// A report of how tracks arrive.
+    Report,
+    /// A change of whether someone is typing.
+    Typing,
+}
+
+impl PassedOver {
+    /// Every kind there is.
+    pub const ALL: [Self; 3] = [Self::KeyframeRequest, Self::Report, Self::Typing];
+
+    /// Its name in metrics.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::KeyframeRequest => "keyframe_request",
+            Self::Report => "report",
+            Self::Typing => "typing",
+        }
+    }
+
+    /// What a message is that has no answer.
+    pub(super) const fn of(message: &ClientMessage) -> Option<Self> {
+        match message {
+            ClientMessage::RequestKeyframe { .. } => Some(Self::KeyframeRequest),
+            ClientMessage::Report { .. } => Some(Self::Report),
+            _ => None,
+        }
+    }
 }
 
 /// A seat that was given.

@@ -53,7 +53,7 @@ impl World {
                 }
             }
             // What is counted of sockets is not the room's affair.
-            Output::MeasurementsWanted { .. } => {}
+            Output::MeasurementsWanted { .. } | Output::PassedOver(_) => {}
             route => self.apply_route(room, &route),
         }
     }

@@ -32,6 +32,7 @@ fn each_second_has_at_most_two_keyframe_requests_however_many_ask() {
         let mut outputs = room.handle(after_noon(ms), Input::Timeout);
         let ask = ClientMessage::RequestKeyframe { track: FIRST, spatial_layer: 0 };
         outputs.extend(room.handle(after_noon(ms), Input::Message { from: BEN, message: ask }));
+        outputs.retain(|output| !matches!(output, Output::PassedOver(_)));
         sent_at_ms.extend(outputs.iter().map(|_| ms));
     }
     assert_eq!(sent_at_ms, [0, 500, 1000, 1500, 2000, 2500]);
