@@ -394,6 +394,12 @@ pub struct Limits {
     /// Requests on the control stream and typing changes of one participant at once: what everyone else is told of them
     /// has to fit their outboxes.
     pub requests_burst: u32,
+    /// Messages of any kind per second and session, over time, answered or not: decoding and answering one costs 10 us of the
+    /// thread that all share.
+    pub messages_per_second: u32,
+    /// Messages of any kind of one session at once; above it the session ends. A page that comes back asks for 2000
+    /// subscriptions, and may ask twice.
+    pub messages_burst: u32,
     /// Chat messages that a room keeps.
     pub history_messages: u32,
     /// Bytes of chat that a room keeps.
@@ -450,6 +456,8 @@ impl Default for Limits {
             chat_burst: 50,
             requests_per_second: 50,
             requests_burst: 200,
+            messages_per_second: 500,
+            messages_burst: 5000,
             history_messages: 1000,
             history_bytes: 1024 * 1024,
             history_rooms: 1000,
@@ -469,5 +477,28 @@ impl Default for Limits {
             outbox_messages: 1000,
             memory_megabytes: 0,
         }
+    }
+}
+
+impl Limits {
+    /// The rate of a session's messages of all kinds: never below that of its chat and its requests together, each of which is
+    /// refused by itself.
+    pub fn messages(&self) -> Rate {
+        let per_second = self.chat_per_second.saturating_add(self.requests_per_second);
+        let burst = self.chat_burst.saturating_add(self.requests_burst);
+        Rate { per_second: self.messages_per_second.max(per_second), burst: self.messages_burst.max(burst) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_may_send_all_the_chat_and_requests_that_it_is_allowed() {
+        let rate = |chat_per_second, chat_burst| Limits { chat_per_second, chat_burst, ..Limits::default() }.messages();
+        assert_eq!(rate(20, 50), Rate { per_second: 500, burst: 5000 });
+        assert_eq!(rate(1000, 9000), Rate { per_second: 1050, burst: 9200 });
+        assert_eq!(rate(u32::MAX, u32::MAX), Rate { per_second: u32::MAX, burst: u32::MAX });
     }
 }

@@ -1,6 +1,6 @@
 //! The load tool: sessions in great number against a relay, and what became of what they sent.
 //!
-//! `tertulia load` is this on the command line. [`Plan`] says who takes part and what they send, [`run`] opens real sessions by
+//! `tertulia load` is this on the command line. [`Plan`] says who takes part and what they send, [`run()`] opens real sessions by
 //! it, and [`Report`] is what a run has shown, as a table and as JSON. [`Search`] looks for the largest run that still holds.
 //!
 //! Publishers and subscribers are in one process, so that latency is measured by one clock. Sessions are leaner than
@@ -33,7 +33,7 @@ pub use admin::parse_sha256;
 pub use outcome::Percentiles;
 pub use plan::{Plan, PlanError};
 pub use profile::Profile;
-pub use report::{Counted, Delivery, Process, Report, Sessions};
+pub use report::{Counted, Delivery, Machine, Process, Report, Sessions};
 pub use run::{LoadError, Progress, run};
 pub use search::Search;
 pub use target::{Target, TargetError};

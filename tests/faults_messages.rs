@@ -104,6 +104,50 @@ async fn m4_chat_that_is_too_long_or_too_fast_is_refused_and_the_rest_is_said() 
     .await;
 }
 
+/// Messages that change nothing and are answered all the same, and one that is passed over.
+fn cheap_messages() -> Vec<(StreamKind, Vec<u8>)> {
+    let chat = |to| encode(&ClientChat::Send { message_id: message_id(), to, body: "again".into() });
+    vec![
+        (StreamKind::Control, encode(&ClientMessage::Ping { token: 1 })),
+        (StreamKind::Control, encode(&ClientMessage::RequestKeyframe { track: TrackId(99), spatial_layer: 0 })),
+        (StreamKind::Chat, chat(None)),
+        (StreamKind::Chat, chat(Some(ParticipantId(99)))),
+    ]
+}
+
+#[tokio::test]
+async fn m4_a_flood_of_messages_ends_its_session_whatever_they_are() {
+    repeatable(async || {
+        // Fewer than an outbox takes, so that nobody is a slow consumer before.
+        let mut scene = Scene::crowded(&["--messages-per-second", "100", "--messages-burst", "600"]).await;
+        let too_fast = "tertulia_sessions_closed_total{reason=\"too_fast\"}";
+        let mut closed = 0;
+        for over in CARRIERS {
+            for (kind, message) in cheap_messages() {
+                let mut mallory = Session::member(scene.target(), over, "cheap", "Mallory").await;
+                let begin = Instant::now();
+                for _ in 0..3000 {
+                    mallory.send(kind, &message).await;
+                }
+                assert_eq!(mallory.ended().await, CloseReason::TooFast, "{over:?}");
+                closed += 1;
+                scene.relay.until(too_fast, |count| count == closed).await;
+                let is_answer = |incoming: &Incoming| match incoming {
+                    Incoming::Control(message) => matches!(message, ServerMessage::Pong { .. }),
+                    Incoming::Chat(_) => true,
+                    _ => false,
+                };
+                let answers = mallory.rest().iter().filter(|incoming| is_answer(incoming)).count() as u64;
+                let most = 600 + 100 * (begin.elapsed().as_secs() + 1);
+                assert!(answers <= most, "{answers} answers over {over:?}, {most} may");
+            }
+        }
+        scene.assert_undisturbed("a flood of messages").await;
+        scene.close("a flood of messages").await;
+    })
+    .await;
+}
+
 /// A flood of datagrams by one participant, as fast as its connection takes them, for a second.
 async fn flood(session: &mut Session, track: TrackId) -> u64 {
     let begin = Instant::now();
@@ -280,6 +324,30 @@ async fn many(target: Target) -> Vec<(Session, Join)> {
     sessions
 }
 
+/// What an idle session may cost, in bytes, whatever its carrier.
+const IDLE_SESSION_BYTES_MAX: usize = 160 * 1024;
+
+#[tokio::test]
+async fn m10_an_idle_webtransport_session_costs_little() {
+    let _turn = turn().await;
+    for in_a_room in [1, 100] {
+        let relay = Launch::new(&CROWDED).start();
+        let empty = relay.resources().await;
+        let mut sessions = Vec::new();
+        for number in 0..200 {
+            let room = format!("many-{}", number / in_a_room);
+            let join = Join { auto_subscribe: false, ..join_of(&room, "someone") };
+            let (mut session, _) = Session::join(relay.target, Over::WebTransport, join).await.unwrap();
+            session.rest();
+            sessions.push(session);
+        }
+        let full = relay.resources().await;
+        let each = (full.resident_bytes - empty.resident_bytes) / sessions.len();
+        println!("over WebTransport, {in_a_room} in a room: {each} bytes each");
+        assert!(each < IDLE_SESSION_BYTES_MAX, "{each} bytes each");
+    }
+}
+
 #[tokio::test]
 async fn m10_m12_m13_a_thousand_wait_and_all_come_back_after_a_crash() {
     let _turn = turn().await;
@@ -292,7 +360,7 @@ async fn m10_m12_m13_a_thousand_wait_and_all_come_back_after_a_crash() {
     let full = relay.resources().await;
     let each = (full.resident_bytes - empty.resident_bytes) / sessions.len();
     println!("{} sessions in {:?}, {each} bytes each", sessions.len(), begin.elapsed());
-    assert!(each < 160 * 1024, "{each} bytes each");
+    assert!(each < IDLE_SESSION_BYTES_MAX, "{each} bytes each");
     let used = cpu_time(&relay);
     sleep(Duration::from_secs(2)).await;
     let (used, later) = (cpu_time(&relay) - used, relay.resources().await);
@@ -468,6 +536,64 @@ async fn m15_a_relay_that_stood_still_goes_on_and_repeats_nothing() {
         assert_eq!(welcomed.chat.sequence, said.len() as u64, "{over:?}");
     }
     relay.assert_sound("standing still").await;
+}
+
+/// Two that never rest on the relay's processor, until the value is dropped.
+struct Spinners([std::process::Child; 2]);
+
+impl Spinners {
+    /// They inherit from `sh` where they may run, which is on the processor of the process with this id.
+    fn beside(id: u32) -> Self {
+        let line = format!(
+            "taskset --pid --cpu-list $(taskset --pid --cpu-list {id} | sed 's/.*: //') $$ >/dev/null; while :; do :; done"
+        );
+        Self([(); 2].map(|()| std::process::Command::new("sh").args(["-c", &line]).spawn().unwrap()))
+    }
+}
+
+impl Drop for Spinners {
+    fn drop(&mut self) {
+        for spinner in &mut self.0 {
+            let _ = spinner.kill();
+            let _ = spinner.wait();
+        }
+    }
+}
+
+/// Of a processor that two others want as well, a relay with the lowest priority gets about a hundredth.
+#[tokio::test]
+async fn m15_a_relay_that_is_starved_gives_nobody_up_and_repeats_nothing() {
+    let _turn = turn().await;
+    let relay = Launch::new(&CROWDED).after("renice -n 19 -p $$ >/dev/null").on_one_processor().start();
+    let mut sessions = Vec::new();
+    for over in CARRIERS {
+        sessions.push((over, Session::member(relay.target, over, "starved", "Talker").await));
+    }
+    let used = cpu_time(&relay);
+    let spinners = Spinners::beside(relay.id());
+    let begin = Instant::now();
+    let mut said = Vec::new();
+    // Longer than silence may last.
+    while begin.elapsed() < IDLE_TIMEOUT + Duration::from_secs(2) {
+        for (_, session) in &mut sessions {
+            said.push(session.say_kept("hungry").await);
+        }
+        sleep(Duration::from_millis(500)).await;
+    }
+    drop(spinners);
+    println!("{} messages in {:?}, {:?} of the processor", said.len(), begin.elapsed(), cpu_time(&relay) - used);
+    assert!(said.is_sorted_by(|one, next| one < next), "{said:?}");
+    for (over, session) in &mut sessions {
+        session.assert_seated("nobody was given up").await;
+        let from_others = session.rest().into_iter().filter_map(|incoming| match incoming {
+            Incoming::Chat(ServerChat::Message(message)) => Some(message.sequence),
+            _ => None,
+        });
+        let heard: Vec<_> = from_others.collect();
+        assert!(heard.is_sorted_by(|one, next| one < next), "{over:?}: each once and in order: {heard:?}");
+        assert_eq!(heard.len(), said.len() / CARRIERS.len() * (CARRIERS.len() - 1), "{over:?}: {heard:?}");
+    }
+    relay.assert_sound("starving").await;
 }
 
 /// Some come over each carrier, and go: by a goodbye, by a close, or without a word.

@@ -337,27 +337,38 @@ async fn n8_a_client_notices_a_dead_uplink_within_two_keep_alives() {
 
 #[tokio::test]
 async fn n8_a_dead_uplink_is_noticed_by_the_relay() {
-    let relay = Launch::new(&CROWDED).start();
-    let idle = "tertulia_sessions_closed_total{reason=\"idle_timeout\"}";
-    let mut ana = Session::member(relay.target, Over::WebSocket, "net", "Ana").await;
-    for over in OVER_UDP {
-        let before = relay.metric(idle).await;
-        let mut victim = Blackout::new(&relay, over).await;
-        victim.way.apply("up block");
-        let begin = Instant::now();
-        // What still comes down is no sign of life.
-        while relay.metric(idle).await == before {
-            ana.say_kept("hello").await;
-            assert!(begin.elapsed() < IDLE_TIMEOUT + Duration::from_secs(2), "{over:?}");
-            sleep(Duration::from_millis(200)).await;
+    repeatable(async || {
+        let scene = Scene::crowded(&[]).await;
+        let idle = "tertulia_sessions_closed_total{reason=\"idle_timeout\"}";
+        let mut ana = Session::member(scene.target(), Over::WebSocket, "net", "Ana").await;
+        let mut back = Vec::new();
+        for over in OVER_UDP {
+            let before = scene.relay.metric(idle).await;
+            let mut victim = Blackout::new(&scene.relay, over).await;
+            victim.way.apply("up block");
+            let begin = Instant::now();
+            // What still comes down is no sign of life.
+            while scene.relay.metric(idle).await == before {
+                ana.say_kept("hello").await;
+                assert!(begin.elapsed() < IDLE_TIMEOUT + Duration::from_secs(2), "{over:?}");
+                sleep(Duration::from_millis(200)).await;
+            }
+            println!("{over:?}: noticed after {:?}", begin.elapsed());
+            victim.session.heard().await;
+            victim.way.apply("pass");
+            let (session, welcome, _) = victim.come_back(&scene.relay, over, 0).await;
+            assert!(welcome.resumed, "{over:?}");
+            // Its way stays open as well.
+            back.push((session, victim));
         }
-        println!("{over:?}: noticed after {:?}", begin.elapsed());
-        victim.session.heard().await;
-        victim.way.apply("pass");
-        let (_back, welcome, _) = victim.come_back(&relay, over, 0).await;
-        assert!(welcome.resumed, "{over:?}");
-    }
-    assert_eq!(seen_leaving(&mut ana), []);
+        assert_eq!(seen_leaving(&mut ana), []);
+        for (session, _way) in back {
+            session.leave().await;
+        }
+        ana.leave().await;
+        scene.close("dead uplinks").await;
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -35,6 +35,10 @@ settings! {
     /// Where plain HTTP and WS are served: an address and port, or `none` [default: localhost:8000]
     #[arg(long, value_name = "ADDRESS:PORT")]
     http: String,
+    /// Where /metrics and /sessions.json are told to whoever comes, by plain HTTP: keep it to a network of your own. They are also
+    /// on --http where that is a loopback address, for requests that no proxy passed on [default: none]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    admin: String,
     /// The certificate chain, a PEM file; needs --private-key [default: a self-signed development certificate]
     #[arg(long, value_name = "FILE")]
     certificate: PathBuf,
@@ -132,6 +136,12 @@ settings! {
     /// Requests and typing changes of one participant at once [default: 200]
     #[arg(long, value_name = "COUNT", help_heading = "Limits")]
     requests_burst: u32,
+    /// Messages of any kind per second and session, over time, no fewer than chat and requests together [default: 500]
+    #[arg(long, value_name = "COUNT", help_heading = "Limits")]
+    messages_per_second: u32,
+    /// Messages of any kind of one session at once; above it the session ends [default: 5000]
+    #[arg(long, value_name = "COUNT", help_heading = "Limits")]
+    messages_burst: u32,
     /// Chat messages that a room keeps [default: 1000]
     #[arg(long, value_name = "COUNT", help_heading = "Limits")]
     history_messages: u32,
@@ -263,6 +273,10 @@ impl Settings {
             None => default.listen,
             Some(address) => resolve("listen", address)?[0],
         };
+        let admin = match self.admin.as_deref() {
+            None | Some("none") => None,
+            Some(address) => Some(resolve("admin", address)?[0]),
+        };
         let certificate = self.certificate_source(default.certificate)?;
         let data_directory = match &self.data_dir {
             None => default.data_directory,
@@ -280,6 +294,7 @@ impl Settings {
         Ok(Config {
             listen,
             http,
+            admin,
             certificate,
             keys,
             open_relay: self.open_relay(),
@@ -349,6 +364,8 @@ impl Settings {
             chat_burst: self.chat_burst.unwrap_or(default.chat_burst),
             requests_per_second: self.requests_per_second.unwrap_or(default.requests_per_second),
             requests_burst: self.requests_burst.unwrap_or(default.requests_burst),
+            messages_per_second: self.messages_per_second.unwrap_or(default.messages_per_second),
+            messages_burst: self.messages_burst.unwrap_or(default.messages_burst),
             history_messages: self.history_messages.unwrap_or(default.history_messages),
             history_bytes: self.history_bytes.unwrap_or(default.history_bytes),
             history_rooms: self.history_rooms.unwrap_or(default.history_rooms),
@@ -391,6 +408,8 @@ fn check(limits: &Limits) -> anyhow::Result<()> {
         ("chat-burst", limits.chat_burst, u32::MAX),
         ("requests-per-second", limits.requests_per_second, u32::MAX),
         ("requests-burst", limits.requests_burst, u32::MAX),
+        ("messages-per-second", limits.messages_per_second, u32::MAX),
+        ("messages-burst", limits.messages_burst, u32::MAX),
         // Beyond ten seconds nothing is left of a conversation.
         ("audio-deadline-ms", limits.audio_deadline_ms, 10_000),
         ("video-deadline-ms", limits.video_deadline_ms, 10_000),

@@ -3,6 +3,9 @@ use super::report::{Counted, Report};
 /// Later than this, in milliseconds, what is measured is the load itself.
 const LATE_MS_MAX: f64 = 5.0;
 
+/// Other programs that use more than so many percent of a core are in the way.
+const OTHERS_PERCENT_MAX: f64 = 50.0;
+
 /// Of so many percent of a core, a relay has no more to give.
 const BUSY_PERCENT: f64 = 95.0;
 
@@ -32,6 +35,9 @@ pub fn advice(report: &Report) -> Vec<String> {
              machine than the relay's."
                 .to_owned(),
         );
+    }
+    if report.machine.as_ref().is_some_and(|machine| machine.others_cpu_percent > OTHERS_PERCENT_MAX) {
+        advice.push("Other programs were busy on this machine, so the figures are partly theirs.".to_owned());
     }
     if report.process.as_ref().is_some_and(|process| process.cpu_percent > BUSY_PERCENT) {
         advice.push("The relay has used all of a core: this is more than it can do.".to_owned());

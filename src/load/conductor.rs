@@ -7,8 +7,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::advice::advice;
 use super::counts::Counts;
 use super::pace::Times;
-use super::process::RelayProcess;
-use super::report::{Counted, Delivery, Looks, Process, Report, Usage};
+use super::process::{ObservedProcess, machine_cpu};
+use super::report::{Counted, Delivery, Look, Looks, Machine, Process, Report};
 use super::run::{LoadError, Run, Stage};
 use super::workers::Workers;
 
@@ -29,7 +29,7 @@ pub struct Conductor {
     pub run: Arc<Run>,
     stages: watch::Sender<Stage>,
     workers: Workers,
-    process: Option<RelayProcess>,
+    process: Option<ObservedProcess>,
     counts_before: Option<Counts>,
     looks: Looks,
     /// What had arrived when it was measured from and to.
@@ -43,10 +43,10 @@ impl Conductor {
     pub async fn start(
         run: Arc<Run>,
         stages: watch::Sender<Stage>,
-        process: Option<RelayProcess>,
+        process: Option<ObservedProcess>,
     ) -> Result<Self, LoadError> {
         let counts_before = counts(&run).await;
-        let before = process.as_ref().map(RelayProcess::usage).unwrap_or_default();
+        let before = look(process.as_ref());
         let looks = Looks { before, ..Looks::default() };
         let workers = Workers::start(&run).map_err(LoadError::Thread)?;
         Ok(Self { run, stages, workers, process, counts_before, looks, arrived: (0, 0), ended: None })
@@ -109,6 +109,7 @@ impl Conductor {
             delivery: Delivery::of(plan, &outcome, run.tally.strayed()),
             counted: counts.zip(self.counts_before.as_ref()).map(|(after, before)| Counted::of(&after.since(before))),
             process: self.process.as_ref().map(|_| Process::of(&self.looks, measured, delivered, joined)),
+            machine: Machine::of(&self.looks, measured),
             advice: Vec::new(),
         };
         report.advice = advice(&report);
@@ -120,21 +121,26 @@ impl Conductor {
         self.ended = Some(self.run.now());
         self.looks.ended = self.look();
         self.arrived.1 = self.run.tally.arrived();
-        if self.looks.joined == Usage::default() {
+        if self.looks.joined == Look::default() {
             self.looks.joined = self.looks.ended;
         }
-        if self.looks.began == Usage::default() {
+        if self.looks.began == Look::default() {
             (self.looks.began, self.arrived.0) = (self.looks.ended, self.arrived.1);
         }
     }
 
-    fn look(&self) -> Usage {
-        self.process.as_ref().map(RelayProcess::usage).unwrap_or_default()
+    fn look(&self) -> Look {
+        look(self.process.as_ref())
     }
 
     async fn wait_until(&self, time: Duration) {
         sleep_until(Instant::from_std(self.run.begun + time)).await;
     }
+}
+
+fn look(process: Option<&ObservedProcess>) -> Look {
+    let relay = process.map(ObservedProcess::usage).unwrap_or_default();
+    Look { relay, load: ObservedProcess::own().usage(), machine_cpu: machine_cpu() }
 }
 
 async fn counts(run: &Run) -> Option<Counts> {

@@ -6,16 +6,19 @@ use std::time::Duration;
 use super::report::Usage;
 use crate::client::Carrier;
 
-/// The process of a relay on this machine, found by the port that it listens on. Linux alone has what it takes.
+/// A process on this machine: that of a relay, found by the port that it listens on, or one's own. Linux alone has what it takes.
 #[derive(Debug, Clone)]
-pub struct RelayProcess {
+pub struct ObservedProcess {
     directory: PathBuf,
 }
+
+/// The unit of times in `/proc/stat`, in milliseconds.
+const TICK_MS: u64 = 10;
 
 /// The state of a TCP socket that listens, as the kernel writes it.
 const TCP_LISTENS: &str = "0A";
 
-impl RelayProcess {
+impl ObservedProcess {
     /// The process that listens at this address, if this is its machine and it may be looked at.
     pub fn find(address: SocketAddr, carrier: Carrier) -> Option<Self> {
         if !address.ip().is_loopback() {
@@ -40,6 +43,11 @@ impl RelayProcess {
         processes.filter(is_process).find(has).map(|directory| Self { directory })
     }
 
+    /// This process.
+    pub fn own() -> Self {
+        Self { directory: "/proc/self".into() }
+    }
+
     /// What it has used until now; nothing if it is gone.
     pub fn usage(&self) -> Usage {
         let threads = fs::read_dir(self.directory.join("task")).into_iter().flatten();
@@ -52,6 +60,18 @@ impl RelayProcess {
         let resident_bytes = resident_bytes(&status).unwrap_or(0);
         Usage { cpu: Duration::from_nanos(cpu), resident_bytes }
     }
+}
+
+/// The CPU time that all programs of this machine have used; none where it does not say.
+pub fn machine_cpu() -> Duration {
+    fs::read_to_string("/proc/stat").ok().and_then(|statistics| busy(&statistics)).unwrap_or_default()
+}
+
+/// Of user, nice, system, idle, waiting, interrupts and the rest of them, all but the fourth and fifth.
+fn busy(statistics: &str) -> Option<Duration> {
+    let times = statistics.lines().next()?.strip_prefix("cpu ")?.split_whitespace().take(7);
+    let ticks = times.enumerate().filter(|(at, _)| !(3..=4).contains(at)).map(|(_, ticks)| ticks.parse::<u64>());
+    Some(Duration::from_millis(ticks.sum::<Result<u64, _>>().ok()?.saturating_mul(TICK_MS)))
 }
 
 /// The sockets of a table of the kernel that are bound to a port.
@@ -96,14 +116,22 @@ mod tests {
         assert_eq!(resident_bytes("Name:\tkthreadd\n"), None);
     }
 
+    #[test]
+    fn a_machine_is_busy_when_it_is_not_idle() {
+        let statistics = "cpu  100 20 3 5000 600 7 8 90 0 0\ncpu0 1 1 1 1 1 1 1 0 0 0\n";
+        assert_eq!(busy(statistics), Some(Duration::from_millis(1380)));
+        assert_eq!(busy(""), None);
+        assert_eq!(busy("cpu  a b"), None);
+    }
+
     #[cfg(target_os = "linux")]
     #[test]
     fn a_process_is_found_by_what_it_listens_on() {
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        let process = RelayProcess::find(socket.local_addr().unwrap(), Carrier::Quic).unwrap();
+        let process = ObservedProcess::find(socket.local_addr().unwrap(), Carrier::Quic).unwrap();
         assert_eq!(process.directory, PathBuf::from(format!("/proc/{}", std::process::id())));
         assert!(process.usage().resident_bytes > 1024 * 1024);
         let elsewhere = "192.0.2.1:4433".parse().unwrap();
-        assert!(RelayProcess::find(elsewhere, Carrier::Quic).is_none());
+        assert!(ObservedProcess::find(elsewhere, Carrier::Quic).is_none());
     }
 }

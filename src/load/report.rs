@@ -37,6 +37,8 @@ pub struct Report {
     pub counted: Option<Counted>,
     /// What the relay's process used; `None` where it was not found on this machine.
     pub process: Option<Process>,
+    /// What else this machine did; `None` where it does not say.
+    pub machine: Option<Machine>,
     /// What to look at, and what to do.
     pub advice: Vec<String>,
 }
@@ -115,6 +117,16 @@ pub struct Process {
     pub resident_bytes_per_session: Option<u64>,
 }
 
+/// What else the machine did during a run, in percent of one core.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Machine {
+    /// CPU time of the load.
+    pub load_cpu_percent: f64,
+    /// CPU time of all programs but the load and the relay; where the relay was not found, it is among them.
+    pub others_cpu_percent: f64,
+}
+
 impl Sessions {
     /// Whether everyone has come in or failed.
     pub(super) fn are_settled(&self) -> bool {
@@ -174,30 +186,60 @@ pub struct Usage {
     pub resident_bytes: u64,
 }
 
-/// Looks at the relay's process, in the order of time.
+/// What was used until one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Look {
+    /// By the relay; nothing where its process was not found.
+    pub relay: Usage,
+    /// By the load.
+    pub load: Usage,
+    /// CPU time of all that runs on this machine; none where it does not say.
+    pub machine_cpu: Duration,
+}
+
+/// Looks at what is used, in the order of time.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Looks {
     /// Before the sessions.
-    pub before: Usage,
+    pub before: Look,
     /// When all sessions were there.
-    pub joined: Usage,
+    pub joined: Look,
     /// When it was measured from.
-    pub began: Usage,
+    pub began: Look,
     /// When it was measured to.
-    pub ended: Usage,
+    pub ended: Look,
+}
+
+impl Machine {
+    /// What these looks say, if it was measured for so long.
+    pub fn of(looks: &Looks, measured: Duration) -> Option<Self> {
+        let all = looks.ended.machine_cpu.saturating_sub(looks.began.machine_cpu);
+        let load = looks.ended.load.cpu.saturating_sub(looks.began.load.cpu);
+        let relay = looks.ended.relay.cpu.saturating_sub(looks.began.relay.cpu);
+        let others = all.saturating_sub(load + relay);
+        (!all.is_zero()).then(|| Self {
+            load_cpu_percent: percent_of(load, measured),
+            others_cpu_percent: percent_of(others, measured),
+        })
+    }
+}
+
+fn percent_of(cpu: Duration, measured: Duration) -> f64 {
+    100.0 * cpu.as_secs_f64() / measured.as_secs_f64().max(f64::MIN_POSITIVE)
 }
 
 impl Process {
     /// What these looks say, if it was measured for so long, and so much was delivered meanwhile to so many sessions.
     pub fn of(looks: &Looks, measured: Duration, delivered: u64, sessions: u32) -> Self {
-        let cpu = looks.ended.cpu.saturating_sub(looks.began.cpu);
-        let added = looks.joined.resident_bytes.saturating_sub(looks.before.resident_bytes);
+        let Looks { before, joined, began, ended } = looks;
+        let cpu = ended.relay.cpu.saturating_sub(began.relay.cpu);
+        let added = joined.relay.resident_bytes.saturating_sub(before.relay.resident_bytes);
         Self {
             cpu_us_per_delivered: (delivered > 0).then(|| cpu.as_secs_f64() * 1e6 / delivered as f64),
-            cpu_percent: 100.0 * cpu.as_secs_f64() / measured.as_secs_f64().max(f64::MIN_POSITIVE),
-            resident_bytes_before: looks.before.resident_bytes,
-            resident_bytes_joined: looks.joined.resident_bytes,
-            resident_bytes_after: looks.ended.resident_bytes,
+            cpu_percent: percent_of(cpu, measured),
+            resident_bytes_before: before.relay.resident_bytes,
+            resident_bytes_joined: joined.relay.resident_bytes,
+            resident_bytes_after: ended.relay.resident_bytes,
             resident_bytes_per_session: added.checked_div(u64::from(sessions)),
         }
     }
@@ -249,8 +291,12 @@ pub(super) mod tests {
 
     /// One of a run in which all went well.
     pub fn report() -> Report {
-        let usage = |cpu_ms, mebibytes: u64| Usage { cpu: ms(cpu_ms), resident_bytes: mebibytes << 20 };
-        let looks = Looks { before: usage(5, 20), joined: usage(10, 21), began: usage(20, 21), ended: usage(120, 22) };
+        let look = |cpu_ms, mebibytes: u64| {
+            let relay = Usage { cpu: ms(cpu_ms), resident_bytes: mebibytes << 20 };
+            let load = Usage { cpu: ms(2 * cpu_ms), resident_bytes: 0 };
+            Look { relay, load, machine_cpu: ms(5 * cpu_ms) }
+        };
+        let looks = Looks { before: look(5, 20), joined: look(10, 21), began: look(20, 21), ended: look(120, 22) };
         Report {
             relay: "https://localhost:4433/".to_owned(),
             relay_version: "tertulia 0.1.0".to_owned(),
@@ -264,6 +310,7 @@ pub(super) mod tests {
             delivery: Delivery::of(&PLAN, &outcome(), 0),
             counted: Some(Counted::default()),
             process: Some(Process::of(&looks, Duration::from_secs(1), 4, 10)),
+            machine: Machine::of(&looks, Duration::from_secs(1)),
             advice: Vec::new(),
         }
     }
@@ -274,6 +321,9 @@ pub(super) mod tests {
         assert_eq!((process.cpu_us_per_delivered, process.cpu_percent), (Some(25_000.0), 10.0));
         assert_eq!((process.resident_bytes_before, process.resident_bytes_after), (20 << 20, 22 << 20));
         assert_eq!(process.resident_bytes_per_session, Some((1 << 20) / 10));
+        let machine = report().machine.unwrap();
+        assert_eq!((machine.load_cpu_percent, machine.others_cpu_percent), (20.0, 20.0));
+        assert_eq!(Machine::of(&Looks::default(), Duration::ZERO), None);
         let nothing = Process::of(&Looks::default(), Duration::ZERO, 0, 0);
         assert_eq!((nothing.cpu_us_per_delivered, nothing.resident_bytes_per_session), (None, None));
     }

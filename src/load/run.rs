@@ -10,7 +10,7 @@ use super::conductor::Conductor;
 use super::link::endpoint;
 use super::pace::{Pace, Times};
 use super::plan::{Part, Plan, PlanError};
-use super::process::RelayProcess;
+use super::process::ObservedProcess;
 use super::profile::Profile;
 use super::report::Report;
 use super::session::Session;
@@ -119,7 +119,7 @@ pub async fn run(
 ) -> Result<Report, LoadError> {
     plan.check()?;
     let found = Arc::new(target.find().await?);
-    let process = RelayProcess::find(found.remote, found.address.carrier);
+    let process = ObservedProcess::find(found.remote, found.address.carrier);
     try_one(target.clone(), found.clone()).await?;
     let (run, stages) = Run::new(plan, target, found);
     let mut conductor = Conductor::start(Arc::new(run), stages, process).await?;

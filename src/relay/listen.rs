@@ -39,8 +39,16 @@ pub(super) struct Part {
     pub stopping: watch::Receiver<bool>,
 }
 
+/// The TCP listeners of a relay.
+pub(super) struct Listeners {
+    pub tls: TcpListener,
+    pub plain: Vec<TcpListener>,
+    pub admin: Option<TcpListener>,
+}
+
 /// Serves all sockets until the relay stops.
-pub(super) async fn serve(part: Part, endpoint: quinn::Endpoint, tls: TcpListener, plain: Vec<TcpListener>) {
+pub(super) async fn serve(part: Part, endpoint: quinn::Endpoint, listeners: Listeners) {
+    let Listeners { tls, plain, admin } = listeners;
     let Part { shard, mut outcomes, udp_drops, certificates, port, mut stopping } = part;
     let shard = Shard::new(shard);
     let mut background = JoinSet::new();
@@ -57,6 +65,9 @@ pub(super) async fn serve(part: Part, endpoint: quinn::Endpoint, tls: TcpListene
     http.spawn(http::serve_tls(tls, site.clone(), certificates.server_config(&[b"http/1.1"])));
     for listener in plain {
         http.spawn(http::serve_plain(listener, site.clone()));
+    }
+    if let Some(listener) = admin {
+        http.spawn(http::serve_admin(listener, site));
     }
 
     let mut sessions = JoinSet::new();

@@ -190,6 +190,7 @@ async fn read_control(stream: &mut MessageReader, seat: &Seat, shard: &Shard) ->
 
 /// Takes one message of a control stream, on whichever carrier. An error ends the session.
 pub(super) fn control_message(message: &[u8], seat: &Seat, shard: &Shard) -> Result<(), CloseReason> {
+    seat.count_message()?;
     match decode(message).map_err(|_| CloseReason::Malformed)? {
         ClientMessage::Leave => Err(CloseReason::Left),
         ClientMessage::Ping { token } => {
@@ -206,6 +207,7 @@ pub(super) fn control_message(message: &[u8], seat: &Seat, shard: &Shard) -> Res
 
 /// Takes one message of a chat stream, on whichever carrier. An error ends the session.
 pub(super) fn chat_message(message: &[u8], seat: &Seat) -> Result<(), CloseReason> {
+    seat.count_message()?;
     let message: ClientChat = decode(message).map_err(|_| CloseReason::Malformed)?;
     seat.chat(message);
     Ok(())

@@ -11,7 +11,7 @@ use super::live_room::Replay;
 use super::outlet::{Ending, Outlet};
 use super::shard::{Shard, SharedRoom};
 use crate::history::PageQuery;
-use crate::limits::{HISTORY_RETRY_INTERVAL, Limits};
+use crate::limits::{Bucket, HISTORY_RETRY_INTERVAL, Limits};
 use crate::media::{Publisher, Slot};
 use crate::room::{Input, SessionKey};
 use crate::wire::{ChatMessage, ClientChat, ClientMessage, CloseReason, ParticipantId, RepeatRequest};
@@ -25,6 +25,8 @@ pub(super) struct Seat {
     session: SessionKey,
     slot: Slot,
     publisher: RefCell<Publisher>,
+    /// For messages of all kinds.
+    messages: RefCell<Bucket>,
     /// When it is looked next what is missing of what the participant sent.
     look_at: Cell<Option<Duration>>,
     look_earlier: Notify,
@@ -54,12 +56,22 @@ impl Seat {
             session,
             slot,
             publisher: RefCell::new(publisher),
+            messages: RefCell::default(),
             look_at: Cell::new(None),
             look_earlier: Notify::new(),
             outlet,
             ending,
             reason: Cell::new(CloseReason::ConnectionLost),
         }
+    }
+
+    /// Counts one message of whatever kind, before it is looked at: what is refused or passed over costs time as well.
+    ///
+    /// # Errors
+    /// [`CloseReason::TooFast`]: the session has sent more than it may for as long as a burst lasts.
+    pub fn count_message(&self) -> Result<(), CloseReason> {
+        let has_room = self.messages.borrow_mut().take(self.shard.now(), self.shard.limits.messages(), 1);
+        has_room.then_some(()).ok_or(CloseReason::TooFast)
     }
 
     pub fn message(&self, message: ClientMessage) {

@@ -99,7 +99,7 @@ export const isSwitched = (page, device, isOn) => page.locator(`[data-testid="to
  * @property {string} name
  * @property {'camera' | 'screen'} source
  * @property {boolean} own
- * @property {'on' | 'off' | 'waiting' | 'stalled' | 'failed' | 'sealed'} picture `off`: nothing is sent; `sealed`: it cannot be decrypted
+ * @property {'on' | 'off' | 'held' | 'waiting' | 'stalled' | 'failed' | 'sealed'} picture `off`: nothing is sent; `held`: others are sent instead; `sealed`: it cannot be decrypted
  * @property {boolean} muted no sound is sent
  * @property {boolean} speaking
  * @property {boolean} pinned

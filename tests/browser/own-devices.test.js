@@ -47,7 +47,8 @@ async function pair(room) {
 
 test('a microphone and a camera that are switched off and on', { timeout: 120_000 }, async () => {
   const { ana, bo, close } = await pair('switched');
-  for (const [one, name, other, kind] of /** @type {[Tab, string, Tab, Tab['kind']][]} */ ([[ana, 'Ana', bo, 'chromium'], [bo, 'Bo', ana, 'firefox']])) {
+  const both = /** @type {[Tab, string, Tab, Tab['kind']][]} */ ([[ana, 'Ana', bo, 'chromium'], [bo, 'Bo', ana, 'firefox']]);
+  await Promise.all(both.map(async ([one, name, other, kind]) => {
     await hears(other);
     await turn(one, 'microphone', false);
     await shows(other, name, { muted: true });
@@ -62,7 +63,7 @@ test('a microphone and a camera that are switched off and on', { timeout: 120_00
     await turn(one, 'camera', true);
     await shows(other, name, { picture: 'on' });
     await showsPattern(other, name, kind);
-  }
+  }));
   await close();
 });
 

@@ -141,10 +141,11 @@ for (const [look, options] of /** @type {[string, meeting.ContextOptions][]} */ 
       pretend.picture('Carmen', 'failed');
       pretend.picture('Dmitri', 'waiting');
       pretend.picture('Elif', 'sealed');
+      pretend.picture('Fatou', 'held');
       pretend.lose('camera', 'device_lost');
       pretend.lose('microphone', 'codec_failed');
     });
-    for (const [name, picture] of /** @type {const} */ ([['Bo', 'stalled'], ['Carmen', 'failed'], ['Dmitri', 'waiting'], ['Elif', 'sealed'], ['Fatou', 'on'], ['Ana Lucía', 'off']])) {
+    for (const [name, picture] of /** @type {const} */ ([['Bo', 'stalled'], ['Carmen', 'failed'], ['Dmitri', 'waiting'], ['Elif', 'sealed'], ['Fatou', 'held'], ['Ana Lucía', 'off']])) {
       await meeting.shows(page, name, { picture });
     }
     await meeting.isToasted(page, 'Sending your microphone failed.');

@@ -36,6 +36,8 @@ pub const LIMITS: Limits = Limits {
     chat_burst: 8,
     requests_per_second: 10,
     requests_burst: 20,
+    messages_per_second: 500,
+    messages_burst: 5000,
     media_datagrams_per_second: 50,
     media_bits_per_second: 100_000,
     loudest_audio: 2,

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 
 use super::super::outcome::Percentiles;
-use super::{Counted, Process, Report};
+use super::{Counted, Machine, Process, Report};
 
 /// The width of the names in front of the figures, in characters.
 const NAME_WIDTH: usize = 22;
@@ -37,6 +37,10 @@ impl Report {
         match &self.process {
             Some(process) => add_process(&mut table, process, self.delivery.unit),
             None => row(&mut table, "The relay's process", "not found on this machine"),
+        }
+        if let Some(Machine { load_cpu_percent, others_cpu_percent }) = &self.machine {
+            let figures = format!("{load_cpu_percent:.0} % of a core; of other programs {others_cpu_percent:.0} %");
+            row(&mut table, "CPU of the load", figures);
         }
         for advice in &self.advice {
             let _ = write!(table, "\n{advice}\n");
@@ -156,6 +160,7 @@ Sent too late (ms)          0.00      0.00      0.00      0.00
 Dropped by the relay   nothing
 CPU of the relay       25000.00 us for each of the datagrams, 10 % of a core
 Memory of the relay    20.0 MiB before, 21.0 with all sessions (102.4 KiB each), 22.0 at the end
+CPU of the load        20 % of a core; of other programs 20 %
 ";
         assert_eq!(report().table(), expected);
     }

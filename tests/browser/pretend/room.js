@@ -335,7 +335,8 @@ class Pretend {
     const participant = this.of(name);
     if (state === 'sealed') return this.room.tell('encryptionFailed', { participant });
     const track = [...participant.tracks.values()].find((track) => track.source === 'camera');
-    track.state = state;
+    track.isHeld = state === 'held';
+    if (!track.isHeld) track.state = state;
     this.room.tell('trackStateChanged', { participant, track });
   }
 
