@@ -220,7 +220,8 @@ test('a finger sees the pin before it touches it', { timeout: 30_000 }, async ()
 });
 
 test('what is said in passing lies over no tile of a telephone, and what asks for something comes back', { timeout: 30_000 }, async () => {
-  const page = await meet(TELEPHONE);
+  // Where it comes to rest.
+  const page = await meet({ ...TELEPHONE, reducedMotion: 'reduce' });
   await let_(page, (pretend) => {
     pretend.lose('camera', 'device_denied');
     pretend.room.setLocked(true);
