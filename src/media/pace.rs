@@ -13,6 +13,9 @@ const BURST_TIME: Duration = Duration::from_millis(25);
 /// What may leave at once on any path, in bytes: two datagrams.
 const BURST_BYTES_MIN: f64 = 2400.0;
 
+/// What may have left too soon, in bytes: two datagrams more.
+const DEBT_BYTES_MAX: f64 = 2400.0;
+
 /// How fast media leaves: hardly faster than the path carries it, so that a large frame does not stand in a queue behind which
 /// audio would wait.
 #[derive(Debug, Clone, Copy, Default)]
@@ -32,9 +35,9 @@ impl Pace {
         self.credit.max(0.0) as usize
     }
 
-    /// So much has left.
+    /// So much has left. Behind a large message media waits until it has arrived, not for the pace as well.
     pub fn sent(&mut self, bytes: usize) {
-        self.credit -= bytes as f64;
+        self.credit = (self.credit - bytes as f64).max(-DEBT_BYTES_MAX);
     }
 
     /// How long it takes until anything may leave.
@@ -65,6 +68,15 @@ mod tests {
         pace.sent(2000);
         assert_eq!((pace.credit_bytes(ms(1008), 100_000), pace.wait(100_000).as_millis()), (0, 8));
         assert_eq!([pace.credit_bytes(ms(1016), 100_000), pace.credit_bytes(ms(1020), 100_000)], [0, 500]);
+    }
+
+    #[test]
+    fn media_does_not_pay_for_what_was_said() {
+        let mut pace = Pace::default();
+        pace.credit_bytes(ms(1000), 16_000);
+        pace.sent(500_000);
+        assert_eq!((pace.credit_bytes(ms(1000), 16_000), pace.wait(16_000).as_millis()), (0, 120));
+        assert!(pace.credit_bytes(ms(1121), 16_000) > 0);
     }
 
     #[test]

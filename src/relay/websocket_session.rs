@@ -65,8 +65,8 @@ pub(super) async fn say_goodbye(
     let _ = sink.send(Message::Close(Some(frame))).await;
     let _ = sink.close().await;
     while let Some(Ok(_)) = stream.next().await {}
-    if reason == CloseReason::TooLarge {
-        // What follows a message that was refused by its length cannot be read any more, so time has to do.
+    if matches!(reason, CloseReason::TooLarge | CloseReason::Malformed) {
+        // What follows a message that was refused cannot be read any more, such as answers to pings, so time has to do.
         pending::<()>().await;
     }
 }
