@@ -204,6 +204,7 @@ async fn h1_beyond_as_many_as_may_wait_first_packets_are_passed_over() {
         // It sends its first packet again, as every client does, and those that waited are given up.
         let mut newcomer = newcomer.await.unwrap().unwrap();
         assert!(newcomer.is_seated().await);
+        drop(newcomer);
         assert_served(&scene, "as many as may wait").await;
         scene.close("as many as may wait").await;
     })
