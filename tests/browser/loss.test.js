@@ -56,8 +56,9 @@ for (const kinds of PAIRS) test(`with 60 ms of round trip and 2 % of loss, pictu
     return kinds[at] === 'chromium' ? openChromium(chromium, url) : openFirefox(firefox, url);
   };
   const [ana, bo] = await Promise.all([open(0, relay.url), open(1, network.url)]);
-  await Promise.all([enter(ana, 'Ana'), enter(bo, 'Bo')]);
   const both = [ana, bo];
+  t.after(() => Promise.all(both.map((tab) => tab.close())));
+  await Promise.all([enter(ana, 'Ana'), enter(bo, 'Bo')]);
   const settled = async () => {
     await Promise.all(both.map((tab) => turn(tab, 'camera', false)));
     await Promise.all([shows(ana, 'Bo', { picture: 'off' }), shows(bo, 'Ana', { picture: 'off' })]);
@@ -85,5 +86,4 @@ for (const kinds of PAIRS) test(`with 60 ms of round trip and 2 % of loss, pictu
     assert.ok(played >= PLAYED_MIN, `${name}: ${played} samples played`);
     assert.ok(concealed + silent <= CONCEALED_MAX * played, `${name}: ${concealed} of ${played} samples made up, ${silent} silent`);
   }
-  await Promise.all(both.map((tab) => tab.close()));
 });

@@ -81,6 +81,7 @@ for (const [kinds, transport, carrier] of /** @type {[[Tab['kind'], Tab['kind']]
     const names = ['Ana', 'Bo'];
     const url = roomAt(relay.url, `media-${kinds.join('-')}-${transport}`, `?transport=${transport}&video=360p`);
     const tabs = await Promise.all(kinds.map((kind) => (kind === 'chromium' ? openChromium(chromium, url) : openFirefox(firefox, url))));
+    t.after(() => Promise.all(tabs.map((tab) => tab.close())));
     await Promise.all(tabs.map((tab, at) => enter(tab, names[at])));
     await Promise.all(tabs.map(async (tab, at) => {
       await reads(tab, testId('badge'), new RegExp(`^${carrier}( · the link asks for it)? · \\d+ ms`));
@@ -115,7 +116,6 @@ for (const [kinds, transport, carrier] of /** @type {[[Tab['kind'], Tab['kind']]
       assert.ok(missing <= MISSING_MAX * played, `${name}: ${missing} of ${played} samples made up or silent`);
       assert.ok(latencyMs.p50 <= LATENCY_MS_MAX.p50 && latencyMs.p95 <= LATENCY_MS_MAX.p95, `${name}: ${JSON.stringify(latencyMs)}`);
     }
-    await Promise.all(tabs.map((tab) => tab.close()));
   });
 }
 
