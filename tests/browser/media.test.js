@@ -29,7 +29,7 @@ const SHOWN_MIN = IS_QUIET ? 0.99 : 0.2;
 /** From the camera to the screen, in milliseconds. */
 const LATENCY_MS_MAX = IS_QUIET ? { p50: 60, p95: 120 } : { p50: 400, p95: 1200 };
 /** Of what is played, how much may be made up or silent: a gap is heard from about a frame of 20 ms on. */
-const MISSING_MAX = IS_QUIET ? 0.001 : 0.1;
+const MISSING_MAX = IS_QUIET ? 0.001 : 0.05;
 /** Of the time, how much must have been played, in samples: figures are told once a second. */
 const PLAYED_MIN = 48 * (COUNTED_MS - 1000) * (IS_QUIET ? 0.98 : 0.8);
 /** Lines of the picture: less where a machine cannot encode as many. */
