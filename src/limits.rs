@@ -245,6 +245,15 @@ pub const UDP_DROPS_INTERVAL: Duration = Duration::from_secs(5);
 /// How often it is looked how sessions do, for the aggregates in the metrics: a session costs some microseconds.
 pub const SAMPLE_INTERVAL: Duration = Duration::from_secs(10);
 
+/// How long a small datagram may wait at most for others to share a packet with, on a busy shard: a quarter of an audio frame.
+pub const GATHER_TIME_MAX: Duration = Duration::from_millis(5);
+
+/// The largest datagram that waits for others, in bytes: two of them and what is around them fit into any packet.
+pub const GATHER_BYTES_MAX: usize = 500;
+
+/// How often a shard looks how busy it is.
+pub const LOAD_INTERVAL: Duration = Duration::from_millis(100);
+
 /// Sessions that `/sessions.json` tells of at a time: media waits for the milliseconds that this takes. A room can be asked for.
 pub const SESSIONS_TOLD_MAX: usize = 1000;
 

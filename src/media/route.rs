@@ -300,6 +300,14 @@ impl Routes {
         let rendition = self.routes.get(&track).and_then(|route| route.renditions.get(usize::from(layers.spatial)));
         rendition.map_or(&[], |rendition| rendition.takers(layers.temporal))
     }
+
+    /// Who gets a datagram that was to be [forwarded](Forward::To) a moment ago, and waited.
+    pub fn takers_now(&self, datagram: &[u8]) -> &[Slot] {
+        MediaHeader::decode(datagram).map_or(&[], |header| {
+            let layers = Layers { spatial: header.spatial_layer, temporal: header.temporal_layer };
+            self.takers(Change { track: header.track, layers })
+        })
+    }
 }
 
 impl Route {

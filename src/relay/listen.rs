@@ -1,8 +1,9 @@
 use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, spawn_blocking, yield_now};
 use tokio::time::{interval, timeout};
@@ -14,9 +15,10 @@ use super::{plain_session, quic_session, websocket_session};
 use crate::history::Outcome;
 use crate::http;
 use crate::limits::{
-    CONNECTIONS_PENDING_MAX, CONNECTIONS_UNVALIDATED_MAX, HANDSHAKE_TIMEOUT, MEMORY_INTERVAL, SAMPLE_INTERVAL,
-    SESSION_QUESTIONS_MAX, UDP_DROPS_INTERVAL,
+    CONNECTIONS_PENDING_MAX, CONNECTIONS_UNVALIDATED_MAX, HANDSHAKE_TIMEOUT, LOAD_INTERVAL, MEMORY_INTERVAL,
+    SAMPLE_INTERVAL, SESSION_QUESTIONS_MAX, UDP_DROPS_INTERVAL,
 };
+use crate::media::Load;
 use crate::transport::{
     Arrival, CertificateStore, EstablishError, GateError, QuicSession, Refusal, UdpDrops, WebSocketKind,
 };
@@ -56,6 +58,8 @@ pub(super) async fn serve(part: Part, endpoint: quinn::Endpoint, listeners: List
     background.spawn_local(count_losses(shard.clone(), udp_drops));
     background.spawn_local(watch_memory(shard.clone()));
     background.spawn_local(sample_sessions(shard.clone()));
+    background.spawn_local(watch_load(shard.clone()));
+    background.spawn_local(shard.clone().send_gathered());
     let (arrivals, mut arrived) = mpsc::channel(ARRIVALS_MAX);
     let (questions, mut asked) = mpsc::channel(SESSION_QUESTIONS_MAX);
     let doors = http::Doors { arrivals, questions };
@@ -137,6 +141,22 @@ async fn watch_memory(shard: Rc<Shard>) {
         shard.gate.note_memory(is_short);
         shard.metrics.memory_short.set(i64::from(is_short));
         was_short = is_short;
+    }
+}
+
+/// Looks how busy the shard is, for as long as it is polled: a busy one lets small datagrams wait for each other.
+async fn watch_load(shard: Rc<Shard>) {
+    let runtime = Handle::current().metrics();
+    let mut load = Load::default();
+    let mut busy = runtime.worker_total_busy_duration(0);
+    let mut seen = Instant::now();
+    let mut due = interval(LOAD_INTERVAL);
+    loop {
+        due.tick().await;
+        let (busy_before, seen_before) = (busy, seen);
+        (busy, seen) = (runtime.worker_total_busy_duration(0), Instant::now());
+        load.note(busy.saturating_sub(busy_before), seen - seen_before);
+        shard.gather_time.set(load.gather_time());
     }
 }
 

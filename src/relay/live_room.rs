@@ -24,7 +24,7 @@ use super::slots::Slots;
 use crate::auth::SeatClaim;
 use crate::history::Page;
 use crate::limits::MEDIA_BYTES_MAX;
-use crate::media::{Forward, PictureBudget, Publisher, Routes, Slot, Speakers};
+use crate::media::{Forward, Gathering, PictureBudget, Publisher, Routes, Slot, Speakers};
 use crate::now::Now;
 use crate::room::{Admitted, Audience, Input, JoinRequest, Output, Room, SessionKey};
 use crate::wire::{
@@ -38,6 +38,8 @@ pub(super) struct LiveRoom {
     room: Room,
     routes: Routes,
     speakers: Speakers,
+    /// Small datagrams that wait for others.
+    gathering: RefCell<Gathering>,
     /// Who has a seat, from the first session to the end of the seat.
     seated: BTreeMap<ParticipantId, Seated>,
     /// Who can be reached.
@@ -109,6 +111,7 @@ impl LiveRoom {
                 room,
                 routes: Routes::new(budget),
                 speakers: Speakers::default(),
+                gathering: RefCell::default(),
                 seated: BTreeMap::new(),
                 members: BTreeMap::new(),
                 slots: Slots::default(),
@@ -398,8 +401,13 @@ impl LiveRoom {
         // A panic in the middle of an earlier run may have left something.
         run.clear();
         let mut run_to: &[Slot] = &[];
+        let waits = self.gathering.get_mut().may_wait(now, burst, shard.gather_time.get());
+        if !waits {
+            self.send_gathered(now, shard);
+        }
         for datagram in burst.drain(..) {
             match self.routes.forward(now, &shard.limits, publisher, &datagram) {
+                Ok(Forward::To(_)) if waits => self.gather(shard, datagram),
                 Ok(Forward::To(subscribers)) => {
                     if !std::ptr::eq(subscribers, run_to) {
                         self.send_run(now, shard, run_to, &mut run);
@@ -408,6 +416,7 @@ impl LiveRoom {
                     run.push(datagram);
                 }
                 Ok(Forward::After(change)) => {
+                    self.send_gathered(now, shard);
                     self.send_run(now, shard, run_to, &mut run);
                     self.routes.change(change);
                     run_to = self.routes.takers(change);
@@ -426,6 +435,33 @@ impl LiveRoom {
             self.speakers.begin(now);
             self.arm_timer(shard);
         }
+    }
+
+    /// Lets a small datagram wait for others.
+    fn gather(&self, shard: &Shard, datagram: Bytes) {
+        shard.metrics.datagrams_gathered.inc();
+        if self.gathering.borrow_mut().push(datagram)
+            && let Some(room) = self.this.upgrade()
+        {
+            shard.note_gathering(room);
+        }
+    }
+
+    /// Passes on what waited for others, to whoever is to get it by now.
+    pub fn send_gathered(&self, now: Now, shard: &Shard) {
+        if self.gathering.borrow().is_empty() {
+            return;
+        }
+        let mut gathered = shard.gathered.take();
+        // A panic may have left something.
+        gathered.clear();
+        self.gathering.borrow_mut().take(&mut gathered);
+        for datagram in &gathered {
+            let burst = Burst::new(now, std::slice::from_ref(datagram), &self.room);
+            self.send_burst(shard, self.routes.takers_now(datagram), &burst);
+        }
+        gathered.clear();
+        shard.gathered.replace(gathered);
     }
 
     /// Sends once more what a subscriber asks for.

@@ -56,6 +56,8 @@ pub struct Metrics {
     pub(super) datagrams_received: Counter,
     /// Media datagrams that were passed to a subscriber's connection.
     pub(super) datagrams_sent: Counter,
+    /// Media datagrams that waited for others to share a packet with.
+    pub(super) datagrams_gathered: Counter,
     /// Times that a new subscriber of a video got a recent picture at once, and times that a keyframe had to be made.
     pictures: [Counter; 2],
     pub(super) samples: Samples,
@@ -98,6 +100,8 @@ impl Default for Metrics {
         let samples = Samples::register(all);
         let datagrams_received = register(all, "datagrams_received", "Media datagrams that arrived");
         let datagrams_sent = register(all, "datagrams_sent", "Media datagrams passed to a subscriber's connection");
+        let datagrams_gathered =
+            register(all, "datagrams_gathered", "Media datagrams that waited for others to share a packet with");
         let datagrams_repeated =
             register(all, "datagrams_repeated", "Media datagrams sent once more to subscribers that asked");
         let repeats_requested =
@@ -136,6 +140,7 @@ impl Default for Metrics {
             samples,
             memory_short,
             udp_dropped,
+            datagrams_gathered,
             registry,
             rooms,
             datagrams_received,
@@ -173,6 +178,11 @@ impl Metrics {
     /// How many datagrams were not forwarded for this reason.
     pub fn dropped(&self, reason: DropReason) -> u64 {
         self.dropped[usize::from(reason.code())].get()
+    }
+
+    /// How many media datagrams waited for others to share a packet with.
+    pub fn datagrams_gathered(&self) -> u64 {
+        self.datagrams_gathered.get()
     }
 
     /// How many media frames of a class were left out, for all subscribers together.

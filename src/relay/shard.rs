@@ -48,6 +48,13 @@ pub(super) struct Shard {
     pub history: History,
     /// Where a run of datagrams is gathered while it is passed on.
     pub run: RefCell<Vec<Bytes>>,
+    /// How long small datagrams may wait for others, which is for as long as the shard is this busy.
+    pub gather_time: Cell<Option<Duration>>,
+    /// The rooms in which some wait, and what is told when there is one.
+    gathering: RefCell<Vec<SharedRoom>>,
+    gathering_began: Notify,
+    /// Where what has waited is put while it is passed on.
+    pub gathered: RefCell<Vec<Bytes>>,
     /// Who has not taken the roster yet.
     pub rosters: RefCell<Rosters>,
     /// What all rooms may keep of recent pictures.
@@ -130,6 +137,10 @@ impl Shard {
             open_to_plain,
             history,
             run: RefCell::default(),
+            gather_time: Cell::default(),
+            gathering: RefCell::default(),
+            gathering_began: Notify::new(),
+            gathered: RefCell::default(),
             rosters: RefCell::default(),
             pictures: PictureBudget::default(),
             connections_pending: Cell::new(0),
@@ -293,6 +304,25 @@ impl Shard {
         if catch_unwind(AssertUnwindSafe(act)).is_err() {
             error!(work, "a room failed");
             self.metrics.session_closed(CloseReason::Internal);
+        }
+    }
+
+    /// Notes that small datagrams of a room wait for others.
+    pub fn note_gathering(&self, room: SharedRoom) {
+        self.gathering.borrow_mut().push(room);
+        self.gathering_began.notify_one();
+    }
+
+    /// Sends what waits for others when it has waited long enough, for as long as it is polled.
+    pub async fn send_gathered(self: Rc<Self>) {
+        let mut rooms = Vec::new();
+        loop {
+            self.gathering_began.notified().await;
+            tokio::time::sleep(self.gather_time.get().unwrap_or_default()).await;
+            std::mem::swap(&mut rooms, &mut self.gathering.borrow_mut());
+            for room in rooms.drain(..) {
+                self.guard("gathering", || room.borrow().send_gathered(self.now(), &self));
+            }
         }
     }
 
