@@ -100,22 +100,18 @@ impl Default for Metrics {
         let samples = Samples::register(all);
         let datagrams_received = register(all, "datagrams_received", "Media datagrams that arrived");
         let datagrams_sent = register(all, "datagrams_sent", "Media datagrams passed to a subscriber's connection");
-        let datagrams_gathered =
-            register(all, "datagrams_gathered", "Media datagrams that waited for others to share a packet with");
+        let datagrams_gathered = register(all, "datagrams_gathered", "Media datagrams that waited for others");
         let datagrams_repeated =
-            register(all, "datagrams_repeated", "Media datagrams sent once more to subscribers that asked");
-        let repeats_requested =
-            register(all, "repeats_requested", "Requests to publishers for media datagrams once more");
+            register(all, "datagrams_repeated", "Datagrams sent once more to subscribers that asked");
+        let repeats_requested = register(all, "repeats_requested", "Requests to publishers for datagrams once more");
         let frames_cut = register(all, "frames_cut", "Media frames of which a subscriber was sent a part only");
         let chat_messages = register(all, "chat_messages", "Chat messages that were kept");
         let chat_lost = register(all, "chat_lost", "Kept messages that were found to be damaged");
         let chat_failures = register(all, "chat_failures", "Times that chat could not be kept");
-        let handshakes_retried =
-            register(all, "handshakes_retried", "Handshakes that were asked to prove their address");
+        let handshakes_retried = register(all, "handshakes_retried", "Handshakes that had to prove their address");
         let handshakes_ignored = register(all, "handshakes_ignored", "Handshakes that were passed over");
         let sessions_failed = register(all, "sessions_failed", "Connections of which no session came");
-        let udp_dropped =
-            register(all, "udp_dropped", "UDP packets that the kernel dropped because they were not read in time");
+        let udp_dropped = register(all, "udp_dropped", "UDP packets that the kernel dropped, not read in time");
         let rooms = register(all, "rooms", "Rooms with someone in them");
         let of = |labels: &[&'static str], key| -> Vec<Labels> { labels.iter().map(|label| [(key, *label)]).collect() };
         let carriers = of(&Carrier::ALL.map(Carrier::label), "carrier");
