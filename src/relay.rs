@@ -3,11 +3,13 @@
 mod callbacks;
 mod downlink;
 mod entry;
+mod frame_streams;
 mod key_file;
 mod key_store;
 mod listen;
 mod live_room;
 mod media_outbox;
+mod media_streams;
 mod memory;
 mod metrics;
 mod outbox;

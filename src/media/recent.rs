@@ -42,8 +42,8 @@ impl Recent {
 
     /// Keeps a copy of a datagram, prefix and header included, and forgets what is too old or too much.
     pub fn push(&mut self, now: Now, header: &MediaHeader, datagram: &[u8]) {
-        // Whoever misses it has missed what it could be made good from.
-        if header.parity {
+        // Whoever misses parity has missed what it could be made good from, and streams lose nothing.
+        if header.parity || header.on_stream {
             return;
         }
         if self.block.capacity() < datagram.len() {

@@ -77,7 +77,7 @@ pub(super) enum Outlet {
 
 impl Outlet {
     pub fn quic(carrier: Carrier, connection: Connection, limits: &Limits) -> Self {
-        let media = Downlink::new(connection, limits);
+        let media = Downlink::new(connection, carrier, limits);
         Self::Quic { carrier, media, control: outbox(limits), chat: outbox(limits) }
     }
 
@@ -303,9 +303,9 @@ impl Outlet {
     pub fn take_message(&self, now: Now, metrics: &Metrics) -> Option<Message> {
         match self {
             Self::WebSocket { messages, media } => messages.take().or_else(|| {
-                let datagram = media.take(now, usize::MAX, metrics)?;
+                let due = media.take(now, usize::MAX.into(), metrics)?;
                 media.tally().note_sent(metrics, 1);
-                Some(Message::Binary(datagram))
+                Some(Message::Binary(due.bytes))
             }),
             Self::Plain { messages, .. } => messages.take(),
             Self::Quic { .. } => None,

@@ -10,7 +10,7 @@ use quinn::{Connection, ConnectionError, VarInt};
 use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Carrier, Gate, GateError};
+use super::{Carrier, Gate, GateError, MediaStream};
 use crate::limits::{BURST_DATAGRAMS_MAX, HANDSHAKE_TIMEOUT, MESSAGE_TIMEOUT};
 use crate::wire::{ALPN_QUIC, ALPN_WEBTRANSPORT, CloseReason, MessageBuffer, OversizedMessage, StreamKind};
 
@@ -125,6 +125,20 @@ impl QuicSession {
         self.connection.close(VarInt::from_u32(reason.code().into()), reason.label().as_bytes());
     }
 
+    /// Waits for the next stream on which the remote sends media.
+    ///
+    /// # Errors
+    /// The end of the connection.
+    pub async fn accept_media(&self) -> Result<MediaStream, StreamError> {
+        let stream = match &self.carrier {
+            QuicCarrier::Quic => RecvStream::Quic(self.connection.accept_uni().await?),
+            QuicCarrier::WebTransport(session) => {
+                RecvStream::WebTransport(session.accept_uni().await.map_err(|_| StreamError::Ended)?)
+            }
+        };
+        Ok(MediaStream(stream))
+    }
+
     async fn accept_stream(&self) -> Result<(SendStream, RecvStream), StreamError> {
         match &self.carrier {
             QuicCarrier::Quic => {
@@ -168,13 +182,13 @@ impl SendStream {
 
 /// The receiving half of a stream.
 #[derive(Debug)]
-enum RecvStream {
+pub(super) enum RecvStream {
     Quic(quinn::RecvStream),
     WebTransport(wtransport::RecvStream),
 }
 
 impl RecvStream {
-    fn quic(&mut self) -> &mut quinn::RecvStream {
+    pub(super) fn quic(&mut self) -> &mut quinn::RecvStream {
         match self {
             Self::Quic(stream) => stream,
             Self::WebTransport(stream) => stream.quic_stream_mut(),
@@ -231,6 +245,14 @@ pub struct MessageReader {
 }
 
 impl MessageReader {
+    pub(super) fn new(stream: RecvStream) -> Self {
+        Self { stream, buffer: MessageBuffer::default(), due: None }
+    }
+
+    pub(super) fn of_media(stream: RecvStream) -> Self {
+        Self { stream, buffer: MessageBuffer::of_media(), due: None }
+    }
+
     /// Waits for the next message. Nothing is lost if the future is dropped.
     ///
     /// # Errors
@@ -259,6 +281,20 @@ impl MessageReader {
 }
 
 impl MessageReader {
+    /// Waits for messages and takes all that have come together, up to [`BURST_DATAGRAMS_MAX`], into `burst`.
+    ///
+    /// # Errors
+    /// [`StreamError`]; there is no next message after it.
+    pub async fn next_burst(&mut self, burst: &mut Vec<Bytes>) -> Result<(), StreamError> {
+        burst.push(self.next().await?);
+        while burst.len() < BURST_DATAGRAMS_MAX
+            && let Ok(Some(message)) = self.buffer.pop()
+        {
+            burst.push(message);
+        }
+        Ok(())
+    }
+
     /// Asks the other side to send nothing more on this stream.
     pub fn stop(&mut self, reason: CloseReason) {
         // It may have ended meanwhile; then there is nothing to stop.
@@ -309,9 +345,7 @@ async fn learn_kind(mut send: SendStream, mut receive: RecvStream) -> Option<Res
     let deadline: Duration = HANDSHAKE_TIMEOUT;
     match tokio::time::timeout(deadline, receive.quic().read_exact(&mut first)).await {
         Ok(Ok(())) => Some(match StreamKind::from_byte(first[0]) {
-            Some(kind) => {
-                Ok((kind, send, MessageReader { stream: receive, buffer: MessageBuffer::default(), due: None }))
-            }
+            Some(kind) => Ok((kind, send, MessageReader::new(receive))),
             None => Err(StreamError::Kind(first[0])),
         }),
         Ok(Err(_)) | Err(_) => {

@@ -48,6 +48,7 @@ class FakeCarrier {
         if (said.type === 'join' && endsAfterMs !== undefined) setTimeout(() => listener?.closed({ reason: 'connection_lost', message: '' }), endsAfterMs);
       },
       sendDatagram: (datagram) => { if (echo) queueMicrotask(() => listener?.media(datagram.subarray(1))); },
+      sendOnStream() {},
       bufferedBytes: () => 0,
       close: () => void this.log.push('close'),
     };

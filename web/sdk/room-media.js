@@ -29,6 +29,9 @@ import { isRepeatRequest } from './wire.js';
  */
 /** @typedef {import('./media/send/publishing.js').PublishingOptions} MediaOptions */
 
+/** How long a frame may take on a stream, and how long a keyframe, in milliseconds. */
+const STREAM_MS = 800;
+const KEYFRAME_STREAM_MS = 2400;
 /** How often statistics are told, in milliseconds. */
 const STATISTICS_MS = 1000;
 /** How often it is looked how loud oneself is, in milliseconds. */
@@ -50,9 +53,10 @@ export class RoomMedia {
     const carrier = () => room.session()?.carrier ?? null;
     this.publishing = new Publishing({
       ask, emit, carrier,
-      sendDatagrams: (datagrams) => {
+      sendDatagrams: (datagrams, { onStream, keyframe }) => {
         const session = room.session();
-        for (const datagram of datagrams) session?.sendDatagram(datagram);
+        if (onStream) session?.sendOnStream(datagrams, keyframe ? KEYFRAME_STREAM_MS : STREAM_MS);
+        else for (const datagram of datagrams) session?.sendDatagram(datagram);
       },
       bufferedBytes: () => room.session()?.bufferedBytes() ?? 0,
     }, options);
