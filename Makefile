@@ -21,7 +21,7 @@ check: node-packages ## format, lints, documentation, dependency policy, types o
 
 test: setup ## install what the tests need, then run every test
 	$(CARGO) build --release
-	TERTULIA_RELAY=$(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/release/tertulia $(CARGO) test
+	tests/run $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/release/tertulia
 	$(CARGO) test --benches --profile test -- --test
 	tests/fuzz
 	TERTULIA_BIN=$(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/debug/tertulia node --test --test-concurrency=1 tests/browser/*.test.js
@@ -38,9 +38,9 @@ $(NODE_PACKAGES): tests/browser/package-lock.json
 	@{ command -v npm && command -v cc; } >/dev/null || tests/setup
 	cd tests/browser && npm ci --no-audit --no-fund
 
-meeting: setup ## measure: people in Chromium and Firefox see and hear each other, with the figures of a quiet machine as bounds
+meeting: setup ## measure: people in Chromium and Firefox see and hear each other, with loss too; the figures of a quiet machine are bounds
 	$(CARGO) build --release
-	MEETING=quiet TERTULIA_BIN=$(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/release/tertulia node --test tests/browser/media.test.js
+	MEETING=quiet TERTULIA_BIN=$(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/release/tertulia node --test --test-concurrency=1 tests/browser/media.test.js tests/browser/loss.test.js
 
 package: node-packages ## make the npm package of the browser SDK in target/, with types out of its JSDoc
 	mkdir -p target

@@ -24,9 +24,9 @@
 //! Dropping a [`Room`] ends its connection and the tasks that serve it. [`Chat`], [`LocalTrack`] and [`RemoteTrack`] are
 //! handles of it that fail or end with it.
 
-mod address;
+pub(crate) mod address;
 mod arrival;
-mod carrier;
+pub(crate) mod carrier;
 mod chat;
 mod connect_error;
 mod dispatch;

@@ -1,12 +1,17 @@
 //! What the command line offers.
 
 mod greeting;
+mod load;
+mod secret;
 mod serve;
 mod settings;
+mod signal;
+mod time;
 mod token;
 
 use clap::{Args, Parser, Subcommand};
 
+use load::Load;
 use settings::Settings;
 use token::Token;
 
@@ -28,6 +33,8 @@ enum Action {
     Serve(Box<Serve>),
     /// Make an access token and print it.
     Token(Token),
+    /// Load a relay with real sessions, and say what became of what they sent.
+    Load(Box<Load>),
 }
 
 #[derive(Debug, Args)]
@@ -48,6 +55,7 @@ impl Command {
         let Serve { config, settings } = match self.action {
             Some(Action::Serve(serve)) => *serve,
             Some(Action::Token(token)) => return token.print(),
+            Some(Action::Load(load)) => return load.run(),
             None => self.serve,
         };
         let settings = match config {

@@ -21,6 +21,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where plain HTTP and WS are served: several addresses share the first one's port. Empty: nowhere.
     pub http: Vec<SocketAddr>,
+    /// Where metrics and how sessions do are told, besides the loopback addresses of [`Config::http`]. `None`: nowhere else.
+    pub admin: Option<SocketAddr>,
     /// What the relay proves its name with.
     pub certificate: CertificateSource,
     /// The keys that access tokens are checked with. None: the relay is open, and everyone may come in.
@@ -146,6 +148,7 @@ impl Default for Config {
         Self {
             listen: (Ipv6Addr::UNSPECIFIED, Self::PORT).into(),
             http: Self::localhost(Self::HTTP_PORT),
+            admin: None,
             certificate: CertificateSource::Development { directory: "certs".into() },
             keys: KeySources::default(),
             open_relay: OpenRelay::default(),

@@ -6,4 +6,4 @@ mod routes;
 mod server;
 
 pub use routes::{Doors, SessionQuestion, Site};
-pub use server::{serve_plain, serve_tls};
+pub use server::{serve_admin, serve_plain, serve_tls};

@@ -39,6 +39,7 @@ pub mod config;
 pub mod history;
 mod http;
 pub mod limits;
+pub mod load;
 pub mod media;
 pub mod now;
 mod owner_only;

@@ -85,6 +85,10 @@ pub const SPEAKERS_INTERVAL: Duration = Duration::from_millis(250);
 /// Speakers that a room is told of at a time, the loudest: nobody can follow more.
 pub const SPEAKERS_MAX: usize = 16;
 
+/// Microphones, and participants' cameras, that a room can be set to pass on at a time: each of them is looked at for each frame of
+/// sound. With more, setting no bound comes to the same.
+pub const SELECTED_MAX: u32 = 100;
+
 /// What is kept of a rendition since its last keyframe for those who begin to take it, in bytes: half of what may wait for a
 /// subscriber, and half a second at 1 Mbit/s. A new keyframe is there sooner than more than that.
 pub const RECENT_PICTURES_BYTES_MAX: usize = 64 * 1024;
@@ -334,11 +338,29 @@ pub const MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the last messages of a closing session may take to arrive.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// How long a newcomer may take for the list of those who are there: the longest one, of half a megabyte, then comes at 400 kbit/s.
+pub const ROSTER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What of such lists may wait for all newcomers together, in bytes: 500 people who come into one room at once are sent 60 MB at most.
+pub const ROSTER_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// After this long without anything heard, a session has ended.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// After this long without anything to say, something is said to keep the session.
 pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(3);
+
+/// Sessions of one run of the load tool: what one machine's ports and memory carry.
+pub const LOAD_SESSIONS_MAX: u32 = 10_000;
+
+/// For how long one run of the load tool takes at most: a load that was forgotten ends by itself.
+pub const LOAD_DURATION_MAX: Duration = Duration::from_hours(1);
+
+/// Sessions of the load tool that share one UDP socket: few enough that its buffer holds a burst to all of them.
+pub const LOAD_SESSIONS_PER_SOCKET: u32 = 10;
+
+/// Sessions of one thread of the load tool that are being opened at a time.
+pub const LOAD_CONNECTING_MAX: usize = 32;
 
 /// What happens when an identity joins a room that it is in already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -385,6 +407,12 @@ pub struct Limits {
     /// Requests on the control stream and typing changes of one participant at once: what everyone else is told of them
     /// has to fit their outboxes.
     pub requests_burst: u32,
+    /// Messages of any kind per second and session, over time, answered or not: decoding and answering one costs 10 us of the
+    /// thread that all share.
+    pub messages_per_second: u32,
+    /// Messages of any kind of one session at once; above it the session ends. A page that comes back asks for 2000
+    /// subscriptions, and may ask twice.
+    pub messages_burst: u32,
     /// Chat messages that a room keeps.
     pub history_messages: u32,
     /// Bytes of chat that a room keeps.
@@ -397,6 +425,11 @@ pub struct Limits {
     pub media_datagrams_per_second: u32,
     /// Media bits per second that one participant may send.
     pub media_bits_per_second: u32,
+    /// Microphones of a room that are passed on at a time, the loudest; 0: all. Nobody can follow more than a few voices, and beside
+    /// twenty open microphones the noise of the silent ones is louder than a quiet voice.
+    pub loudest_audio: u32,
+    /// Participants of a room whose cameras are passed on at a time, those who spoke last; 0: all. What one screen shows is 9 to 25.
+    pub last_videos: u32,
     /// Milliseconds that audio may wait for the path to a subscriber: later, it would only make a gap longer.
     pub audio_deadline_ms: u32,
     /// Milliseconds that a video frame may wait for the path to a subscriber; a keyframe, three times as long.
@@ -436,12 +469,18 @@ impl Default for Limits {
             chat_burst: 50,
             requests_per_second: 50,
             requests_burst: 200,
+            messages_per_second: 500,
+            messages_burst: 5000,
             history_messages: 1000,
             history_bytes: 1024 * 1024,
             history_rooms: 1000,
             history_days: 30,
             media_datagrams_per_second: 1500,
             media_bits_per_second: 6_000_000,
+            // Off: whoever is not among them is not heard or seen, and that is for the operator of a large room to want. Senders say
+            // by themselves how loud they are, and one that does not say it would never be heard.
+            loudest_audio: 0,
+            last_videos: 0,
             audio_deadline_ms: 200,
             video_deadline_ms: 400,
             seat_seconds: 30,
@@ -451,5 +490,28 @@ impl Default for Limits {
             outbox_messages: 1000,
             memory_megabytes: 0,
         }
+    }
+}
+
+impl Limits {
+    /// The rate of a session's messages of all kinds: never below that of its chat and its requests together, each of which is
+    /// refused by itself.
+    pub fn messages(&self) -> Rate {
+        let per_second = self.chat_per_second.saturating_add(self.requests_per_second);
+        let burst = self.chat_burst.saturating_add(self.requests_burst);
+        Rate { per_second: self.messages_per_second.max(per_second), burst: self.messages_burst.max(burst) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_may_send_all_the_chat_and_requests_that_it_is_allowed() {
+        let rate = |chat_per_second, chat_burst| Limits { chat_per_second, chat_burst, ..Limits::default() }.messages();
+        assert_eq!(rate(20, 50), Rate { per_second: 500, burst: 5000 });
+        assert_eq!(rate(1000, 9000), Rate { per_second: 1050, burst: 9200 });
+        assert_eq!(rate(u32::MAX, u32::MAX), Rate { per_second: u32::MAX, burst: u32::MAX });
     }
 }

@@ -2,9 +2,12 @@
 
 mod arrivals;
 mod assembly;
+mod copies;
 mod egress;
+mod floor;
 mod fragment;
 mod gaps;
+mod pace;
 mod parity;
 mod publisher;
 mod recent;
@@ -20,6 +23,7 @@ pub use assembly::{Assembly, Decodability};
 pub use egress::{Class, Due, Egress, LeftOut, Medium, Space};
 pub use fragment::{Delivery, Frame, FrameTooLarge};
 pub use gaps::{Arrival, Gaps};
+pub use pace::Pace;
 pub use publisher::Publisher;
 pub use recent::{Kept, Recent};
 pub use recent_pictures::PictureBudget;

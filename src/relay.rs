@@ -3,6 +3,7 @@
 mod callbacks;
 mod downlink;
 mod entry;
+mod flight;
 mod frame_streams;
 mod key_file;
 mod key_store;
@@ -16,6 +17,7 @@ mod outbox;
 mod outlet;
 mod plain_session;
 mod quic_session;
+mod rosters;
 mod samples;
 mod seat;
 mod shard;
@@ -78,6 +80,7 @@ pub enum StartError {
 pub struct Relay {
     address: SocketAddr,
     http_address: Option<SocketAddr>,
+    admin_address: Option<SocketAddr>,
     certificates: Arc<CertificateStore>,
     metrics: Arc<Metrics>,
     stop: watch::Sender<bool>,
@@ -109,7 +112,8 @@ impl Relay {
         let sockets = Sockets::bind(&config)?;
         let address = sockets.udp.local_addr()?;
         let http_address = sockets.plain.first().map(TcpListener::local_addr).transpose()?;
-        let Sockets { udp, tls, plain } = sockets;
+        let admin_address = sockets.admin.as_ref().map(TcpListener::local_addr).transpose()?;
+        let Sockets { udp, tls, plain, admin } = sockets;
         let udp_drops = UdpDrops::of(&udp);
         let metrics = Arc::new(Metrics::default());
         let (history, outcomes) = crate::history::History::start(config.history, config.limits)?;
@@ -145,12 +149,12 @@ impl Relay {
             // Whoever starts the relay waits for it.
             let _ = ready.send(Ok(()));
             let local = tokio::task::LocalSet::new();
-            local.block_on(&runtime, listen::serve(part, endpoint, tls, plain));
+            local.block_on(&runtime, listen::serve(part, endpoint, listen::Listeners { tls, plain, admin }));
             // Whoever waited may be gone: then nobody needs to know.
             let _ = ended.send(());
         })?;
         is_ready.recv().map_err(io::Error::other)??;
-        Ok(Self { address, http_address, certificates, metrics, stop, stopped })
+        Ok(Self { address, http_address, admin_address, certificates, metrics, stop, stopped })
     }
 
     /// Where QUIC, WebTransport, HTTPS and WSS are served.
@@ -161,6 +165,11 @@ impl Relay {
     /// Where plain HTTP and WS are served, if anywhere.
     pub fn http_address(&self) -> Option<SocketAddr> {
         self.http_address
+    }
+
+    /// Where metrics and how sessions do are told to whoever comes, if anywhere: [`Config::admin`].
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin_address
     }
 
     /// The SHA-256 of the development certificate, for clients that take it by its hash.

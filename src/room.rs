@@ -14,6 +14,8 @@ mod regulation;
 mod report;
 mod returning;
 mod seat;
+mod stage;
+mod staging;
 mod subscribers;
 mod track;
 
@@ -21,7 +23,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub use allowance::Pressure;
-pub use event::{Admitted, Audience, Input, JoinRequest, Output, SessionKey};
+pub use event::{Admitted, Audience, Input, JoinRequest, Output, PassedOver, SessionKey};
 pub use notes::{Ids, RemovedIdentity, RoomNotes};
 
 use crate::limits::{Limits, Rate};
@@ -33,6 +35,7 @@ use crate::wire::{
 use chat::Chat;
 use participant::Participant;
 use returning::Returning;
+use stage::Stage;
 use track::Track;
 
 /// One meeting.
@@ -43,6 +46,9 @@ pub struct Room {
     participants: BTreeMap<ParticipantId, Participant>,
     tracks: BTreeMap<TrackId, Track>,
     chat: Chat,
+    stage: Stage,
+    /// Whether something has changed that may change who is on the stage.
+    stage_is_due: bool,
     /// The last ids that were given.
     ids: Ids,
     /// What was noted last: its ids are ahead of those that were given.
@@ -59,6 +65,8 @@ impl Room {
             limits,
             participants: BTreeMap::new(),
             tracks: BTreeMap::new(),
+            stage: Stage::default(),
+            stage_is_due: false,
             chat: Chat::new(chat),
             ids: notes.ids,
             returning: Returning::new(notes.locked),
@@ -131,6 +139,11 @@ impl Room {
         self.chat.position()
     }
 
+    /// Whether no more chat can be said until some of it is kept.
+    pub fn is_chat_busy(&self) -> bool {
+        self.chat.is_busy()
+    }
+
     /// When [`Input::Timeout`] is due, if nothing else happens, as time since the relay started.
     pub fn next_timeout(&self) -> Option<Duration> {
         let tracks = self.tracks.values().filter_map(Track::next_timeout);
@@ -150,14 +163,18 @@ impl Room {
             Input::Stored { through } => self.chat_stored(through, out),
             Input::NotStored { from } => self.chat_not_stored(from, out),
             Input::Replayed { participant, through } => self.chat_replayed(participant, through, out),
-            Input::PictureMissing { track, spatial_layer } => self.ask_for_keyframe(now, track, spatial_layer, out),
+            Input::PictureMissing { track, spatial_layer, keyframe_at } => {
+                self.picture_missing(now, track, spatial_layer, keyframe_at, out);
+            }
             Input::KeyframeWanted { participant, track, spatial_layer } => {
                 self.request_keyframe(now, participant, track, spatial_layer, out);
             }
             Input::Pressed { participant, pressure } => self.pressed(now, participant, pressure, out),
+            Input::Speaking { participants } => self.hear(now, &participants),
             Input::Timeout => self.timeout(now, out),
             Input::PlaceWanted => self.give_up_empty_seats(out),
         }
+        self.fill_stage(now, out);
         outputs
     }
 
@@ -172,7 +189,7 @@ impl Room {
         if !self.participants.get(&from).is_some_and(Participant::is_here) {
             return;
         }
-        let request = message.request();
+        let (request, unanswered) = (message.request(), PassedOver::of(&message));
         let result = match self.may_request(now, from) {
             true => self.request(now, from, message, out),
             false => Err(RefuseReason::TooFast),
@@ -182,6 +199,7 @@ impl Room {
             (Some(request), Err(reason)) => {
                 out.push(Output::tell(from, ServerMessage::Failed { request, reason, message: reason.to_string() }));
             }
+            (None, Err(RefuseReason::TooFast)) => out.extend(unanswered.map(Output::PassedOver)),
             (None, _) | (_, Ok(Answer::Given)) => {}
         }
     }
@@ -219,6 +237,7 @@ impl Room {
                 let layers = Layers { spatial: spatial_layer, temporal: temporal_layer };
                 self.set_layers(now, from, track, layers, out)?;
             }
+            ClientMessage::SetPinned { track, pinned, .. } => self.set_pinned(now, from, track, pinned, out)?,
             ClientMessage::MeasurementsWanted { request } => {
                 out.push(Output::MeasurementsWanted { participant: from, request });
                 return Ok(Answer::Given);

@@ -17,6 +17,7 @@ mod unproved;
 
 pub use arrival::{Arrival, PlainEntry, WebSocketKind};
 pub use bearer_token::BearerToken;
+pub(crate) use congestion::Window;
 pub use congestion::{Congestion, Media as MediaCongestion};
 pub use endpoint::{BindError, Sockets};
 pub use gate::{Gate, GateError, Place, Refusal, TcpPlace};

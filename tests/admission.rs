@@ -11,10 +11,10 @@ use support::quic::{H3, QuicMember, join, soon};
 use support::{Directory, TestRelay};
 use tertulia::auth::{Grant, SecretKey};
 use tertulia::client::{Event, Room};
-use tertulia::config::{Config, KeySources};
+use tertulia::config::{CertificateSource, Config, HistoryPlace, KeySources};
 use tertulia::limits::Limits;
 use tertulia::now::Now;
-use tertulia::relay::Callbacks;
+use tertulia::relay::{Callbacks, Relay};
 use tertulia::transport::{Carrier, Refusal};
 use tertulia::wire::{CloseReason, Identity, RoomName};
 use tokio::io::AsyncWriteExt;
@@ -320,14 +320,47 @@ async fn s12_a_name_that_somebody_had_point_here_is_not_answered() {
     assert_eq!(nameless.status(), Some(200), "HTTP/1.0 needs no name");
 }
 
+/// What only those who run the relay are told.
+const TOLD: [&str; 2] = ["/metrics", "/sessions.json"];
+
 #[tokio::test]
 async fn a14_metrics_are_not_on_the_public_port() {
-    let relay = TestRelay::start(Limits::default());
+    let admin = Some("127.0.0.1:0".parse().unwrap());
+    let relay = TestRelay::start_config(Config { admin, ..Config::default() }, Callbacks::default());
     let plain = exchange(relay.relay.http_address().unwrap(), &get("/metrics", "")).await;
     assert!(plain.body().contains("tertulia_refused_total{reason=\"origin\"} 0"), "{}", plain.text);
     assert!(plain.body().contains("tertulia_udp_dropped_total 0"), "{}", plain.text);
-    let public = support::https::exchange(relay.relay.address(), &get("/metrics", "")).await;
-    assert_eq!(public.status(), Some(404), "{}", public.text);
+    for path in TOLD {
+        let public = support::https::exchange(relay.relay.address(), &get(path, "")).await;
+        assert_eq!(public.status(), Some(404), "{}", public.text);
+        for proxy in ["X-Forwarded-For: 192.0.2.1\r\n", "Forwarded: for=192.0.2.1\r\n", "Via: 1.1 proxy\r\n"] {
+            let passed_on = exchange(relay.relay.http_address().unwrap(), &get(path, proxy)).await;
+            assert_eq!(passed_on.status(), Some(404), "{}", passed_on.text);
+            let admin = exchange(relay.relay.admin_address().unwrap(), &get(path, proxy)).await;
+            assert_eq!(admin.status(), Some(200), "{}", admin.text);
+        }
+    }
+    let page = exchange(relay.relay.admin_address().unwrap(), &get("/", "")).await;
+    assert_eq!(page.status(), Some(404), "{}", page.text);
+}
+
+#[tokio::test]
+async fn a14_plain_http_for_other_machines_tells_them_no_metrics() {
+    let certificates = Directory::new();
+    let config = Config {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        http: vec!["0.0.0.0:0".parse().unwrap()],
+        certificate: CertificateSource::Development { directory: certificates.path().into() },
+        history: HistoryPlace::Memory,
+        data_directory: None,
+        ..Config::default()
+    };
+    let relay = Relay::start(config).unwrap();
+    let port = relay.http_address().unwrap().port();
+    for (path, status) in TOLD.map(|path| (path, 404)).into_iter().chain([("/health", 200)]) {
+        let reply = exchange(([127, 0, 0, 1], port).into(), &get(path, "")).await;
+        assert_eq!(reply.status(), Some(status), "{}", reply.text);
+    }
 }
 
 /// Connects a plain client with these headers, and gives back the code that it is closed with, or nothing once it has its

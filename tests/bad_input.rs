@@ -1,26 +1,20 @@
 //! A client that is broken or hostile hears what was wrong, or its datagrams are counted, and nobody else notices.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+mod support;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use quinn::crypto::rustls::QuicClientConfig;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{DigitallySignedStruct, SignatureScheme};
+use support::TestRelay;
+use support::bystander::repeatable;
+use support::quic::{self, soon};
+use support::scene::Scene;
+use support::session::{Target, camera};
 use tertulia::client::{Event, Options, Room};
-use tertulia::config::{CertificateSource, Config, HistoryPlace};
 use tertulia::limits::{FRAGMENTS_MAX, Limits, MESSAGE_BYTES_MAX};
-use tertulia::relay::Relay;
 use tertulia::wire::*;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode};
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
@@ -28,59 +22,55 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-/// Longer than the relay's own deadline for first messages.
-const DEADLINE: Duration = Duration::from_secs(15);
-
-async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
-    timeout(DEADLINE, future).await.unwrap_or_else(|_| panic!("{what}: not within {DEADLINE:?}"))
+/// Whatever a client may send that is wrong, beside a meeting in another room and two people in the same one.
+#[tokio::test]
+async fn bad_input_of_all_kinds_beside_a_meeting() {
+    repeatable(async || {
+        // The two say something after each of many cases.
+        let chatty = ["--chat-per-second", "1000", "--chat-burst", "1000", "--seat-seconds", "1"];
+        let house = House::open(Scene::crowded(&chatty).await).await;
+        a_wrong_first_message_is_answered_with_what_is_wrong(&house).await;
+        a_wrong_message_in_a_session_ends_it_with_what_is_wrong(&house).await;
+        what_cannot_be_done_is_refused_and_the_session_goes_on(&house).await;
+        a_repeated_chat_message_is_said_once(&house).await;
+        an_announced_length_over_the_limit_ends_the_session_before_the_message_comes(&house).await;
+        an_announced_length_over_the_limit_ends_a_websocket_before_the_message_comes(&house).await;
+        whoever_sends_a_message_far_over_the_limit_still_hears_what_was_wrong(&house).await;
+        a_stream_that_the_protocol_does_not_know_ends_the_session(&house).await;
+        a_stream_that_says_nothing_holds_up_nobody_and_is_given_up(&house).await;
+        whoever_says_nothing_is_asked_to_leave(&house).await;
+        a_stream_that_ends_within_a_message_ends_the_session_with_what_is_wrong(&house).await;
+        a_meeting_websocket_takes_binary_messages_of_known_kinds_only(&house).await;
+        a_plain_websocket_takes_text_only(&house).await;
+        a_path_that_names_no_room_is_not_found(&house).await;
+        a_wrong_datagram_is_counted_by_what_is_wrong_and_the_session_goes_on(&house).await;
+        a_datagram_before_the_first_message_is_counted(&house).await;
+        let House { scene, ana, ben } = house;
+        tokio::join!(ana.disconnect(), ben.disconnect());
+        scene.close("bad input").await;
+    })
+    .await;
 }
 
-/// A relay, and two in its room `house` who go on whatever happens beside them.
+/// Two in the room `house` of a relay, who go on whatever happens beside them.
 struct House {
-    relay: Relay,
+    scene: Scene,
     ana: Room,
     ben: Room,
-    directory: PathBuf,
 }
 
 impl House {
-    async fn open() -> Self {
-        // The two say something after each of many cases.
-        Self::with(Limits {
-            chat_per_second: 1000,
-            chat_burst: 1000,
-            handshakes_burst_per_address: 10_000,
-            ..Limits::default()
-        })
-        .await
-    }
-
-    async fn with(limits: Limits) -> Self {
-        static HOUSES: AtomicU32 = AtomicU32::new(0);
-        let house = HOUSES.fetch_add(1, Ordering::Relaxed);
-        let directory = std::env::temp_dir().join(format!("tertulia-bad-input-{}-{house}", std::process::id()));
-        let any_port = "127.0.0.1:0".parse().unwrap();
-        let certificate = CertificateSource::Development { directory: directory.clone() };
-        let relay = Relay::start(Config {
-            listen: any_port,
-            http: vec![any_port],
-            certificate,
-            history: HistoryPlace::Memory,
-            data_directory: None,
-            limits,
-            ..Config::default()
-        })
-        .unwrap();
-        let url = format!("ws://{}/r/house", relay.http_address().unwrap());
+    async fn open(scene: Scene) -> Self {
+        let url = format!("ws://{}/r/house", scene.target().http);
         let [ana, ben] = ["Ana", "Ben"].map(|name| {
             let options = Options { name: name.into(), ..Options::default() };
             Room::connect(&url, options)
         });
-        Self { ana: ana.await.unwrap(), ben: ben.await.unwrap(), relay, directory }
+        Self { ana: ana.await.unwrap(), ben: ben.await.unwrap(), scene }
     }
 
-    fn http_address(&self) -> SocketAddr {
-        self.relay.http_address().unwrap()
+    fn target(&self) -> Target {
+        self.scene.target()
     }
 
     /// The two still hear each other.
@@ -99,20 +89,20 @@ impl House {
         }
     }
 
-    async fn assert_dropped(&self, case: &str, reason: DropReason, before: u64) {
-        let deadline = Instant::now() + DEADLINE;
-        while self.relay.metrics().dropped(reason) == before {
-            assert!(Instant::now() < deadline, "{case}: not counted as {reason:?}");
-            sleep(Duration::from_millis(2)).await;
-        }
-        assert_eq!(self.relay.metrics().dropped(reason), before + 1, "{case}");
+    /// How many datagrams were dropped for a reason.
+    async fn dropped(&self, reason: DropReason) -> i64 {
+        self.scene.relay.metric(&dropped(reason)).await
+    }
+
+    async fn assert_dropped(&self, case: &str, reason: DropReason, before: i64) {
+        self.scene.relay.until(&dropped(reason), |dropped| dropped > before).await;
+        assert_eq!(self.dropped(reason).await, before + 1, "{case}");
     }
 }
 
-impl Drop for House {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.directory);
-    }
+/// The name of the metric.
+fn dropped(reason: DropReason) -> String {
+    format!("tertulia_datagrams_dropped_total{{reason=\"{}\"}}", reason.label())
 }
 
 /// How a session ended, by what the offender was told.
@@ -150,16 +140,16 @@ enum Offender {
 }
 
 impl Offender {
-    async fn connect(house: &House, over: Over) -> Self {
+    async fn connect(target: Target, over: Over) -> Self {
         match over {
-            Over::Quic => Self::Quic(Box::new(QuicOffender::new(dial(house).await).await)),
-            Over::WebSocket => Self::WebSocket(Box::new(websocket(house, "/ws", Some(SUBPROTOCOL)).await.unwrap())),
+            Over::Quic => Self::Quic(Box::new(QuicOffender::new(dial(target).await).await)),
+            Over::WebSocket => Self::WebSocket(Box::new(websocket(target, "/ws", Some(SUBPROTOCOL)).await.unwrap())),
         }
     }
 
     /// One that has a seat.
-    async fn seated(house: &House, over: Over) -> Self {
-        let mut offender = Self::connect(house, over).await;
+    async fn seated(target: Target, over: Over) -> Self {
+        let mut offender = Self::connect(target, over).await;
         offender.join().await;
         offender
     }
@@ -301,63 +291,16 @@ async fn closed(connection: &quinn::Connection) -> Option<CloseReason> {
     }
 }
 
-async fn dial(house: &House) -> quinn::Connection {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider.clone());
-    let builder = builder.with_protocol_versions(&[&rustls::version::TLS13]).unwrap().dangerous();
-    let mut tls = builder.with_custom_certificate_verifier(Arc::new(Trusting(provider))).with_no_client_auth();
-    tls.alpn_protocols = vec![ALPN_QUIC.to_vec()];
-    let mut endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-    endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap())));
-    let connecting = endpoint.connect(house.relay.address(), "localhost").unwrap();
-    soon("a QUIC connection", connecting).await.unwrap()
+async fn dial(target: Target) -> quinn::Connection {
+    quic::dial(target.quic, ALPN_QUIC).await.unwrap()
 }
 
-/// Takes every certificate.
-#[derive(Debug)]
-struct Trusting(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Trusting {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
-}
-
-async fn websocket(house: &House, path: &str, protocol: Option<&str>) -> Result<WebSocketStream<TcpStream>, Error> {
-    let mut request = format!("ws://{}{path}", house.http_address()).into_client_request()?;
+async fn websocket(target: Target, path: &str, protocol: Option<&str>) -> Result<WebSocketStream<TcpStream>, Error> {
+    let mut request = format!("ws://{}{path}", target.http).into_client_request()?;
     if let Some(protocol) = protocol {
         request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_str(protocol)?);
     }
-    let stream = TcpStream::connect(house.http_address()).await?;
+    let stream = TcpStream::connect(target.http).await?;
     Ok(soon("a WebSocket", client_async(request, stream)).await?.0)
 }
 
@@ -371,12 +314,6 @@ fn good_join() -> Join {
         chat_after: None,
         auto_subscribe: true,
     }
-}
-
-fn camera() -> TrackInfo {
-    let frame_rate = Rational { numerator: 30, denominator: 1 };
-    let media = TrackMedia::Video { width: 640, height: 360, frame_rate, temporal_layers: 1, spatial_layers: 1 };
-    TrackInfo { source: TrackSource::Camera, codec: "vp8".into(), media, description: vec![] }
 }
 
 /// `message` with the bytes `from` in it replaced by `to`.
@@ -420,13 +357,11 @@ fn bad_first_messages() -> Vec<(&'static str, Vec<u8>, CloseReason)> {
     ]
 }
 
-#[tokio::test]
-async fn a_wrong_first_message_is_answered_with_what_is_wrong() {
-    let house = House::open().await;
+async fn a_wrong_first_message_is_answered_with_what_is_wrong(house: &House) {
     for over in CARRIERS {
         for (case, message, reason) in bad_first_messages() {
             let case = format!("{case} over {over:?}");
-            let mut offender = Offender::connect(&house, over).await;
+            let mut offender = Offender::connect(house.target(), over).await;
             offender.control(&message).await;
             assert_eq!(offender.ended().await, Ended::with(reason), "{case}");
             house.assert_undisturbed(&case).await;
@@ -434,13 +369,11 @@ async fn a_wrong_first_message_is_answered_with_what_is_wrong() {
     }
 }
 
-#[tokio::test]
-async fn a_wrong_message_in_a_session_ends_it_with_what_is_wrong() {
+async fn a_wrong_message_in_a_session_ends_it_with_what_is_wrong(house: &House) {
     let publish = encode(&ClientMessage::Publish { request: 1, track: camera() });
     let send = encode(&ClientChat::Send { message_id: MessageId([1; 16]), to: None, body: "hello".into() });
     let join = encode(&ClientMessage::Join(good_join()));
     let (control, chat) = (StreamKind::Control, StreamKind::Chat);
-    let house = House::open().await;
     for over in CARRIERS {
         for (case, kind, message, reason) in [
             ("an empty message", control, vec![], CloseReason::Malformed),
@@ -455,7 +388,7 @@ async fn a_wrong_message_in_a_session_ends_it_with_what_is_wrong() {
             ("chat that is not UTF-8", chat, replaced(&send, b"hello", b"h\xffllo"), CloseReason::Malformed),
         ] {
             let case = format!("{case} over {over:?}");
-            let mut offender = Offender::seated(&house, over).await;
+            let mut offender = Offender::seated(house.target(), over).await;
             offender.send(kind, &message).await;
             assert_eq!(offender.ended().await, Ended::with(reason), "{case}");
             house.assert_undisturbed(&case).await;
@@ -463,12 +396,10 @@ async fn a_wrong_message_in_a_session_ends_it_with_what_is_wrong() {
     }
 }
 
-#[tokio::test]
-async fn what_cannot_be_done_is_refused_and_the_session_goes_on() {
-    let house = House::open().await;
+async fn what_cannot_be_done_is_refused_and_the_session_goes_on(house: &House) {
     let limit = Limits::default().chat_bytes as usize;
     for over in CARRIERS {
-        let mut offender = Offender::seated(&house, over).await;
+        let mut offender = Offender::seated(house.target(), over).await;
         for (number, to, body, refused) in [
             (1, None, "x".repeat(limit + 1), RefuseReason::ChatTooLong),
             (2, None, "x".repeat(60_000), RefuseReason::ChatTooLong),
@@ -500,11 +431,9 @@ async fn what_cannot_be_done_is_refused_and_the_session_goes_on() {
     }
 }
 
-#[tokio::test]
-async fn a_repeated_chat_message_is_said_once() {
-    let house = House::open().await;
+async fn a_repeated_chat_message_is_said_once(house: &House) {
     for (number, over) in (1..).zip(CARRIERS) {
-        let mut offender = Offender::seated(&house, over).await;
+        let mut offender = Offender::seated(house.target(), over).await;
         let say = |id| encode(&ClientChat::Send { message_id: MessageId([id; 16]), to: None, body: "again".into() });
         let mut sequences = Vec::new();
         for id in [number, number, number, 100 + number] {
@@ -521,12 +450,10 @@ async fn a_repeated_chat_message_is_said_once() {
     }
 }
 
-#[tokio::test]
-async fn an_announced_length_over_the_limit_ends_the_session_before_the_message_comes() {
-    let house = House::open().await;
+async fn an_announced_length_over_the_limit_ends_the_session_before_the_message_comes(house: &House) {
     let length = u32::try_from(MESSAGE_BYTES_MAX + 1).unwrap().to_be_bytes();
     for (case, seated) in [("as first message", false), ("on the control stream", true)] {
-        let mut offender = QuicOffender::new(dial(&house).await).await;
+        let mut offender = QuicOffender::new(dial(house.target()).await).await;
         if seated {
             offender.control.0.write_all(&delimit(&encode(&ClientMessage::Join(good_join())))).await.unwrap();
         }
@@ -535,7 +462,7 @@ async fn an_announced_length_over_the_limit_ends_the_session_before_the_message_
         assert_eq!(ended, Ended::with(CloseReason::TooLarge), "{case}");
         house.assert_undisturbed(case).await;
     }
-    let mut offender = Offender::seated(&house, Over::Quic).await;
+    let mut offender = Offender::seated(house.target(), Over::Quic).await;
     let Offender::Quic(quic) = &mut offender else { unreachable!() };
     quic.chat.0.write_all(&u32::MAX.to_be_bytes()).await.unwrap();
     assert_eq!(offender.ended().await, Ended::with(CloseReason::TooLarge), "on the chat stream");
@@ -550,13 +477,11 @@ fn announced(kind: Data, length: usize) -> Vec<u8> {
     head
 }
 
-#[tokio::test]
-async fn an_announced_length_over_the_limit_ends_a_websocket_before_the_message_comes() {
-    let house = House::open().await;
+async fn an_announced_length_over_the_limit_ends_a_websocket_before_the_message_comes(house: &House) {
     for length in [MESSAGE_BYTES_MAX + 1, 1 << 40] {
-        let fresh = Offender::connect(&house, Over::WebSocket).await;
-        let seated = Offender::seated(&house, Over::WebSocket).await;
-        let plain = Offender::WebSocket(Box::new(websocket(&house, "/house", None).await.unwrap()));
+        let fresh = Offender::connect(house.target(), Over::WebSocket).await;
+        let seated = Offender::seated(house.target(), Over::WebSocket).await;
+        let plain = Offender::WebSocket(Box::new(websocket(house.target(), "/house", None).await.unwrap()));
         for (case, mut offender, kind, ended) in [
             ("as first message", fresh, Data::Binary, Ended::with(CloseReason::TooLarge)),
             ("in a session", seated, Data::Binary, Ended::with(CloseReason::TooLarge)),
@@ -572,11 +497,9 @@ async fn an_announced_length_over_the_limit_ends_a_websocket_before_the_message_
 }
 
 /// TCP resets a connection that is closed while something is unread, and a reset overtakes the close frame.
-#[tokio::test]
-async fn whoever_sends_a_message_far_over_the_limit_still_hears_what_was_wrong() {
-    let house = House::open().await;
+async fn whoever_sends_a_message_far_over_the_limit_still_hears_what_was_wrong(house: &House) {
     for attempt in 0..20 {
-        let mut offender = Offender::WebSocket(Box::new(websocket(&house, "/house", None).await.unwrap()));
+        let mut offender = Offender::WebSocket(Box::new(websocket(house.target(), "/house", None).await.unwrap()));
         offender.frame(Message::text("x".repeat(1 << 20))).await;
         assert_eq!(offender.ended().await, Ended::by_code_alone(CloseReason::TooLarge), "attempt {attempt}");
     }
@@ -585,29 +508,25 @@ async fn whoever_sends_a_message_far_over_the_limit_still_hears_what_was_wrong()
 
 // Streams.
 
-#[tokio::test]
-async fn a_stream_that_the_protocol_does_not_know_ends_the_session() {
-    let house = House::open().await;
+async fn a_stream_that_the_protocol_does_not_know_ends_the_session(house: &House) {
     for first_byte in [StreamKind::Control.byte(), StreamKind::Chat.byte(), 0x00, 0x41] {
         let case = format!("one more stream, of kind {first_byte:#04x}");
-        let mut offender = Offender::seated(&house, Over::Quic).await;
+        let mut offender = Offender::seated(house.target(), Over::Quic).await;
         let Offender::Quic(quic) = &mut offender else { unreachable!() };
         let mut extra = quic.connection.open_bi().await.unwrap();
         extra.0.write_all(&[first_byte]).await.unwrap();
         assert_eq!(offender.ended().await, Ended::with(CloseReason::UnexpectedStream), "{case}");
         house.assert_undisturbed(&case).await;
     }
-    let connection = dial(&house).await;
+    let connection = dial(house.target()).await;
     let mut only = connection.open_bi().await.unwrap();
     only.0.write_all(&[0x41]).await.unwrap();
     assert_eq!(soon("closed", closed(&connection)).await, Some(CloseReason::UnexpectedStream), "the only stream");
     house.assert_undisturbed("the only stream").await;
 }
 
-#[tokio::test]
-async fn a_stream_that_says_nothing_holds_up_nobody_and_is_given_up() {
-    let house = House::open().await;
-    let connection = dial(&house).await;
+async fn a_stream_that_says_nothing_holds_up_nobody_and_is_given_up(house: &House) {
+    let connection = dial(house.target()).await;
     // The relay learns of the first stream when something comes on the ones after it.
     let (mut silent, _silent_receive) = connection.open_bi().await.unwrap();
     let mut offender = Offender::Quic(Box::new(QuicOffender::new(connection).await));
@@ -621,22 +540,17 @@ async fn a_stream_that_says_nothing_holds_up_nobody_and_is_given_up() {
     offender.assert_seated("after a silent stream").await;
 }
 
-#[tokio::test]
-async fn whoever_says_nothing_is_asked_to_leave() {
-    let house = House::open().await;
+async fn whoever_says_nothing_is_asked_to_leave(house: &House) {
     let no_stream = async {
-        let connection = dial(&house).await;
+        let connection = dial(house.target()).await;
         closed(&connection).await
     };
     let half_a_length = async {
-        let mut offender = QuicOffender::new(dial(&house).await).await;
+        let mut offender = QuicOffender::new(dial(house.target()).await).await;
         offender.control.0.write_all(&[0, 0]).await.unwrap();
         Offender::Quic(Box::new(offender)).ended().await
     };
-    let nothing = |over| {
-        let house = &house;
-        async move { Offender::connect(house, over).await.ended().await }
-    };
+    let nothing = |over| async move { Offender::connect(house.target(), over).await.ended().await };
     let meanwhile = house.assert_undisturbed("beside silent ones");
     let (no_stream, half_a_length, quic, websocket, ()) = soon("the deadline of first messages", async {
         tokio::join!(no_stream, half_a_length, nothing(Over::Quic), nothing(Over::WebSocket), meanwhile)
@@ -649,9 +563,7 @@ async fn whoever_says_nothing_is_asked_to_leave() {
     house.assert_undisturbed("after silent ones").await;
 }
 
-#[tokio::test]
-async fn a_stream_that_ends_within_a_message_ends_the_session_with_what_is_wrong() {
-    let house = House::open().await;
+async fn a_stream_that_ends_within_a_message_ends_the_session_with_what_is_wrong(house: &House) {
     let join = delimit(&encode(&ClientMessage::Join(good_join())));
     let one_byte_of_nine = [0, 0, 0, 9, 1];
     for (case, fresh, kind, bytes) in [
@@ -659,7 +571,7 @@ async fn a_stream_that_ends_within_a_message_ends_the_session_with_what_is_wrong
         ("within a control message", false, StreamKind::Control, &one_byte_of_nine),
         ("within a chat message", false, StreamKind::Chat, &one_byte_of_nine),
     ] {
-        let mut offender = Offender::connect(&house, Over::Quic).await;
+        let mut offender = Offender::connect(house.target(), Over::Quic).await;
         if !fresh {
             offender.join().await;
         }
@@ -682,9 +594,7 @@ fn fragmented(kind: Data, sizes: &[usize]) -> Vec<Message> {
     sizes.iter().enumerate().map(frame).map(Message::Frame).collect()
 }
 
-#[tokio::test]
-async fn a_meeting_websocket_takes_binary_messages_of_known_kinds_only() {
-    let house = House::open().await;
+async fn a_meeting_websocket_takes_binary_messages_of_known_kinds_only(house: &House) {
     let not_utf8 = Frame::message(vec![0xff, 0xfe], OpCode::Data(Data::Text), true);
     for (case, frames, first, later) in [
         ("text", vec![Message::text("hello")], CloseReason::UnexpectedMessage, CloseReason::UnexpectedMessage),
@@ -698,8 +608,8 @@ async fn a_meeting_websocket_takes_binary_messages_of_known_kinds_only() {
             CloseReason::TooLarge,
         ),
     ] {
-        let fresh = Offender::connect(&house, Over::WebSocket).await;
-        let seated = Offender::seated(&house, Over::WebSocket).await;
+        let fresh = Offender::connect(house.target(), Over::WebSocket).await;
+        let seated = Offender::seated(house.target(), Over::WebSocket).await;
         for (when, mut offender, reason) in [("first", fresh, first), ("later", seated, later)] {
             let case = format!("{case}, {when}");
             for frame in frames.clone() {
@@ -711,9 +621,7 @@ async fn a_meeting_websocket_takes_binary_messages_of_known_kinds_only() {
     }
 }
 
-#[tokio::test]
-async fn a_plain_websocket_takes_text_only() {
-    let house = House::open().await;
+async fn a_plain_websocket_takes_text_only(house: &House) {
     let limit = Limits::default().chat_bytes as usize;
     let not_utf8 = Frame::message(vec![b'h', 0xff], OpCode::Data(Data::Text), true);
     for (case, frames, reason) in [
@@ -723,7 +631,7 @@ async fn a_plain_websocket_takes_text_only() {
         ("text over the chat's limit", vec![Message::text("x".repeat(limit + 1))], CloseReason::TooLarge),
         ("text that grows over the limit", fragmented(Data::Text, &[MESSAGE_BYTES_MAX, 1]), CloseReason::TooLarge),
     ] {
-        let socket = websocket(&house, "/house", None).await.unwrap();
+        let socket = websocket(house.target(), "/house", None).await.unwrap();
         let mut offender = Offender::WebSocket(Box::new(socket));
         for frame in frames {
             offender.frame(frame).await;
@@ -733,11 +641,9 @@ async fn a_plain_websocket_takes_text_only() {
     }
 }
 
-#[tokio::test]
-async fn a_path_that_names_no_room_is_not_found() {
-    let house = House::open().await;
+async fn a_path_that_names_no_room_is_not_found(house: &House) {
     for path in ["/a/b".to_owned(), "/a%20b".into(), "/%00".into(), "/r/..".into(), format!("/{}", "x".repeat(129))] {
-        let refused = websocket(&house, &path, None).await;
+        let refused = websocket(house.target(), &path, None).await;
         assert!(matches!(&refused, Err(Error::Http(response)) if response.status() == StatusCode::NOT_FOUND), "{path}");
     }
     house.assert_undisturbed("after wrong paths").await;
@@ -791,12 +697,10 @@ fn bad_datagrams(own: TrackId, of_another: TrackId) -> Vec<(&'static str, Bytes,
     ]
 }
 
-#[tokio::test]
-async fn a_wrong_datagram_is_counted_by_what_is_wrong_and_the_session_goes_on() {
-    let house = House::open().await;
+async fn a_wrong_datagram_is_counted_by_what_is_wrong_and_the_session_goes_on(house: &House) {
     let of_another = house.ana.publish(camera()).await.unwrap();
     for over in CARRIERS {
-        let mut offender = Offender::seated(&house, over).await;
+        let mut offender = Offender::seated(house.target(), over).await;
         offender.control(&encode(&ClientMessage::Publish { request: 1, track: camera() })).await;
         let own = loop {
             if let ServerMessage::Published { track, .. } = offender.next_control().await {
@@ -812,7 +716,7 @@ async fn a_wrong_datagram_is_counted_by_what_is_wrong_and_the_session_goes_on() 
         }
         for (case, bytes, reason) in cases {
             let case = format!("{case} over {over:?}");
-            let before = house.relay.metrics().dropped(reason);
+            let before = house.dropped(reason).await;
             offender.datagram(bytes).await;
             house.assert_dropped(&case, reason, before).await;
             offender.assert_seated(&case).await;
@@ -821,10 +725,8 @@ async fn a_wrong_datagram_is_counted_by_what_is_wrong_and_the_session_goes_on() 
     }
 }
 
-#[tokio::test]
-async fn a_datagram_before_the_first_message_is_counted() {
-    let house = House::open().await;
-    let mut offender = Offender::connect(&house, Over::WebSocket).await;
+async fn a_datagram_before_the_first_message_is_counted(house: &House) {
+    let mut offender = Offender::connect(house.target(), Over::WebSocket).await;
     offender.datagram(datagram(header(TrackId(1)))).await;
     house.assert_dropped("before the join", DropReason::NotJoined, 0).await;
     offender.join().await;
@@ -835,18 +737,18 @@ async fn a_datagram_before_the_first_message_is_counted() {
 #[tokio::test]
 async fn a_flood_of_datagrams_is_cut_to_the_budget() {
     let limits = Limits { media_datagrams_per_second: 5, ..Limits::default() };
-    let house = House::with(limits).await;
-    let mut offender = Offender::seated(&house, Over::WebSocket).await;
+    let relay = TestRelay::start(limits);
+    let target = Target { quic: relay.relay.address(), http: relay.relay.http_address().unwrap() };
+    let mut offender = Offender::seated(target, Over::WebSocket).await;
     let started = Instant::now();
     for _ in 0..1000 {
         offender.datagram(datagram(header(TrackId(4000)))).await;
     }
     // The relay takes messages in order: what was sent before the answer has been counted.
     offender.assert_seated("after a flood").await;
-    let within = house.relay.metrics().dropped(DropReason::TrackUnknown);
-    let over = house.relay.metrics().dropped(DropReason::OverBudget);
+    let within = relay.relay.metrics().dropped(DropReason::TrackUnknown);
+    let over = relay.relay.metrics().dropped(DropReason::OverBudget);
     let most = 5 + 5 * (started.elapsed().as_secs() + 1);
     assert_eq!(within + over, 1000);
     assert!((5..=most).contains(&within), "{within} were taken, at most {most} are within the budget");
-    house.assert_undisturbed("after a flood").await;
 }

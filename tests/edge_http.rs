@@ -2,11 +2,14 @@
 
 mod support;
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use support::TestRelay;
+use support::bystander::repeatable;
 use support::http::{exchange, get, read, upgrade};
 use support::quic::soon;
+use support::scene::Scene;
 use support::{https, quic};
 use tertulia::limits::{HANDSHAKE_TIMEOUT, Limits, PINGS_PER_SECOND};
 use tertulia::wire::CloseReason;
@@ -17,13 +20,33 @@ fn relay() -> TestRelay {
     TestRelay::start(Limits::default())
 }
 
-async fn tcp(relay: &TestRelay) -> TcpStream {
-    TcpStream::connect(relay.relay.http_address().unwrap()).await.unwrap()
+async fn tcp(address: SocketAddr) -> TcpStream {
+    TcpStream::connect(address).await.unwrap()
+}
+
+/// What is wrong with requests, WebSockets and TLS, beside a meeting.
+#[tokio::test]
+async fn s_requests_and_websockets_of_all_kinds_beside_a_meeting() {
+    repeatable(async || {
+        let scene = Scene::crowded(&[]).await;
+        tokio::join!(s8_who_is_slow_is_given_up_and_holds_up_nobody(&scene), async {
+            s2_frames_that_rfc_6455_forbids_end_the_websocket(&scene).await;
+            s5_pings_beyond_ten_a_second_end_the_websocket(&scene).await;
+            s9_what_a_proxy_could_understand_in_another_way_is_refused(&scene).await;
+            s9_what_follows_an_upgrade_is_read_as_frames_only(&scene).await;
+            s10_a_wrong_request_for_a_websocket_is_answered_with_what_is_wrong(&scene).await;
+            s14_there_is_no_way_out_of_the_pages_folder(&scene).await;
+            plain_http_on_the_tls_port_and_tls_on_the_plain_port_harm_nobody(&scene).await;
+        });
+        s8_many_connections_that_say_nothing_leave_room_for_others(&scene).await;
+        scene.close("requests and WebSockets").await;
+    })
+    .await;
 }
 
 /// Someone else is still served.
-async fn assert_served(relay: &TestRelay, case: &str) {
-    let reply = exchange(relay.relay.http_address().unwrap(), &get("/health", "")).await;
+async fn assert_served(scene: &Scene, case: &str) {
+    let reply = exchange(scene.target().http, &get("/health", "")).await;
     assert_eq!((reply.status(), reply.body()), (Some(200), "ok\n"), "after {case}");
 }
 
@@ -50,9 +73,7 @@ fn upgrade_with(without: &str, instead: &str) -> Vec<u8> {
     format!("{kept}{instead}\r\n").into_bytes()
 }
 
-#[tokio::test]
-async fn s10_a_wrong_request_for_a_websocket_is_answered_with_what_is_wrong() {
-    let relay = relay();
+async fn s10_a_wrong_request_for_a_websocket_is_answered_with_what_is_wrong(scene: &Scene) {
     let mut wrong = Vec::new();
     let many: String = (0..101).map(|number| format!("X-{number}: 1\r\n")).collect();
     let large = format!("X-Large: {}\r\n", "x".repeat(64 * 1024));
@@ -74,19 +95,17 @@ async fn s10_a_wrong_request_for_a_websocket_is_answered_with_what_is_wrong() {
         ("a long path", get(&format!("/{}", "x".repeat(10_000)), ""), 431),
     ] {
         let begun = Instant::now();
-        let reply = exchange(relay.relay.http_address().unwrap(), &request).await;
+        let reply = exchange(scene.target().http, &request).await;
         let told = status != 426 || reply.header("sec-websocket-version") == Some("13");
         if reply.status() != Some(status) || !told || begun.elapsed() > Duration::from_millis(500) {
             wrong.push(format!("{case}, in {:?}: {reply:?}", begun.elapsed()));
         }
-        assert_served(&relay, case).await;
+        assert_served(scene, case).await;
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-#[tokio::test]
-async fn s9_what_a_proxy_could_understand_in_another_way_is_refused() {
-    let relay = relay();
+async fn s9_what_a_proxy_could_understand_in_another_way_is_refused(scene: &Scene) {
     let mut wrong = Vec::new();
     let ask = |lines: &str, body: &str| format!("GET /health HTTP/1.1\r\n{lines}\r\n{body}").into_bytes();
     let chunked = "Transfer-Encoding: chunked\r\n";
@@ -119,20 +138,20 @@ async fn s9_what_a_proxy_could_understand_in_another_way_is_refused() {
         ("HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec()),
         ("no HTTP at all", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n".to_vec()),
     ] {
-        let reply = exchange(relay.relay.http_address().unwrap(), &request).await;
+        let reply = exchange(scene.target().http, &request).await;
         let refused = matches!(reply.status(), Some(400) | None);
         // What came after it must not be answered.
         if !reply.closed || !refused || reply.text.contains("tertulia") {
             wrong.push(format!("{case}: {reply:?}"));
         }
-        assert_served(&relay, case).await;
+        assert_served(scene, case).await;
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 /// A WebSocket that is open, as bytes.
-async fn websocket(relay: &TestRelay, more: &str) -> TcpStream {
-    let mut stream = tcp(relay).await;
+async fn websocket(address: SocketAddr, more: &str) -> TcpStream {
+    let mut stream = tcp(address).await;
     stream.write_all(&upgrade("/", "localhost", more)).await.unwrap();
     let reply = read(&mut stream, Duration::from_secs(5)).await;
     assert_eq!(reply.status(), Some(101), "{}", reply.text);
@@ -166,9 +185,7 @@ fn close_code(frames: &[(u8, Vec<u8>)]) -> Option<u16> {
     Some(u16::from_be_bytes(*code))
 }
 
-#[tokio::test]
-async fn s2_frames_that_rfc_6455_forbids_end_the_websocket() {
-    let relay = relay();
+async fn s2_frames_that_rfc_6455_forbids_end_the_websocket(scene: &Scene) {
     let mut wrong = Vec::new();
     for (case, bytes) in [
         ("a frame without a mask", vec![0x81, 2, b'h', b'i']),
@@ -183,23 +200,21 @@ async fn s2_frames_that_rfc_6455_forbids_end_the_websocket() {
         ("a close frame of one byte", frame(0x88, &[3])),
     ] {
         for more in ["", "Sec-WebSocket-Protocol: tertulia.v1\r\n"] {
-            let mut stream = websocket(&relay, more).await;
+            let mut stream = websocket(scene.target().http, more).await;
             stream.write_all(&bytes).await.unwrap();
             let code = close_code(&soon(case, frames(&mut stream)).await);
             if code != Some(CloseReason::Malformed.websocket_code()) {
                 wrong.push(format!("{case}: {code:?}"));
             }
         }
-        assert_served(&relay, case).await;
+        assert_served(scene, case).await;
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-#[tokio::test]
-async fn s5_pings_beyond_ten_a_second_end_the_websocket() {
-    let relay = relay();
+async fn s5_pings_beyond_ten_a_second_end_the_websocket(scene: &Scene) {
     for more in ["", "Sec-WebSocket-Protocol: tertulia.v1\r\n"] {
-        let mut stream = websocket(&relay, more).await;
+        let mut stream = websocket(scene.target().http, more).await;
         let pings: Vec<u8> = (0..PINGS_PER_SECOND).flat_map(|_| frame(0x89, b"ping")).collect();
         stream.write_all(&pings).await.unwrap();
         // Pongs may be answered together; the last one says that all were read.
@@ -212,10 +227,11 @@ async fn s5_pings_beyond_ten_a_second_end_the_websocket() {
         stream.write_all(&[&pings[..], &pings].concat()).await.unwrap();
         let code = close_code(&soon("the end", frames(&mut stream)).await);
         assert_eq!(code, Some(CloseReason::TooFast.websocket_code()), "{more}");
-        assert_served(&relay, "pings").await;
+        assert_served(scene, "pings").await;
     }
     // A meeting's client has not joined in that time, so both are counted.
-    assert_eq!(relay.relay.metrics().closed(CloseReason::TooFast), 2);
+    let closed = "tertulia_sessions_closed_total{reason=\"too_fast\"}";
+    assert_eq!(scene.relay.metric(closed).await, 2);
 }
 
 #[tokio::test]
@@ -241,10 +257,8 @@ async fn s6_who_never_reads_is_closed_and_holds_up_nobody() {
     reader.abort();
 }
 
-#[tokio::test]
-async fn s9_what_follows_an_upgrade_is_read_as_frames_only() {
-    let relay = relay();
-    let mut stream = tcp(&relay).await;
+async fn s9_what_follows_an_upgrade_is_read_as_frames_only(scene: &Scene) {
+    let mut stream = tcp(scene.target().http).await;
     let next = b"GET /relay.json HTTP/1.1\r\nHost: localhost\r\n\r\n";
     stream.write_all(&[&upgrade("/", "localhost", "")[..], next].concat()).await.unwrap();
     let reply = soon("the end", read(&mut stream, Duration::from_secs(5))).await;
@@ -252,20 +266,17 @@ async fn s9_what_follows_an_upgrade_is_read_as_frames_only() {
     assert!(!reply.text.contains("\"tertulia\""), "{}", reply.text);
 }
 
-#[tokio::test]
-async fn s8_who_is_slow_is_given_up_and_holds_up_nobody() {
-    let relay = relay();
+async fn s8_who_is_slow_is_given_up_and_holds_up_nobody(scene: &Scene) {
     let begun = Instant::now();
-    let mut idle = tcp(&relay).await;
-    let mut half = tcp(&relay).await;
+    let mut idle = tcp(scene.target().http).await;
+    let mut half = tcp(scene.target().http).await;
     half.write_all(b"GET / HTTP/1.1\r\nHost: local").await.unwrap();
-    let mut slow_tls = TcpStream::connect(relay.relay.address()).await.unwrap();
+    let mut slow_tls = TcpStream::connect(scene.target().quic).await.unwrap();
     slow_tls.write_all(&[0x16, 0x03, 0x01, 0x02]).await.unwrap();
-    let mut idle_tls = TcpStream::connect(relay.relay.address()).await.unwrap();
-    let mut after_tls =
-        https::connect(relay.relay.address(), &[&rustls::version::TLS13], &[b"http/1.1"]).await.unwrap();
+    let mut idle_tls = TcpStream::connect(scene.target().quic).await.unwrap();
+    let mut after_tls = https::connect(scene.target().quic, &[&rustls::version::TLS13], &[b"http/1.1"]).await.unwrap();
     let patience = Duration::from_secs(30);
-    assert_served(&relay, "slow ones").await;
+    assert_served(scene, "slow ones").await;
     let given_up = async {
         tokio::join!(
             read(&mut idle, patience),
@@ -281,28 +292,20 @@ async fn s8_who_is_slow_is_given_up_and_holds_up_nobody() {
     }
     let took = begun.elapsed();
     assert!(took >= HANDSHAKE_TIMEOUT && took < HANDSHAKE_TIMEOUT * 2, "{took:?}");
-    assert_served(&relay, "slow ones").await;
+    assert_served(scene, "slow ones").await;
 }
 
-#[tokio::test]
-async fn s8_many_connections_that_say_nothing_leave_room_for_others() {
-    let relay = TestRelay::start(Limits {
-        handshakes_burst_per_address: 1000,
-        tcp_connections_per_address: 1000,
-        ..Limits::default()
-    });
+async fn s8_many_connections_that_say_nothing_leave_room_for_others(scene: &Scene) {
     let mut silent = Vec::new();
     for _ in 0..400 {
-        silent.push(tcp(&relay).await);
+        silent.push(tcp(scene.target().http).await);
     }
     let begun = Instant::now();
-    assert_served(&relay, "400 silent connections").await;
+    assert_served(scene, "400 silent connections").await;
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
 }
 
-#[tokio::test]
-async fn s14_there_is_no_way_out_of_the_pages_folder() {
-    let relay = relay();
+async fn s14_there_is_no_way_out_of_the_pages_folder(scene: &Scene) {
     let mut wrong = Vec::new();
     for path in [
         "/../Cargo.toml",
@@ -326,13 +329,13 @@ async fn s14_there_is_no_way_out_of_the_pages_folder() {
         "/data/endpoint.keys",
         "/r/../index.html",
     ] {
-        let reply = exchange(relay.relay.http_address().unwrap(), &get(path, "")).await;
+        let reply = exchange(scene.target().http, &get(path, "")).await;
         if !matches!(reply.status(), Some(400 | 404)) || !reply.body().is_empty() {
             wrong.push(format!("{path}: {}", reply.text));
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
-    assert_served(&relay, "wrong paths").await;
+    assert_served(scene, "wrong paths").await;
 }
 
 #[tokio::test]
@@ -394,16 +397,14 @@ fn client_hello(minor: u8) -> Vec<u8> {
     [&[0x16, 3, minor.min(3), 0, handshake.len() as u8][..], &handshake].concat()
 }
 
-#[tokio::test]
-async fn plain_http_on_the_tls_port_and_tls_on_the_plain_port_harm_nobody() {
-    let relay = relay();
-    let reply = exchange(relay.relay.address(), &get("/", "")).await;
+async fn plain_http_on_the_tls_port_and_tls_on_the_plain_port_harm_nobody(scene: &Scene) {
+    let reply = exchange(scene.target().quic, &get("/", "")).await;
     assert!(reply.closed && reply.status().is_none(), "{}", reply.text);
     let hello = quic::tls_config(&[&rustls::version::TLS13], &[b"http/1.1"]);
     let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(hello));
-    let failed = connector.connect("localhost".try_into().unwrap(), tcp(&relay).await).await;
+    let failed = connector.connect("localhost".try_into().unwrap(), tcp(scene.target().http).await).await;
     assert!(failed.is_err());
-    assert_served(&relay, "the wrong port").await;
+    assert_served(scene, "the wrong port").await;
 }
 
 #[tokio::test]
@@ -437,7 +438,7 @@ async fn a_file_that_the_browser_has_is_not_sent_again() {
 #[tokio::test]
 async fn a_page_may_start_its_workers_from_a_blob_and_one_connection_brings_all_files() {
     let relay = relay();
-    let mut stream = tcp(&relay).await;
+    let mut stream = tcp(relay.relay.http_address().unwrap()).await;
     for path in ["/", "/app.js", "/sdk/tertulia.js", "/sdk/room.js", "/nothing", "/style.css"] {
         let request = format!("GET {path} HTTP/1.1\r\nHost: 192.0.2.7:4433\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();

@@ -3,7 +3,10 @@
 mod support;
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use support::quic::soon;
+use support::session::{Over, Session, Target};
 use support::{Directory, TestRelay};
 use tertulia::client::{ChatError, ConnectError, Room};
 use tertulia::config::{CertificateSource, Config, HistoryPlace};
@@ -11,6 +14,7 @@ use tertulia::history::HistoryError;
 use tertulia::limits::Limits;
 use tertulia::relay::{Callbacks, Relay, StartError, Subject, Verdict};
 use tertulia::wire::{CloseReason, RefuseReason};
+use tokio::time::sleep;
 
 fn who(subject: &Subject) -> String {
     match subject {
@@ -80,6 +84,24 @@ async fn what_the_host_refuses_does_not_happen() {
     assert_eq!(relay.relay.metrics().requests_refused(RefuseReason::RefusedByHost), 1);
     assert_eq!(ana.chat().send("hello").await.unwrap(), 1, "what was refused takes no number");
     assert_eq!(*failures.lock().unwrap(), [CloseReason::RefusedByHost; 4]);
+}
+
+#[tokio::test]
+async fn a_callback_that_panics_over_a_seat_that_has_ended_is_counted_and_the_room_goes_on() {
+    let callbacks = Callbacks::default().on_close(|closed| {
+        assert!(!who(&closed.subject).starts_with("Ghost"), "a fault of the hosting program's own");
+    });
+    let relay = TestRelay::start_with(Limits { seat_seconds: 1, ..Limits::default() }, callbacks);
+    let ana = relay.join("https", "Ana").await;
+    let target = Target { quic: relay.relay.address(), http: relay.relay.address() };
+    Session::member(target, Over::Quic, "lobby", "Ghost").await.cut();
+    let counted = async {
+        while relay.relay.metrics().closed(CloseReason::Internal) == 0 {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    soon("the panic is counted", counted).await;
+    assert_eq!(ana.chat().send("hello").await.unwrap(), 1);
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use support::TestRelay;
+use support::bystander::repeatable;
 use support::child::Launch;
 use support::scene::{CROWDED, Scene};
 use support::session::{CARRIERS, Over, Session, Target, datagram, join_of, message_id, payload, plain};
@@ -138,53 +139,59 @@ const LARGE: [&str; 8] = [
 
 #[tokio::test]
 async fn d4_a_full_disk_ends_no_meeting_and_chat_is_kept_again_when_there_is_space() {
-    // Without that the kernel ends the process instead of refusing the write.
-    let launch = Launch::on_disk(&[&CROWDED[..], &LARGE].concat()).after("trap '' XFSZ");
-    let mut scene = Scene::of(launch, |_| None).await;
-    let limit = |bytes: &str| {
-        let id = scene.relay.id().to_string();
-        let set = Command::new("prlimit").args(["--pid", &id, &format!("--fsize={bytes}")]).status();
-        set.is_ok_and(|status| status.success())
-    };
-    // The kernel lets no file grow beyond that: as if the disk were full, without filling one.
-    let size = fs::metadata(scene.launch.directory.path().join("data/chat.redb")).unwrap().len();
-    assert!(limit(&format!("{}:unlimited", size + 200_000)), "prlimit (of util-linux) is there and may set a limit");
-    let mut ana = Session::member(scene.target(), Over::Quic, "full", "Ana").await;
-    let mut ben = Session::member(scene.target(), Over::WebSocket, "full", "Ben").await;
-    let mut plain = plain(scene.target(), "/full", None).await.unwrap();
-    let mut kept = talk_until_not_kept(&mut ana, &mut ben).await;
-    let failures = scene.relay.metric("tertulia_chat_failures_total").await;
-    assert!(failures > 0);
-    for attempt in 0..5 {
-        // The database may find a place for one more.
-        kept.extend(talk_until_not_kept(&mut ana, &mut ben).await);
-        let track = ana.publish().await;
-        ana.media(datagram(track, &[attempt])).await;
-        assert_eq!(payload(&ben.datagram().await), [attempt], "media goes on");
-        ana.request(&ClientMessage::Unpublish { request: 1, track }).await;
-    }
-    assert!(futures_util::StreamExt::next(&mut plain).await.is_some(), "plain clients hear it too");
-    scene.relay.assert_sound("a full disk").await;
-    scene.bystander.assert_nothing_lost("a full disk").await;
-    assert!(limit("unlimited:unlimited"));
-    let again = async {
-        loop {
-            match ana.say("is it kept?").await {
-                ServerChat::Accepted { sequence, .. } => return sequence,
-                _ => sleep(Duration::from_millis(50)).await,
-            }
+    repeatable(async || {
+        // Without that the kernel ends the process instead of refusing the write.
+        let launch = Launch::on_disk(&[&CROWDED[..], &LARGE].concat()).after("trap '' XFSZ");
+        let mut scene = Scene::of(launch, |_| None).await;
+        let limit = |bytes: &str| {
+            let id = scene.relay.id().to_string();
+            let set = Command::new("prlimit").args(["--pid", &id, &format!("--fsize={bytes}")]).status();
+            set.is_ok_and(|status| status.success())
+        };
+        // The kernel lets no file grow beyond that: as if the disk were full, without filling one.
+        let size = fs::metadata(scene.launch.directory.path().join("data/chat.redb")).unwrap().len();
+        assert!(
+            limit(&format!("{}:unlimited", size + 200_000)),
+            "prlimit (of util-linux) is there and may set a limit"
+        );
+        let mut ana = Session::member(scene.target(), Over::Quic, "full", "Ana").await;
+        let mut ben = Session::member(scene.target(), Over::WebSocket, "full", "Ben").await;
+        let mut plain = plain(scene.target(), "/full", None).await.unwrap();
+        let mut kept = talk_until_not_kept(&mut ana, &mut ben).await;
+        let failures = scene.relay.metric("tertulia_chat_failures_total").await;
+        assert!(failures > 0);
+        for attempt in 0..5 {
+            // The database may find a place for one more.
+            kept.extend(talk_until_not_kept(&mut ana, &mut ben).await);
+            let track = ana.publish().await;
+            ana.media(datagram(track, &[attempt])).await;
+            assert_eq!(payload(&ben.datagram().await), [attempt], "media goes on");
+            ana.request(&ClientMessage::Unpublish { request: 1, track }).await;
         }
-    };
-    let again = timeout(Duration::from_secs(10), again).await.expect("space is back");
-    assert_eq!(again, kept.last().unwrap() + 1, "numbers go on where they were");
-    kept.push(again);
-    let found: Vec<_> = history(scene.target(), "full").await.iter().map(|message| message.sequence).collect();
-    assert_eq!(found, kept, "what was said to be kept is kept, nothing else");
-    ana.leave().await;
-    ben.leave().await;
-    drop(plain);
-    scene.bystander.begin_measuring();
-    scene.assert_undisturbed("after a full disk").await;
+        assert!(futures_util::StreamExt::next(&mut plain).await.is_some(), "plain clients hear it too");
+        scene.relay.assert_sound("a full disk").await;
+        scene.bystander.assert_nothing_lost("a full disk").await;
+        assert!(limit("unlimited:unlimited"));
+        let again = async {
+            loop {
+                match ana.say("is it kept?").await {
+                    ServerChat::Accepted { sequence, .. } => return sequence,
+                    _ => sleep(Duration::from_millis(50)).await,
+                }
+            }
+        };
+        let again = timeout(Duration::from_secs(10), again).await.expect("space is back");
+        assert_eq!(again, kept.last().unwrap() + 1, "numbers go on where they were");
+        kept.push(again);
+        let found: Vec<_> = history(scene.target(), "full").await.iter().map(|message| message.sequence).collect();
+        assert_eq!(found, kept, "what was said to be kept is kept, nothing else");
+        ana.leave().await;
+        ben.leave().await;
+        drop(plain);
+        scene.bystander.begin_measuring();
+        scene.assert_undisturbed("after a full disk").await;
+    })
+    .await;
 }
 
 /// A relay that does not start says why, in one line.

@@ -7,6 +7,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use support::bystander::repeatable;
 use support::child::{ChildRelay, Launch};
 use support::http::{exchange, upgrade};
 use support::quic::{endpoint, soon};
@@ -42,59 +43,109 @@ fn bombs() -> Vec<(&'static str, StreamKind, Vec<u8>)> {
 
 #[tokio::test]
 async fn m1_m2_m3_a_message_that_promises_more_than_it_holds_costs_nothing() {
-    let scene = Scene::crowded(&[]).await;
-    for over in CARRIERS {
-        for (case, kind, bomb) in bombs() {
-            let mut session = Session::member(scene.target(), over, "bombs", "Mallory").await;
-            session.send(kind, &bomb).await;
-            let ended = session.ended().await;
-            // What is a whole message by chance may be refused for another reason.
-            let is_told = matches!(ended, CloseReason::Malformed | CloseReason::UnexpectedMessage);
-            assert!(is_told, "{case} over {over:?}: {ended:?}");
+    repeatable(async || {
+        let scene = Scene::crowded(&[]).await;
+        for over in CARRIERS {
+            for (case, kind, bomb) in bombs() {
+                let mut session = Session::member(scene.target(), over, "bombs", "Mallory").await;
+                session.send(kind, &bomb).await;
+                let ended = session.ended().await;
+                // What is a whole message by chance may be refused for another reason.
+                let is_told = matches!(ended, CloseReason::Malformed | CloseReason::UnexpectedMessage);
+                assert!(is_told, "{case} over {over:?}: {ended:?}");
+            }
         }
-    }
-    let grown = scene.relay.resources().await.resident_bytes.saturating_sub(scene.before.resident_bytes);
-    assert!(grown < MEMORY_KEPT_MAX, "{grown} bytes");
-    scene.close("bombs").await;
+        let grown = scene.relay.resources().await.resident_bytes.saturating_sub(scene.before.resident_bytes);
+        assert!(grown < MEMORY_KEPT_MAX, "{grown} bytes");
+        scene.close("bombs").await;
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn m4_chat_that_is_too_long_or_too_fast_is_refused_and_the_rest_is_said() {
-    let mut scene = Scene::crowded(&[]).await;
-    let limits = Limits::default();
-    let mut listener = Session::member(scene.target(), Over::Quic, "chat", "Listener").await;
-    for over in CARRIERS {
-        let mut talker = Session::member(scene.target(), over, "chat", "Talker").await;
-        let long = talker.say(&"x".repeat(limits.chat_bytes as usize + 1)).await;
-        assert!(matches!(long, ServerChat::Refused { reason: RefuseReason::ChatTooLong, .. }), "{long:?}");
+    repeatable(async || {
+        let mut scene = Scene::crowded(&[]).await;
+        let limits = Limits::default();
+        let mut listener = Session::member(scene.target(), Over::Quic, "chat", "Listener").await;
+        for over in CARRIERS {
+            let mut talker = Session::member(scene.target(), over, "chat", "Talker").await;
+            let long = talker.say(&"x".repeat(limits.chat_bytes as usize + 1)).await;
+            assert!(matches!(long, ServerChat::Refused { reason: RefuseReason::ChatTooLong, .. }), "{long:?}");
 
-        let begin = Instant::now();
-        let ids: Vec<_> = (0..1000).map(|_| message_id()).collect();
-        for id in &ids {
-            let body = "hello".to_owned();
-            talker.chat(&ClientChat::Send { message_id: *id, to: None, body }).await;
+            let begin = Instant::now();
+            let ids: Vec<_> = (0..1000).map(|_| message_id()).collect();
+            for id in &ids {
+                let body = "hello".to_owned();
+                talker.chat(&ClientChat::Send { message_id: *id, to: None, body }).await;
+            }
+            let (mut said, mut refused) = (Vec::new(), 0);
+            for id in ids {
+                match talker.answer_to(id).await {
+                    ServerChat::Accepted { sequence, .. } => said.push(sequence),
+                    ServerChat::Refused { reason: RefuseReason::ChatTooFast, .. } => refused += 1,
+                    other => panic!("{other:?} over {over:?}"),
+                }
+            }
+            let most =
+                limits.chat_burst as usize + (limits.chat_per_second as u64 * (begin.elapsed().as_secs() + 1)) as usize;
+            assert!((limits.chat_burst as usize..=most).contains(&said.len()), "{} over {over:?}", said.len());
+            assert_eq!(said.len() + refused, 1000);
+            for sequence in said {
+                assert_eq!(listener.heard().await.sequence, sequence, "{over:?}");
+            }
+            talker.send(StreamKind::Chat, &vec![0; MESSAGE_BYTES_MAX + 1]).await;
+            assert_eq!(talker.ended().await, CloseReason::TooLarge, "{over:?}");
+            scene.assert_undisturbed("chat that is too fast").await;
         }
-        let (mut said, mut refused) = (Vec::new(), 0);
-        for id in ids {
-            match talker.answer_to(id).await {
-                ServerChat::Accepted { sequence, .. } => said.push(sequence),
-                ServerChat::Refused { reason: RefuseReason::ChatTooFast, .. } => refused += 1,
-                other => panic!("{other:?} over {over:?}"),
+        listener.leave().await;
+        scene.close("chat").await;
+    })
+    .await;
+}
+
+/// Messages that change nothing and are answered all the same, and one that is passed over.
+fn cheap_messages() -> Vec<(StreamKind, Vec<u8>)> {
+    let chat = |to| encode(&ClientChat::Send { message_id: message_id(), to, body: "again".into() });
+    vec![
+        (StreamKind::Control, encode(&ClientMessage::Ping { token: 1 })),
+        (StreamKind::Control, encode(&ClientMessage::RequestKeyframe { track: TrackId(99), spatial_layer: 0 })),
+        (StreamKind::Chat, chat(None)),
+        (StreamKind::Chat, chat(Some(ParticipantId(99)))),
+    ]
+}
+
+#[tokio::test]
+async fn m4_a_flood_of_messages_ends_its_session_whatever_they_are() {
+    repeatable(async || {
+        // Fewer than an outbox takes, so that nobody is a slow consumer before.
+        let mut scene = Scene::crowded(&["--messages-per-second", "100", "--messages-burst", "600"]).await;
+        let too_fast = "tertulia_sessions_closed_total{reason=\"too_fast\"}";
+        let mut closed = 0;
+        for over in CARRIERS {
+            for (kind, message) in cheap_messages() {
+                let mut mallory = Session::member(scene.target(), over, "cheap", "Mallory").await;
+                let begin = Instant::now();
+                for _ in 0..3000 {
+                    mallory.send(kind, &message).await;
+                }
+                assert_eq!(mallory.ended().await, CloseReason::TooFast, "{over:?}");
+                closed += 1;
+                scene.relay.until(too_fast, |count| count == closed).await;
+                let is_answer = |incoming: &Incoming| match incoming {
+                    Incoming::Control(message) => matches!(message, ServerMessage::Pong { .. }),
+                    Incoming::Chat(_) => true,
+                    _ => false,
+                };
+                let answers = mallory.rest().iter().filter(|incoming| is_answer(incoming)).count() as u64;
+                let most = 600 + 100 * (begin.elapsed().as_secs() + 1);
+                assert!(answers <= most, "{answers} answers over {over:?}, {most} may");
             }
         }
-        let most =
-            limits.chat_burst as usize + (limits.chat_per_second as u64 * (begin.elapsed().as_secs() + 1)) as usize;
-        assert!((limits.chat_burst as usize..=most).contains(&said.len()), "{} over {over:?}", said.len());
-        assert_eq!(said.len() + refused, 1000);
-        for sequence in said {
-            assert_eq!(listener.heard().await.sequence, sequence, "{over:?}");
-        }
-        talker.send(StreamKind::Chat, &vec![0; MESSAGE_BYTES_MAX + 1]).await;
-        assert_eq!(talker.ended().await, CloseReason::TooLarge, "{over:?}");
-        scene.assert_undisturbed("chat that is too fast").await;
-    }
-    listener.leave().await;
-    scene.close("chat").await;
+        scene.assert_undisturbed("a flood of messages").await;
+        scene.close("a flood of messages").await;
+    })
+    .await;
 }
 
 /// A flood of datagrams by one participant, as fast as its connection takes them, for a second.
@@ -115,29 +166,32 @@ async fn flood(session: &mut Session, track: TrackId) -> u64 {
 
 #[tokio::test]
 async fn m5_a_flood_of_datagrams_is_cut_before_it_is_passed_on() {
-    let mut scene = Scene::crowded(&[]).await;
-    let over_budget = "tertulia_datagrams_dropped_total{reason=\"over_budget\"}";
-    for over in CARRIERS {
-        let mut victim = Session::member(scene.target(), Over::Quic, "flood", "Victim").await;
-        let mut mallory = Session::member(scene.target(), over, "flood", "Mallory").await;
-        let track = mallory.publish().await;
-        let before = scene.relay.metric(over_budget).await;
-        let begin = Instant::now();
-        let sent = flood(&mut mallory, track).await;
-        mallory.assert_seated("after a flood").await;
-        let most = 1500 * (begin.elapsed().as_secs() + 2);
-        let dropped = (scene.relay.metric(over_budget).await - before) as u64;
-        victim.assert_seated("after a flood").await;
-        let arrived = victim.rest().iter().filter(|incoming| matches!(incoming, Incoming::Media(_))).count() as u64;
-        println!("{over:?}: {sent} sent, {dropped} over budget, {arrived} arrived");
-        assert!(sent > 2 * most, "that was no flood: {sent}");
-        assert!(dropped > 0, "{over:?}");
-        assert!(arrived > 100 && arrived <= most, "{arrived} over {over:?}");
-        scene.assert_undisturbed(&format!("a flood over {over:?}")).await;
-        mallory.leave().await;
-        victim.leave().await;
-    }
-    scene.close("floods").await;
+    repeatable(async || {
+        let mut scene = Scene::crowded(&[]).await;
+        let over_budget = "tertulia_datagrams_dropped_total{reason=\"over_budget\"}";
+        for over in CARRIERS {
+            let mut victim = Session::member(scene.target(), Over::Quic, "flood", "Victim").await;
+            let mut mallory = Session::member(scene.target(), over, "flood", "Mallory").await;
+            let track = mallory.publish().await;
+            let before = scene.relay.metric(over_budget).await;
+            let begin = Instant::now();
+            let sent = flood(&mut mallory, track).await;
+            mallory.assert_seated("after a flood").await;
+            let most = 1500 * (begin.elapsed().as_secs() + 2);
+            let dropped = (scene.relay.metric(over_budget).await - before) as u64;
+            victim.assert_seated("after a flood").await;
+            let arrived = victim.rest().iter().filter(|incoming| matches!(incoming, Incoming::Media(_))).count() as u64;
+            println!("{over:?}: {sent} sent, {dropped} over budget, {arrived} arrived");
+            assert!(sent > 2 * most, "that was no flood: {sent}");
+            assert!(dropped > 0, "{over:?}");
+            assert!(arrived > 100 && arrived <= most, "{arrived} over {over:?}");
+            scene.assert_undisturbed(&format!("a flood over {over:?}")).await;
+            mallory.leave().await;
+            victim.leave().await;
+        }
+        scene.close("floods").await;
+    })
+    .await;
 }
 
 /// Listeners of one speaker: what they get together, built without optimisation, stays below what one thread can send.
@@ -145,93 +199,99 @@ const AUDIENCE: usize = if cfg!(debug_assertions) { 60 } else { 120 };
 
 #[tokio::test]
 async fn m6_one_who_sends_to_many_is_one_among_others() {
-    let mut scene = Scene::crowded(&[]).await;
-    let mut listeners = Vec::new();
-    for number in 0..AUDIENCE {
-        let over = if number % 3 == 0 { Over::Quic } else { Over::WebSocket };
-        listeners.push(Session::member(scene.target(), over, "audience", "Listener").await);
-    }
-    let mut speaker = Session::member(scene.target(), Over::Quic, "audience", "Speaker").await;
-    let track = speaker.publish().await;
-    scene.bystander.begin_measuring();
-    let mut said = Vec::new();
-    for _ in 0..20 {
-        for _ in 0..3 {
-            speaker.media(datagram(track, b"picture")).await;
+    repeatable(async || {
+        let mut scene = Scene::crowded(&[]).await;
+        let mut listeners = Vec::new();
+        for number in 0..AUDIENCE {
+            let over = if number % 3 == 0 { Over::Quic } else { Over::WebSocket };
+            listeners.push(Session::member(scene.target(), over, "audience", "Listener").await);
         }
-        said.push(speaker.say_kept("to all of you").await);
-        sleep(Duration::from_millis(20)).await;
-    }
-    scene.assert_undisturbed("a large audience").await;
-    for listener in &mut listeners {
-        let mut heard = Vec::new();
-        while heard.len() < said.len() {
-            heard.push(listener.heard().await.sequence);
+        let mut speaker = Session::member(scene.target(), Over::Quic, "audience", "Speaker").await;
+        let track = speaker.publish().await;
+        scene.bystander.begin_measuring();
+        let mut said = Vec::new();
+        for _ in 0..20 {
+            for _ in 0..3 {
+                speaker.media(datagram(track, b"picture")).await;
+            }
+            said.push(speaker.say_kept("to all of you").await);
+            sleep(Duration::from_millis(20)).await;
         }
-        assert_eq!(heard, said);
-    }
-    for listener in listeners {
-        listener.leave().await;
-    }
-    speaker.leave().await;
-    scene.close("a large audience").await;
+        scene.assert_undisturbed("a large audience").await;
+        for listener in &mut listeners {
+            let mut heard = Vec::new();
+            while heard.len() < said.len() {
+                heard.push(listener.heard().await.sequence);
+            }
+            assert_eq!(heard, said);
+        }
+        for listener in listeners {
+            listener.leave().await;
+        }
+        speaker.leave().await;
+        scene.close("a large audience").await;
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn m8_a_slow_reader_is_closed_and_finds_the_rest_when_it_comes_back() {
-    let mut scene = Scene::crowded(&[
-        "--outbox-bytes",
-        "65536",
-        "--chat-per-second",
-        "100000",
-        "--chat-burst",
-        "100000",
-        "--history-bytes",
-        "100000000",
-        "--history-messages",
-        "100000",
-    ])
+    repeatable(async || {
+        let mut scene = Scene::crowded(&[
+            "--outbox-bytes",
+            "65536",
+            "--chat-per-second",
+            "100000",
+            "--chat-burst",
+            "100000",
+            "--history-bytes",
+            "100000000",
+            "--history-messages",
+            "100000",
+        ])
+        .await;
+        let slow_consumers = "tertulia_sessions_closed_total{reason=\"slow_consumer\"}";
+        for over in CARRIERS {
+            let room = format!("slow-{over:?}");
+            let mut talker = Session::member(scene.target(), Over::Quic, &room, "Talker").await;
+            let mut witness = Session::member(scene.target(), Over::WebSocket, &room, "Witness").await;
+            let join = join_of(&room, "Slow");
+            let (mut slow, welcome) = Session::join(scene.target(), over, join.clone()).await.unwrap();
+            slow.set_reading(false);
+            let before = scene.relay.metric(slow_consumers).await;
+            let mut said = Vec::new();
+            let body = "x".repeat(16_000);
+            while scene.relay.metric(slow_consumers).await == before {
+                assert!(said.len() < 2000, "nobody notices that it does not read");
+                for _ in 0..10 {
+                    said.push(talker.say_kept(&body).await);
+                }
+            }
+            slow.set_reading(true);
+            let mut heard = Vec::new();
+            slow.ended().await;
+            for incoming in slow.rest() {
+                if let Incoming::Chat(ServerChat::Message(message)) = incoming {
+                    heard.push(message.sequence);
+                }
+            }
+            assert!(heard.len() < said.len(), "{over:?}");
+            let after = heard.last().copied().unwrap_or_default();
+            let chat_after = Some(ChatPosition { epoch: welcome.chat.epoch, sequence: after });
+            let back = Join { ticket: Some(welcome.ticket), chat_after, ..join };
+            let (mut back, again) = Session::join(scene.target(), over, back).await.unwrap();
+            assert!(again.resumed && again.participant == welcome.participant, "{over:?}");
+            heard.extend(back.history().await.iter().map(|message| message.sequence));
+            assert_eq!(heard, said, "{over:?}: no gap and no double");
+            witness.assert_seated("it read all the time").await;
+            for session in [talker, witness, back] {
+                session.leave().await;
+            }
+        }
+        scene.assert_undisturbed("slow readers").await;
+        scene.close("slow readers").await;
+    })
     .await;
-    let slow_consumers = "tertulia_sessions_closed_total{reason=\"slow_consumer\"}";
-    for over in CARRIERS {
-        let room = format!("slow-{over:?}");
-        let mut talker = Session::member(scene.target(), Over::Quic, &room, "Talker").await;
-        let mut witness = Session::member(scene.target(), Over::WebSocket, &room, "Witness").await;
-        let join = join_of(&room, "Slow");
-        let (mut slow, welcome) = Session::join(scene.target(), over, join.clone()).await.unwrap();
-        slow.set_reading(false);
-        let before = scene.relay.metric(slow_consumers).await;
-        let mut said = Vec::new();
-        let body = "x".repeat(16_000);
-        while scene.relay.metric(slow_consumers).await == before {
-            assert!(said.len() < 2000, "nobody notices that it does not read");
-            for _ in 0..10 {
-                said.push(talker.say_kept(&body).await);
-            }
-        }
-        slow.set_reading(true);
-        let mut heard = Vec::new();
-        slow.ended().await;
-        for incoming in slow.rest() {
-            if let Incoming::Chat(ServerChat::Message(message)) = incoming {
-                heard.push(message.sequence);
-            }
-        }
-        assert!(heard.len() < said.len(), "{over:?}");
-        let after = heard.last().copied().unwrap_or_default();
-        let chat_after = Some(ChatPosition { epoch: welcome.chat.epoch, sequence: after });
-        let back = Join { ticket: Some(welcome.ticket), chat_after, ..join };
-        let (mut back, again) = Session::join(scene.target(), over, back).await.unwrap();
-        assert!(again.resumed && again.participant == welcome.participant, "{over:?}");
-        heard.extend(back.history().await.iter().map(|message| message.sequence));
-        assert_eq!(heard, said, "{over:?}: no gap and no double");
-        witness.assert_seated("it read all the time").await;
-        for session in [talker, witness, back] {
-            session.leave().await;
-        }
-    }
-    scene.assert_undisturbed("slow readers").await;
-    scene.close("slow readers").await;
 }
 
 /// CPU time that a process has used.
@@ -264,6 +324,30 @@ async fn many(target: Target) -> Vec<(Session, Join)> {
     sessions
 }
 
+/// What an idle session may cost, in bytes, whatever its carrier.
+const IDLE_SESSION_BYTES_MAX: usize = 160 * 1024;
+
+#[tokio::test]
+async fn m10_an_idle_webtransport_session_costs_little() {
+    let _turn = turn().await;
+    for in_a_room in [1, 100] {
+        let relay = Launch::new(&CROWDED).start();
+        let empty = relay.resources().await;
+        let mut sessions = Vec::new();
+        for number in 0..200 {
+            let room = format!("many-{}", number / in_a_room);
+            let join = Join { auto_subscribe: false, ..join_of(&room, "someone") };
+            let (mut session, _) = Session::join(relay.target, Over::WebTransport, join).await.unwrap();
+            session.rest();
+            sessions.push(session);
+        }
+        let full = relay.resources().await;
+        let each = (full.resident_bytes - empty.resident_bytes) / sessions.len();
+        println!("over WebTransport, {in_a_room} in a room: {each} bytes each");
+        assert!(each < IDLE_SESSION_BYTES_MAX, "{each} bytes each");
+    }
+}
+
 #[tokio::test]
 async fn m10_m12_m13_a_thousand_wait_and_all_come_back_after_a_crash() {
     let _turn = turn().await;
@@ -276,7 +360,7 @@ async fn m10_m12_m13_a_thousand_wait_and_all_come_back_after_a_crash() {
     let full = relay.resources().await;
     let each = (full.resident_bytes - empty.resident_bytes) / sessions.len();
     println!("{} sessions in {:?}, {each} bytes each", sessions.len(), begin.elapsed());
-    assert!(each < 160 * 1024, "{each} bytes each");
+    assert!(each < IDLE_SESSION_BYTES_MAX, "{each} bytes each");
     let used = cpu_time(&relay);
     sleep(Duration::from_secs(2)).await;
     let (used, later) = (cpu_time(&relay) - used, relay.resources().await);
@@ -328,77 +412,83 @@ async fn m10_m12_m13_a_thousand_wait_and_all_come_back_after_a_crash() {
 
 #[tokio::test]
 async fn m13_nobody_new_comes_in_while_memory_is_short() {
-    let empty = {
-        let _turn = turn().await;
-        let relay = Launch::new(&CROWDED).start();
-        Session::member(relay.target, Over::Quic, "first", "First").await;
-        relay.resources().await.resident_bytes
-    };
-    // Four fifths of it are what one with a few sessions has, and 20 MB.
-    let bytes_max = (empty + 20_000_000) / 4 * 5;
-    let megabytes = (bytes_max / 1_000_000).to_string();
-    let mut scene = Scene::crowded(&["--memory-megabytes", &megabytes]).await;
-    let shared = endpoint(ALPN_QUIC);
-    let mut members = Vec::new();
-    let refused = loop {
-        assert!(members.len() < 2000, "it never refuses");
-        let session = match Session::connect_by(&shared, scene.target().quic).await {
-            Ok(session) => session,
-            Err(refused) => break refused,
+    repeatable(async || {
+        let empty = {
+            let _turn = turn().await;
+            let relay = Launch::new(&CROWDED).start();
+            Session::member(relay.target, Over::Quic, "first", "First").await;
+            relay.resources().await.resident_bytes
         };
-        let room = format!("many-{}", members.len() / 20);
-        match session.seated(join_of(&room, "someone")).await {
-            Ok((member, _)) => members.push(member),
-            // Memory has become short during its handshake.
-            Err(CloseReason::TooFast) => break "too late".to_owned(),
-            Err(reason) => panic!("{reason:?}"),
-        }
-    };
-    let resources = scene.relay.resources().await;
-    println!("{} sessions, {refused}, {resources:?} of {bytes_max}", members.len());
-    assert!(members.len() > 50 && resources.resident_bytes < bytes_max);
-    scene.bystander.begin_measuring();
-    for _ in 0..100 {
-        let reply = exchange(scene.target().http, &upgrade("/", "localhost", "")).await;
-        assert!(reply.status() == Some(503) && reply.body().contains("busy"), "{}", reply.text);
-        assert!(Session::connect_by(&shared, scene.target().quic).await.is_err());
-    }
-    assert_eq!(scene.relay.metric("tertulia_memory_short").await, 1);
-    scene.assert_undisturbed("short memory").await;
-    assert!(scene.relay.resources().await.resident_bytes < bytes_max);
-    // Who leaves makes place for someone else.
-    members.pop().unwrap().leave().await;
-    let again = async {
-        loop {
-            match Session::connect_by(&shared, scene.target().quic).await {
-                Ok(session) => return session.seated(join_of("many", "again")).await.unwrap().0,
-                Err(_) => sleep(Duration::from_millis(5)).await,
+        // Four fifths of it are what one with a few sessions has, and 20 MB.
+        let bytes_max = (empty + 20_000_000) / 4 * 5;
+        let megabytes = (bytes_max / 1_000_000).to_string();
+        let mut scene = Scene::crowded(&["--memory-megabytes", &megabytes]).await;
+        let shared = endpoint(ALPN_QUIC);
+        let mut members = Vec::new();
+        let refused = loop {
+            assert!(members.len() < 2000, "it never refuses");
+            let session = match Session::connect_by(&shared, scene.target().quic).await {
+                Ok(session) => session,
+                Err(refused) => break refused,
+            };
+            let room = format!("many-{}", members.len() / 20);
+            match session.seated(join_of(&room, "someone")).await {
+                Ok((member, _)) => members.push(member),
+                // Memory has become short during its handshake.
+                Err(CloseReason::TooFast) => break "too late".to_owned(),
+                Err(reason) => panic!("{reason:?}"),
             }
+        };
+        let resources = scene.relay.resources().await;
+        println!("{} sessions, {refused}, {resources:?} of {bytes_max}", members.len());
+        assert!(members.len() > 50 && resources.resident_bytes < bytes_max);
+        scene.bystander.begin_measuring();
+        for _ in 0..100 {
+            let reply = exchange(scene.target().http, &upgrade("/", "localhost", "")).await;
+            assert!(reply.status() == Some(503) && reply.body().contains("busy"), "{}", reply.text);
+            assert!(Session::connect_by(&shared, scene.target().quic).await.is_err());
         }
-    };
-    members.push(soon("a place", again).await);
-    for member in members {
-        member.leave().await;
-    }
-    scene.relay.until("tertulia_rooms", |rooms| rooms == 1).await;
-    scene.assert_undisturbed("short memory that is free again").await;
+        assert_eq!(scene.relay.metric("tertulia_memory_short").await, 1);
+        scene.assert_undisturbed("short memory").await;
+        assert!(scene.relay.resources().await.resident_bytes < bytes_max);
+        // Who leaves makes place for someone else.
+        members.pop().unwrap().leave().await;
+        let again = async {
+            loop {
+                match Session::connect_by(&shared, scene.target().quic).await {
+                    Ok(session) => return session.seated(join_of("many", "again")).await.unwrap().0,
+                    Err(_) => sleep(Duration::from_millis(5)).await,
+                }
+            }
+        };
+        members.push(soon("a place", again).await);
+        for member in members {
+            member.leave().await;
+        }
+        scene.relay.until("tertulia_rooms", |rooms| rooms == 1).await;
+        scene.assert_undisturbed("short memory that is free again").await;
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn m14_without_file_descriptors_those_who_are_in_notice_nothing() {
-    let limited = Launch::new(&CROWDED).after("ulimit -n 64");
-    let mut scene = Scene::of(limited, |_| None).await;
-    let mut idle = Vec::new();
-    for _ in 0..100 {
-        idle.push(TcpStream::connect(scene.target().http).await.unwrap());
-    }
-    scene.bystander.assert_undisturbed("no file descriptors").await;
-    let log = scene.relay.log();
-    assert!(log.contains("no TCP connection could be accepted"), "{log}");
-    drop(idle);
-    // Who comes over UDP needs none.
-    Session::member(scene.target(), Over::Quic, "late", "Late").await.leave().await;
-    scene.close("no file descriptors").await;
+    repeatable(async || {
+        let limited = Launch::new(&CROWDED).after("ulimit -n 64");
+        let mut scene = Scene::of(limited, |_| None).await;
+        let mut idle = Vec::new();
+        for _ in 0..100 {
+            idle.push(TcpStream::connect(scene.target().http).await.unwrap());
+        }
+        scene.bystander.assert_undisturbed("no file descriptors").await;
+        let log = scene.relay.log();
+        assert!(log.contains("no TCP connection could be accepted"), "{log}");
+        drop(idle);
+        // Who comes over UDP needs none.
+        Session::member(scene.target(), Over::Quic, "late", "Late").await.leave().await;
+        scene.close("no file descriptors").await;
+    })
+    .await;
 }
 
 /// Stops the relay's process for a while.
@@ -448,6 +538,64 @@ async fn m15_a_relay_that_stood_still_goes_on_and_repeats_nothing() {
     relay.assert_sound("standing still").await;
 }
 
+/// Two that never rest on the relay's processor, until the value is dropped.
+struct Spinners([std::process::Child; 2]);
+
+impl Spinners {
+    /// They inherit from `sh` where they may run, which is on the processor of the process with this id.
+    fn beside(id: u32) -> Self {
+        let line = format!(
+            "taskset --pid --cpu-list $(taskset --pid --cpu-list {id} | sed 's/.*: //') $$ >/dev/null; while :; do :; done"
+        );
+        Self([(); 2].map(|()| std::process::Command::new("sh").args(["-c", &line]).spawn().unwrap()))
+    }
+}
+
+impl Drop for Spinners {
+    fn drop(&mut self) {
+        for spinner in &mut self.0 {
+            let _ = spinner.kill();
+            let _ = spinner.wait();
+        }
+    }
+}
+
+/// Of a processor that two others want as well, a relay with the lowest priority gets about a hundredth.
+#[tokio::test]
+async fn m15_a_relay_that_is_starved_gives_nobody_up_and_repeats_nothing() {
+    let _turn = turn().await;
+    let relay = Launch::new(&CROWDED).after("renice -n 19 -p $$ >/dev/null").on_one_processor().start();
+    let mut sessions = Vec::new();
+    for over in CARRIERS {
+        sessions.push((over, Session::member(relay.target, over, "starved", "Talker").await));
+    }
+    let used = cpu_time(&relay);
+    let spinners = Spinners::beside(relay.id());
+    let begin = Instant::now();
+    let mut said = Vec::new();
+    // Longer than silence may last.
+    while begin.elapsed() < IDLE_TIMEOUT + Duration::from_secs(2) {
+        for (_, session) in &mut sessions {
+            said.push(session.say_kept("hungry").await);
+        }
+        sleep(Duration::from_millis(500)).await;
+    }
+    drop(spinners);
+    println!("{} messages in {:?}, {:?} of the processor", said.len(), begin.elapsed(), cpu_time(&relay) - used);
+    assert!(said.is_sorted_by(|one, next| one < next), "{said:?}");
+    for (over, session) in &mut sessions {
+        session.assert_seated("nobody was given up").await;
+        let from_others = session.rest().into_iter().filter_map(|incoming| match incoming {
+            Incoming::Chat(ServerChat::Message(message)) => Some(message.sequence),
+            _ => None,
+        });
+        let heard: Vec<_> = from_others.collect();
+        assert!(heard.is_sorted_by(|one, next| one < next), "{over:?}: each once and in order: {heard:?}");
+        assert_eq!(heard.len(), said.len() / CARRIERS.len() * (CARRIERS.len() - 1), "{over:?}: {heard:?}");
+    }
+    relay.assert_sound("starving").await;
+}
+
 /// Some come over each carrier, and go: by a goodbye, by a close, or without a word.
 async fn come_and_go(target: Target, rounds: usize) {
     let shared = endpoint(ALPN_QUIC);
@@ -469,40 +617,46 @@ async fn come_and_go(target: Target, rounds: usize) {
 
 #[tokio::test]
 async fn m16_nothing_is_left_of_those_who_came_and_went() {
-    let scene = Scene::crowded(&["--seat-seconds", "1"]).await;
-    let rounds = 20;
-    come_and_go(scene.target(), rounds).await;
-    scene.relay.assert_at_rest("the first round", scene.before, 4 * MEMORY_KEPT_MAX).await;
-    let first = scene.relay.resources().await;
-    come_and_go(scene.target(), rounds).await;
-    let more = first.resident_bytes / 20;
-    println!("{} sessions; {first:?}", rounds * 45 * 2);
-    scene.relay.assert_at_rest("the second round", first, more).await;
-    assert!(scene.relay.resources().await.threads <= first.threads);
-    scene.relay.assert_sound("coming and going").await;
+    repeatable(async || {
+        let scene = Scene::crowded(&["--seat-seconds", "1"]).await;
+        let rounds = 20;
+        come_and_go(scene.target(), rounds).await;
+        scene.relay.assert_at_rest("the first round", scene.before, 4 * MEMORY_KEPT_MAX).await;
+        let first = scene.relay.resources().await;
+        come_and_go(scene.target(), rounds).await;
+        let more = first.resident_bytes / 20;
+        println!("{} sessions; {first:?}", rounds * 45 * 2);
+        scene.relay.assert_at_rest("the second round", first, more).await;
+        assert!(scene.relay.resources().await.threads <= first.threads);
+        scene.relay.assert_sound("coming and going").await;
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn m17_rooms_with_random_names_are_bounded_and_forgotten() {
-    let mut scene = Scene::crowded(&["--history-rooms", "10"]).await;
-    for number in 0..300 {
-        let mut visitor = Session::member(scene.target(), Over::WebSocket, &format!("random-{number}"), "a").await;
-        if number % 3 == 0 {
-            visitor.say_kept(&"x".repeat(10_000)).await;
+    repeatable(async || {
+        let mut scene = Scene::crowded(&["--history-rooms", "10"]).await;
+        for number in 0..300 {
+            let mut visitor = Session::member(scene.target(), Over::WebSocket, &format!("random-{number}"), "a").await;
+            if number % 3 == 0 {
+                visitor.say_kept(&"x".repeat(10_000)).await;
+            }
+            visitor.leave().await;
         }
-        visitor.leave().await;
-    }
-    scene.relay.until("tertulia_rooms", |rooms| rooms == 1).await;
-    scene.assert_undisturbed("random rooms").await;
-    let file = fs::metadata(scene.launch.directory.path().join("data/chat.redb")).unwrap().len();
-    assert!(file < 8 * 1024 * 1024, "{file} bytes");
-    let mut kept = 0;
-    for number in (0..300).step_by(3) {
-        let join = Join { chat_after: Some(ChatPosition::START), ..join_of(&format!("random-{number}"), "b") };
-        let (mut visitor, _) = Session::join(scene.target(), Over::WebSocket, join).await.unwrap();
-        kept += visitor.history().await.len();
-        visitor.leave().await;
-    }
-    assert!((1..=20).contains(&kept), "the chat of {kept} rooms is kept");
-    scene.close("random rooms").await;
+        scene.relay.until("tertulia_rooms", |rooms| rooms == 1).await;
+        scene.assert_undisturbed("random rooms").await;
+        let file = fs::metadata(scene.launch.directory.path().join("data/chat.redb")).unwrap().len();
+        assert!(file < 8 * 1024 * 1024, "{file} bytes");
+        let mut kept = 0;
+        for number in (0..300).step_by(3) {
+            let join = Join { chat_after: Some(ChatPosition::START), ..join_of(&format!("random-{number}"), "b") };
+            let (mut visitor, _) = Session::join(scene.target(), Over::WebSocket, join).await.unwrap();
+            kept += visitor.history().await.len();
+            visitor.leave().await;
+        }
+        assert!((1..=20).contains(&kept), "the chat of {kept} rooms is kept");
+        scene.close("random rooms").await;
+    })
+    .await;
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use support::TestRelay;
+use support::bystander::repeatable;
 use support::child::{ChildRelay, Launch};
 use support::impair::Proxy;
 use support::quic::soon;
@@ -39,28 +40,31 @@ fn seen_leaving(session: &mut Session) -> Vec<ParticipantId> {
 
 #[tokio::test]
 async fn n2_chat_is_quick_where_packets_are_lost_in_bursts() {
-    let mut scene = Scene::crowded(&["--chat-burst", "1000"]).await;
-    // 40 ms there and back, some of it more, and losses as on a crowded wireless network.
-    let way = Proxy::start(scene.target().quic, "delay 20ms reorder 10% 5ms burst 1.2% 6", 2).await;
-    for over in OVER_UDP {
-        let mut ana = Session::member(by(&scene.relay, &way), over, "net", "Ana").await;
-        let mut ben = Session::member(by(&scene.relay, &way), over, "net", "Ben").await;
-        let mut took = Vec::new();
-        for _ in 0..50 {
-            let begin = Instant::now();
-            let sequence = ana.say_kept("hello").await;
-            assert_eq!(ben.heard().await.sequence, sequence);
-            took.push(begin.elapsed());
+    repeatable(async || {
+        let mut scene = Scene::crowded(&["--chat-burst", "1000"]).await;
+        // 40 ms there and back, some of it more, and losses as on a crowded wireless network.
+        let way = Proxy::start(scene.target().quic, "delay 20ms reorder 10% 5ms burst 1.2% 6", 2).await;
+        for over in OVER_UDP {
+            let mut ana = Session::member(by(&scene.relay, &way), over, "net", "Ana").await;
+            let mut ben = Session::member(by(&scene.relay, &way), over, "net", "Ben").await;
+            let mut took = Vec::new();
+            for _ in 0..50 {
+                let begin = Instant::now();
+                let sequence = ana.say_kept("hello").await;
+                assert_eq!(ben.heard().await.sequence, sequence);
+                took.push(begin.elapsed());
+            }
+            took.sort_unstable();
+            println!("{over:?}: median {:?}, the slowest {:?}", took[25], took[49]);
+            // Of fifty, one may have met two bursts.
+            assert!(took[48] < Duration::from_millis(300), "{took:?} over {over:?}");
+            ana.leave().await;
+            ben.leave().await;
         }
-        took.sort_unstable();
-        println!("{over:?}: median {:?}, the slowest {:?}", took[25], took[49]);
-        // Of fifty, one may have met two bursts.
-        assert!(took[48] < Duration::from_millis(300), "{took:?} over {over:?}");
-        ana.leave().await;
-        ben.leave().await;
-    }
-    scene.assert_undisturbed("losses in bursts").await;
-    scene.close("losses in bursts").await;
+        scene.assert_undisturbed("losses in bursts").await;
+        scene.close("losses in bursts").await;
+    })
+    .await;
 }
 
 /// Joins, again and again if need be, as a person would.
@@ -101,70 +105,76 @@ fn p95(took: &mut [Duration]) -> Duration {
 
 #[tokio::test]
 async fn n5_everyone_joins_where_every_third_packet_is_lost() {
-    // Whose goodbye is lost is not waited for.
-    let scene = Scene::crowded(&["--seat-seconds", "1"]).await;
-    let (mut took, mut took_clear) = (Vec::new(), Vec::new());
-    for time in 0..TIMES {
-        let first = time * 2 * JOINING;
-        let (lossy, clear) = tokio::join!(
-            // Of a hundred round trips fifty fail.
-            joining(&scene, "delay 20ms loss 30%", first..first + JOINING),
-            // What a busy machine adds to it.
-            joining(&scene, "delay 20ms", first..first + JOINING / 2),
+    repeatable(async || {
+        // Whose goodbye is lost is not waited for.
+        let scene = Scene::crowded(&["--seat-seconds", "1"]).await;
+        let (mut took, mut took_clear) = (Vec::new(), Vec::new());
+        for time in 0..TIMES {
+            let first = time * 2 * JOINING;
+            let (lossy, clear) = tokio::join!(
+                // Of a hundred round trips fifty fail.
+                joining(&scene, "delay 20ms loss 30%", first..first + JOINING),
+                // What a busy machine adds to it.
+                joining(&scene, "delay 20ms", first..first + JOINING / 2),
+            );
+            took.extend(lossy);
+            took_clear.extend(clear);
+        }
+        let (p95, p95_clear) = (p95(&mut took), p95(&mut took_clear));
+        println!(
+            "30 % lost each way: median {:.1?}, p95 {p95:.1?}; nothing lost: p95 {p95_clear:.1?}",
+            took[took.len() / 2]
         );
-        took.extend(lossy);
-        took_clear.extend(clear);
-    }
-    let (p95, p95_clear) = (p95(&mut took), p95(&mut took_clear));
-    println!(
-        "30 % lost each way: median {:.1?}, p95 {p95:.1?}; nothing lost: p95 {p95_clear:.1?}",
-        took[took.len() / 2]
-    );
-    assert!(p95 <= Duration::from_secs(3) + p95_clear, "{took:.1?}");
-    scene.close("30 % of loss").await;
+        assert!(p95 <= Duration::from_secs(3) + p95_clear, "{took:.1?}");
+        scene.close("30 % of loss").await;
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn n6_what_is_doubled_reordered_or_changed_comes_once_and_whole() {
-    let scene = Scene::crowded(&["--chat-burst", "1000"]).await;
-    let network = "delay 2ms reorder 25% 5ms duplicate 5% change 1%";
-    let way = Proxy::start(scene.target().quic, network, 6).await;
-    for over in OVER_UDP {
-        let mut ana = Session::member(by(&scene.relay, &way), over, "net", "Ana").await;
-        let mut ben = Session::member(by(&scene.relay, &way), over, "net", "Ben").await;
-        let track = ana.publish().await;
-        // wtransport takes a session's first datagram for itself, see ARCHITECTURE.md.
-        ana.media(datagram(TrackId(4000), b"first")).await;
-        let mut said = Vec::new();
-        for number in 0..100u8 {
-            ana.media(datagram(track, &[number; 500])).await;
-            said.push(ana.say_kept("hello").await);
-        }
-        for number in &said {
-            assert_eq!(ben.heard().await.sequence, *number, "{over:?}");
-        }
-        ben.assert_seated("all has come").await;
-        let mut seen = Vec::new();
-        for incoming in ben.rest() {
-            match incoming {
-                Incoming::Media(datagram) => {
-                    let number = payload(&datagram)[0];
-                    assert_eq!(payload(&datagram), [number; 500], "{over:?}");
-                    seen.push(number);
-                }
-                Incoming::Chat(message) => panic!("{message:?}"),
-                _ => {}
+    repeatable(async || {
+        let scene = Scene::crowded(&["--chat-burst", "1000"]).await;
+        let network = "delay 2ms reorder 25% 5ms duplicate 5% change 1%";
+        let way = Proxy::start(scene.target().quic, network, 6).await;
+        for over in OVER_UDP {
+            let mut ana = Session::member(by(&scene.relay, &way), over, "net", "Ana").await;
+            let mut ben = Session::member(by(&scene.relay, &way), over, "net", "Ben").await;
+            let track = ana.publish().await;
+            // wtransport takes a session's first datagram for itself, see ARCHITECTURE.md.
+            ana.media(datagram(TrackId(4000), b"first")).await;
+            let mut said = Vec::new();
+            for number in 0..100u8 {
+                ana.media(datagram(track, &[number; 500])).await;
+                said.push(ana.say_kept("hello").await);
             }
+            for number in &said {
+                assert_eq!(ben.heard().await.sequence, *number, "{over:?}");
+            }
+            ben.assert_seated("all has come").await;
+            let mut seen = Vec::new();
+            for incoming in ben.rest() {
+                match incoming {
+                    Incoming::Media(datagram) => {
+                        let number = payload(&datagram)[0];
+                        assert_eq!(payload(&datagram), [number; 500], "{over:?}");
+                        seen.push(number);
+                    }
+                    Incoming::Chat(message) => panic!("{message:?}"),
+                    _ => {}
+                }
+            }
+            let arrived = seen.len();
+            seen.sort_unstable();
+            seen.dedup();
+            assert_eq!(arrived, seen.len(), "{over:?}: something came twice");
+            assert!(arrived > 80, "{arrived} of 100 over {over:?}");
+            ana.leave().await;
+            ben.leave().await;
         }
-        let arrived = seen.len();
-        seen.sort_unstable();
-        seen.dedup();
-        assert_eq!(arrived, seen.len(), "{over:?}: something came twice");
-        assert!(arrived > 80, "{arrived} of 100 over {over:?}");
-        ana.leave().await;
-        ben.leave().await;
-    }
-    scene.close("a strange network").await;
+        scene.close("a strange network").await;
+    })
+    .await;
 }
 
 /// Someone over UDP whose network is away for a while, while someone else talks.
@@ -327,27 +337,38 @@ async fn n8_a_client_notices_a_dead_uplink_within_two_keep_alives() {
 
 #[tokio::test]
 async fn n8_a_dead_uplink_is_noticed_by_the_relay() {
-    let relay = Launch::new(&CROWDED).start();
-    let idle = "tertulia_sessions_closed_total{reason=\"idle_timeout\"}";
-    let mut ana = Session::member(relay.target, Over::WebSocket, "net", "Ana").await;
-    for over in OVER_UDP {
-        let before = relay.metric(idle).await;
-        let mut victim = Blackout::new(&relay, over).await;
-        victim.way.apply("up block");
-        let begin = Instant::now();
-        // What still comes down is no sign of life.
-        while relay.metric(idle).await == before {
-            ana.say_kept("hello").await;
-            assert!(begin.elapsed() < IDLE_TIMEOUT + Duration::from_secs(2), "{over:?}");
-            sleep(Duration::from_millis(200)).await;
+    repeatable(async || {
+        let scene = Scene::crowded(&[]).await;
+        let idle = "tertulia_sessions_closed_total{reason=\"idle_timeout\"}";
+        let mut ana = Session::member(scene.target(), Over::WebSocket, "net", "Ana").await;
+        let mut back = Vec::new();
+        for over in OVER_UDP {
+            let before = scene.relay.metric(idle).await;
+            let mut victim = Blackout::new(&scene.relay, over).await;
+            victim.way.apply("up block");
+            let begin = Instant::now();
+            // What still comes down is no sign of life.
+            while scene.relay.metric(idle).await == before {
+                ana.say_kept("hello").await;
+                assert!(begin.elapsed() < IDLE_TIMEOUT + Duration::from_secs(2), "{over:?}");
+                sleep(Duration::from_millis(200)).await;
+            }
+            println!("{over:?}: noticed after {:?}", begin.elapsed());
+            victim.session.heard().await;
+            victim.way.apply("pass");
+            let (session, welcome, _) = victim.come_back(&scene.relay, over, 0).await;
+            assert!(welcome.resumed, "{over:?}");
+            // Its way stays open as well.
+            back.push((session, victim));
         }
-        println!("{over:?}: noticed after {:?}", begin.elapsed());
-        victim.session.heard().await;
-        victim.way.apply("pass");
-        let (_back, welcome, _) = victim.come_back(&relay, over, 0).await;
-        assert!(welcome.resumed, "{over:?}");
-    }
-    assert_eq!(seen_leaving(&mut ana), []);
+        assert_eq!(seen_leaving(&mut ana), []);
+        for (session, _way) in back {
+            session.leave().await;
+        }
+        ana.leave().await;
+        scene.close("dead uplinks").await;
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use rcgen::{KeyPair, PublicKeyData};
 use serde_json::{Value, json};
+use support::bystander::repeatable;
 use support::child::{ChildRelay, Launch};
 use support::quic::{endpoint, soon};
 use support::scene::{CROWDED, Scene, turn};
@@ -170,62 +171,68 @@ fn by_other_clocks() -> Vec<(&'static str, String, Option<CloseReason>)> {
 
 #[tokio::test]
 async fn a1_a2_a3_a4_a_token_that_is_wrong_lets_nobody_in() {
-    let mut scene = scene(&[]).await;
-    let target = scene.target();
-    assert_answers(target, forged()).await;
-    scene.assert_undisturbed("forged tokens").await;
-    assert_answers(target, with_strange_claims()).await;
-    assert_answers(target, by_other_clocks()).await;
-    for over in CARRIERS {
-        let none = answer(target, over, join_of("team", "Mallory")).await;
-        assert_eq!(none, Some(CloseReason::TokenMissing), "{over:?}");
-        let elsewhere = Join { token: Some(minted("mallory", &grant("team"))), ..join_of("other", "Mallory") };
-        assert_eq!(answer(target, over, elsewhere).await, Some(CloseReason::TokenInvalid), "{over:?}");
-    }
-    let token = minted("mallory", &grant("team"));
-    for (path, token, expected) in [
-        ("/team", Some(&*token), None),
-        ("/r/team", Some(&*token), None),
-        ("/other", Some(&*token), Some(CloseReason::TokenInvalid)),
-        ("/", Some(&*token), Some(CloseReason::TokenInvalid)),
-        ("/team", None, Some(CloseReason::TokenMissing)),
-        ("/team", Some("nonsense"), Some(CloseReason::TokenInvalid)),
-    ] {
-        let mut socket = plain(target, path, token).await.unwrap();
-        match expected {
-            None => drop(socket),
-            Some(_) => assert_eq!(plain_ended(&mut socket).await, expected, "{path}"),
+    repeatable(async || {
+        let mut scene = scene(&[]).await;
+        let target = scene.target();
+        assert_answers(target, forged()).await;
+        scene.assert_undisturbed("forged tokens").await;
+        assert_answers(target, with_strange_claims()).await;
+        assert_answers(target, by_other_clocks()).await;
+        for over in CARRIERS {
+            let none = answer(target, over, join_of("team", "Mallory")).await;
+            assert_eq!(none, Some(CloseReason::TokenMissing), "{over:?}");
+            let elsewhere = Join { token: Some(minted("mallory", &grant("team"))), ..join_of("other", "Mallory") };
+            assert_eq!(answer(target, over, elsewhere).await, Some(CloseReason::TokenInvalid), "{over:?}");
         }
-    }
-    scene.close("wrong tokens").await;
+        let token = minted("mallory", &grant("team"));
+        for (path, token, expected) in [
+            ("/team", Some(&*token), None),
+            ("/r/team", Some(&*token), None),
+            ("/other", Some(&*token), Some(CloseReason::TokenInvalid)),
+            ("/", Some(&*token), Some(CloseReason::TokenInvalid)),
+            ("/team", None, Some(CloseReason::TokenMissing)),
+            ("/team", Some("nonsense"), Some(CloseReason::TokenInvalid)),
+        ] {
+            let mut socket = plain(target, path, token).await.unwrap();
+            match expected {
+                None => drop(socket),
+                Some(_) => assert_eq!(plain_ended(&mut socket).await, expected, "{path}"),
+            }
+        }
+        scene.close("wrong tokens").await;
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a5_a_token_that_is_used_twice_is_one_person() {
-    for (setting, first_ends, second) in
-        [("replace", Some(CloseReason::Replaced), None), ("refuse", None, Some(CloseReason::IdentityInUse))]
-    {
-        let mut scene = scene(&["--same-identity", setting]).await;
-        let token = minted("ana", &grant("team"));
-        let (mut first, _) = Session::join(scene.target(), Over::WebSocket, join_with(&token)).await.unwrap();
-        let elsewhere = endpoint(ALPN_QUIC);
-        elsewhere.rebind(std::net::UdpSocket::bind("127.0.0.2:0").unwrap()).unwrap();
-        for _ in 0..30 {
-            let again = Session::connect_by(&elsewhere, scene.target().quic).await.unwrap();
-            let again = again.seated(join_with(&token)).await;
-            assert_eq!(again.as_ref().err(), second.as_ref(), "{setting}");
-            match first_ends {
-                Some(reason) => assert_eq!(first.ended().await, reason),
-                None => first.assert_seated(setting).await,
+    repeatable(async || {
+        for (setting, first_ends, second) in
+            [("replace", Some(CloseReason::Replaced), None), ("refuse", None, Some(CloseReason::IdentityInUse))]
+        {
+            let mut scene = scene(&["--same-identity", setting]).await;
+            let token = minted("ana", &grant("team"));
+            let (mut first, _) = Session::join(scene.target(), Over::WebSocket, join_with(&token)).await.unwrap();
+            let elsewhere = endpoint(ALPN_QUIC);
+            elsewhere.rebind(std::net::UdpSocket::bind("127.0.0.2:0").unwrap()).unwrap();
+            for _ in 0..30 {
+                let again = Session::connect_by(&elsewhere, scene.target().quic).await.unwrap();
+                let again = again.seated(join_with(&token)).await;
+                assert_eq!(again.as_ref().err(), second.as_ref(), "{setting}");
+                match first_ends {
+                    Some(reason) => assert_eq!(first.ended().await, reason),
+                    None => first.assert_seated(setting).await,
+                }
+                if let Ok((again, _)) = again {
+                    first = again;
+                }
             }
-            if let Ok((again, _)) = again {
-                first = again;
-            }
+            scene.assert_undisturbed(setting).await;
+            first.leave().await;
+            scene.close(setting).await;
         }
-        scene.assert_undisturbed(setting).await;
-        first.leave().await;
-        scene.close(setting).await;
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -305,48 +312,51 @@ fn failed(answer: &ServerMessage) -> Option<RefuseReason> {
 
 #[tokio::test]
 async fn a8_whoever_may_not_is_refused_and_whoever_is_hidden_is_not_seen() {
-    let scene = scene(&[]).await;
-    let target = scene.target();
-    let join = |identity: &str, grant: Grant| join_with(&minted(identity, &grant));
-    let everyone = || grant("team");
-    let (mut ana, _) = Session::join(target, Over::Quic, join("ana", everyone())).await.unwrap();
-    let track = ana.publish().await;
+    repeatable(async || {
+        let scene = scene(&[]).await;
+        let target = scene.target();
+        let join = |identity: &str, grant: Grant| join_with(&minted(identity, &grant));
+        let everyone = || grant("team");
+        let (mut ana, _) = Session::join(target, Over::Quic, join("ana", everyone())).await.unwrap();
+        let track = ana.publish().await;
 
-    for over in CARRIERS {
-        let limited = Grant { publish: Sources::NONE, subscribe: false, chat: false, ..everyone() };
-        let (mut mute, welcome) = Session::join(target, over, join("mute", limited)).await.unwrap();
-        let not_allowed = Some(RefuseReason::NotAllowed);
-        for message in [
-            ClientMessage::Publish { request: 1, track: camera() },
-            ClientMessage::Subscribe { request: 2, track },
-            ClientMessage::RemoveParticipant { request: 3, participant: ParticipantId(1) },
-            ClientMessage::MuteTrack { request: 4, track },
-            ClientMessage::SetLocked { request: 5, locked: true },
-            ClientMessage::EndMeeting { request: 6 },
-        ] {
-            assert_eq!(failed(&mute.request(&message).await), not_allowed, "{message:?} over {over:?}");
+        for over in CARRIERS {
+            let limited = Grant { publish: Sources::NONE, subscribe: false, chat: false, ..everyone() };
+            let (mut mute, welcome) = Session::join(target, over, join("mute", limited)).await.unwrap();
+            let not_allowed = Some(RefuseReason::NotAllowed);
+            for message in [
+                ClientMessage::Publish { request: 1, track: camera() },
+                ClientMessage::Subscribe { request: 2, track },
+                ClientMessage::RemoveParticipant { request: 3, participant: ParticipantId(1) },
+                ClientMessage::MuteTrack { request: 4, track },
+                ClientMessage::SetLocked { request: 5, locked: true },
+                ClientMessage::EndMeeting { request: 6 },
+            ] {
+                assert_eq!(failed(&mute.request(&message).await), not_allowed, "{message:?} over {over:?}");
+            }
+            let said = mute.say("hello").await;
+            assert!(matches!(said, ServerChat::Refused { reason: RefuseReason::NotAllowed, .. }), "{said:?}");
+            assert!(!welcome.permissions.chat && welcome.permissions.publish.is_empty());
+            // It gets no media either, although it asked for all when it joined.
+            ana.media(datagram(track, b"picture")).await;
+            ana.assert_seated("a datagram is on its way").await;
+            mute.assert_seated("after refusals").await;
+            assert!(!mute.rest().iter().any(|incoming| matches!(incoming, Incoming::Media(_))), "{over:?}");
+            mute.leave().await;
         }
-        let said = mute.say("hello").await;
-        assert!(matches!(said, ServerChat::Refused { reason: RefuseReason::NotAllowed, .. }), "{said:?}");
-        assert!(!welcome.permissions.chat && welcome.permissions.publish.is_empty());
-        // It gets no media either, although it asked for all when it joined.
-        ana.media(datagram(track, b"picture")).await;
-        ana.assert_seated("a datagram is on its way").await;
-        mute.assert_seated("after refusals").await;
-        assert!(!mute.rest().iter().any(|incoming| matches!(incoming, Incoming::Media(_))), "{over:?}");
-        mute.leave().await;
-    }
-    let only_camera = Grant { publish: Sources::only(&[TrackSource::Camera]), ..everyone() };
-    let (mut cam, _) = Session::join(target, Over::WebSocket, join("cam", only_camera)).await.unwrap();
-    let screen = TrackInfo { source: TrackSource::Screen, ..camera() };
-    let answer = cam.request(&ClientMessage::Publish { request: 1, track: screen }).await;
-    assert_eq!(failed(&answer), Some(RefuseReason::NotAllowed));
-    cam.publish().await;
-    cam.leave().await;
-    scene.relay.until("tertulia_participants{carrier=\"websocket\"}", |count| count == 1).await;
-    hidden_is_not_seen(target, &mut ana).await;
-    ana.leave().await;
-    scene.close("grants").await;
+        let only_camera = Grant { publish: Sources::only(&[TrackSource::Camera]), ..everyone() };
+        let (mut cam, _) = Session::join(target, Over::WebSocket, join("cam", only_camera)).await.unwrap();
+        let screen = TrackInfo { source: TrackSource::Screen, ..camera() };
+        let answer = cam.request(&ClientMessage::Publish { request: 1, track: screen }).await;
+        assert_eq!(failed(&answer), Some(RefuseReason::NotAllowed));
+        cam.publish().await;
+        cam.leave().await;
+        scene.relay.until("tertulia_participants{carrier=\"websocket\"}", |count| count == 1).await;
+        hidden_is_not_seen(target, &mut ana).await;
+        ana.leave().await;
+        scene.close("grants").await;
+    })
+    .await;
 }
 
 async fn hidden_is_not_seen(target: Target, ana: &mut Session) {
@@ -424,90 +434,96 @@ const ROOMS: usize = 10;
 
 #[tokio::test]
 async fn a10_nothing_comes_from_another_room() {
-    let scene = Scene::crowded(&["--chat-burst", "1000"]).await;
-    let target = scene.target();
-    let mut rooms = Vec::new();
-    for number in 0..ROOMS {
-        let mut members = Vec::new();
-        for over in CARRIERS {
-            members.push(Session::member(target, over, &format!("room-{number}"), "someone").await);
-        }
-        let mut tracks = Vec::new();
-        for member in &mut members {
-            tracks.push(member.publish().await);
-        }
-        assert_eq!(tracks, [1, 2, 3].map(TrackId));
-        rooms.push((format!("canary of room {number}."), members, tracks));
-    }
-    for round in 0..10 {
-        for (canary, members, tracks) in &mut rooms {
-            for (member, track) in members.iter_mut().zip(tracks) {
-                member.media(datagram(*track, canary.as_bytes())).await;
-                let body = format!("{canary} round {round}");
-                member.chat(&ClientChat::Send { message_id: support::session::message_id(), to: None, body }).await;
+    repeatable(async || {
+        let scene = Scene::crowded(&["--chat-burst", "1000"]).await;
+        let target = scene.target();
+        let mut rooms = Vec::new();
+        for number in 0..ROOMS {
+            let mut members = Vec::new();
+            for over in CARRIERS {
+                members.push(Session::member(target, over, &format!("room-{number}"), "someone").await);
             }
-            // Many rooms at once, but not all of them in one millisecond.
-            sleep(Duration::from_millis(5)).await;
-        }
-    }
-    for (canary, members, _) in &mut rooms {
-        for member in members {
-            for _ in 0..20 {
-                let message = member.heard().await;
-                assert!(message.body.starts_with(&*canary), "{} in {canary}", message.body);
+            let mut tracks = Vec::new();
+            for member in &mut members {
+                tracks.push(member.publish().await);
             }
-            member.assert_seated(canary).await;
-            let mut datagrams = 0;
-            for incoming in member.rest() {
-                match incoming {
-                    Incoming::Media(datagram) => {
-                        assert_eq!(payload(&datagram), canary.as_bytes());
-                        datagrams += 1;
-                    }
-                    Incoming::Chat(ServerChat::Message(message)) => panic!("{message:?} in {canary}"),
-                    _ => {}
+            assert_eq!(tracks, [1, 2, 3].map(TrackId));
+            rooms.push((format!("canary of room {number}."), members, tracks));
+        }
+        for round in 0..10 {
+            for (canary, members, tracks) in &mut rooms {
+                for (member, track) in members.iter_mut().zip(tracks) {
+                    member.media(datagram(*track, canary.as_bytes())).await;
+                    let body = format!("{canary} round {round}");
+                    member.chat(&ClientChat::Send { message_id: support::session::message_id(), to: None, body }).await;
                 }
+                // Many rooms at once, but not all of them in one millisecond.
+                sleep(Duration::from_millis(5)).await;
             }
-            assert!((15..=20).contains(&datagrams), "{datagrams} datagrams in {canary}");
         }
-    }
-    for (_, members, _) in rooms {
-        for member in members {
-            member.leave().await;
+        for (canary, members, _) in &mut rooms {
+            for member in members {
+                for _ in 0..20 {
+                    let message = member.heard().await;
+                    assert!(message.body.starts_with(&*canary), "{} in {canary}", message.body);
+                }
+                member.assert_seated(canary).await;
+                let mut datagrams = 0;
+                for incoming in member.rest() {
+                    match incoming {
+                        Incoming::Media(datagram) => {
+                            assert_eq!(payload(&datagram), canary.as_bytes());
+                            datagrams += 1;
+                        }
+                        Incoming::Chat(ServerChat::Message(message)) => panic!("{message:?} in {canary}"),
+                        _ => {}
+                    }
+                }
+                assert!((15..=20).contains(&datagrams), "{datagrams} datagrams in {canary}");
+            }
         }
-    }
-    scene.close("many rooms").await;
+        for (_, members, _) in rooms {
+            for member in members {
+                member.leave().await;
+            }
+        }
+        scene.close("many rooms").await;
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a11_a_session_sends_on_its_own_tracks_alone() {
-    let scene = Scene::crowded(&[]).await;
-    let target = scene.target();
-    let mut ana = Session::member(target, Over::Quic, "team", "Ana").await;
-    let mut ben = Session::member(target, Over::WebSocket, "team", "Ben").await;
-    let track = ana.publish().await;
-    for over in CARRIERS {
-        let before = [scene.relay.metric(NOT_OWNED).await, scene.relay.metric(UNKNOWN).await];
-        let mut mallory = Session::member(target, over, "team", "Mallory").await;
-        // wtransport takes a session's first datagram for itself, see ARCHITECTURE.md.
-        mallory.media(datagram(TrackId(4000), b"forged")).await;
-        mallory.assert_seated("the first datagram").await;
-        mallory.media(datagram(track, b"forged")).await;
-        mallory.media(datagram(TrackId(4000), b"forged")).await;
-        mallory.media(datagram(TrackId(u32::MAX), b"forged")).await;
-        mallory.assert_seated("after forged datagrams").await;
-        // The bystanders' tracks have the numbers 1 and 2 in their room.
-        mallory.media(datagram(TrackId(2), b"forged")).await;
-        scene.relay.until(NOT_OWNED, |count| count > before[0]).await;
-        scene.relay.until(UNKNOWN, |count| count >= before[1] + 3).await;
-        mallory.leave().await;
-    }
-    ana.media(datagram(track, b"true")).await;
-    assert_eq!(payload(&ben.datagram().await), b"true");
-    assert!(!ben.rest().iter().any(|incoming| matches!(incoming, Incoming::Media(_))));
-    ana.leave().await;
-    ben.leave().await;
-    scene.close("forged tracks").await;
+    repeatable(async || {
+        let scene = Scene::crowded(&[]).await;
+        let target = scene.target();
+        let mut ana = Session::member(target, Over::Quic, "team", "Ana").await;
+        let mut ben = Session::member(target, Over::WebSocket, "team", "Ben").await;
+        let track = ana.publish().await;
+        for over in CARRIERS {
+            let before = [scene.relay.metric(NOT_OWNED).await, scene.relay.metric(UNKNOWN).await];
+            let mut mallory = Session::member(target, over, "team", "Mallory").await;
+            // wtransport takes a session's first datagram for itself, see ARCHITECTURE.md.
+            mallory.media(datagram(TrackId(4000), b"forged")).await;
+            mallory.assert_seated("the first datagram").await;
+            mallory.media(datagram(track, b"forged")).await;
+            mallory.media(datagram(TrackId(4000), b"forged")).await;
+            mallory.media(datagram(TrackId(u32::MAX), b"forged")).await;
+            mallory.assert_seated("after forged datagrams").await;
+            // The bystanders' tracks have the numbers 1 and 2 in their room.
+            mallory.media(datagram(TrackId(2), b"forged")).await;
+            scene.relay.until(NOT_OWNED, |count| count > before[0]).await;
+            scene.relay.until(UNKNOWN, |count| count >= before[1] + 3).await;
+            mallory.leave().await;
+        }
+        ana.media(datagram(track, b"true")).await;
+        assert_eq!(payload(&ben.datagram().await), b"true");
+        assert!(!ben.rest().iter().any(|incoming| matches!(incoming, Incoming::Media(_))));
+        ana.leave().await;
+        ben.leave().await;
+        scene.close("forged tracks").await;
+    })
+    .await;
 }
 
 const NOT_OWNED: &str = "tertulia_datagrams_dropped_total{reason=\"track_not_owned\"}";
@@ -565,27 +581,30 @@ async fn a13_whoever_was_removed_stays_out_with_ticket_and_after_a_restart() {
 
 #[tokio::test]
 async fn removed_people_knock_in_vain_beside_a_meeting() {
-    let mut scene = scene(&["--removed-minutes", "1"]).await;
-    let target = scene.target();
-    let admin = minted("admin", &Grant { admin: true, ..grant("team") });
-    let (mut admin, _) = Session::join(target, Over::Quic, join_with(&admin)).await.unwrap();
-    let mut tokens = Vec::new();
-    for number in 0..10 {
-        let token = minted(&format!("removed-{number}"), &grant("team"));
-        let (mut session, welcome) = Session::join(target, Over::WebSocket, join_with(&token)).await.unwrap();
-        let remove = ClientMessage::RemoveParticipant { request: 1, participant: welcome.participant };
-        assert!(matches!(admin.request(&remove).await, ServerMessage::Done { .. }));
-        assert_eq!(session.ended().await, CloseReason::Removed);
-        tokens.push(token);
-    }
-    let begin = Instant::now();
-    for (token, over) in tokens.iter().cycle().zip(CARRIERS.into_iter().cycle()).take(60) {
-        assert_eq!(answer(target, over, join_with(token)).await, Some(CloseReason::Removed), "{over:?}");
-    }
-    assert!(begin.elapsed() < Duration::from_secs(60), "they may come back after a minute: {:?}", begin.elapsed());
-    scene.assert_undisturbed("removed people").await;
-    admin.leave().await;
-    scene.close("removed people").await;
+    repeatable(async || {
+        let mut scene = scene(&["--removed-minutes", "1"]).await;
+        let target = scene.target();
+        let admin = minted("admin", &Grant { admin: true, ..grant("team") });
+        let (mut admin, _) = Session::join(target, Over::Quic, join_with(&admin)).await.unwrap();
+        let mut tokens = Vec::new();
+        for number in 0..10 {
+            let token = minted(&format!("removed-{number}"), &grant("team"));
+            let (mut session, welcome) = Session::join(target, Over::WebSocket, join_with(&token)).await.unwrap();
+            let remove = ClientMessage::RemoveParticipant { request: 1, participant: welcome.participant };
+            assert!(matches!(admin.request(&remove).await, ServerMessage::Done { .. }));
+            assert_eq!(session.ended().await, CloseReason::Removed);
+            tokens.push(token);
+        }
+        let begin = Instant::now();
+        for (token, over) in tokens.iter().cycle().zip(CARRIERS.into_iter().cycle()).take(60) {
+            assert_eq!(answer(target, over, join_with(token)).await, Some(CloseReason::Removed), "{over:?}");
+        }
+        assert!(begin.elapsed() < Duration::from_secs(60), "they may come back after a minute: {:?}", begin.elapsed());
+        scene.assert_undisturbed("removed people").await;
+        admin.leave().await;
+        scene.close("removed people").await;
+    })
+    .await;
 }
 
 /// Text that is in no output, whatever was tried with it.
@@ -647,20 +666,23 @@ const CLOSED_INVALID: &str = "tertulia_sessions_closed_total{reason=\"token_inva
 /// What is too fast is not looked at, and costs nobody else anything: whoever is in stays in.
 #[tokio::test]
 async fn tokens_are_guessed_no_faster_than_the_limit() {
-    let launch = Launch::new(&[&CROWDED[..], &["--refused-tokens-per-minute-per-address", "10"]].concat());
-    let keys = launch.file("keys.toml");
-    write_keys(&launch.directory.path().join("keys.toml"), &[(API_KEY, SECRET)]);
-    let token = |identity: &str| Some(minted(identity, &grant("bystanders")));
-    let scene = Scene::of(launch.with("--keys", &keys), token).await;
-    let begin = Instant::now();
-    let mut answers = Vec::new();
-    for (_, over) in (0..60).zip(CARRIERS.iter().cycle()) {
-        answers.push(answer(scene.target(), *over, join_with("nonsense")).await.unwrap());
-    }
-    let looked_at = answers.iter().filter(|reason| **reason == CloseReason::TokenInvalid).count();
-    let most = 10 + begin.elapsed().as_secs() as usize / 6 + 1;
-    assert!((10..=most).contains(&looked_at), "{looked_at}");
-    assert!(answers.contains(&CloseReason::TooFast));
-    assert!(scene.relay.metric("tertulia_refused_total{reason=\"tokens\"}").await > 0);
-    scene.close("guessed tokens").await;
+    repeatable(async || {
+        let launch = Launch::new(&[&CROWDED[..], &["--refused-tokens-per-minute-per-address", "10"]].concat());
+        let keys = launch.file("keys.toml");
+        write_keys(&launch.directory.path().join("keys.toml"), &[(API_KEY, SECRET)]);
+        let token = |identity: &str| Some(minted(identity, &grant("bystanders")));
+        let scene = Scene::of(launch.with("--keys", &keys), token).await;
+        let begin = Instant::now();
+        let mut answers = Vec::new();
+        for (_, over) in (0..60).zip(CARRIERS.iter().cycle()) {
+            answers.push(answer(scene.target(), *over, join_with("nonsense")).await.unwrap());
+        }
+        let looked_at = answers.iter().filter(|reason| **reason == CloseReason::TokenInvalid).count();
+        let most = 10 + begin.elapsed().as_secs() as usize / 6 + 1;
+        assert!((10..=most).contains(&looked_at), "{looked_at}");
+        assert!(answers.contains(&CloseReason::TooFast));
+        assert!(scene.relay.metric("tertulia_refused_total{reason=\"tokens\"}").await > 0);
+        scene.close("guessed tokens").await;
+    })
+    .await;
 }

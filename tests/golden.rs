@@ -70,6 +70,7 @@ fn client_messages() -> Vec<(&'static str, ClientMessage)> {
         ("report", Report { tracks: vec![good_report(), bad_report()] }),
         ("report on nothing", Report { tracks: vec![] }),
         ("measurements wanted", MeasurementsWanted { request: 251 }),
+        ("set pinned", SetPinned { request: 12, track: TrackId(7), pinned: true }),
     ]
 }
 
@@ -146,6 +147,7 @@ fn server_messages() -> Vec<(&'static str, ServerMessage)> {
         ("nobody speaks", ActiveSpeakers { participants: vec![] }),
         ("measurements", Measurements { request: 251, measurements: measurements() }),
         ("no measurements yet", Measurements { request: 1, measurements: nothing_measured() }),
+        ("on stage", OnStage { participants: vec![ParticipantId(3), ParticipantId(251)] }),
     ]
 }
 

@@ -5,12 +5,13 @@ mod support;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use support::TestRelay;
 use support::impair::Proxy;
 use support::quic::{self, QuicMember};
 use tertulia::client::{Event, LocalTrack, Options, RemoteTrack, Room};
 use tertulia::config::Config;
-use tertulia::limits::Limits;
+use tertulia::limits::{FRAMES_ON_STREAMS_MAX, Limits, STREAMS_UNIDIRECTIONAL_MAX};
 use tertulia::media::{Delivery, Frame};
 use tertulia::relay::Callbacks;
 use tertulia::transport::Congestion;
@@ -69,7 +70,7 @@ fn assert_is(came: &Frame, sent: &Frame) {
 
 fn counted(relay: &TestRelay, name: &str) -> u64 {
     let text = relay.relay.metrics().text();
-    let count = text.lines().find_map(|line| line.strip_prefix(&format!("tertulia_{name}_total ")));
+    let count = text.lines().find_map(|line| line.strip_prefix(&format!("tertulia_{name} ")));
     count.expect("it is counted").parse().expect("it is a number")
 }
 
@@ -98,7 +99,7 @@ async fn pass(from: (&str, &str), to: (&str, &str)) {
         // It may be lost and asked for once more, and takes one datagram.
         track.send_frame(small(number - 1)).await.unwrap();
     }
-    let repeated = counted(&relay, "datagrams_repeated");
+    let repeated = counted(&relay, "datagrams_repeated_total");
     assert!(repeated <= 8, "nothing on a stream is sent once more: {repeated} datagrams");
 }
 
@@ -181,9 +182,9 @@ async fn given_up(relay: &TestRelay, reasons: &[DropReason]) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stalled_subscriber_holds_up_nobody_and_what_is_stale_is_given_up() {
+async fn a_stalled_subscriber_holds_up_nobody_and_is_current_when_it_is_back() {
     for scheme in ["quic", "https"] {
-        let (relay, proxy, _rooms, track, [cat_sees, _ben_sees]) = show(scheme).await;
+        let (relay, proxy, _rooms, track, [cat_sees, ben_sees]) = show(scheme).await;
         proxy.apply("down rate 12kbit queue 8kb");
         let begin = Instant::now();
         // Each is another keyframe: nobody needs the one before it.
@@ -195,6 +196,8 @@ async fn a_stalled_subscriber_holds_up_nobody_and_what_is_stale_is_given_up() {
         let took = begin.elapsed();
         assert!(took < Duration::from_secs(10), "{scheme}: Cat is held up: {took:?}");
         given_up(&relay, &[DropReason::Superseded, DropReason::Late]).await;
+        proxy.apply("clear");
+        back_again(&track, &ben_sees, number + 1).await;
     }
 }
 
@@ -230,38 +233,110 @@ async fn offend(relay: &TestRelay) -> (QuicMember, TrackId, RemoteTrack, Room) {
     (ana, track, seen, ben)
 }
 
+/// The first so many bytes of a stream with a large frame.
+fn begun(track: TrackId, number: u32, bytes: usize) -> Vec<u8> {
+    let mut stream = vec![MEDIA_STREAM];
+    large(number).datagrams(track).unwrap().for_each(|datagram| stream.extend(delimit(&datagram.bytes)));
+    stream.truncate(bytes);
+    stream
+}
+
 /// A stream with a large frame, as it should be.
 fn good(track: TrackId, number: u32) -> Vec<u8> {
-    let mut bytes = vec![MEDIA_STREAM];
-    large(number).datagrams(track).unwrap().for_each(|datagram| bytes.extend(delimit(&datagram.bytes)));
-    bytes
+    begun(track, number, usize::MAX)
+}
+
+async fn open_stream(member: &QuicMember, bytes: &[u8]) -> quinn::SendStream {
+    let mut stream = soon("a stream", member.connection.open_uni()).await.unwrap();
+    stream.write_all(bytes).await.unwrap();
+    stream
 }
 
 async fn send_stream(member: &QuicMember, bytes: &[u8]) {
-    let mut stream = member.connection.open_uni().await.unwrap();
-    stream.write_all(bytes).await.unwrap();
-    stream.finish().unwrap();
+    open_stream(member, bytes).await.finish().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_no_datagram_on_a_stream_is_counted_and_the_rest_goes_on() {
+async fn what_does_not_belong_on_a_stream_is_counted_and_the_rest_goes_on() {
     let relay = TestRelay::start(Limits::default());
     let (mut ana, track, seen, _ben) = offend(&relay).await;
-    // These stay silent, or in the middle of a datagram, and hold up nobody.
-    let mut silent = Vec::new();
-    for begun in [&[][..], &[MEDIA_STREAM], &[MEDIA_STREAM, 0, 0, 0, 30, 0, 0x18]] {
-        let mut stream = ana.connection.open_uni().await.unwrap();
-        stream.write_all(begun).await.unwrap();
-        silent.push(stream);
-    }
-    let wrong = [[&[MEDIA_STREAM][..], &delimit(b"no media")].concat(), good(track, 5)[..3000].to_vec()];
-    for bytes in &wrong {
-        send_stream(&ana, bytes).await;
+    let mut cat = quic::join(relay.relay.address(), "lobby").await.unwrap();
+    let foreign = cat.publish(screen()).await;
+    for (bytes, reason) in [
+        ([&[MEDIA_STREAM][..], &delimit(b"no media")].concat(), DropReason::ForeignSession),
+        ([&[MEDIA_STREAM][..], &delimit(b"\x00\x10short")].concat(), DropReason::Malformed),
+        ([&[MEDIA_STREAM][..], &delimit(b"")].concat(), DropReason::Malformed),
+        (begun(track, 5, 3000), DropReason::Malformed),
+        (good(foreign, 6), DropReason::TrackNotOwned),
+        (good(TrackId(9999), 7), DropReason::TrackUnknown),
+    ] {
+        let before = relay.relay.metrics().dropped(reason);
+        send_stream(&ana, &bytes).await;
+        let counted = async {
+            while relay.relay.metrics().dropped(reason) == before {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        soon(reason.label(), counted).await;
     }
     send_stream(&ana, &good(track, 9)).await;
     assert_is(&next(&seen).await, &large(9));
-    given_up(&relay, &[DropReason::Malformed]).await;
     assert!(ana.is_seated().await, "the session goes on");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_that_do_not_end_hold_up_no_others_and_there_are_not_many_of_them() {
+    let relay = TestRelay::start(Limits::default());
+    let (mut ana, track, seen, _ben) = offend(&relay).await;
+    let mut silent = open_stream(&ana, b"").await;
+    let mut slow = open_stream(&ana, &begun(track, 5, 3000)).await;
+    let mut idle = vec![open_stream(&ana, &[MEDIA_STREAM]).await];
+    send_stream(&ana, &good(track, 9)).await;
+    assert_is(&next(&seen).await, &large(9));
+    while let Some(stream) = ana.connection.open_uni().now_or_never() {
+        idle.push(stream.unwrap());
+    }
+    assert!(idle.len() <= STREAMS_UNIDIRECTIONAL_MAX as usize - 2, "{} streams", idle.len() + 2);
+    // Those that stay silent make place for others.
+    for (stream, reason) in [(&mut silent, CloseReason::JoinTimeout), (&mut slow, CloseReason::IdleTimeout)] {
+        let code = soon("it is stopped", stream.stopped()).await.unwrap();
+        assert_eq!(code.map(quinn::VarInt::into_inner), Some(u64::from(reason.code())));
+    }
+    assert!(counted(&relay, "streams_stopped_total{reason=\"silent\"}") >= 1);
+    assert_eq!(counted(&relay, "streams_stopped_total{reason=\"slow\"}"), 1);
+    for mut stream in idle {
+        // Some were stopped meanwhile.
+        let _ = stream.reset(0_u32.into());
+    }
+    send_stream(&ana, &good(track, 10)).await;
+    assert_is(&next(&seen).await, &large(10));
+    assert!(ana.is_seated().await, "the session goes on");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn frames_that_do_not_end_take_their_own_places_alone() {
+    let relay = TestRelay::start(Limits::default());
+    let (ana, track, seen, _ben) = offend(&relay).await;
+    let mut mallory = quic::join(relay.relay.address(), "lobby").await.unwrap();
+    let flood = mallory.publish(screen()).await;
+    let shown = async {
+        for round in 0.. {
+            let mut bytes = vec![MEDIA_STREAM];
+            for number in 0..2 * FRAMES_ON_STREAMS_MAX as u32 {
+                let frame = large(round * 1000 + number);
+                bytes.extend(delimit(&frame.datagrams(flood).unwrap().next().unwrap().bytes));
+            }
+            send_stream(&mallory, &bytes).await;
+            given_up(&relay, &[DropReason::SubscriberSlow]).await;
+            send_stream(&ana, &good(track, round)).await;
+            sleep(Duration::from_millis(500)).await;
+        }
+    };
+    tokio::select! {
+        () = shown => {}
+        came = next(&seen) => assert_is(&came, &large(came.number)),
+    }
+    assert!(counted(&relay, "media_streams_sent_total") > FRAMES_ON_STREAMS_MAX as u64);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

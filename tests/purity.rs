@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What is pure, relative to `src`.
-const CORE: [&str; 15] = [
+const CORE: [&str; 26] = [
     "now.rs",
     "wire",
     "wire.rs",
@@ -16,6 +16,17 @@ const CORE: [&str; 15] = [
     "auth.rs",
     "limits",
     "limits.rs",
+    "load/advice.rs",
+    "load/counts.rs",
+    "load/flow.rs",
+    "load/outcome.rs",
+    "load/pace.rs",
+    "load/plan.rs",
+    "load/profile.rs",
+    "load/receiver.rs",
+    "load/report.rs",
+    "load/search.rs",
+    "load/report",
     "transport/origin.rs",
     "transport/host.rs",
     "transport/congestion/round.rs",

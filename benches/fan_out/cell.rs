@@ -17,6 +17,7 @@ use super::session::Endpoint;
 use super::socket::{self, SUBSCRIBERS_PER_SOCKET};
 use super::table::Row;
 use super::tally::Tally;
+use super::{LOAD_CPU, SERVER_CPU};
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -193,11 +194,11 @@ fn start_naive(parts: Parts) -> (Server, Load) {
 
 /// The naive relay has two threads and stays unpinned: it may use both CPUs.
 fn pin_server(system: System) {
-    cpu::pin(system.threads(), 0);
+    cpu::pin(system.threads(), SERVER_CPU);
 }
 
 fn start_load(parts: Parts, make: impl AsyncFnOnce() -> Vec<load::Publisher> + Send + 'static) -> Load {
     let load = Load::start(make, parts);
-    cpu::pin(load::THREAD, 1);
+    cpu::pin(load::THREAD, LOAD_CPU);
     load
 }

@@ -1,5 +1,11 @@
 use std::fs;
+use std::thread;
 use std::time::Duration;
+
+use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+
+/// The prefix of the name of the thread that keeps a CPU busy.
+const BUSY: &str = "busy";
 
 /// The threads of this process whose names begin with `prefix`.
 fn threads(prefix: &str) -> Vec<libc::pid_t> {
@@ -31,7 +37,7 @@ pub fn time(prefix: &str) -> Duration {
 /// Without a second CPU nothing changes.
 #[expect(unsafe_code, reason = "the standard library has no affinity")]
 pub fn pin(prefix: &str, cpu: usize) {
-    if std::thread::available_parallelism().is_ok_and(|cpus| cpu >= cpus.get()) {
+    if thread::available_parallelism().is_ok_and(|cpus| cpu >= cpus.get()) {
         return;
     }
     for thread in threads(prefix) {
@@ -43,4 +49,36 @@ pub fn pin(prefix: &str, cpu: usize) {
         };
         assert_eq!(result, 0, "a thread of this process may be pinned");
     }
+}
+
+/// Keeps a CPU from ever being idle, until the process ends: a thread that yields to every other one seals packets there.
+/// Two CPUs may share what is inside a core. Then what one does costs more the more the other does, and a system whose load
+/// works harder would look dearer than it is; beside a CPU that is always busy, all have the same conditions.
+pub fn keep_busy(cpu: usize) {
+    let (ready, wait) = std::sync::mpsc::channel();
+    let body = move || {
+        yield_to_all();
+        ready.send(()).expect("the caller is waiting");
+        let key = LessSafeKey::new(UnboundKey::new(&AES_128_GCM, &[7; 16]).expect("the key has 16 bytes"));
+        let mut packet = [0; 1000];
+        loop {
+            let nonce = Nonce::assume_unique_for_key([0; 12]);
+            let tag = key.seal_in_place_separate_tag(nonce, Aad::empty(), &mut packet);
+            let _ = std::hint::black_box((tag, &packet));
+        }
+    };
+    thread::Builder::new().name(BUSY.to_owned()).spawn(body).expect("a thread can be had");
+    wait.recv().expect("the thread starts");
+    pin(BUSY, cpu);
+}
+
+/// This thread runs only when no other one wants its CPU.
+#[expect(unsafe_code, reason = "the standard library has no scheduling policies")]
+fn yield_to_all() {
+    // SAFETY: all-zero is a valid value, and the call reads it alone.
+    let result = unsafe {
+        let parameters: libc::sched_param = std::mem::zeroed();
+        libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const parameters)
+    };
+    assert_eq!(result, 0, "every thread may give way");
 }

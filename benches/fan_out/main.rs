@@ -29,6 +29,10 @@ use table::Row;
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
+/// The CPU of what is measured, and that of the load.
+const SERVER_CPU: usize = 0;
+const LOAD_CPU: usize = 1;
+
 const SUBSCRIBERS: [usize; 3] = [10, 50, 100];
 const SAMPLES: u32 = 10;
 
@@ -41,11 +45,14 @@ const COMPARED_SYSTEMS: [System; 3] = [System::Floor, System::WebTransport, Syst
 fn main() {
     let mut criterion =
         Criterion::default().sample_size(SAMPLES as usize).nresamples(1000).without_plots().configure_from_args();
+    let tested = env::args().any(|argument| argument == "--test");
+    if !tested {
+        cpu::keep_busy(LOAD_CPU);
+    }
     let rows = table::medians(&fan_out(&mut criterion));
     criterion.final_summary();
     let table = table::render(&rows);
     println!("\n{table}");
-    let tested = env::args().any(|argument| argument == "--test");
     if rows.len() == Profile::ALL.len() * SUBSCRIBERS.len() * System::ALL.len() && !tested {
         table::write(&table);
     }

@@ -8,6 +8,10 @@ use super::profile::Profile;
 pub const FRAME_AT: usize = 7;
 pub const PAYLOAD_AT: usize = 21;
 
+/// Offset of the flags in a datagram, and the one of a request for others, which is no media.
+const FLAGS_AT: usize = 1;
+const REQUEST: u8 = 1 << 2;
+
 /// What was sent and what arrived, frame by frame.
 #[derive(Debug)]
 pub struct Tally {
@@ -101,6 +105,9 @@ impl Receiver {
 
     /// Notes a datagram as a carrier delivered it.
     pub fn receive(&mut self, datagram: &[u8]) {
+        if datagram[FLAGS_AT] & REQUEST != 0 {
+            return;
+        }
         let frame = datagram[FRAME_AT..].first_chunk().expect("the datagram is one of ours");
         self.note(usize::from(datagram[PAYLOAD_AT]), u32::from_be_bytes(*frame));
     }

@@ -2,7 +2,8 @@
 //! and what stands in the bottleneck's queue. Where more is offered than passes, video has layers, there is chat, and a plain
 //! relay stands beside.
 //!
-//! `cargo bench --bench networks` runs all networks, each for all controls and carriers at once; `-- falling` runs one.
+//! `cargo bench --bench networks` runs all networks, each for all controls and carriers at once; `-- falling` runs one, and
+//! `-- falling tertulia QUIC` that with this control and carrier alone.
 
 mod layers;
 mod meeting;
@@ -27,28 +28,26 @@ use network::Network;
 /// What goes over UDP, by scheme.
 const CARRIERS: [(&str, &str); 2] = [("QUIC", "quic"), ("WebTransport", "https")];
 
+/// A relay that does none of all this.
+const PLAIN: &str = "plain";
+
+/// What goes over TCP, which has a control of its own.
+const WEBSOCKET: (&str, &str) = ("WebSocket", "wss");
+
 /// One meeting through one network.
 struct Row {
     network: &'static Network,
-    /// `None`: a relay that does none of all this.
-    congestion: Option<Congestion>,
+    control: &'static str,
     carrier: &'static str,
     record: Record,
-}
-
-impl Row {
-    fn control(&self) -> &'static str {
-        match self.congestion {
-            Some(congestion) => congestion.label(),
-            None => "plain",
-        }
-    }
 }
 
 fn main() {
     let arguments: Vec<_> = env::args().skip(1).filter(|argument| argument != "--bench").collect();
     // `cargo test --benches`: whether it runs at all.
     let is_test = arguments.iter().any(|argument| argument == "--test");
+    let is_way = |name: &str| ways().any(|way| way.names().contains(&name));
+    let (chosen_ways, arguments): (Vec<_>, Vec<_>) = arguments.into_iter().partition(|argument| is_way(argument));
     let chosen = |network: &&'static Network| {
         let mut names = arguments.iter().filter(|argument| !argument.starts_with("--")).peekable();
         names.peek().is_none() || names.any(|name| network.name.contains(name.as_str()))
@@ -59,7 +58,7 @@ fn main() {
     let mut rows = Vec::new();
     for network in &networks {
         println!("{}: {}", network.name, network.script.replace('\n', ", "));
-        let through = runtime.block_on(through(network, is_test));
+        let through = runtime.block_on(through(network, &chosen_ways, is_test));
         print!("{}", table::render(&through));
         print!("{}", targets::render(&through));
         rows.extend(through);
@@ -85,20 +84,48 @@ fn main() {
     }
 }
 
-async fn through(network: &'static Network, is_test: bool) -> Vec<Row> {
-    let seconds = if is_test { 1 } else { network.seconds };
-    let meetings = Congestion::ALL.iter().flat_map(|congestion| {
-        CARRIERS.iter().map(async |(carrier, scheme)| {
-            let record = Meeting::start(network, *congestion, scheme).await.run(seconds).await;
-            Row { network, congestion: Some(*congestion), carrier, record }
-        })
+/// Who carries a meeting, and what decides how much is on its way.
+#[derive(Clone, Copy)]
+struct Way {
+    congestion: Option<Congestion>,
+    control: &'static str,
+    carrier: &'static str,
+    scheme: &'static str,
+}
+
+impl Way {
+    fn names(&self) -> [&'static str; 2] {
+        [self.control, self.carrier]
+    }
+
+    async fn run(self, network: &'static Network, seconds: u64) -> Row {
+        let Self { congestion, control, carrier, scheme } = self;
+        let record = match control {
+            PLAIN => plain::run(network, seconds).await,
+            _ => Meeting::start(network, congestion.unwrap_or_default(), scheme).await.run(seconds).await,
+        };
+        Row { network, control, carrier, record }
+    }
+}
+
+/// All there are.
+fn ways() -> impl Iterator<Item = Way> {
+    let over_udp = Congestion::ALL.into_iter().flat_map(|congestion| {
+        let control = congestion.label();
+        CARRIERS.map(|(carrier, scheme)| Way { congestion: Some(congestion), control, carrier, scheme })
     });
-    let plain = async {
-        let record = plain::run(network, seconds).await;
-        Row { network, congestion: None, carrier: "QUIC", record }
-    };
-    let (mut rows, plain) =
-        tokio::join!(join_all(meetings), async { if network.has_layers { Some(plain.await) } else { None } });
-    rows.extend(plain);
-    rows
+    let (carrier, scheme) = WEBSOCKET;
+    let over_tcp = Way { congestion: None, control: "TCP", carrier, scheme };
+    let (carrier, scheme) = CARRIERS[0];
+    let plain = Way { congestion: None, control: PLAIN, carrier, scheme };
+    over_udp.chain([over_tcp, plain])
+}
+
+/// Runs meetings over these ways at once, or over all that make sense.
+async fn through(network: &'static Network, chosen: &[String], is_test: bool) -> Vec<Row> {
+    let seconds = if is_test { 1 } else { network.seconds };
+    let makes_sense = |way: &Way| way.congestion.is_some() || network.has_layers;
+    let is_chosen = |way: &Way| chosen.iter().all(|name| way.names().contains(&name.as_str()));
+    let ways = ways().filter(|way| makes_sense(way) && is_chosen(way));
+    join_all(ways.map(|way| way.run(network, seconds))).await
 }

@@ -113,13 +113,6 @@ impl Meeting {
         receiving.shutdown().await;
         let metrics = self.relay.relay.metrics();
         let (audio_left_out, cut) = (Some(metrics.frames_left_out(Class::Audio)), metrics.frames_cut());
-        for line in metrics
-            .text()
-            .lines()
-            .filter(|line| line.contains("dropped_total") || line.contains("left_out") || line.contains("media_wait"))
-        {
-            if !line.ends_with(" 0") {}
-        }
         self.relay.relay.stop().await;
         let taken = |frames: &Frames| frames.lock().expect("nobody panics with it").clone();
         let quality = quality.lock().expect("nobody panics with it").clone();

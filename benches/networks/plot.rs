@@ -34,7 +34,7 @@ pub fn write(rows: &[Row]) {
         frame(&mut svg, top, name);
         for row in &rows {
             let frames = if name == "audio" { &row.record.audio } else { &row.record.video };
-            curve(&mut svg, top, frames, colour(row.control()));
+            curve(&mut svg, top, frames, colour(row.control));
         }
     }
     legend(&mut svg, height - 18.0);

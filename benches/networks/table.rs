@@ -27,7 +27,7 @@ pub fn render(rows: &[Row]) -> String {
             table,
             "| {} | {} | {carrier} | {} | {} | {} | {} | {queue} |",
             network.name,
-            row.control(),
+            row.control,
             usable(&record.audio),
             latency(&record.audio),
             usable(&record.video),

@@ -27,7 +27,7 @@ pub fn render(rows: &[Row]) -> String {
             text,
             "| {} | {} | {carrier} | {:.0} | {left_out} | {:.0} | {:.0} | {queue:.0} | {} | {:.1} | {full} |",
             network.name,
-            row.control(),
+            row.control,
             p99(&record.audio),
             longest_gap(&record.audio).as_secs_f64() * 1e3,
             p99(&record.chat),

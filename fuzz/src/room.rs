@@ -4,10 +4,12 @@ use std::time::Duration;
 use tertulia::auth::{Grant, SeatClaim, Sources};
 use tertulia::limits::{CHAT_PENDING_MAX, Limits, SameIdentity};
 use tertulia::now::Now;
-use tertulia::room::{Audience, Input, JoinRequest, Output, Room, RoomNotes, SessionKey};
+use tertulia::room::{
+    Audience, Ids, Input, JoinRequest, Output, Pressure, RemovedIdentity, Room, RoomNotes, SessionKey,
+};
 use tertulia::wire::{
-    ChatPosition, ClientChat, ClientMessage, CloseReason, Identity, MessageId, ParticipantId, ParticipantKind,
-    Rational, RoomName, ServerMessage, TrackId, TrackInfo, TrackMedia, TrackReport, TrackSource,
+    ChatPosition, ClientChat, ClientMessage, CloseReason, Identity, Join, MessageId, ParticipantId, ParticipantKind,
+    Rational, RoomName, ServerMessage, TrackId, TrackInfo, TrackMedia, TrackReport, TrackSource, VERSION,
 };
 
 const EPOCH: u64 = 7;
@@ -18,13 +20,14 @@ pub fn try_out(bytes: &[u8]) {
     let limits = Limits {
         participants_per_room: 4,
         tracks_per_participant: 2,
+        last_videos: 1,
         chat_bytes: 8,
         seat_seconds: 3 * u32::from(bytes.is_odd()),
         same_identity: if bytes.is_odd() { SameIdentity::Replace } else { SameIdentity::Refuse },
         ..Limits::default()
     };
     let position = ChatPosition { epoch: EPOCH, sequence: 40 };
-    let mut room = Room::new(name(), limits, position, RoomNotes::default());
+    let mut room = Room::new(name(), limits, position, bytes.notes());
     room.reserve_ids();
     let mut seen = Seen { position: 40, ..Seen::default() };
     let mut now = Duration::from_secs(1);
@@ -111,6 +114,55 @@ impl Seen {
     }
 }
 
+/// The kinds of inputs by their numbers, as often as they are to come.
+const INPUTS: [u8; 22] = [0, 0, 0, 0, 1, 2, 2, 2, 2, 2, 3, 3, 4, 5, 6, 7, 8, 9, 9, 10, 11, 12];
+
+/// Whoever adds a kind of input finds here that [`Source::input`] does not make it.
+fn input_number(input: &Input) -> u8 {
+    match input {
+        Input::Join { .. } => 0,
+        Input::Ended { .. } => 1,
+        Input::Message { .. } => 2,
+        Input::Chat { .. } => 3,
+        Input::Stored { .. } => 4,
+        Input::NotStored { .. } => 5,
+        Input::Replayed { .. } => 6,
+        Input::PictureMissing { .. } => 7,
+        Input::KeyframeWanted { .. } => 8,
+        Input::Pressed { .. } => 9,
+        Input::PlaceWanted => 10,
+        Input::Speaking { .. } => 11,
+        Input::Timeout => 12,
+    }
+}
+
+/// The same of messages.
+const MESSAGES: [u8; 21] = [0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 12, 13, 14, 15, 16, 17];
+
+/// The same as [`input_number`], of [`Source::message`].
+fn message_number(message: &ClientMessage) -> u8 {
+    match message {
+        ClientMessage::Publish { .. } => 0,
+        ClientMessage::Unpublish { .. } => 1,
+        ClientMessage::SetMuted { .. } => 2,
+        ClientMessage::Subscribe { .. } => 3,
+        ClientMessage::Unsubscribe { .. } => 4,
+        ClientMessage::RequestKeyframe { .. } => 5,
+        ClientMessage::SetAutoSubscribe { .. } => 6,
+        ClientMessage::RemoveParticipant { .. } => 7,
+        ClientMessage::MuteTrack { .. } => 8,
+        ClientMessage::SetLayers { .. } => 9,
+        ClientMessage::Report { .. } => 10,
+        ClientMessage::EndMeeting { .. } => 11,
+        ClientMessage::SetLocked { .. } => 12,
+        ClientMessage::Ping { .. } => 13,
+        ClientMessage::Leave => 14,
+        ClientMessage::MeasurementsWanted { .. } => 15,
+        ClientMessage::Join(_) => 16,
+        ClientMessage::SetPinned { .. } => 17,
+    }
+}
+
 /// Values out of bytes.
 struct Source<'a>(&'a [u8]);
 
@@ -149,21 +201,51 @@ impl Source<'_> {
         (number > 0).then(|| Identity::parse(&format!("person-{number}")).expect("it is one"))
     }
 
+    /// What a room is told that was there before, mostly nothing.
+    fn notes(&mut self) -> RoomNotes {
+        if self.next() % 4 != 3 {
+            return RoomNotes::default();
+        }
+        let ids = Ids { participants: self.number(), tracks: self.number() };
+        let until_unix_ms = 1_700_000_000_000 + u64::from(self.next()) * 100;
+        let removed = self.identity().map(|identity| identity.as_str().to_owned());
+        let removed = removed.map(|identity| RemovedIdentity { identity, until_unix_ms }).into_iter().collect();
+        RoomNotes { ids, locked: self.is_odd(), removed }
+    }
+
     fn input(&mut self) -> Input {
-        match self.next() % 16 {
-            0..4 => Input::Join { session: SessionKey(self.number().into()), request: self.request() },
-            4 => {
+        let number = INPUTS[usize::from(self.next()) % INPUTS.len()];
+        let input = match number {
+            0 => Input::Join { session: SessionKey(self.number().into()), request: self.request() },
+            1 => {
                 let (participant, session) = (self.participant(), SessionKey(self.number().into()));
                 let code = usize::from(self.next()) % CloseReason::ALL.len();
                 Input::Ended { participant, session, reason: CloseReason::ALL[code] }
             }
-            5..10 => Input::Message { from: self.participant(), message: self.message() },
-            10..12 => Input::Chat { from: self.participant(), message: self.chat() },
-            12 => Input::Stored { through: 40 + u64::from(self.next()) },
-            13 => Input::NotStored { from: 40 + u64::from(self.next()) },
-            14 => Input::Replayed { participant: self.participant(), through: 30 + u64::from(self.next()) },
+            2 => Input::Message { from: self.participant(), message: self.message() },
+            3 => Input::Chat { from: self.participant(), message: self.chat() },
+            4 => Input::Stored { through: 40 + u64::from(self.next()) },
+            5 => Input::NotStored { from: 40 + u64::from(self.next()) },
+            6 => Input::Replayed { participant: self.participant(), through: 30 + u64::from(self.next()) },
+            7 => {
+                let (track, spatial_layer) = (TrackId(self.number()), self.next() % 4);
+                let keyframe_at = self.is_odd().then(|| Duration::from_millis(u64::from(self.next()) * 8));
+                Input::PictureMissing { track, spatial_layer, keyframe_at }
+            }
+            8 => {
+                let (participant, track) = (self.participant(), TrackId(self.number()));
+                Input::KeyframeWanted { participant, track, spatial_layer: self.next() % 4 }
+            }
+            9 => {
+                let pressure = if self.is_odd() { Pressure::High } else { Pressure::Low };
+                Input::Pressed { participant: self.participant(), pressure }
+            }
+            10 => Input::PlaceWanted,
+            11 => Input::Speaking { participants: vec![self.participant(), self.participant()] },
             _ => Input::Timeout,
-        }
+        };
+        assert_eq!(input_number(&input), number);
+        input
     }
 
     fn request(&mut self) -> JoinRequest {
@@ -189,23 +271,44 @@ impl Source<'_> {
     fn message(&mut self) -> ClientMessage {
         let request = u32::from(self.next());
         let track = TrackId(self.number());
-        match self.next() % 14 {
-            0..3 => ClientMessage::Publish { request, track: self.track() },
-            3 => ClientMessage::Unpublish { request, track },
-            4 => ClientMessage::SetMuted { request, track, muted: self.is_odd() },
-            5 => ClientMessage::Subscribe { request, track },
-            6 => ClientMessage::Unsubscribe { request, track },
-            7 => ClientMessage::RequestKeyframe { track, spatial_layer: self.next() % 4 },
-            8 => ClientMessage::SetAutoSubscribe { request, enabled: self.is_odd() },
-            9 => ClientMessage::RemoveParticipant { request, participant: self.participant() },
-            10 => ClientMessage::MuteTrack { request, track },
-            11 => {
+        let number = MESSAGES[usize::from(self.next()) % MESSAGES.len()];
+        let message = match number {
+            0 => ClientMessage::Publish { request, track: self.track() },
+            1 => ClientMessage::Unpublish { request, track },
+            2 => ClientMessage::SetMuted { request, track, muted: self.is_odd() },
+            3 => ClientMessage::Subscribe { request, track },
+            4 => ClientMessage::Unsubscribe { request, track },
+            5 => ClientMessage::RequestKeyframe { track, spatial_layer: self.next() % 4 },
+            6 => ClientMessage::SetAutoSubscribe { request, enabled: self.is_odd() },
+            7 => ClientMessage::RemoveParticipant { request, participant: self.participant() },
+            8 => ClientMessage::MuteTrack { request, track },
+            9 => {
                 let (spatial_layer, temporal_layer) = (self.next() % 4, self.next());
                 ClientMessage::SetLayers { request, track, spatial_layer, temporal_layer }
             }
-            12 => ClientMessage::Report { tracks: vec![self.report(track); usize::from(self.next() % 3)] },
-            _ if self.next() == 0 => ClientMessage::EndMeeting { request },
-            _ => ClientMessage::SetLocked { request, locked: self.is_odd() },
+            10 => ClientMessage::Report { tracks: vec![self.report(track); usize::from(self.next() % 3)] },
+            11 => ClientMessage::EndMeeting { request },
+            12 => ClientMessage::SetLocked { request, locked: self.is_odd() },
+            13 => ClientMessage::Ping { token: request.into() },
+            14 => ClientMessage::Leave,
+            15 => ClientMessage::MeasurementsWanted { request },
+            16 => ClientMessage::Join(self.second_join()),
+            _ => ClientMessage::SetPinned { request, track, pinned: self.is_odd() },
+        };
+        assert_eq!(message_number(&message), number);
+        message
+    }
+
+    /// The session that has a seat already asks for one.
+    fn second_join(&mut self) -> Join {
+        Join {
+            version: VERSION,
+            room: name().as_str().into(),
+            name: "again".into(),
+            token: None,
+            ticket: None,
+            chat_after: self.position(),
+            auto_subscribe: self.is_odd(),
         }
     }
 

@@ -7,7 +7,7 @@ use crate::wire::RoomName;
 
 /// Where the relay is, how to speak with it, and which room is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Address {
+pub(crate) struct Address {
     pub carrier: Carrier,
     /// Whether the carrier is encrypted; only WebSocket can do without.
     pub encrypted: bool,

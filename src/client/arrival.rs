@@ -32,6 +32,9 @@ impl Session {
             return self.end(CloseReason::Left, CloseReason::Left.to_string());
         }
         state.carrier = Some(self.carrier);
+        // It is told anew, if there is a stage.
+        state.on_stage = None;
+        self.seat.note_stage(&state);
         let before = state.welcome.replace(welcome.clone());
         let same_ids = before.as_ref().is_some_and(|before| before.chat.epoch == welcome.chat.epoch);
         state.inbox.begin(self.asked, welcome.chat);

@@ -2,8 +2,8 @@
 
 mod attempts;
 mod frame_streams;
-mod quic;
-mod websocket;
+pub(crate) mod quic;
+pub(crate) mod websocket;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -117,10 +117,14 @@ impl Raw {
 
 async fn attempt(address: &Address, remote: SocketAddr, options: &Options) -> Result<Raw, Failed> {
     match address.carrier {
-        Carrier::WebTransport => Ok(Raw::Quic(Box::new(quic::connect_webtransport(address, remote, options).await?))),
-        Carrier::Quic => Ok(Raw::Quic(Box::new(quic::connect(address, remote, options).await?))),
+        Carrier::WebTransport => open(quic::Endpoint::webtransport(remote, options)?, address, remote).await,
+        Carrier::Quic => open(quic::Endpoint::quic(remote, options)?, address, remote).await,
         Carrier::WebSocket => Ok(Raw::WebSocket(Box::new(websocket::connect(address, remote, options).await?))),
     }
+}
+
+async fn open(endpoint: quic::Endpoint, address: &Address, remote: SocketAddr) -> Result<Raw, Failed> {
+    Ok(Raw::Quic(Box::new(Arc::new(endpoint).connect(address, remote).await?)))
 }
 
 impl Link {

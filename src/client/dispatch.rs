@@ -8,7 +8,7 @@ use super::seat::{Seat, State};
 use super::session::{Answer, Effect, Session, Stage};
 use crate::wire::{
     ChatMessage, ClientMessage, CloseReason, MessageId, ParticipantId, ParticipantInfo, PublishedTrack, RefuseReason,
-    ServerChat, ServerMessage, StreamKind, TrackId, decode, encode,
+    ServerChat, ServerMessage, StreamKind, TrackId, TrackSource, decode, encode,
 };
 
 impl Session {
@@ -155,6 +155,7 @@ impl Seat {
                 }
                 self.emit(Event::TrackPublished { participant, track: track.clone() });
                 self.track_appeared(state, participant, &track);
+                self.note_stage(state);
             }
             ServerMessage::TrackUnpublished { participant, track } => {
                 if let Some(info) = state.participants.get_mut(&participant) {
@@ -179,6 +180,11 @@ impl Seat {
                 self.emit(Event::Feedback { track, reports, best, worst });
             }
             ServerMessage::ActiveSpeakers { participants } => self.emit(Event::ActiveSpeakers { participants }),
+            ServerMessage::OnStage { participants } => {
+                state.on_stage = Some(participants.clone());
+                self.note_stage(state);
+                self.emit(Event::OnStage { participants });
+            }
             ServerMessage::RoomLocked { locked } => {
                 state.locked = locked;
                 self.emit(Event::RoomLocked { locked });
@@ -199,6 +205,15 @@ impl Seat {
         state.participants.insert(info.participant, info.clone());
         for track in &info.tracks {
             self.track_appeared(state, info.participant, track);
+        }
+    }
+
+    /// What does not come because its publisher is not on the stage is not to be asked for.
+    pub(super) fn note_stage(&self, state: &State) {
+        for info in state.participants.values() {
+            let cameras = info.tracks.iter().filter(|track| track.info.source != TrackSource::Screen);
+            let held = state.on_stage.as_ref().is_some_and(|on_stage| !on_stage.contains(&info.participant));
+            cameras.for_each(|camera| self.receive_state().set_held(self.now(), camera.track, held));
         }
     }
 

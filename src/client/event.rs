@@ -124,6 +124,12 @@ pub enum Event {
         /// At most 16.
         participants: Vec<ParticipantId>,
     },
+    /// Whose cameras the relay sends to everyone, where that is not everybody's, when that changes. Cameras of others come only to
+    /// those who [pinned](super::Room::set_pinned) them or subscribed by hand; screens always come.
+    OnStage {
+        /// Of whom longest first; one may be among them.
+        participants: Vec<ParticipantId>,
+    },
     /// The room was left, or is lost for good; no event follows.
     Closed {
         /// Why, for programs.
@@ -139,7 +145,7 @@ impl Event {
         let variable = match self {
             Self::ChatMessage(message) => message.cost_bytes(),
             Self::TrackPublished { track, .. } => track.info.description.len(),
-            Self::ActiveSpeakers { participants } => size_of_val(&**participants),
+            Self::ActiveSpeakers { participants } | Self::OnStage { participants } => size_of_val(&**participants),
             Self::ParticipantJoined(info) => info.name.len() + info.metadata.len(),
             _ => 0,
         };

@@ -86,6 +86,9 @@ struct Incoming {
     /// Whether frames were dropped from the queue that the next ones need.
     broken: bool,
     keyframe_asked_at: Option<Duration>,
+    /// Whether the relay sends it only if it is pinned.
+    held: bool,
+    pinned: bool,
     last_datagram_at: Duration,
     /// When something of the highest temporal layer came last.
     top_layer_at: Duration,
@@ -113,6 +116,7 @@ impl Receive {
             if !former.unpublished {
                 // To the relay it is the same subscription, with the choice that was made of it.
                 (incoming.layers, incoming.layers_unanswered) = (former.layers, former.layers_unanswered);
+                (incoming.held, incoming.pinned) = (former.held, former.pinned);
                 incoming.keyframe_asked_at = None;
             }
         }
@@ -134,6 +138,27 @@ impl Receive {
         incoming.layers_unanswered = true;
         incoming.rendition_wishes = 0;
         Some(std::mem::replace(&mut incoming.layers, layers))
+    }
+
+    /// The relay sends a track from now on only if it is pinned, or sends it in any case.
+    pub fn set_held(&mut self, now: Now, track: TrackId, held: bool) {
+        if let Some(incoming) = self.tracks.get_mut(&track).filter(|incoming| incoming.held != held) {
+            incoming.held = held;
+            // The relay asks for the first one.
+            incoming.keyframe_asked_at = Some(now.since_start);
+        }
+    }
+
+    /// Wants a track in any case, or does not, and says what was wanted before.
+    pub fn set_pinned(&mut self, now: Now, track: TrackId, pinned: bool) -> Option<bool> {
+        let incoming = self.tracks.get_mut(&track)?;
+        incoming.keyframe_asked_at = Some(now.since_start);
+        Some(std::mem::replace(&mut incoming.pinned, pinned))
+    }
+
+    /// What is wanted in any case.
+    pub fn pinned(&self) -> Vec<TrackId> {
+        self.tracks.iter().filter(|(_, incoming)| incoming.pinned && !incoming.unpublished).map(|(id, _)| *id).collect()
     }
 
     /// The relay sends these layers of a track from now on.
@@ -265,10 +290,12 @@ impl Incoming {
             rendition: None,
             arriving: None,
             rendition_wishes: 0,
-            reception: Reception::default(),
+            reception: if is_video { Reception::default() } else { Reception::of_audio() },
             broken: is_video,
             // The relay sends a recent picture, or asks for the first keyframe.
             keyframe_asked_at: Some(now.since_start),
+            held: false,
+            pinned: false,
             last_datagram_at: now.since_start,
             top_layer_at: now.since_start,
             unpublished: false,
@@ -347,7 +374,8 @@ impl Incoming {
     fn keyframe_due(&self) -> Option<Duration> {
         let is_other = self.rendition != Some(self.layers.spatial) && self.rendition_wishes < RENDITION_WISHES_MAX;
         let wanted = self.broken || is_other || self.assembly.needs_keyframe();
-        (wanted && self.is_video && !self.unpublished)
+        let is_sent = !self.held || self.pinned;
+        (wanted && self.is_video && is_sent && !self.unpublished)
             .then(|| self.keyframe_asked_at.map_or(Duration::ZERO, |asked| asked + KEYFRAME_REQUEST_INTERVAL))
     }
 }
@@ -502,6 +530,21 @@ mod tests {
         receive.unpublish(at(1000), TRACK);
         receive.open(at(1000), TRACK, &in_renditions(2));
         assert_eq!(receive.set_layers(at(1000), TRACK, some), Some(all), "another track of that number");
+    }
+
+    #[test]
+    fn a_keyframe_of_what_is_not_sent_is_not_asked_for() {
+        let mut receive = Receive::default();
+        receive.open(at(0), TRACK, &video());
+        receive.set_held(at(100), TRACK, true);
+        assert_eq!((receive.timeout(at(9000), None).keyframes, receive.next_timeout()), (vec![], None));
+        receive.set_held(at(9000), TRACK, false);
+        assert_eq!(receive.timeout(at(9299), None).keyframes, [], "the relay asks for the first one");
+        assert_eq!(receive.timeout(at(9300), None).keyframes, [(TRACK, 0)]);
+        receive.set_held(at(9400), TRACK, true);
+        assert_eq!(receive.set_pinned(at(9500), TRACK, true), Some(false));
+        assert_eq!(receive.timeout(at(9800), None).keyframes, [(TRACK, 0)], "it is sent in any case");
+        assert_eq!(receive.pinned(), [TRACK]);
     }
 
     #[test]

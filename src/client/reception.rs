@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::limits::GAP_FRAMES_MAX;
 use crate::now::Now;
 use crate::wire::{MediaHeader, TrackId, TrackReport};
 
@@ -22,6 +23,8 @@ pub(super) struct Reception {
     counted: Option<u32>,
     received: u32,
     lost: u32,
+    /// How many frames may be missing at once: a larger step is a new beginning.
+    gap_frames_max: Option<u32>,
     transit: Transit,
     /// Whether the last report said that something arrived.
     was_heard: bool,
@@ -36,6 +39,11 @@ struct Arrival {
 }
 
 impl Reception {
+    /// Of audio: of a microphone that others were louder than, the relay passes on nothing for a while.
+    pub fn of_audio() -> Self {
+        Self { gap_frames_max: Some(GAP_FRAMES_MAX as u32), ..Self::default() }
+    }
+
     /// Takes note of a datagram.
     pub fn push(&mut self, now: Now, header: &MediaHeader) {
         if header.parity || !self.is_of_rendition(header) {
@@ -74,6 +82,7 @@ impl Reception {
             return;
         };
         let skipped = self.counted.map_or(0, |counted| number - counted - 1);
+        let has_gaps = has_gaps && self.gap_frames_max.is_none_or(|max| skipped <= max);
         let arrived = frame.arrived.min(frame.fragments);
         let missing = u32::from(frame.fragments - arrived).saturating_add(if has_gaps { skipped } else { 0 });
         self.received = self.received.saturating_add(arrived.into());
@@ -195,6 +204,16 @@ mod tests {
             push(&mut reception, 320, 3, &[1]);
             assert_eq!(told(&mut reception, 1000, all_layers), Some((0, 0, 0, 0)), "too late, and nothing else came");
             assert_eq!(told(&mut reception, 2000, all_layers), None, "that was said");
+        }
+    }
+
+    #[test]
+    fn audio_that_was_not_passed_on_for_a_while_is_not_lost() {
+        for (missing, lost) in [(32, 32), (33, 0)] {
+            let mut reception = Reception::of_audio();
+            push(&mut reception, 0, 0, &[0, 1, 2]);
+            push(&mut reception, 20, 1 + missing, &[0, 1, 2]);
+            assert_eq!(told(&mut reception, 1000, true).map(|(received, lost, ..)| (received, lost)), Some((6, lost)));
         }
     }
 

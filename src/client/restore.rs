@@ -24,6 +24,7 @@ pub(super) enum Restore {
     SetMuted(Arc<Publication>),
     Subscribe(TrackId),
     SetLayers(TrackId),
+    Pin(TrackId),
     Unsubscribe(TrackId),
 }
 
@@ -52,6 +53,10 @@ impl Seat {
             restore.extend(self.receive_state().unanswered().into_iter().map(Restore::SetLayers));
         } else {
             restore.extend(self.subscriptions_to_restore(state));
+        }
+        // What is subscribed by hand is sent in any case.
+        if state.auto_subscribe {
+            restore.extend(self.receive_state().pinned().into_iter().map(Restore::Pin));
         }
         restore
     }
@@ -100,6 +105,9 @@ impl Session {
                 }
             }
             Restore::SetLayers(track) => self.restore_layers(track).await,
+            Restore::Pin(track) => {
+                let _ = self.insist(|request| ClientMessage::SetPinned { request, track, pinned: true }).await;
+            }
             Restore::Unsubscribe(track) => {
                 let _ = self.insist(|request| ClientMessage::Unsubscribe { request, track }).await;
             }

@@ -187,6 +187,19 @@ impl Room {
         answer
     }
 
+    /// Wants a subscribed video also while its publisher is not on the [stage](Event::OnStage), or leaves that to the room again.
+    ///
+    /// # Errors
+    /// [`RequestError`] if the relay refused it, or the connection or the room ended.
+    pub async fn set_pinned(&self, track: TrackId, pinned: bool) -> Result<(), RequestError> {
+        let before = self.seat.receive_state().set_pinned(self.seat.now(), track, pinned);
+        let answer = self.request(|request| ClientMessage::SetPinned { request, track, pinned }).await;
+        if let (Err(RequestError::Refused { .. }), Some(before)) = (&answer, before) {
+            self.seat.receive_state().set_pinned(self.seat.now(), track, before);
+        }
+        answer
+    }
+
     /// Whether tracks published from now on are subscribed without asking.
     ///
     /// # Errors

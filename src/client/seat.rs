@@ -72,6 +72,8 @@ pub(super) struct State {
     pub participants: Roster,
     pub locked: bool,
     pub auto_subscribe: bool,
+    /// Whose cameras everyone is sent; `None`: everybody's.
+    pub on_stage: Option<Vec<ParticipantId>>,
     pub publications: Publications,
     pub inbox: Inbox,
     pub outbox: Outbox,

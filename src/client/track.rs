@@ -152,7 +152,7 @@ impl LocalTrack {
             Delivery::DatagramsWithParity => frame.datagrams_with_parity(track)?.collect(),
         };
         let mut recent = publication.recent();
-        datagrams.iter().for_each(|datagram| recent.push(now, &datagram.header, &datagram.bytes));
+        datagrams.iter().for_each(|datagram| recent.push(now, &datagram.header, datagram.bytes.clone()));
         let header = datagrams[0].header;
         let mut datagrams: Vec<_> = datagrams.into_iter().map(|datagram| datagram.bytes).collect();
         if delivery == Delivery::Stream {

@@ -10,6 +10,7 @@ use tracing_subscriber::{EnvFilter, Layer};
 
 use super::greeting::Greeting;
 use super::settings::{QrChoice, Settings};
+use super::signal::stop_signal;
 
 /// Runs a relay until it is told to stop.
 pub fn serve(settings: &Settings) -> anyhow::Result<()> {
@@ -62,26 +63,4 @@ fn greet(relay: &Relay, qr: QrChoice) {
 fn say(line: &str) {
     let mut out = std::io::stdout().lock();
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
-}
-
-/// From now on Ctrl-C and SIGTERM are waited for.
-#[cfg(unix)]
-fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    })
-}
-
-/// From now on Ctrl-C is waited for.
-#[cfg(not(unix))]
-fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
-    let mut interrupt = tokio::signal::windows::ctrl_c()?;
-    Ok(async move {
-        interrupt.recv().await;
-    })
 }

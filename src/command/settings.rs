@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use tertulia::config::{CertificateSource, Config, HistoryPlace, KeySources, OpenRelay, line_of};
-use tertulia::limits::{Limits, SameIdentity, TRACKS_PER_PARTICIPANT_MAX};
+use tertulia::limits::{Limits, SELECTED_MAX, SameIdentity, TRACKS_PER_PARTICIPANT_MAX};
 use tertulia::transport::Congestion;
 
 /// Declares every setting once: as an option of the command line, as a key of the file, and how the two combine.
@@ -35,6 +35,10 @@ settings! {
     /// Where plain HTTP and WS are served: an address and port, or `none` [default: localhost:8000]
     #[arg(long, value_name = "ADDRESS:PORT")]
     http: String,
+    /// Where /metrics and /sessions.json are told to whoever comes, by plain HTTP: keep it to a network of your own. They are also
+    /// on --http where that is a loopback address, for requests that no proxy passed on [default: none]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    admin: String,
     /// The certificate chain, a PEM file; needs --private-key [default: a self-signed development certificate]
     #[arg(long, value_name = "FILE")]
     certificate: PathBuf,
@@ -132,6 +136,12 @@ settings! {
     /// Requests and typing changes of one participant at once [default: 200]
     #[arg(long, value_name = "COUNT", help_heading = "Limits")]
     requests_burst: u32,
+    /// Messages of any kind per second and session, over time, no fewer than chat and requests together [default: 500]
+    #[arg(long, value_name = "COUNT", help_heading = "Limits")]
+    messages_per_second: u32,
+    /// Messages of any kind of one session at once; above it the session ends [default: 5000]
+    #[arg(long, value_name = "COUNT", help_heading = "Limits")]
+    messages_burst: u32,
     /// Chat messages that a room keeps [default: 1000]
     #[arg(long, value_name = "COUNT", help_heading = "Limits")]
     history_messages: u32,
@@ -150,6 +160,12 @@ settings! {
     /// Media bits per second that one participant may send [default: 6000000]
     #[arg(long, value_name = "BITS", help_heading = "Limits")]
     media_bits_per_second: u32,
+    /// Microphones of a room that are passed on at a time, the loudest, at most 100; 0: all [default: 0]
+    #[arg(long, value_name = "COUNT", help_heading = "Limits")]
+    loudest_audio: u32,
+    /// Participants of a room whose cameras are passed on at a time, those who spoke last, at most 100; 0: all [default: 0]
+    #[arg(long, value_name = "COUNT", help_heading = "Limits")]
+    last_videos: u32,
     /// Milliseconds that audio waits for the path to a participant before it is left out [default: 200]
     #[arg(long, value_name = "MILLISECONDS", help_heading = "Limits")]
     audio_deadline_ms: u32,
@@ -257,6 +273,10 @@ impl Settings {
             None => default.listen,
             Some(address) => resolve("listen", address)?[0],
         };
+        let admin = match self.admin.as_deref() {
+            None | Some("none") => None,
+            Some(address) => Some(resolve("admin", address)?[0]),
+        };
         let certificate = self.certificate_source(default.certificate)?;
         let data_directory = match &self.data_dir {
             None => default.data_directory,
@@ -274,6 +294,7 @@ impl Settings {
         Ok(Config {
             listen,
             http,
+            admin,
             certificate,
             keys,
             open_relay: self.open_relay(),
@@ -343,12 +364,16 @@ impl Settings {
             chat_burst: self.chat_burst.unwrap_or(default.chat_burst),
             requests_per_second: self.requests_per_second.unwrap_or(default.requests_per_second),
             requests_burst: self.requests_burst.unwrap_or(default.requests_burst),
+            messages_per_second: self.messages_per_second.unwrap_or(default.messages_per_second),
+            messages_burst: self.messages_burst.unwrap_or(default.messages_burst),
             history_messages: self.history_messages.unwrap_or(default.history_messages),
             history_bytes: self.history_bytes.unwrap_or(default.history_bytes),
             history_rooms: self.history_rooms.unwrap_or(default.history_rooms),
             history_days: self.history_days.unwrap_or(default.history_days),
             media_datagrams_per_second: self.media_datagrams_per_second.unwrap_or(default.media_datagrams_per_second),
             media_bits_per_second: self.media_bits_per_second.unwrap_or(default.media_bits_per_second),
+            loudest_audio: self.loudest_audio.unwrap_or(default.loudest_audio),
+            last_videos: self.last_videos.unwrap_or(default.last_videos),
             audio_deadline_ms: self.audio_deadline_ms.unwrap_or(default.audio_deadline_ms),
             video_deadline_ms: self.video_deadline_ms.unwrap_or(default.video_deadline_ms),
             seat_seconds: self.seat_seconds.unwrap_or(default.seat_seconds),
@@ -383,6 +408,8 @@ fn check(limits: &Limits) -> anyhow::Result<()> {
         ("chat-burst", limits.chat_burst, u32::MAX),
         ("requests-per-second", limits.requests_per_second, u32::MAX),
         ("requests-burst", limits.requests_burst, u32::MAX),
+        ("messages-per-second", limits.messages_per_second, u32::MAX),
+        ("messages-burst", limits.messages_burst, u32::MAX),
         // Beyond ten seconds nothing is left of a conversation.
         ("audio-deadline-ms", limits.audio_deadline_ms, 10_000),
         ("video-deadline-ms", limits.video_deadline_ms, 10_000),
@@ -395,9 +422,14 @@ fn check(limits: &Limits) -> anyhow::Result<()> {
             bail!("{name} is {value}; it must be between 1 and {max}");
         }
     }
-    if limits.tracks_per_participant > TRACKS_PER_PARTICIPANT_MAX {
-        let tracks = limits.tracks_per_participant;
-        bail!("tracks-per-participant is {tracks}; it must be at most {TRACKS_PER_PARTICIPANT_MAX}");
+    for (name, value, max) in [
+        ("tracks-per-participant", limits.tracks_per_participant, TRACKS_PER_PARTICIPANT_MAX),
+        ("loudest-audio", limits.loudest_audio, SELECTED_MAX),
+        ("last-videos", limits.last_videos, SELECTED_MAX),
+    ] {
+        if value > max {
+            bail!("{name} is {value}; it must be at most {max}");
+        }
     }
     Ok(())
 }
@@ -458,6 +490,17 @@ mod tests {
         assert_eq!(limits("tracks-per-participant = 32").unwrap().tracks_per_participant, 32);
         assert_eq!(limits("tracks-per-participant = 0").unwrap().tracks_per_participant, 0, "chat alone");
         assert!(limits("tracks-per-participant = 33").unwrap_err().to_string().contains("at most 32"));
+    }
+
+    #[test]
+    fn all_audio_and_video_is_passed_on_unless_a_bound_is_set() {
+        let selected = |text| {
+            let limits = Settings::from_toml(text).unwrap().config()?.limits;
+            anyhow::Ok((limits.loudest_audio, limits.last_videos))
+        };
+        assert_eq!(selected("").unwrap(), (0, 0));
+        assert_eq!(selected("loudest-audio = 5\nlast-videos = 9").unwrap(), (5, 9));
+        assert!(selected("loudest-audio = 101").unwrap_err().to_string().contains("at most 100"));
     }
 
     #[test]

@@ -1,17 +1,14 @@
-use std::env;
 use std::io::Write;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::Context;
 use clap::Args;
-use tertulia::auth::{Grant, SecretKey, Sources};
+use tertulia::auth::{Grant, Sources};
 use tertulia::now::Now;
-use tertulia::relay::KeyFile;
 use tertulia::wire::{DisplayName, Identity, RoomName};
 
-/// Where the secret may be instead of in a file. Arguments can be read by everyone on the machine, this cannot.
-const SECRET_VARIABLE: &str = "TERTULIA_SECRET";
+use super::secret::SecretSource;
+use super::time::parse_time;
 
 /// The longest time that a token can be valid for, in seconds: ten years.
 const VALID_FOR_S_MAX: u64 = 3650 * 24 * 60 * 60;
@@ -37,12 +34,8 @@ Without a keys file the secret is taken from the environment variable TERTULIA_S
 #[derive(Debug, Args)]
 #[command(after_long_help = HOW_TO_BEGIN)]
 pub struct Token {
-    /// The TOML file with the secrets that the relay runs with
-    #[arg(long, value_name = "FILE")]
-    keys: Option<PathBuf>,
-    /// Which of the secrets to sign with; needed if there are several
-    #[arg(long, value_name = "NAME")]
-    api_key: Option<String>,
+    #[command(flatten)]
+    secret: SecretSource,
     /// The room that it lets into
     #[arg(long, value_name = "ROOM", value_parser = RoomName::parse)]
     room: RoomName,
@@ -78,7 +71,7 @@ pub struct Token {
 impl Token {
     /// Prints the token.
     pub fn print(&self) -> anyhow::Result<()> {
-        let key = self.secret()?;
+        let key = self.secret.read()?.context("give --keys FILE; `tertulia token --help` says how to make one")?;
         let now =
             SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).context("the clock is before 1970; set it")?;
         let now = Now { since_start: Duration::ZERO, unix_ms: now.as_millis() as u64 };
@@ -97,41 +90,12 @@ impl Token {
             ..Grant::everyone(self.room.clone())
         }
     }
-
-    fn secret(&self) -> anyhow::Result<SecretKey> {
-        match (&self.keys, &self.api_key) {
-            (Some(path), api_key) => choose(path, KeyFile::read(path)?.secrets, api_key.as_deref()),
-            (None, Some(api_key)) => {
-                let secret = env::var(SECRET_VARIABLE)
-                    .map_err(|_| anyhow!("give --keys FILE, or put the secret into {SECRET_VARIABLE}"))?;
-                Ok(SecretKey::new(api_key, &secret)?)
-            }
-            (None, None) => bail!("give --keys FILE; `tertulia token --help` says how to make one"),
-        }
-    }
-}
-
-fn choose(path: &Path, secrets: Vec<SecretKey>, api_key: Option<&str>) -> anyhow::Result<SecretKey> {
-    let path = path.display();
-    let names = secrets.iter().map(SecretKey::api_key).collect::<Vec<_>>().join(", ");
-    let mut chosen = secrets.into_iter().filter(|key| api_key.is_none_or(|name| key.api_key() == name));
-    match (chosen.next(), chosen.next(), api_key) {
-        (Some(key), None, _) => Ok(key),
-        (Some(_), Some(_), _) => bail!("{path} has several secrets; choose one with --api-key: {names}"),
-        (None, _, Some(name)) if !names.is_empty() => bail!("{path} has no secret for {name:?}; it has: {names}"),
-        (None, _, _) => bail!("{path} has no secret; `tertulia token --help` says how to make one"),
-    }
 }
 
 fn parse_valid_for(text: &str) -> Result<Duration, &'static str> {
-    let seconds = [("s", 1), ("m", 60), ("h", 60 * 60), ("d", 24 * 60 * 60)].into_iter().find_map(|(unit, seconds)| {
-        let digits = text.strip_suffix(unit).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))?;
-        digits.parse::<u64>().ok()?.checked_mul(seconds)
-    });
-    match seconds {
-        Some(seconds @ 1..=VALID_FOR_S_MAX) => Ok(Duration::from_secs(seconds)),
-        _ => Err("it is a number with s, m, h or d, like 90s or 6h, and at most 3650d"),
-    }
+    parse_time(text)
+        .filter(|time| (1..=VALID_FOR_S_MAX).contains(&time.as_secs()))
+        .ok_or("it is a number with s, m, h or d, like 90s or 6h, and at most 3650d")
 }
 
 #[cfg(test)]

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection::{self, InvalidWebSocketVersionHeader};
 use axum::extract::ws::{WebSocket, WebSocketUpgrade};
-use axum::extract::{Extension, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
-use axum::middleware::from_fn_with_state;
+use axum::extract::{Extension, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::sync::{mpsc, oneshot};
@@ -69,9 +69,16 @@ impl Site {
         self.guarded(Router::new())
     }
 
-    /// What is served by plain HTTP, by default to this machine alone: metrics and how sessions do, too.
-    pub(super) fn plain(self) -> Router {
-        self.guarded(Router::new().route("/metrics", get(metrics)).route("/sessions.json", get(sessions)))
+    /// What is served to this machine: metrics and how sessions do as well, if no proxy asks for somebody else.
+    pub(super) fn local(self) -> Router {
+        let told = Router::new().route("/metrics", get(metrics)).route("/sessions.json", get(sessions));
+        self.guarded(told.route_layer(from_fn(refuse_forwarded)))
+    }
+
+    /// What is told to those who run the relay, and nothing else.
+    pub(super) fn admin(self) -> Router {
+        let told = Router::new().route("/metrics", get(metrics)).route("/sessions.json", get(sessions));
+        told.layer(from_fn_with_state(self.clone(), guard)).with_state(self)
     }
 
     fn guarded(self, routes: Router<Self>) -> Router {
@@ -83,6 +90,16 @@ impl Site {
             .layer(from_fn_with_state(self.clone(), guard))
             .with_state(self)
     }
+}
+
+/// A proxy on this machine may pass requests on from anywhere.
+async fn refuse_forwarded(request: Request, next: Next) -> Response {
+    let names = [header::FORWARDED, header::VIA, HeaderName::from_static("x-forwarded-for")];
+    if names.iter().any(|name| request.headers().contains_key(name)) {
+        let advice = "this is told to the relay's own machine alone, or at --admin\n";
+        return (StatusCode::NOT_FOUND, advice).into_response();
+    }
+    next.run(request).await
 }
 
 async fn metrics(State(site): State<Site>) -> Response {

@@ -49,7 +49,18 @@ pub async fn serve_tls(listener: TcpListener, site: Site, config: rustls::Server
 
 /// Serves HTTP and WS. Ends with the relay.
 pub async fn serve_plain(listener: TcpListener, site: Site) {
-    let router = site.clone().plain();
+    let is_local = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
+    let router = if is_local { site.clone().local() } else { site.clone().public() };
+    serve_router(listener, &site, router).await;
+}
+
+/// Serves what only those who run the relay are told. Ends with the relay.
+pub async fn serve_admin(listener: TcpListener, site: Site) {
+    let router = site.clone().admin();
+    serve_router(listener, &site, router).await;
+}
+
+async fn serve_router(listener: TcpListener, site: &Site, router: Router) {
     let serve = |stream, remote, place| {
         let router = router.clone();
         async move {
@@ -57,7 +68,7 @@ pub async fn serve_plain(listener: TcpListener, site: Site) {
             serve_connection(stream, remote, router).await;
         }
     };
-    accept(listener, &site, serve, turn_away).await;
+    accept(listener, site, serve, turn_away).await;
 }
 
 /// Serves those whom the gate lets in, and tells the others.

@@ -22,6 +22,12 @@ use drain::Drain;
 use flow::{Flow, Part};
 use held::{Held, Waiting};
 
+/// Audio that has waited for less passes as it comes.
+const PROMPT_TIME: Duration = Duration::from_millis(50);
+
+/// For how long it has to pass as it comes, until a path that took none is taken to be back.
+const RETURN_TIME: Duration = Duration::from_millis(250);
+
 /// Bytes a second, below which a path takes nothing: less than audio has.
 const STALLED_RATE: u64 = 1000;
 
@@ -38,6 +44,8 @@ pub struct Egress {
     /// Video tracks of which something waits, or of which something was left out that matters to what comes.
     flows: Vec<Flow>,
     drain: Drain,
+    /// Since when everything has passed as it came, after audio had been left out.
+    returning: Option<Duration>,
     left_out: LeftOut,
 }
 
@@ -77,6 +85,7 @@ impl Egress {
             audio: Waiting::default(),
             flows: Vec::new(),
             drain: Drain::default(),
+            returning: None,
             left_out: LeftOut::default(),
         }
     }
@@ -156,7 +165,11 @@ impl Egress {
         if let Some(held) = &held {
             self.drain.note_taken(held.bytes.len());
             // A large frame takes its time on any path; what is too much for this one is given up.
-            if !held.header.on_stream && now.saturating_sub(held.since) > self.video_deadline / 2 {
+            let waited = if held.header.on_stream { Duration::ZERO } else { now.saturating_sub(held.since) };
+            if waited > PROMPT_TIME {
+                self.returning = self.returning.map(|_| now);
+            }
+            if waited > self.video_deadline / 2 {
                 self.left_out.note_pressed(Class::Upper(0));
             }
         }
@@ -184,24 +197,33 @@ impl Egress {
     }
 
     /// A track of which nothing can be seen until there is a keyframe of this rendition, to be asked for now. Each is given again
-    /// after a while, ever more seldom. While something waits there is none: the keyframe would wait too.
+    /// after a while, ever more seldom, and at once when the path is back. While something waits there is none: the keyframe would
+    /// wait too.
     pub fn take_keyframe_wish(&mut self, now: Now) -> Option<(TrackId, u8)> {
         if !self.is_empty() {
             return None;
         }
-        self.flows.retain(|flow| flow.matters(now.since_start));
-        self.flows.iter_mut().find_map(|flow| flow.take_wish(now.since_start))
+        let now = now.since_start;
+        if self.returning.take_if(|since| *since + RETURN_TIME <= now).is_some() {
+            self.flows.iter_mut().for_each(|flow| flow.wish_by(now));
+        }
+        self.flows.retain(|flow| flow.matters(now));
+        self.flows.iter_mut().find_map(|flow| flow.take_wish(now))
     }
 
     /// When the next keyframe is to be asked for, as time since the relay started.
     pub fn next_wish(&self) -> Option<Duration> {
-        self.flows.iter().filter_map(Flow::next_wish).min()
+        let wish = self.flows.iter().filter_map(Flow::next_wish).min()?;
+        Some(self.returning.map_or(wish, |since| wish.min(since + RETURN_TIME)))
     }
 
     fn offer_audio(&mut self, held: Held) {
         match self.make_place(Class::Audio, held.since, held.bytes.len()) {
             Ok(()) => self.audio.push(held),
-            Err(reason) => self.left_out.count_audio(reason),
+            Err(reason) => {
+                self.returning = Some(held.since);
+                self.left_out.count_audio(reason);
+            }
         }
     }
 
@@ -300,6 +322,7 @@ impl Egress {
     fn leave_out_late(&mut self, now: Duration) {
         while self.audio.first().is_some_and(|first| now.saturating_sub(first.since) > self.audio_deadline) {
             self.audio.pop();
+            self.returning = Some(now);
             self.left_out.count_audio(DropReason::Late);
         }
         for index in 0..self.flows.len() {

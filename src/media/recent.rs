@@ -1,24 +1,18 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use crate::limits::{RECENT_BYTES_MAX, RECENT_DATAGRAMS_MAX};
 use crate::now::Now;
 use crate::wire::{MediaHeader, RepeatRequest};
 
-/// Datagrams are copied into blocks of so many bytes: four of the largest, or thirty of audio.
-const BLOCK_BYTES: usize = 4 * 1024;
-
 /// The datagrams of a track that were sent lately, so that they can be sent once more.
-///
-/// They are copied: a datagram as it was received may keep alive 64 KiB that arrived together with it.
 #[derive(Debug)]
 pub struct Recent {
     lifetime: Duration,
     kept: VecDeque<Kept>,
     bytes: usize,
-    block: BytesMut,
 }
 
 /// A datagram, and what it is asked for by.
@@ -37,23 +31,20 @@ pub struct Kept {
 impl Recent {
     /// An empty one, which keeps each datagram for `lifetime` if there is room for it.
     pub fn new(lifetime: Duration) -> Self {
-        Self { lifetime, kept: VecDeque::new(), bytes: 0, block: BytesMut::new() }
+        Self { lifetime, kept: VecDeque::new(), bytes: 0 }
     }
 
-    /// Keeps a copy of a datagram, prefix and header included, and forgets what is too old or too much.
-    pub fn push(&mut self, now: Now, header: &MediaHeader, datagram: &[u8]) {
+    /// Keeps a datagram, prefix and header included, and forgets what is too old or too much. It should keep nothing else alive: one
+    /// that was received may be a part of 64 KiB.
+    pub fn push(&mut self, now: Now, header: &MediaHeader, datagram: Bytes) {
         // Whoever misses parity has missed what it could be made good from, and streams lose nothing.
         if header.parity || header.on_stream {
             return;
         }
-        if self.block.capacity() < datagram.len() {
-            self.block = BytesMut::with_capacity(BLOCK_BYTES.max(datagram.len()));
-        }
-        self.block.extend_from_slice(datagram);
         self.bytes += datagram.len();
         self.kept.push_back(Kept {
             temporal_layer: header.temporal_layer,
-            bytes: self.block.split().freeze(),
+            bytes: datagram,
             spatial_layer: header.spatial_layer,
             frame: header.frame,
             fragment: header.fragment_index,
@@ -77,7 +68,13 @@ impl Recent {
         *self = Self::new(self.lifetime);
     }
 
-    fn forget(&mut self, now: Now) {
+    /// Whether nothing is kept.
+    pub fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
+    /// Forgets what is too old, and what is too much.
+    pub fn forget(&mut self, now: Now) {
         while let Some(first) = self.kept.front() {
             let is_old = first.at + self.lifetime <= now.since_start;
             if !is_old && self.kept.len() <= RECENT_DATAGRAMS_MAX && self.bytes <= RECENT_BYTES_MAX {
@@ -86,6 +83,8 @@ impl Recent {
             self.bytes -= first.bytes.len();
             self.kept.pop_front();
         }
+        // Nothing is left, so this is the end of it for a while.
+        self.kept = VecDeque::new();
     }
 }
 
@@ -105,7 +104,7 @@ mod tests {
     fn push(recent: &mut Recent, now: Now, number: u32, bytes: usize) -> Vec<Datagram> {
         let frame = Frame { number, data: vec![number as u8; bytes].into(), ..Frame::default() };
         let datagrams: Vec<_> = frame.datagrams(TRACK).unwrap().collect();
-        datagrams.iter().for_each(|datagram| recent.push(now, &datagram.header, &datagram.bytes));
+        datagrams.iter().for_each(|datagram| recent.push(now, &datagram.header, datagram.bytes.clone()));
         datagrams
     }
 
@@ -146,7 +145,7 @@ mod tests {
     fn parity_is_not_kept() {
         let mut recent = Recent::new(LIFETIME);
         let datagram = Frame::default().datagrams(TRACK).unwrap().next().unwrap();
-        recent.push(at(0), &MediaHeader { parity: true, ..datagram.header }, &datagram.bytes);
+        recent.push(at(0), &MediaHeader { parity: true, ..datagram.header }, datagram.bytes);
         assert_eq!(found(&recent, at(0), Wanted::whole(0)), Vec::<Bytes>::new());
     }
 }

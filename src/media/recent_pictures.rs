@@ -2,7 +2,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use crate::limits::{
     RECENT_FRAGMENT_TIME, RECENT_PICTURES_BYTES_ALL, RECENT_PICTURES_BYTES_MAX, RECENT_PICTURES_DATAGRAMS_MAX,
@@ -11,22 +11,16 @@ use crate::limits::{
 use crate::now::Now;
 use crate::wire::MediaHeader;
 
-/// What is copied at a time, in bytes: datagrams share such pieces, so that none of them costs an allocation.
-const PIECE_BYTES: usize = 16 * 1024;
-
 /// All fragments of a frame are missing, and how many there are is not known.
 const WHOLE: u16 = u16::MAX;
 
 /// The last keyframe of a rendition and all that came after it, for as long as that is little: whoever begins to take the
 /// rendition sees a picture at once.
-///
-/// A datagram is copied: as it arrived, it would keep a whole batch alive.
 #[derive(Debug)]
 pub(super) struct RecentPictures {
     budget: PictureBudget,
     /// The number of the last keyframe that began, kept or not.
     keyframe: Option<u32>,
-    piece: BytesMut,
     datagrams: Vec<Recent>,
     frames: Vec<RecentFrame>,
     bytes: usize,
@@ -61,7 +55,6 @@ impl RecentPictures {
         Self {
             budget,
             keyframe: None,
-            piece: BytesMut::new(),
             datagrams: Vec::new(),
             frames: Vec::new(),
             bytes: 0,
@@ -70,8 +63,8 @@ impl RecentPictures {
         }
     }
 
-    /// Takes note of a datagram that is passed on.
-    pub fn push(&mut self, now: Now, header: &MediaHeader, datagram: &[u8]) {
+    /// Takes note of a datagram that is passed on: a copy that keeps nothing else alive but its like.
+    pub fn push(&mut self, now: Now, header: &MediaHeader, datagram: &Bytes) {
         // Most of the time no keyframe is recent, and this is all there is to do.
         if self.frames.is_empty() && !header.keyframe || header.parity {
             return;
@@ -115,8 +108,8 @@ impl RecentPictures {
         self.frames.len() <= RECENT_PICTURES_FRAMES_MAX
     }
 
-    /// Copies a datagram. `false`: that would be too much, or it is too late.
-    fn keep(&mut self, now: Now, header: &MediaHeader, datagram: &[u8]) -> bool {
+    /// Keeps a datagram. `false`: that would be too much, or it is too late.
+    fn keep(&mut self, now: Now, header: &MediaHeader, datagram: &Bytes) -> bool {
         let fits = self.bytes + datagram.len() <= RECENT_PICTURES_BYTES_MAX
             && self.datagrams.len() < RECENT_PICTURES_DATAGRAMS_MAX
             && self.is_recent(now)
@@ -124,18 +117,13 @@ impl RecentPictures {
         if !fits {
             return false;
         }
-        if self.piece.capacity() < datagram.len() {
-            self.piece = BytesMut::with_capacity(PIECE_BYTES);
-        }
-        self.piece.extend_from_slice(datagram);
-        let datagram = self.piece.split().freeze();
         self.bytes += datagram.len();
         self.last_at = now.since_start;
         self.datagrams.push(Recent {
             frame: header.frame,
             fragment: header.fragment_index,
             temporal_layer: header.temporal_layer,
-            datagram,
+            datagram: datagram.clone(),
         });
         true
     }
@@ -153,7 +141,19 @@ impl RecentPictures {
     pub fn forget(&mut self) {
         self.budget.give_back(std::mem::take(&mut self.bytes));
         // Not only emptied: most renditions keep nothing most of the time.
-        (self.piece, self.datagrams, self.frames) = (BytesMut::new(), Vec::new(), Vec::new());
+        (self.datagrams, self.frames) = (Vec::new(), Vec::new());
+    }
+
+    /// Keeps nothing if the last keyframe is old.
+    pub fn forget_old(&mut self, now: Now) {
+        if !self.is_recent(now) {
+            self.forget();
+        }
+    }
+
+    /// When the last keyframe began, kept or not, as time since the relay started.
+    pub fn keyframe_at(&self) -> Option<Duration> {
+        self.keyframe.map(|_| self.begun_at)
     }
 
     fn is_recent(&self, now: Now) -> bool {
@@ -183,6 +183,12 @@ impl PictureBudget {
             self.held.set(held);
         }
         fits
+    }
+
+    /// Whether nothing is held.
+    #[cfg(test)]
+    pub fn is_unused(&self) -> bool {
+        self.held.get() == 0
     }
 
     fn give_back(&self, bytes: usize) {

@@ -2,6 +2,7 @@ use std::cell::{Cell, RefCell};
 
 use super::Slot;
 use super::arrivals::Progress;
+use super::copies::Copies;
 use super::recent_pictures::RecentPictures;
 use crate::limits::LAYERS_MAX;
 
@@ -16,7 +17,9 @@ pub(super) struct Rendition {
     counts: [usize; LAYERS_MAX as usize],
     /// Who changes to this rendition when a keyframe of it begins, and up to which temporal layer.
     awaiting: Vec<(Slot, u8)>,
-    /// Of video. In a cell, because those who get a datagram stay borrowed while the next one is looked at.
+    /// Of what is kept. These are in cells, because those who get a datagram stay borrowed while the next one is looked at.
+    pub copies: RefCell<Copies>,
+    /// Of video.
     pub pictures: Option<RefCell<RecentPictures>>,
     /// How far it has come.
     pub progress: Cell<Progress>,

@@ -1,8 +1,10 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::floor::Floor;
 use super::recent_pictures::{PictureBudget, RecentPictures};
 use super::rendition::Rendition;
 use super::voice::Voice;
@@ -22,6 +24,8 @@ pub struct Routes {
     budget: PictureBudget,
     /// Whether somebody has begun to speak who did not.
     voice_begun: Cell<bool>,
+    /// Whose microphones are passed on, where not all are.
+    floor: RefCell<Floor>,
 }
 
 #[derive(Debug)]
@@ -31,6 +35,8 @@ struct Route {
     renditions: Vec<Rendition>,
     temporal_layer_max: u8,
     muted: bool,
+    /// Only those who chose it get it.
+    held: bool,
     /// Of a microphone. In a cell, because those who get a datagram stay borrowed while the next one is looked at.
     voice: Option<Cell<Voice>>,
     /// What was passed on lately. A datagram is looked up once, so it is kept where it was found.
@@ -68,7 +74,7 @@ impl Routes {
         let renditions = (0..=highest.spatial).map(|_| Rendition::default()).collect();
         let recent = RefCell::new(Recent::new(VIDEO_DEADLINE));
         let temporal_layer_max = highest.temporal;
-        let route = Route { publisher, renditions, temporal_layer_max, muted: false, voice: None, recent };
+        let route = Route { publisher, renditions, temporal_layer_max, muted: false, held: false, voice: None, recent };
         self.routes.insert(track, route);
     }
 
@@ -107,8 +113,20 @@ impl Routes {
         rendition.pictures.as_ref()?.borrow().through(now, layers.temporal)
     }
 
+    /// When the last keyframe of a rendition began, as time since the relay started: who took it by then needs no other one.
+    pub fn keyframe_at(&self, track: TrackId, spatial_layer: u8) -> Option<Duration> {
+        let rendition = self.routes.get(&track)?.renditions.get(usize::from(spatial_layer))?;
+        rendition.pictures.as_ref()?.borrow().keyframe_at()
+    }
+
+    /// Gives back the memory of what is too old to be sent again: a track of which nothing comes does not do it by itself.
+    pub fn forget_old(&mut self, now: Now) {
+        self.routes.values_mut().for_each(|route| route.forget_old(now));
+    }
+
     /// Media of `track` goes nowhere from now on.
     pub fn close(&mut self, track: TrackId) {
+        self.floor.get_mut().leave(track);
         self.routes.remove(&track);
     }
 
@@ -116,8 +134,19 @@ impl Routes {
     pub fn set_muted(&mut self, track: TrackId, muted: bool) {
         if let Some(route) = self.routes.get_mut(&track) {
             route.muted = muted;
-            let pictures = route.renditions.iter_mut().filter_map(|rendition| rendition.pictures.as_mut());
-            pictures.for_each(|pictures| pictures.get_mut().forget());
+            route.forget_pictures();
+        }
+        if muted {
+            self.floor.get_mut().leave(track);
+        }
+    }
+
+    /// Nobody gets `track` from now on who did not choose it, or whoever is subscribed to it does again. Where that is nobody, its
+    /// media is left out.
+    pub fn set_held(&mut self, track: TrackId, held: bool) {
+        if let Some(route) = self.routes.get_mut(&track) {
+            route.held = held;
+            route.forget_pictures();
         }
     }
 
@@ -157,7 +186,7 @@ impl Routes {
         }
     }
 
-    /// Decides what happens to a datagram of `publisher`: one look-up for all subscribers; no copy but for what is kept, to be sent
+    /// Decides what happens to a datagram of `publisher`: one look-up for all subscribers; no copy but the one that is kept, to be sent
     /// once more to those who miss it, and as a recent picture to those who come. What `publisher` sent and did not arrive is noted.
     ///
     /// # Errors
@@ -191,22 +220,24 @@ impl Routes {
         if layers.temporal > route.temporal_layer_max {
             return Err(DropReason::LayerUnknown);
         }
-        if let Some(voice) = &route.voice {
-            let mut heard = voice.get();
-            if heard.hear(now, header.audio_level) {
-                self.voice_begun.set(true);
-            }
-            voice.set(heard);
-        }
+        let is_heard = route.voice.as_ref().is_none_or(|voice| self.hear(now, limits, &header, voice));
         let mut progress = rendition.progress.get();
         let begins = !progress.has_reached(header.frame);
         publisher.arrivals.note(&mut progress, now, &header);
         rendition.progress.set(progress);
-        if let Some(pictures) = &rendition.pictures {
-            pictures.borrow_mut().push(now, &header, datagram);
-        }
         publisher.note(now, &header);
-        route.recent.borrow_mut().push(now, &header, datagram);
+        let is_wanted = !route.held || rendition.is_awaited() || !rendition.takers(layers.temporal).is_empty();
+        if !is_heard || !is_wanted {
+            return Err(DropReason::NotSelected);
+        }
+        // Whoever misses parity, or comes later, has no use for it.
+        if !header.parity {
+            let copy = rendition.copies.borrow_mut().make(datagram);
+            if let Some(pictures) = &rendition.pictures {
+                pictures.borrow_mut().push(now, &header, &copy);
+            }
+            route.recent.borrow_mut().push(now, &header, copy);
+        }
         // Whoever began in the middle of a keyframe would get the rest of it in vain, also where its first datagram comes once more.
         // On a stream it comes once, although frames may overtake it.
         let begins = begins || header.on_stream;
@@ -216,10 +247,21 @@ impl Routes {
         Ok(Forward::To(rendition.takers(layers.temporal)))
     }
 
+    /// Listens to a frame of a microphone, and says whether it is passed on.
+    fn hear(&self, now: Now, limits: &Limits, header: &MediaHeader, voice: &Cell<Voice>) -> bool {
+        let mut heard = voice.get();
+        if heard.hear(now, header.audio_level) {
+            self.voice_begun.set(true);
+        }
+        voice.set(heard);
+        let places = limits.loudest_audio as usize;
+        places == 0 || self.floor.borrow_mut().admits(now, places, header.track, header.audio_level, heard)
+    }
+
     /// Puts into `found` what a subscriber asks for once more, as far as it is subscribed to it and it is still worth sending.
     ///
     /// # Errors
-    /// The [`DropReason`] of a request that is none, or that nothing may come of.
+    /// The [`DropReason`] of a request that is none, or that nothing may come of, or not all; what was found is to be sent.
     pub fn repeat(
         &self,
         now: Now,
@@ -236,7 +278,7 @@ impl Routes {
         let highest = rendition.highest(subscriber.slot()).ok_or(DropReason::NotSubscribed)?;
         for kept in route.recent.borrow().find(now, &request).filter(|kept| kept.temporal_layer <= highest) {
             if !subscriber.may_get_again(now) {
-                break;
+                return Err(DropReason::OverBudget);
             }
             found.push(kept.bytes.clone());
         }
@@ -266,6 +308,25 @@ impl Route {
     fn rendition_mut(&mut self, spatial_layer: u8) -> Option<&mut Rendition> {
         self.renditions.get_mut(usize::from(spatial_layer))
     }
+
+    fn forget_pictures(&mut self) {
+        let pictures = self.renditions.iter_mut().filter_map(|rendition| rendition.pictures.as_mut());
+        pictures.for_each(|pictures| pictures.get_mut().forget());
+    }
+
+    fn forget_old(&mut self, now: Now) {
+        let recent = self.recent.get_mut();
+        recent.forget(now);
+        for rendition in &mut self.renditions {
+            if let Some(pictures) = &mut rendition.pictures {
+                pictures.get_mut().forget_old(now);
+            }
+            // The next copy would be of another time than those before it.
+            if recent.is_empty() {
+                rendition.copies.get_mut().release();
+            }
+        }
+    }
 }
 
 impl From<HeaderError> for DropReason {
@@ -281,12 +342,11 @@ impl From<HeaderError> for DropReason {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
-    use std::time::Duration;
 
     use super::*;
-    use crate::limits::{REPEAT_REQUESTS_PER_SECOND, REPEATS_PER_SECOND};
+    use crate::limits::{RECENT_PICTURES_TIME, REPEAT_REQUESTS_PER_SECOND, REPEATS_PER_SECOND};
     use crate::media::Frame;
-    use crate::wire::Wanted;
+    use crate::wire::{AudioLevel, Wanted};
 
     const NOW: Now = Now::after(Duration::from_secs(1));
     const TRACK: TrackId = TrackId(7);
@@ -491,18 +551,85 @@ mod tests {
     }
 
     #[test]
+    fn only_the_loudest_microphones_are_passed_on_where_that_is_set() {
+        let mut routes = Routes::default();
+        let tracks = [1, 2, 3, 4].map(TrackId);
+        for track in tracks {
+            routes.open(track, PUBLISHER, Layers::ONE);
+            routes.subscribe(track, Slot(1), Layers::ONE);
+        }
+        tracks[..3].iter().for_each(|track| routes.listen(*track));
+        let passed = |routes: &Routes, loudest_audio, track, level| {
+            let frame = Frame { audio_level: AudioLevel::new(level), ..Frame::default() };
+            let bytes = frame.datagrams(track).unwrap().next().unwrap().bytes;
+            let limits = Limits { loudest_audio, ..Limits::default() };
+            routes.forward(NOW, &limits, &mut Publisher::new(PUBLISHER), &bytes).err()
+        };
+        let all = |routes: &Routes, loudest| tracks.map(|track| passed(routes, loudest, track, 127));
+        let left_out = Some(DropReason::NotSelected);
+        assert_eq!(all(&routes, 0), [None; 4]);
+        assert_eq!(all(&routes, 2), [None, None, left_out, None], "the last one is no microphone");
+        routes.set_muted(tracks[0], true);
+        routes.set_muted(tracks[0], false);
+        assert_eq!(passed(&routes, 2, tracks[2], 127), None, "there is a place again");
+        assert_eq!(passed(&routes, 2, tracks[0], 127), left_out);
+        routes.close(tracks[1]);
+        assert_eq!(passed(&routes, 2, tracks[0], 127), None, "and again");
+    }
+
+    #[test]
+    fn a_video_that_is_held_goes_to_those_who_chose_it() {
+        let mut routes = routes();
+        routes.unsubscribe(TRACK, Slot(1));
+        routes.set_held(TRACK, true);
+        assert_eq!(passed_on(&mut routes, Piece::Delta, HIGHEST), [2]);
+        routes.unsubscribe(TRACK, Slot(2));
+        assert_eq!(forward(&routes, PUBLISHER, &datagram(TRACK)), Err(DropReason::NotSelected));
+        routes.subscribe(TRACK, Slot(1), layers(0, 2));
+        routes.set_layers(TRACK, Slot(1), HIGHEST);
+        assert_eq!(passed_on(&mut routes, Piece::Keyframe { fragment: 0 }, HIGHEST), [1], "it waited for that");
+        routes.unsubscribe(TRACK, Slot(1));
+        routes.set_held(TRACK, false);
+        assert_eq!(passed_on(&mut routes, Piece::Delta, HIGHEST), [0; 0], "nobody is subscribed: that is no reason");
+    }
+
+    #[test]
+    fn a_track_that_is_idle_gives_back_what_it_kept() {
+        let mut routes = routes();
+        routes.keep_pictures(TRACK);
+        passed_on(&mut routes, Piece::Keyframe { fragment: 0 }, HIGHEST);
+        assert_eq!(routes.keyframe_at(TRACK, 2), Some(NOW.since_start));
+        assert_eq!((routes.keyframe_at(TRACK, 1), routes.keyframe_at(TrackId(8), 0)), (None, None));
+        let kept = |routes: &mut Routes, after| {
+            routes.forget_old(Now::after(NOW.since_start + after));
+            (routes.routes[&TRACK].recent.borrow().is_empty(), routes.budget.is_unused())
+        };
+        assert_eq!(kept(&mut routes, VIDEO_DEADLINE / 2), (false, false));
+        assert_eq!(kept(&mut routes, VIDEO_DEADLINE), (true, false));
+        assert_eq!(kept(&mut routes, RECENT_PICTURES_TIME), (true, true));
+        assert_eq!(routes.keyframe_at(TRACK, 2), Some(NOW.since_start), "which is remembered");
+    }
+
+    #[test]
     fn requests_and_what_comes_of_them_are_bounded() {
         let routes = routes();
         let frame = Frame { spatial_layer: 2, data: vec![1; 50_000].into(), ..Frame::default() };
         let sent = frame.datagrams(TRACK).unwrap().map(|datagram| forward(&routes, PUBLISHER, &datagram.bytes).is_ok());
         assert_eq!(sent.filter(|is_sent| *is_sent).count(), 52);
-        let request = RepeatRequest { track: TRACK, spatial_layer: 2, wanted: vec![Wanted::whole(0)] }.encode();
-        let (mut asker, mut found) = (Publisher::new(Slot(1)), Vec::new());
-        let mut ask = || routes.repeat(NOW, &mut asker, &request, &mut found);
-        let answered = (0..1000).filter(|_| ask().is_ok()).count();
-        assert_eq!(ask(), Err(DropReason::OverBudget));
-        assert_eq!((answered, found.len()), (REPEAT_REQUESTS_PER_SECOND as usize, REPEATS_PER_SECOND as usize));
-        assert_eq!(routes.repeat(NOW, &mut asker, &request[..9], &mut found), Err(DropReason::Malformed));
+        let request =
+            |frame| RepeatRequest { track: TRACK, spatial_layer: 2, wanted: vec![Wanted::whole(frame)] }.encode();
+        // How many of a thousand are answered in full, and by how many datagrams all of them together.
+        let answered = |frame| {
+            let (mut asker, mut found) = (Publisher::new(Slot(1)), Vec::new());
+            let mut ask = || routes.repeat(NOW, &mut asker, &request(frame), &mut found);
+            let count = (0..1000).filter(|_| ask().is_ok()).count();
+            assert_eq!(ask(), Err(DropReason::OverBudget));
+            (count, found.len())
+        };
+        assert_eq!(answered(0), (REPEATS_PER_SECOND as usize / 52, REPEATS_PER_SECOND as usize));
+        assert_eq!(answered(7), (REPEAT_REQUESTS_PER_SECOND as usize, 0), "of a frame that is not there");
+        let mut asker = Publisher::new(Slot(1));
+        assert_eq!(routes.repeat(NOW, &mut asker, &request(0)[..9], &mut Vec::new()), Err(DropReason::Malformed));
     }
 
     #[test]

@@ -51,6 +51,11 @@ impl Voice {
         self.spoke_at.is_some_and(|at| now.since_start < at + SPEAKER_HOLD)
     }
 
+    /// When there was the last loud word, as time since the relay started.
+    pub fn spoke_at(&self) -> Option<Duration> {
+        self.spoke_at
+    }
+
     /// The level, smoothed, in dB below full scale.
     pub fn db(&self) -> f32 {
         self.db

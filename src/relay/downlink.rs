@@ -49,22 +49,8 @@ pub(super) struct Downlink {
 #[derive(Debug)]
 struct Streams {
     frames: RefCell<FrameStreams>,
-    queue: Cell<StreamQueue>,
-}
-
-/// What was written to streams and has not left. quinn does not tell, so everything that has left since counts as theirs.
-#[derive(Debug, Clone, Copy, Default)]
-struct StreamQueue {
-    bytes: usize,
-    /// What had left when this was looked at.
-    left_bytes: u64,
-}
-
-impl StreamQueue {
-    fn after(self, left_bytes: u64) -> Self {
-        let left = left_bytes.saturating_sub(self.left_bytes);
-        Self { bytes: self.bytes.saturating_sub(left as usize), left_bytes }
-    }
+    /// What of them waits in quinn, in bytes, as it was when this was looked at.
+    queued_bytes: Cell<usize>,
 }
 
 /// What is known of the path.
@@ -90,7 +76,10 @@ impl Downlink {
             connection,
             media: MediaOutbox::new(limits),
             path: Cell::default(),
-            streams: Box::new(Streams { frames: RefCell::new(FrameStreams::new(carrier)), queue: Cell::default() }),
+            streams: Box::new(Streams {
+                frames: RefCell::new(FrameStreams::new(carrier)),
+                queued_bytes: Cell::default(),
+            }),
         }
     }
 
@@ -119,7 +108,7 @@ impl Downlink {
     }
 
     fn has_space(&self, burst: &Burst<'_>) -> bool {
-        let queued = self.queued_bytes() + self.streams.queue.get().bytes;
+        let queued = self.queued_bytes() + self.streams.queued_bytes.get();
         let bytes = queued + burst.bytes + burst.datagrams.len() * QUEUED_OVERHEAD_BYTES;
         // The path need not be asked about what always fits.
         bytes <= QUEUE_BYTES_MIN || bytes <= self.path(burst.now, queued).queue_bytes_max()
@@ -175,9 +164,8 @@ impl Downlink {
     }
 
     fn send_on_stream(&self, now: Now, due: Due, metrics: &Metrics) {
-        let queue = self.streams.queue.get();
-        self.streams.queue.set(StreamQueue { bytes: queue.bytes + due.bytes.len(), ..queue });
-        self.streams.frames.borrow_mut().write(&self.connection, now, &due.header, due.bytes);
+        self.streams.queued_bytes.update(|queued| queued + due.bytes.len());
+        self.streams.frames.borrow_mut().write(&self.connection, now, due, metrics);
         self.tally().note_sent(metrics, 1);
     }
 
@@ -188,13 +176,13 @@ impl Downlink {
         }
         let stale = {
             let mut streams = self.streams.frames.borrow_mut();
-            streams.flush(&self.connection);
+            streams.flush(&self.connection, metrics);
             streams.take_stale(now, |header| self.media.stream_time(header))
         };
         for frame in stale {
             self.tally().leave_out(metrics, frame.reason, frame.datagrams);
             // Nobody needs what a keyframe has replaced, nor what comes a second time.
-            if frame.reason == DropReason::Late && frame.header.fragment_index == 0 {
+            if frame.reason != DropReason::Superseded && frame.header.fragment_index == 0 {
                 self.media.give_up(now, &frame.header, metrics);
             }
         }
@@ -205,12 +193,16 @@ impl Downlink {
     }
 
     fn space(&self, now: Now) -> usize {
-        let (queued, on_streams) = (self.queued_bytes(), self.streams.queue.get());
-        let path = self.path(now, queued + on_streams.bytes);
-        let on_streams = on_streams.after(path.left_bytes);
-        self.streams.queue.set(on_streams);
+        let queued = self.queued_bytes();
+        let path = self.path(now, queued + self.streams.queued_bytes.get());
+        let on_streams = {
+            let mut streams = self.streams.frames.borrow_mut();
+            streams.note_left(path.left_bytes);
+            streams.queued_bytes()
+        };
+        self.streams.queued_bytes.set(on_streams);
         self.media.note_path_rate(path.bytes_per_second);
-        path.queue_bytes_max().saturating_sub(queued + on_streams.bytes)
+        path.queue_bytes_max().saturating_sub(queued + on_streams)
     }
 
     /// How short of time media is, if that is to be told now.
@@ -230,7 +222,7 @@ impl Downlink {
     pub async fn due(&self, now: Now) {
         if !self.media.is_empty() || self.streams.frames.borrow().is_blocked() {
             let path = self.path.get();
-            let queued = self.queued_bytes() + self.streams.queue.get().bytes;
+            let queued = self.queued_bytes() + self.streams.queued_bytes.get();
             let over = queued.saturating_sub(path.queue_bytes_max() / 2);
             let time = Duration::from_secs_f64(over as f64 / path.bytes_per_second.max(1) as f64);
             return sleep(time.clamp(POLL_TIME_MIN, POLL_TIME_MAX)).await;

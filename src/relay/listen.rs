@@ -1,5 +1,4 @@
 use std::net::TcpListener;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,8 +38,16 @@ pub(super) struct Part {
     pub stopping: watch::Receiver<bool>,
 }
 
+/// The TCP listeners of a relay.
+pub(super) struct Listeners {
+    pub tls: TcpListener,
+    pub plain: Vec<TcpListener>,
+    pub admin: Option<TcpListener>,
+}
+
 /// Serves all sockets until the relay stops.
-pub(super) async fn serve(part: Part, endpoint: quinn::Endpoint, tls: TcpListener, plain: Vec<TcpListener>) {
+pub(super) async fn serve(part: Part, endpoint: quinn::Endpoint, listeners: Listeners) {
+    let Listeners { tls, plain, admin } = listeners;
     let Part { shard, mut outcomes, udp_drops, certificates, port, mut stopping } = part;
     let shard = Shard::new(shard);
     let mut background = JoinSet::new();
@@ -58,6 +65,9 @@ pub(super) async fn serve(part: Part, endpoint: quinn::Endpoint, tls: TcpListene
     for listener in plain {
         http.spawn(http::serve_plain(listener, site.clone()));
     }
+    if let Some(listener) = admin {
+        http.spawn(http::serve_admin(listener, site));
+    }
 
     let mut sessions = JoinSet::new();
     loop {
@@ -70,7 +80,7 @@ pub(super) async fn serve(part: Part, endpoint: quinn::Endpoint, tls: TcpListene
                 // Whoever asked may be gone.
                 let _ = answer.send(shard.sessions_json(room.as_ref()));
             }
-            Some(outcome) = outcomes.recv() => note_outcome(&shard, outcome),
+            Some(outcome) = outcomes.recv() => shard.guard("chat", || shard.note_outcome(outcome)),
             Some(ended) = sessions.join_next(), if !sessions.is_empty() => note_panic(&shard, ended),
             _ = stopping.wait_for(|stop| *stop) => break,
         }
@@ -79,7 +89,7 @@ pub(super) async fn serve(part: Part, endpoint: quinn::Endpoint, tls: TcpListene
     let goodbye = async {
         loop {
             tokio::select! {
-                Some(outcome) = outcomes.recv() => note_outcome(&shard, outcome),
+                Some(outcome) = outcomes.recv() => shard.guard("chat", || shard.note_outcome(outcome)),
                 ended = sessions.join_next() => match ended {
                     Some(ended) => note_panic(&shard, ended),
                     None => break,
@@ -136,17 +146,9 @@ async fn sample_sessions(shard: Rc<Shard>) {
     loop {
         due.tick().await;
         for room in shard.rooms() {
-            room.borrow().sample(&shard.metrics);
+            room.borrow_mut().sample(shard.now(), &shard.metrics);
             yield_now().await;
         }
-    }
-}
-
-/// A hosting program's callback that panics ends neither the other rooms' chat nor the relay.
-fn note_outcome(shard: &Rc<Shard>, outcome: Outcome) {
-    if catch_unwind(AssertUnwindSafe(|| shard.note_outcome(outcome))).is_err() {
-        error!("a room failed over its chat");
-        shard.metrics.session_closed(CloseReason::Internal);
     }
 }
 

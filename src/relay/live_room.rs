@@ -142,8 +142,10 @@ impl LiveRoom {
     ) -> Result<(ParticipantId, Slot), CloseReason> {
         self.joining = Some(joining);
         self.handle(shard, Input::Join { session, request });
-        let joined = self.joining.take().and_then(|joining| joining.seat);
-        joined.unwrap_or(Err(CloseReason::Internal))
+        let Joining { outlet, ending, seat, .. } = self.joining.take().ok_or(CloseReason::Internal)?;
+        let joined = seat.ok_or(CloseReason::Internal)??;
+        shard.rosters.borrow_mut().note(&outlet, &ending);
+        Ok(joined)
     }
 
     /// Tells the room what happened and carries out what it decides.
@@ -190,6 +192,7 @@ impl LiveRoom {
             }
             Output::RouteClosed { track } => self.routes.close(track),
             Output::RouteMuted { track, muted } => self.routes.set_muted(track, muted),
+            Output::RouteHeld { track, held } => self.routes.set_held(track, held),
             Output::Subscribed { track, subscriber, layers } => self.subscribe(track, subscriber, layers),
             Output::PictureWanted { track, subscriber, layers } => self.show(shard, track, subscriber, layers),
             Output::LayersSet { track, subscriber, layers } => {
@@ -203,6 +206,7 @@ impl LiveRoom {
                 }
             }
             Output::MeasurementsWanted { participant, request } => self.tell_measurements(participant, request),
+            Output::PassedOver(what) => shard.metrics.pass_over(what),
             Output::Close { participant, reason } => self.end(participant, reason),
         }
     }
@@ -428,7 +432,10 @@ impl LiveRoom {
     fn repeat(&self, shard: &Shard, now: Now, subscriber: &mut Publisher, request: &[u8]) {
         let mut found = Vec::new();
         if let Err(reason) = self.routes.repeat(now, subscriber, request, &mut found) {
-            return shard.metrics.drop_datagrams(reason, 1);
+            shard.metrics.drop_datagrams(reason, 1);
+        }
+        if found.is_empty() {
+            return;
         }
         shard.metrics.datagrams_repeated.inc_by(found.len() as u64);
         self.send_to(now, shard, subscriber.slot(), &found);
@@ -470,7 +477,7 @@ impl LiveRoom {
         let task = tokio::task::spawn_local(async move {
             tokio::time::sleep_until(shard.instant(due)).await;
             if let Some(room) = this.upgrade() {
-                shard.handle(&room, Input::Timeout);
+                shard.guard("timer", || shard.handle(&room, Input::Timeout));
             }
         });
         self.timer = Some(Timer { due, task });

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 pub(super) struct Outbox<T> {
     queue: RefCell<Queue<T>>,
     ready: Notify,
+    /// The last item has been taken out, or the last one that is not counted.
     emptied: Notify,
     bytes_max: usize,
     items_max: usize,
@@ -21,14 +22,17 @@ struct Queue<T> {
     /// Bytes and count of the items that are bounded.
     bytes: usize,
     count: usize,
+    /// Bytes of the others.
+    uncounted_bytes: usize,
     closed: bool,
 }
 
 #[derive(Debug)]
 struct Item<T> {
     value: T,
-    /// What it counts against the bound; `None`: nothing.
-    bytes: Option<usize>,
+    bytes: usize,
+    /// Whether it counts against the bound.
+    is_counted: bool,
 }
 
 /// The outbox took no more.
@@ -37,7 +41,7 @@ pub(super) struct Full;
 
 impl<T> Outbox<T> {
     pub fn new(bytes_max: usize, items_max: usize) -> Self {
-        let queue = Queue { items: VecDeque::new(), bytes: 0, count: 0, closed: false };
+        let queue = Queue { items: VecDeque::new(), bytes: 0, count: 0, uncounted_bytes: 0, closed: false };
         Self { queue: RefCell::new(queue), ready: Notify::new(), emptied: Notify::new(), bytes_max, items_max }
     }
 
@@ -52,15 +56,37 @@ impl<T> Outbox<T> {
         }
         queue.bytes += bytes;
         queue.count += 1;
-        queue.items.push_back(Item { value, bytes: Some(bytes) });
+        queue.items.push_back(Item { value, bytes, is_counted: true });
         self.ready.notify_one();
         Ok(())
     }
 
     /// Adds what is bounded elsewhere, such as the roster: it must not make a newcomer a slow consumer.
-    pub fn push_uncounted(&self, value: T) {
-        self.queue.borrow_mut().items.push_back(Item { value, bytes: None });
+    pub fn push_uncounted(&self, value: T, bytes: usize) {
+        let mut queue = self.queue.borrow_mut();
+        queue.uncounted_bytes += bytes;
+        queue.items.push_back(Item { value, bytes, is_counted: false });
         self.ready.notify_one();
+    }
+
+    /// What waits and is not counted, in bytes.
+    pub fn uncounted_bytes(&self) -> usize {
+        self.queue.borrow().uncounted_bytes
+    }
+
+    /// Waits until nothing is left that is not counted.
+    pub async fn uncounted_taken(&self) {
+        while self.uncounted_bytes() > 0 {
+            self.emptied.notified().await;
+        }
+    }
+
+    /// Throws away what is not counted.
+    pub fn forget_uncounted(&self) {
+        let mut queue = self.queue.borrow_mut();
+        queue.items.retain(|item| item.is_counted);
+        queue.uncounted_bytes = 0;
+        self.emptied.notify_waiters();
     }
 
     /// Lets [`Outbox::wait`] end once everything is out.
@@ -73,12 +99,17 @@ impl<T> Outbox<T> {
     pub fn take(&self) -> Option<T> {
         let mut queue = self.queue.borrow_mut();
         let item = queue.items.pop_front()?;
-        if let Some(bytes) = item.bytes {
-            queue.bytes -= bytes;
+        if item.is_counted {
+            queue.bytes -= item.bytes;
             queue.count -= 1;
+        } else {
+            queue.uncounted_bytes -= item.bytes;
+            if queue.uncounted_bytes == 0 {
+                self.emptied.notify_waiters();
+            }
         }
         if queue.items.is_empty() {
-            self.emptied.notify_one();
+            self.emptied.notify_waiters();
         }
         Some(item.value)
     }
@@ -139,8 +170,13 @@ mod tests {
     #[test]
     fn what_is_not_counted_takes_no_room() {
         let outbox = Outbox::new(1, 1);
-        outbox.push_uncounted('a');
-        assert_eq!(outbox.push('b', 1), Ok(()));
+        outbox.push_uncounted('a', 7);
+        assert_eq!((outbox.push('b', 1), outbox.uncounted_bytes()), (Ok(()), 7));
         assert_eq!([outbox.take(), outbox.take(), outbox.take()], [Some('a'), Some('b'), None]);
+        assert_eq!(outbox.uncounted_bytes(), 0);
+        outbox.push_uncounted('c', 7);
+        assert_eq!(outbox.push('d', 1), Ok(()));
+        outbox.forget_uncounted();
+        assert_eq!((outbox.uncounted_bytes(), outbox.take(), outbox.take()), (0, Some('d'), None));
     }
 }

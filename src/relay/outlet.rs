@@ -10,6 +10,7 @@ use tokio::time::sleep;
 
 use super::Metrics;
 use super::downlink::Downlink;
+use super::flight::Flight;
 use super::media_outbox::{Burst, MediaOutbox};
 use super::outbox::{Full, Outbox};
 use super::tally::Tally;
@@ -70,7 +71,7 @@ pub(super) enum Outlet {
     /// QUIC and WebTransport.
     Quic { carrier: Carrier, media: Downlink, control: Outbox<Bytes>, chat: Outbox<Bytes> },
     /// A meeting session over WebSocket.
-    WebSocket { messages: Outbox<Message>, media: MediaOutbox },
+    WebSocket { messages: Outbox<Message>, media: MediaOutbox, flight: Box<Flight> },
     /// A plain WebSocket client.
     Plain { messages: Outbox<Message>, tally: Tally },
 }
@@ -82,7 +83,7 @@ impl Outlet {
     }
 
     pub fn websocket(limits: &Limits) -> Self {
-        Self::WebSocket { messages: outbox(limits), media: MediaOutbox::new(limits) }
+        Self::WebSocket { messages: outbox(limits), media: MediaOutbox::new(limits), flight: Box::default() }
     }
 
     pub fn plain(limits: &Limits) -> Self {
@@ -119,12 +120,40 @@ impl Outlet {
 
     /// Queues a message that is bounded elsewhere: the roster for a newcomer, the goodbye.
     pub fn send_uncounted(&self, encoded: &Encoded) {
+        let bytes = encoded.message.len();
         match self {
             Self::Quic { control, chat, .. } => match encoded.kind {
-                StreamKind::Control => control.push_uncounted(encoded.on_stream()),
-                StreamKind::Chat => chat.push_uncounted(encoded.on_stream()),
+                StreamKind::Control => control.push_uncounted(encoded.on_stream(), bytes),
+                StreamKind::Chat => chat.push_uncounted(encoded.on_stream(), bytes),
             },
-            Self::WebSocket { messages, .. } => messages.push_uncounted(Message::Binary(encoded.on_websocket())),
+            Self::WebSocket { messages, .. } => messages.push_uncounted(Message::Binary(encoded.on_websocket()), bytes),
+            Self::Plain { .. } => {}
+        }
+    }
+
+    /// What of the roster waits, in bytes.
+    pub fn roster_bytes(&self) -> usize {
+        match self {
+            Self::Quic { control, .. } => control.uncounted_bytes(),
+            Self::WebSocket { messages, .. } => messages.uncounted_bytes(),
+            Self::Plain { .. } => 0,
+        }
+    }
+
+    /// Waits until the whole roster is on its way.
+    pub async fn roster_taken(&self) {
+        match self {
+            Self::Quic { control, .. } => control.uncounted_taken().await,
+            Self::WebSocket { messages, .. } => messages.uncounted_taken().await,
+            Self::Plain { .. } => {}
+        }
+    }
+
+    /// Throws away what of the roster waits, for a session that ends.
+    pub fn forget_roster(&self) {
+        match self {
+            Self::Quic { control, .. } => control.forget_uncounted(),
+            Self::WebSocket { messages, .. } => messages.forget_uncounted(),
             Self::Plain { .. } => {}
         }
     }
@@ -289,9 +318,9 @@ impl Outlet {
     /// Waits for something to write. `false`: nothing will come any more.
     pub async fn wait_for_message(&self) -> bool {
         match self {
-            Self::WebSocket { messages, media, .. } => tokio::select! {
-                open = messages.wait() => open || media.wait().await,
-                true = media.wait() => true,
+            Self::WebSocket { messages, media, flight } => tokio::select! {
+                open = messages.wait() => open || flight.wait(media).await,
+                true = flight.wait(media) => true,
             },
             Self::Plain { messages, .. } => messages.wait().await,
             // Its streams are written by themselves.
@@ -302,13 +331,40 @@ impl Outlet {
     /// Takes what to write next: messages before media.
     pub fn take_message(&self, now: Now, metrics: &Metrics) -> Option<Message> {
         match self {
-            Self::WebSocket { messages, media } => messages.take().or_else(|| {
-                let due = media.take(now, usize::MAX.into(), metrics)?;
-                media.tally().note_sent(metrics, 1);
-                Some(Message::Binary(due.bytes))
-            }),
+            Self::WebSocket { messages, media, flight } => {
+                let message = messages.take().or_else(|| flight.take(media, now, metrics).map(Message::Binary));
+                if let Some(Message::Binary(bytes)) = &message {
+                    flight.sent(bytes.len());
+                }
+                message
+            }
             Self::Plain { messages, .. } => messages.take(),
             Self::Quic { .. } => None,
         }
+    }
+
+    /// A ping to be written behind what was taken, if one is due.
+    pub fn due_ping(&self, now: Now) -> Option<Message> {
+        match self {
+            Self::WebSocket { flight, .. } => flight.is_mark_due(now.since_start).then(|| self.ping(now)),
+            Self::Quic { .. } | Self::Plain { .. } => None,
+        }
+    }
+
+    /// A ping to be written now.
+    pub fn ping(&self, now: Now) -> Message {
+        match self {
+            Self::WebSocket { flight, .. } => Message::Ping(Bytes::copy_from_slice(&flight.mark(now.since_start))),
+            Self::Quic { .. } | Self::Plain { .. } => Message::Ping(Bytes::new()),
+        }
+    }
+
+    /// Takes a pong. `false`: it answers no ping.
+    pub fn take_pong(&self, now: Now, payload: &[u8]) -> bool {
+        let Self::WebSocket { flight, media, .. } = self else {
+            return false;
+        };
+        let round_trip = flight.answered(now.since_start, payload);
+        round_trip.inspect(|round_trip| media.tally().note_round_trip(*round_trip)).is_some()
     }
 }

@@ -62,9 +62,13 @@ struct Pace {
 }
 
 impl Pace {
-    async fn wait(&mut self, shard: &Shard) {
+    async fn wait(&mut self, shard: &Shard, seat: &Seat) {
         let rate = Rate { per_second: shard.limits.chat_per_second, burst: shard.limits.chat_burst };
-        while !self.bucket.take(shard.now(), rate, 1) {
+        let mut waits = false;
+        while seat.is_chat_busy() || !self.bucket.take(shard.now(), rate, 1) {
+            if !std::mem::replace(&mut waits, true) {
+                shard.metrics.plain_waits.inc();
+            }
             sleep(Duration::from_secs(1) / rate.per_second.max(1)).await;
         }
     }
@@ -82,7 +86,7 @@ async fn read(shard: &Shard, seat: &Seat, stream: &mut SplitStream<WebSocket>) -
                 return CloseReason::TooLarge;
             }
             Some(Ok(Message::Text(text))) => {
-                pace.wait(shard).await;
+                pace.wait(shard, seat).await;
                 let message_id = MessageId(rand::random());
                 seat.chat(ClientChat::Send { message_id, to: None, body: text.as_str().to_owned() });
             }

@@ -62,7 +62,8 @@ struct Joined {
 type NotJoined = (CloseReason, Option<SendStream>);
 
 async fn join(shard: &Rc<Shard>, session: &Rc<QuicSession>, remote: SocketAddr) -> Result<Joined, NotJoined> {
-    let mut streams = Streams::new(session.clone());
+    let metrics = shard.metrics.clone();
+    let mut streams = Streams::new(session.clone(), move || metrics.stop_silent_stream());
     let mut chat = None;
     let first = async {
         loop {
@@ -115,15 +116,16 @@ impl Joined {
             // Media that arrived before an unpublish or a goodbye still belongs to the track.
             biased;
             reason = read_datagrams(session, &seat) => reason,
-            reason = media_streams::read(session, &seat) => reason,
+            reason = media_streams::read(session, &seat, &shard.metrics) => reason,
             reason = read_control(&mut control_receive, &seat, shard) => reason,
-            reason = read_chat(&mut streams, &mut chat, chat_opened, &seat) => reason,
+            reason = read_chat(&mut streams, &mut chat, chat_opened, &seat, shard) => reason,
             reason = seat.feed_history() => reason,
             reason = seat.ask_again() => reason,
             reason = seat.tend_media() => reason,
             reason = seat.ending.requested() => reason,
             () = &mut control_out => return CloseReason::ConnectionLost,
             reason = seat.begin_media() => reason,
+            reason = seat.roster_overdue() => reason,
             () = &mut chat_out => CloseReason::ConnectionLost,
         };
         seat.note_reason(reason);
@@ -153,7 +155,9 @@ async fn heard(session: &QuicSession, written: impl Future) {
 
 async fn say_goodbye(session: &QuicSession, control: SendStream, reason: CloseReason) {
     let outbox = Outbox::new(0, 0);
-    outbox.push_uncounted(delimit(&encode(&closing(reason))));
+    let message = delimit(&encode(&closing(reason)));
+    let bytes = message.len();
+    outbox.push_uncounted(message, bytes);
     outbox.close();
     // What cannot be sent in that time is not worth waiting for.
     let _ = timeout(CLOSE_TIMEOUT, heard(session, write(&outbox, control))).await;
@@ -192,6 +196,7 @@ async fn read_control(stream: &mut MessageReader, seat: &Seat, shard: &Shard) ->
 
 /// Takes one message of a control stream, on whichever carrier. An error ends the session.
 pub(super) fn control_message(message: &[u8], seat: &Seat, shard: &Shard) -> Result<(), CloseReason> {
+    seat.count_message()?;
     match decode(message).map_err(|_| CloseReason::Malformed)? {
         ClientMessage::Leave => Err(CloseReason::Left),
         ClientMessage::Ping { token } => {
@@ -208,6 +213,7 @@ pub(super) fn control_message(message: &[u8], seat: &Seat, shard: &Shard) -> Res
 
 /// Takes one message of a chat stream, on whichever carrier. An error ends the session.
 pub(super) fn chat_message(message: &[u8], seat: &Seat) -> Result<(), CloseReason> {
+    seat.count_message()?;
     let message: ClientChat = decode(message).map_err(|_| CloseReason::Malformed)?;
     seat.chat(message);
     Ok(())
@@ -220,6 +226,7 @@ async fn read_chat(
     chat: &mut ChatStream,
     opened: oneshot::Sender<SendStream>,
     seat: &Seat,
+    shard: &Shard,
 ) -> CloseReason {
     let (send, receive) = match chat.open(streams).await {
         Ok(halves) => halves,
@@ -237,6 +244,7 @@ async fn read_chat(
         }
         // Others are heard and media goes on; only what this one says comes too slowly.
         receive.stop(CloseReason::IdleTimeout);
+        shard.metrics.stop_slow_stream();
         match streams.next().await {
             Ok((StreamKind::Chat, mut send, next)) => {
                 // What the others say goes on in the first stream. It may be reset already, then it is finished as well.
@@ -298,6 +306,11 @@ async fn read_datagrams(session: &QuicSession, seat: &Seat) -> CloseReason {
     loop {
         match session.read_burst(&mut burst).await {
             Ok(()) => seat.forward(&mut burst),
+            // wtransport closes the connection when the other side has closed the session, as a page does that is left or
+            // loaded again: scripts have no time for a word then.
+            Err(ConnectionError::LocallyClosed) if session.was_ended_by_remote().await => {
+                return CloseReason::PageClosed;
+            }
             Err(error) => return ended(&error),
         }
     }
@@ -310,9 +323,6 @@ fn ended(error: &ConnectionError) -> CloseReason {
         ConnectionError::ApplicationClosed(close) if close.error_code.into_inner() == H3_NO_ERROR => {
             CloseReason::PageClosed
         }
-        // wtransport closes the connection when the other side has closed the session, as a page does that is left or loaded
-        // again: scripts have no time for a word then.
-        ConnectionError::LocallyClosed => CloseReason::PageClosed,
         ConnectionError::TimedOut => CloseReason::IdleTimeout,
         _ => CloseReason::ConnectionLost,
     }

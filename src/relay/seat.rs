@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
-use tokio::time::{sleep, sleep_until};
+use tokio::time::{sleep, sleep_until, timeout};
 
 use super::callbacks::Said;
 use super::live_room::Replay;
 use super::outlet::{Ending, Outlet};
 use super::shard::{Shard, SharedRoom};
 use crate::history::PageQuery;
-use crate::limits::{HISTORY_RETRY_INTERVAL, Limits};
+use crate::limits::{Bucket, HISTORY_RETRY_INTERVAL, Limits, ROSTER_TIMEOUT};
 use crate::media::{Publisher, Slot};
 use crate::room::{Input, SessionKey};
 use crate::wire::{ChatMessage, ClientChat, ClientMessage, CloseReason, DropReason, ParticipantId, RepeatRequest};
@@ -25,6 +25,8 @@ pub(super) struct Seat {
     session: SessionKey,
     slot: Slot,
     publisher: RefCell<Publisher>,
+    /// For messages of all kinds.
+    messages: RefCell<Bucket>,
     /// When it is looked next what is missing of what the participant sent.
     look_at: Cell<Option<Duration>>,
     look_earlier: Notify,
@@ -54,12 +56,27 @@ impl Seat {
             session,
             slot,
             publisher: RefCell::new(publisher),
+            messages: RefCell::default(),
             look_at: Cell::new(None),
             look_earlier: Notify::new(),
             outlet,
             ending,
             reason: Cell::new(CloseReason::ConnectionLost),
         }
+    }
+
+    /// Whether the room takes no chat until some of it is kept.
+    pub fn is_chat_busy(&self) -> bool {
+        self.room.borrow().room().is_chat_busy()
+    }
+
+    /// Counts one message of whatever kind, before it is looked at: what is refused or passed over costs time as well.
+    ///
+    /// # Errors
+    /// [`CloseReason::TooFast`]: the session has sent more than it may for as long as a burst lasts.
+    pub fn count_message(&self) -> Result<(), CloseReason> {
+        let has_room = self.messages.borrow_mut().take(self.shard.now(), self.shard.limits.messages(), 1);
+        has_room.then_some(()).ok_or(CloseReason::TooFast)
     }
 
     pub fn message(&self, message: ClientMessage) {
@@ -133,6 +150,14 @@ impl Seat {
             self.room.borrow_mut().begin(&self.shard, self.participant);
         }
         std::future::pending().await
+    }
+
+    /// Waits until the participant has not taken the roster in time. Ends with the session.
+    pub async fn roster_overdue(&self) -> CloseReason {
+        match timeout(ROSTER_TIMEOUT, self.outlet.roster_taken()).await {
+            Ok(()) => std::future::pending().await,
+            Err(_) => CloseReason::SlowConsumer,
+        }
     }
 
     /// Sends history, page by page, as fast as the other side takes it. Ends with the session.

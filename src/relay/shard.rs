@@ -1,19 +1,21 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use tokio::sync::{Notify, watch};
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::callbacks::{Callbacks, Closed, Failed, Opened, Said, Subject, Verdict};
 use super::key_store::KeyStore;
 use super::live_room::{Joining, LiveRoom};
 use super::metrics::Metrics;
 use super::outlet::{Ending, Outlet};
+use super::rosters::Rosters;
 use super::seat::Seat;
 use crate::auth::TicketKey;
 use crate::history::{History, Outcome};
@@ -46,6 +48,8 @@ pub(super) struct Shard {
     pub history: History,
     /// Where a run of datagrams is gathered while it is passed on.
     pub run: RefCell<Vec<Bytes>>,
+    /// Who has not taken the roster yet.
+    pub rosters: RefCell<Rosters>,
     /// What all rooms may keep of recent pictures.
     pictures: PictureBudget,
     /// Connections whose first message has not come yet.
@@ -126,6 +130,7 @@ impl Shard {
             open_to_plain,
             history,
             run: RefCell::default(),
+            rosters: RefCell::default(),
             pictures: PictureBudget::default(),
             connections_pending: Cell::new(0),
             callbacks,
@@ -280,6 +285,15 @@ impl Shard {
         self.history.close(&name, room.borrow().room().closing_notes(now), now.unix_ms);
         self.metrics.rooms.dec();
         self.callbacks.close(|| Closed { room: name, subject: Subject::Room, reason: None });
+    }
+
+    /// Does a part of a room's work that belongs to no session. A panic in it, as in a hosting program's callback, is counted and
+    /// ends neither the other rooms nor the relay.
+    pub fn guard(&self, work: &str, act: impl FnOnce()) {
+        if catch_unwind(AssertUnwindSafe(act)).is_err() {
+            error!(work, "a room failed");
+            self.metrics.session_closed(CloseReason::Internal);
+        }
     }
 
     /// Tells a room what came of its messages.

@@ -1,5 +1,5 @@
 use std::cell::Cell;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Metrics;
 use crate::media::Arrivals;
@@ -12,8 +12,7 @@ pub(super) struct Tally {
     /// In the order of [`DropReason::ALL`].
     left_out: [Cell<u64>; DropReason::ALL.len()],
     arrivals: Cell<Arrivals>,
-    /// On WebSocket: when the last ping left that was not answered, and how long the last answer took.
-    pinged_at: Cell<Option<Instant>>,
+    /// On WebSocket: how long the last answer to a ping took.
     round_trip: Cell<Duration>,
     sampled: Cell<Sampled>,
 }
@@ -46,14 +45,8 @@ impl Tally {
         self.arrivals.set(arrivals);
     }
 
-    pub fn note_ping(&self) {
-        self.pinged_at.set(Some(Instant::now()));
-    }
-
-    pub fn note_pong(&self) {
-        if let Some(at) = self.pinged_at.take() {
-            self.round_trip.set(at.elapsed());
-        }
+    pub fn note_round_trip(&self, round_trip: Duration) {
+        self.round_trip.set(round_trip);
     }
 
     pub fn sent(&self) -> u64 {

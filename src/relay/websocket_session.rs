@@ -14,7 +14,6 @@ use super::outlet::{Encoded, Outlet};
 use super::quic_session::{chat_message, closing, control_message};
 use super::seat::Seat;
 use super::shard::{SeatRequest, Shard};
-use super::tally::Tally;
 use crate::limits::{BURST_DATAGRAMS_MAX, CLOSE_TIMEOUT, HANDSHAKE_TIMEOUT, IDLE_TIMEOUT, KEEP_ALIVE_INTERVAL};
 use crate::transport::PingBudget;
 use crate::wire::{CloseReason, DropReason, StreamKind};
@@ -66,8 +65,8 @@ pub(super) async fn say_goodbye(
     let _ = sink.send(Message::Close(Some(frame))).await;
     let _ = sink.close().await;
     while let Some(Ok(_)) = stream.next().await {}
-    if reason == CloseReason::TooLarge {
-        // What follows a message that was refused by its length cannot be read any more, so time has to do.
+    if matches!(reason, CloseReason::TooLarge | CloseReason::Malformed) {
+        // What follows a message that was refused cannot be read any more, such as answers to pings, so time has to do.
         pending::<()>().await;
     }
 }
@@ -80,7 +79,7 @@ async fn converse(
 ) -> CloseReason {
     let mut pings = PingBudget::default();
     let first = tokio::select! {
-        first = timeout(HANDSHAKE_TIMEOUT, first_control_message(shard, outlet.tally(), stream, &mut pings)) => first,
+        first = timeout(HANDSHAKE_TIMEOUT, first_control_message(shard, outlet, stream, &mut pings)) => first,
         () = shard.stop_requested() => Ok(Err(CloseReason::ShuttingDown)),
     };
     let wanted =
@@ -98,6 +97,7 @@ async fn converse(
         reason = seat.ending.requested() => reason,
         reason = seat.feed_history() => reason,
         reason = seat.begin_media() => reason,
+        reason = seat.roster_overdue() => reason,
         reason = seat.tend_media() => reason,
     };
     seat.note_reason(reason);
@@ -106,12 +106,12 @@ async fn converse(
 
 async fn first_control_message(
     shard: &Shard,
-    tally: &Tally,
+    outlet: &Outlet,
     stream: &mut SplitStream<WebSocket>,
     pings: &mut PingBudget,
 ) -> Result<Bytes, CloseReason> {
     loop {
-        let message = next_binary(stream, pings, tally).await?;
+        let message = next_binary(shard, outlet, stream, pings).await?;
         match message.first() {
             Some(0) => shard.metrics.drop_datagrams(DropReason::NotJoined, 1),
             Some(&kind) if kind == StreamKind::Control.byte() => return Ok(message.slice(1..)),
@@ -121,9 +121,10 @@ async fn first_control_message(
 }
 
 async fn next_binary(
+    shard: &Shard,
+    outlet: &Outlet,
     stream: &mut SplitStream<WebSocket>,
     pings: &mut PingBudget,
-    tally: &Tally,
 ) -> Result<Bytes, CloseReason> {
     loop {
         let Ok(next) = timeout(IDLE_TIMEOUT, stream.next()).await else {
@@ -132,10 +133,9 @@ async fn next_binary(
         match next {
             Some(Ok(Message::Binary(bytes))) => return Ok(bytes),
             Some(Ok(Message::Ping(_))) => pings.take()?,
-            Some(Ok(Message::Pong(_))) => {
-                pings.take()?;
-                tally.note_pong();
-            }
+            Some(Ok(Message::Pong(payload))) if outlet.take_pong(shard.now(), &payload) => {}
+            // Nobody asked for it.
+            Some(Ok(Message::Pong(_))) => pings.take()?,
             Some(Ok(Message::Text(_))) => return Err(CloseReason::UnexpectedMessage),
             Some(Ok(Message::Close(frame))) => return Err(closed(frame.as_ref())),
             Some(Err(error)) => return Err(failure(&error)),
@@ -186,10 +186,9 @@ async fn take_burst(
     pings: &mut PingBudget,
     burst: &mut Vec<Bytes>,
 ) -> Result<(), CloseReason> {
-    let tally = seat.outlet.tally();
-    take(shard, seat, next_binary(stream, pings, tally).await?, burst)?;
+    take(shard, seat, next_binary(shard, &seat.outlet, stream, pings).await?, burst)?;
     while burst.len() < BURST_DATAGRAMS_MAX
-        && let Some(message) = next_binary(stream, pings, tally).now_or_never()
+        && let Some(message) = next_binary(shard, &seat.outlet, stream, pings).now_or_never()
     {
         take(shard, seat, message?, burst)?;
     }
@@ -226,10 +225,7 @@ pub(super) async fn write(
         let written = tokio::select! {
             // A stream of media that never pauses must not keep the keep-alive from leaving.
             biased;
-            _ = keep_alive.tick() => {
-                outlet.tally().note_ping();
-                sink.send(Message::Ping(Bytes::new())).await
-            }
+            _ = keep_alive.tick() => sink.send(outlet.ping(shard.now())).await,
             open = outlet.wait_for_message() => {
                 if !open {
                     return sink;
@@ -253,6 +249,9 @@ async fn write_messages(
             break;
         };
         sink.feed(message).await?;
+    }
+    if let Some(ping) = outlet.due_ping(shard.now()) {
+        sink.feed(ping).await?;
     }
     sink.flush().await
 }

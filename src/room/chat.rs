@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use super::{Audience, Output, Participant, Room};
+use super::{Audience, Output, Participant, PassedOver, Room};
 use crate::limits::{CHAT_IDS_MAX, CHAT_PENDING_MAX, Rate};
 use crate::now::Now;
 use crate::wire::{
@@ -75,6 +75,11 @@ impl Chat {
         ChatPosition { epoch: self.epoch, sequence: self.delivered }
     }
 
+    /// Whether as much is on its way into the history as may be.
+    pub fn is_busy(&self) -> bool {
+        self.pending.len() >= CHAT_PENDING_MAX
+    }
+
     /// Whether nothing is on its way into the history.
     pub fn is_settled(&self) -> bool {
         self.pending.is_empty()
@@ -133,7 +138,7 @@ impl Room {
         if to.is_some_and(|to| !is_seen(to)) {
             return Err(RefuseReason::ParticipantUnknown);
         }
-        if self.chat.pending.len() >= CHAT_PENDING_MAX {
+        if self.chat.is_busy() {
             return Err(RefuseReason::ChatBusy);
         }
         let sender = self.participants.get_mut(&from).ok_or(RefuseReason::ParticipantUnknown)?;
@@ -245,7 +250,9 @@ impl Room {
             return;
         };
         let changes = participant.typing != active && participant.grant.chat && !participant.grant.hidden;
-        if changes && self.may_request(now, from) {
+        if changes && !self.may_request(now, from) {
+            out.push(Output::PassedOver(PassedOver::Typing));
+        } else if changes {
             self.participants.entry(from).and_modify(|participant| participant.typing = active);
             let message = ServerChat::Typing { participant: from, active };
             out.push(Output::Chat { to: Audience::EveryoneBut(from), message });

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Pressure, RoomNotes};
 use crate::auth::{Grant, SeatClaim};
@@ -60,6 +61,8 @@ pub enum Input {
         track: TrackId,
         /// Of which rendition.
         spatial_layer: u8,
+        /// When the last keyframe of it began to be passed on, as time since the relay started.
+        keyframe_at: Option<Duration>,
     },
     /// A participant has been sent the history that [`Output::Replay`] asked for.
     Replayed {
@@ -83,6 +86,11 @@ pub enum Input {
         participant: ParticipantId,
         /// How much too slow.
         pressure: Pressure,
+    },
+    /// Somebody speaks: to be said as often as it is looked, while anybody does.
+    Speaking {
+        /// Who, the loudest first.
+        participants: Vec<ParticipantId>,
     },
     /// [`Room::next_timeout`](super::Room::next_timeout) has come.
     Timeout,
@@ -196,6 +204,14 @@ pub enum Output {
         /// The new state.
         muted: bool,
     },
+    /// Nobody gets a track from now on who did not choose it, or whoever is subscribed to it does again: who gets it is said beside
+    /// this.
+    RouteHeld {
+        /// Which track.
+        track: TrackId,
+        /// The new state.
+        held: bool,
+    },
     /// A participant gets a track.
     Subscribed {
         /// Which track.
@@ -248,6 +264,42 @@ pub enum Output {
     },
     /// Keep this over a restart.
     Note(RoomNotes),
+    /// Count something that a participant sent too fast, and that gets no answer.
+    PassedOver(PassedOver),
+}
+
+/// What is passed over without a word when its sender is too fast.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PassedOver {
+    /// A request for a keyframe.
+    KeyframeRequest,
+    /// A report of how tracks arrive.
+    Report,
+    /// A change of whether someone is typing.
+    Typing,
+}
+
+impl PassedOver {
+    /// Every kind there is.
+    pub const ALL: [Self; 3] = [Self::KeyframeRequest, Self::Report, Self::Typing];
+
+    /// Its name in metrics.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::KeyframeRequest => "keyframe_request",
+            Self::Report => "report",
+            Self::Typing => "typing",
+        }
+    }
+
+    /// What a message is that has no answer.
+    pub(super) const fn of(message: &ClientMessage) -> Option<Self> {
+        match message {
+            ClientMessage::RequestKeyframe { .. } => Some(Self::KeyframeRequest),
+            ClientMessage::Report { .. } => Some(Self::Report),
+            _ => None,
+        }
+    }
 }
 
 /// A seat that was given.

@@ -20,6 +20,12 @@ impl Merged {
         self.waiting.then(|| self.last_sent.map_or(Duration::ZERO, |last| last + self.interval))
     }
 
+    /// Whether what was sent last may yet be answered: nothing came since, and not much time has passed.
+    pub fn is_awaited(&self, now: Now, came_at: Option<Duration>) -> bool {
+        let is_open = |sent| came_at.is_none_or(|came| came < sent) && now.since_start < sent + self.interval;
+        self.last_sent.is_some_and(is_open)
+    }
+
     /// Whether to send now what is asked for.
     pub fn ask(&mut self, now: Now) -> bool {
         self.waiting = true;

@@ -59,6 +59,7 @@ impl Room {
         if !track.silence() {
             return Ok(());
         }
+        self.stage_is_due = true;
         out.push(Output::RouteMuted { track: id, muted: true });
         // The publisher too: it has to know that nobody hears it.
         let message = ServerMessage::TrackMuted { track: id, muted: true };

@@ -3,6 +3,13 @@ use super::{Output, Participant, Room};
 use crate::now::Now;
 use crate::wire::{Layers, ParticipantId, TrackId};
 
+/// What a subscriber was sent of a track, and is sent from now on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sending {
+    pub before: Option<Layers>,
+    pub sent: Option<Layers>,
+}
+
 impl Room {
     /// Media had to be left out on the way to a participant, or waited for long.
     pub(super) fn pressed(&mut self, now: Now, id: ParticipantId, pressure: Pressure, out: &mut Vec<Output>) {
@@ -28,9 +35,9 @@ impl Room {
         }
     }
 
-    /// Of each video track that a participant is subscribed to: the highest layers, and those that it wishes.
+    /// Of each video track that a participant is subscribed to and could be sent: the highest layers, and those that it wishes.
     fn wished_video(&self, id: ParticipantId) -> Vec<(Layers, Layers)> {
-        let video = self.tracks.values().filter(|track| track.is_video());
+        let video = self.tracks.values().filter(|track| track.is_video() && !track.is_held_from(id));
         video.filter_map(|track| Some((track.highest_layers(), track.subscribers.wished(id)?))).collect()
     }
 
@@ -43,13 +50,27 @@ impl Room {
 
     /// Sends a subscriber what it wishes of a track, as far as its path carries it.
     pub(super) fn regulate(&mut self, now: Now, subscriber: ParticipantId, id: TrackId, out: &mut Vec<Output>) {
-        let (Some(track), Some(participant)) = (self.tracks.get_mut(&id), self.participants.get(&subscriber)) else {
+        let Some(Sending { before, sent }) = self.send_anew(subscriber, id, out) else {
             return;
         };
+        self.tell_wanted(id, out);
+        if let Some(layers) = sent.filter(|layers| Some(layers.spatial) != before.map(|before| before.spatial)) {
+            self.request_keyframe(now, subscriber, id, layers.spatial, out);
+        }
+    }
+
+    /// Changes what a subscriber is sent of a track to what it should be, and says what changed.
+    pub(super) fn send_anew(
+        &mut self,
+        subscriber: ParticipantId,
+        id: TrackId,
+        out: &mut Vec<Output>,
+    ) -> Option<Sending> {
+        let (track, participant) = (self.tracks.get_mut(&id)?, self.participants.get(&subscriber)?);
         let sent = track.sent_by(&participant.allowance, subscriber);
         let before = track.subscribers.sent(subscriber);
         if sent == before {
-            return;
+            return None;
         }
         track.subscribers.set_sent(subscriber, sent);
         out.push(match (before, sent) {
@@ -57,9 +78,6 @@ impl Room {
             (None, Some(layers)) => Output::Subscribed { track: id, subscriber, layers },
             (Some(_), Some(layers)) => Output::LayersSet { track: id, subscriber, layers },
         });
-        self.tell_wanted(id, out);
-        if let Some(layers) = sent.filter(|layers| Some(layers.spatial) != before.map(|before| before.spatial)) {
-            self.request_keyframe(now, subscriber, id, layers.spatial, out);
-        }
+        Some(Sending { before, sent })
     }
 }

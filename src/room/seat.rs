@@ -127,6 +127,7 @@ impl Room {
         let auto_subscribe = newcomer.auto_subscribe;
         out.push(Output::Admitted(self.admitted(session, id, &newcomer)));
         self.tell_roster(id, out);
+        self.tell_stage(id, out);
         if !newcomer.grant.hidden {
             let message = ServerMessage::ParticipantJoined(newcomer.info(id, &self.tracks));
             out.push(Output::Tell { to: Audience::EveryoneBut(id), message });
@@ -164,6 +165,7 @@ impl Room {
         tracks.retain(|track| participant.grant.publish.allows(track.info.source));
         out.push(Output::Admitted(Admitted { resumed: true, tracks, ..self.admitted(session, id, &participant) }));
         self.tell_roster(id, out);
+        self.tell_stage(id, out);
         self.participants.insert(id, participant);
         self.reopen(now, id, out);
         self.begin_replay(id, request.chat_after, out);
@@ -241,6 +243,7 @@ impl Room {
 
     /// Stops what flows to and from a participant whose session is gone.
     fn release(&mut self, id: ParticipantId, out: &mut Vec<Output>) {
+        self.stage_is_due = true;
         let ids: Vec<_> = self.tracks.keys().copied().collect();
         for track in ids {
             let Some(published) = self.tracks.get_mut(&track) else {
@@ -264,6 +267,7 @@ impl Room {
         };
         // What its new path carries is not known.
         participant.allowance = Allowance::default();
+        self.stage_is_due = true;
         let (publish, takes_media) = (participant.grant.publish, participant.takes_media());
         let ids: Vec<_> = self.tracks.keys().copied().collect();
         for track_id in ids {
@@ -284,11 +288,15 @@ impl Room {
                 if let Some(participant) = self.participants.get_mut(&id).filter(|_| was_subscribed) {
                     participant.subscriptions -= 1;
                 }
-            } else if let Some(layers) = track.subscribers.wished(id) {
+            } else if track.subscribers.contains(id) {
                 track.subscribers.set_here(id, true);
-                out.push(Output::Subscribed { track: track_id, subscriber: id, layers });
-                self.tell_wanted(track_id, out);
-                self.want_picture(now, id, track_id, layers, out);
+                let sent = track.sent_by(&Allowance::default(), id);
+                track.subscribers.set_sent(id, sent);
+                if let Some(layers) = sent {
+                    out.push(Output::Subscribed { track: track_id, subscriber: id, layers });
+                    self.tell_wanted(track_id, out);
+                    self.want_picture(now, id, track_id, layers, out);
+                }
             }
         }
     }
@@ -302,6 +310,9 @@ impl Room {
         out.push(Output::RouteOpened { track: id, publisher, highest, is_video, source: track.source() });
         if track.is_silenced() {
             out.push(Output::RouteMuted { track: id, muted: true });
+        }
+        if track.is_held() {
+            out.push(Output::RouteHeld { track: id, held: true });
         }
         let here = track.subscribers.here();
         out.extend(here.map(|(subscriber, layers)| Output::Subscribed { track: id, subscriber, layers }));
@@ -319,6 +330,8 @@ impl Room {
         let Some(gone) = self.participants.remove(&id) else {
             return;
         };
+        self.stage.forget(id);
+        self.stage_is_due = true;
         let is_here = gone.is_here();
         if !is_here && reason.keeps_seat() {
             self.returning.note_lapse(id);

@@ -21,6 +21,8 @@ struct Subscription {
     wished: Layers,
     /// What of that its path carries; `None`: nothing.
     sent: Option<Layers>,
+    /// Whether it wants it in any case, and not only when everyone gets it.
+    chosen: bool,
     /// Whether it can be reached: others keep their choice and take nothing.
     is_here: bool,
     /// When it last asked for a keyframe of a rendition above what it is sent.
@@ -42,7 +44,10 @@ impl Subscribers {
     /// One more, that chose and is sent all of these layers.
     pub fn insert(&mut self, id: ParticipantId, wished: Layers, is_here: bool) {
         self.remove(id);
-        self.all.insert(id, Subscription { wished, sent: Some(wished), is_here, asked_above: None, report: None });
+        self.all.insert(
+            id,
+            Subscription { wished, sent: Some(wished), chosen: false, is_here, asked_above: None, report: None },
+        );
         self.count(Some(wished), is_here, 1);
     }
 
@@ -62,6 +67,18 @@ impl Subscribers {
     /// What it chose.
     pub fn wished(&self, id: ParticipantId) -> Option<Layers> {
         self.all.get(&id).map(|subscription| subscription.wished)
+    }
+
+    /// Whether it wants it in any case.
+    pub fn is_chosen(&self, id: ParticipantId) -> bool {
+        self.all.get(&id).is_some_and(|subscription| subscription.chosen)
+    }
+
+    /// Whether one that is subscribed wants it in any case.
+    pub fn set_chosen(&mut self, id: ParticipantId, chosen: bool) {
+        if let Some(subscription) = self.all.get_mut(&id) {
+            subscription.chosen = chosen;
+        }
     }
 
     /// What it is sent.
@@ -86,6 +103,11 @@ impl Subscribers {
 
     pub fn ids(&self) -> impl Iterator<Item = ParticipantId> {
         self.all.keys().copied()
+    }
+
+    /// Those who can be reached.
+    pub fn ids_here(&self) -> impl Iterator<Item = ParticipantId> {
+        self.all.iter().filter(|(_, subscription)| subscription.is_here).map(|(id, _)| *id)
     }
 
     /// Those who can be reached and are sent something, and what.
@@ -114,8 +136,9 @@ impl Subscribers {
     /// not known.
     pub fn set_here(&mut self, id: ParticipantId, is_here: bool) {
         if let Some(subscription) = self.all.get_mut(&id) {
-            let (wished, sent, was_here) = (subscription.wished, subscription.sent, subscription.is_here);
-            *subscription = Subscription { wished, sent: Some(wished), is_here, asked_above: None, report: None };
+            let Subscription { wished, sent, chosen, is_here: was_here, .. } = *subscription;
+            *subscription =
+                Subscription { wished, sent: Some(wished), chosen, is_here, asked_above: None, report: None };
             self.count(sent, was_here, -1);
             self.count(Some(wished), is_here, 1);
         }

@@ -7,6 +7,7 @@ mod layers;
 mod moderation;
 mod replay;
 mod seats;
+mod stage;
 mod tracks;
 
 use std::sync::Arc;

@@ -22,6 +22,8 @@ pub(super) struct Track {
     muted: bool,
     /// Muted by an admin: media is left out until the publisher unmutes it.
     silenced: bool,
+    /// Those alone get it who chose it: its publisher is not on the stage.
+    held: bool,
     /// By rendition: requests of many subscribers become few requests to the publisher.
     keyframes: Vec<Merged>,
     /// What its publisher believes that somebody takes.
@@ -29,7 +31,7 @@ pub(super) struct Track {
 }
 
 impl Track {
-    fn new(publisher: ParticipantId, info: TrackInfo, subscribers: Subscribers) -> Self {
+    fn new(publisher: ParticipantId, info: TrackInfo, held: bool, subscribers: Subscribers) -> Self {
         Self {
             publisher,
             subscribers,
@@ -39,6 +41,7 @@ impl Track {
             info,
             muted: false,
             silenced: false,
+            held,
         }
     }
 
@@ -58,9 +61,34 @@ impl Track {
         self.info.highest_layers()
     }
 
+    /// Whether everyone is sent it only while its publisher is on the stage.
+    pub fn is_staged(&self) -> bool {
+        is_staged(&self.info)
+    }
+
+    /// Whether there is something to be seen of it.
+    pub fn is_muted(&self) -> bool {
+        self.muted
+    }
+
+    pub fn is_held(&self) -> bool {
+        self.held
+    }
+
+    /// Says whether that changes anything.
+    pub fn set_held(&mut self, held: bool) -> bool {
+        std::mem::replace(&mut self.held, held) != held
+    }
+
+    /// Whether it is kept from a subscriber, whatever its path carries.
+    pub fn is_held_from(&self, subscriber: ParticipantId) -> bool {
+        self.held && !self.subscribers.is_chosen(subscriber)
+    }
+
     /// What a subscriber is sent, by what its path carries.
     pub fn sent_by(&self, allowance: &Allowance, subscriber: ParticipantId) -> Option<Layers> {
-        sent_of(&self.info, allowance, self.subscribers.wished(subscriber)?)
+        let wished = self.subscribers.wished(subscriber).filter(|_| !self.is_held_from(subscriber))?;
+        sent_of(&self.info, allowance, wished)
     }
 
     /// The renditions that somebody takes.
@@ -112,8 +140,10 @@ impl Room {
         }
         self.ids.tracks = self.ids.tracks.checked_add(1).ok_or(RefuseReason::TracksFull)?;
         let id = TrackId(self.ids.tracks);
-        let subscribers = self.subscribe_all_to(from, &info);
-        let track = Track::new(from, info, subscribers);
+        let held = is_staged(&info) && self.is_held_back(from);
+        let subscribers = self.subscribe_all_to(from, &info, held);
+        let track = Track::new(from, info, held, subscribers);
+        self.stage_is_due = true;
         let message = ServerMessage::TrackPublished { participant: from, track: track.published(id) };
         self.tracks.insert(id, track);
         // The route stands before anyone is told, so that the first datagram already finds it.
@@ -135,6 +165,7 @@ impl Room {
         if let Some(gone) = self.tracks.remove(&track) {
             self.forget_subscriptions(&gone);
         }
+        self.stage_is_due = true;
         out.push(Output::RouteClosed { track });
         let message = ServerMessage::TrackUnpublished { participant: from, track };
         out.push(Output::Tell { to: Audience::EveryoneBut(from), message });
@@ -155,6 +186,7 @@ impl Room {
         if std::mem::replace(&mut track.muted, muted) != muted {
             let message = ServerMessage::TrackMuted { track: id, muted };
             out.push(Output::Tell { to: Audience::EveryoneBut(from), message });
+            self.stage_is_due = true;
         }
         Ok(())
     }
@@ -182,6 +214,8 @@ impl Room {
         }
         subscriber.subscriptions += 1;
         track.subscribers.insert(from, track.highest_layers(), true);
+        // Who takes all there is has not chosen this one by taking it back.
+        track.subscribers.set_chosen(from, !subscriber.auto_subscribe);
         let sent = track.sent_by(&subscriber.allowance, from);
         track.subscribers.set_sent(from, sent);
         if let Some(layers) = sent {
@@ -257,6 +291,21 @@ impl Room {
         }
     }
 
+    /// Asks a publisher for a keyframe for those who begin, unless one that was asked for has not begun yet: it serves them too.
+    pub(super) fn picture_missing(
+        &mut self,
+        now: Now,
+        id: TrackId,
+        layer: u8,
+        keyframe_at: Option<Duration>,
+        out: &mut Vec<Output>,
+    ) {
+        let asked = self.tracks.get(&id).and_then(|track| track.keyframes.get(usize::from(layer)));
+        if !asked.is_some_and(|keyframe| keyframe.is_awaited(now, keyframe_at)) {
+            self.ask_for_keyframe(now, id, layer, out);
+        }
+    }
+
     /// Asks a publisher for a keyframe on behalf of a subscriber. What is not subscribed, not video or no rendition is passed
     /// over: the request may have crossed an unsubscribe or unpublish.
     pub(super) fn request_keyframe(
@@ -309,7 +358,7 @@ impl Room {
     }
 
     /// Subscribes those who take every track to one more, by this publisher.
-    fn subscribe_all_to(&mut self, publisher: ParticipantId, info: &TrackInfo) -> Subscribers {
+    fn subscribe_all_to(&mut self, publisher: ParticipantId, info: &TrackInfo, held: bool) -> Subscribers {
         let layers = info.highest_layers();
         let subscriptions_max = self.limits.subscriptions_per_participant;
         let others = self.participants.iter_mut().filter(|(other, _)| **other != publisher);
@@ -318,7 +367,7 @@ impl Room {
         for (other, taker) in takers {
             taker.subscriptions += 1;
             subscribers.insert(*other, layers, taker.is_here());
-            subscribers.set_sent(*other, sent_of(info, &taker.allowance, layers));
+            subscribers.set_sent(*other, sent_of(info, &taker.allowance, layers).filter(|_| !held));
         }
         subscribers
     }
@@ -345,6 +394,11 @@ impl Room {
 /// Audio is sent as long as anything is.
 fn sent_of(info: &TrackInfo, allowance: &Allowance, wished: Layers) -> Option<Layers> {
     if info.is_video() { allowance.layers(info.highest_layers(), wished) } else { Some(wished) }
+}
+
+/// Screens are there to be seen by everyone.
+fn is_staged(info: &TrackInfo) -> bool {
+    info.is_video() && info.source != TrackSource::Screen
 }
 
 fn own_track(

@@ -22,7 +22,7 @@
 //!   change sides in a like way.
 //! - **The least round trip** is that of 10 to 20 seconds. The queue is drained for two rounds before it is forgotten, as in
 //!   BBR's ProbeRTT and LEDBAT++ (RFC 9840).
-//! - **A queue too short to make a delay** shows by losses above 15 %.
+//! - **A queue too short to make a delay** shows by losses above 15 % for two seconds, or above 30 %.
 //!
 //! Why not one of these as it is: GCC and SCReAM (RFC 8298) need feedback that QUIC's acknowledgements are not (arrival times,
 //! rates of the encoder); Copa counts in packets and takes ten milliseconds of jitter for a queue at media's rates; BBR holds a
@@ -41,6 +41,7 @@ use std::sync::Arc;
 use quinn::congestion::{BbrConfig, ControllerFactory, CubicConfig, NewRenoConfig};
 
 pub use media::Media;
+pub(crate) use window::Window;
 
 use crate::limits::INITIAL_WINDOW_BYTES;
 use media::MediaFactory;

@@ -52,7 +52,7 @@ fn advice(error: &io::Error, address: &SocketAddr) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
             format!(
-                "; another program uses port {0}: stop it, or choose another port with --listen or --http",
+                "; another program uses port {0}: stop it, or choose another port with --listen, --http or --admin",
                 address.port()
             )
         }
@@ -70,6 +70,8 @@ pub struct Sockets {
     pub tls: TcpListener,
     /// HTTP and WS.
     pub plain: Vec<TcpListener>,
+    /// HTTP with what only those who run the relay are told.
+    pub admin: Option<TcpListener>,
 }
 
 impl Sockets {
@@ -99,7 +101,8 @@ impl Sockets {
                 Err(error) => return Err(error),
             }
         }
-        Ok(Self { udp, tls, plain })
+        let admin = config.admin.map(bind_tcp).transpose()?;
+        Ok(Self { udp, tls, plain, admin })
     }
 
     /// Starts the QUIC endpoint on the UDP socket; it runs on the current tokio runtime.

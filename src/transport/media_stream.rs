@@ -120,21 +120,22 @@ impl FrameStream {
 pub struct MediaStream(pub(super) RecvStream);
 
 impl MediaStream {
-    /// Reads the first byte. `None`: it never came, or the stream was given up.
+    /// Reads the first byte. A stream on which nothing comes is stopped.
     ///
     /// # Errors
-    /// [`StreamError`] if the stream carries something else than media.
-    pub async fn read(self) -> Result<Option<MessageReader>, StreamError> {
+    /// [`StreamError`]: [`StreamError::Ended`] if the stream was given up, [`StreamError::Silent`] if nothing came, or
+    /// [`StreamError::Kind`] if it carries something else than media.
+    pub async fn read(self) -> Result<MessageReader, StreamError> {
         let Self(mut stream) = self;
         let mut first = [0];
         match tokio::time::timeout(HANDSHAKE_TIMEOUT, stream.quic().read_exact(&mut first)).await {
-            Ok(Ok(())) if first[0] == MEDIA_STREAM => Ok(Some(MessageReader::of_media(stream))),
+            Ok(Ok(())) if first[0] == MEDIA_STREAM => Ok(MessageReader::of_media(stream)),
             Ok(Ok(())) => Err(StreamError::Kind(first[0])),
-            Ok(Err(_)) => Ok(None),
+            Ok(Err(_)) => Err(StreamError::Ended),
             Err(_) => {
                 // It may have ended just now; then there is nothing to stop.
                 let _ = stream.quic().stop(VarInt::from_u32(CloseReason::JoinTimeout.code().into()));
-                Ok(None)
+                Err(StreamError::Silent)
             }
         }
     }

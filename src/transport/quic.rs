@@ -9,6 +9,7 @@ use quinn::crypto::rustls::HandshakeData;
 use quinn::{Connection, ConnectionError, VarInt};
 use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
+use wtransport::proto::error::ErrorCode;
 
 use super::{Carrier, Gate, GateError, MediaStream};
 use crate::limits::{BURST_DATAGRAMS_MAX, HANDSHAKE_TIMEOUT, MESSAGE_TIMEOUT};
@@ -139,6 +140,25 @@ impl QuicSession {
         Ok(MediaStream(stream))
     }
 
+    /// Whether the other side has ended the WebTransport session, once the connection is closed on this side: wtransport also
+    /// closes it over HTTP/3 that is wrong. A session's stream that was reset is its end as well.
+    pub async fn was_ended_by_remote(&self) -> bool {
+        use wtransport::error::ConnectionError::{ApplicationClosed, LocalH3Error};
+        let QuicCarrier::WebTransport(session) = &self.carrier else {
+            return false;
+        };
+        loop {
+            match session.receive_datagram().await {
+                // One that wtransport has taken for itself.
+                Ok(_) => {}
+                Err(ApplicationClosed(_)) => return true,
+                // Its code can be read in no other way.
+                Err(LocalH3Error(error)) => return error.to_string() == ErrorCode::ClosedCriticalStream.to_string(),
+                Err(_) => return false,
+            }
+        }
+    }
+
     async fn accept_stream(&self) -> Result<(SendStream, RecvStream), StreamError> {
         match &self.carrier {
             QuicCarrier::Quic => {
@@ -211,6 +231,9 @@ pub enum StreamError {
     /// A message did not end in time.
     #[error("a message took longer than allowed")]
     Slow,
+    /// Nothing came on the stream in time.
+    #[error("nothing came on the stream")]
+    Silent,
     /// The stream's first byte is none that is known.
     #[error("the stream's first byte is {0:#04x}, which is not known")]
     Kind(u8),
@@ -230,6 +253,7 @@ impl StreamError {
             Self::Truncated => CloseReason::Malformed,
             Self::Oversized(_) => CloseReason::TooLarge,
             Self::Slow => CloseReason::IdleTimeout,
+            Self::Silent => CloseReason::JoinTimeout,
             Self::Kind(_) => CloseReason::UnexpectedStream,
         }
     }
@@ -309,13 +333,14 @@ pub type KnownStream = (StreamKind, SendStream, MessageReader);
 /// after [`HANDSHAKE_TIMEOUT`].
 pub struct Streams {
     session: Rc<QuicSession>,
+    note_silent: Box<dyn Fn()>,
     silent: FuturesUnordered<LocalBoxFuture<'static, Option<Result<KnownStream, StreamError>>>>,
 }
 
 impl Streams {
-    /// The streams of a session.
-    pub fn new(session: Rc<QuicSession>) -> Self {
-        Self { session, silent: FuturesUnordered::new() }
+    /// The streams of a session; `note_silent` is told of each that is reset.
+    pub fn new(session: Rc<QuicSession>, note_silent: impl Fn() + 'static) -> Self {
+        Self { session, note_silent: Box::new(note_silent), silent: FuturesUnordered::new() }
     }
 
     /// Waits for the next stream that says what it is.
@@ -330,8 +355,9 @@ impl Streams {
                     self.silent.push(Box::pin(learn_kind(send, receive)));
                 }
                 Some(known) = self.silent.next(), if !self.silent.is_empty() => {
-                    if let Some(known) = known {
-                        return known;
+                    match known {
+                        Some(known) => return known,
+                        None => (self.note_silent)(),
                     }
                 }
             }

@@ -123,6 +123,15 @@ pub enum ClientMessage {
         /// The client's number for this request.
         request: u32,
     },
+    /// Wants a video whether or not its publisher is among those whose videos everyone is sent, or leaves that to the room.
+    SetPinned {
+        /// The client's number for this request.
+        request: u32,
+        /// The track, which is subscribed.
+        track: TrackId,
+        /// Whether it is wanted in any case.
+        pinned: bool,
+    },
 }
 
 impl ClientMessage {
@@ -140,6 +149,7 @@ impl ClientMessage {
             | Self::SetLocked { request, .. }
             | Self::SetLayers { request, .. }
             | Self::MeasurementsWanted { request }
+            | Self::SetPinned { request, .. }
             | Self::EndMeeting { request } => Some(*request),
             Self::Join(_) | Self::RequestKeyframe { .. } | Self::Ping { .. } | Self::Leave | Self::Report { .. } => {
                 None
@@ -300,6 +310,11 @@ pub enum ServerMessage {
         request: u32,
         /// How the session does.
         measurements: Measurements,
+    },
+    /// Whose cameras everyone is sent, where that is not everybody's, when that changes.
+    OnStage {
+        /// Of all others, what is no screen is sent to those alone who chose it.
+        participants: Vec<ParticipantId>,
     },
 }
 

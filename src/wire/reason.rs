@@ -55,6 +55,7 @@ reasons! {
         Late = "late", "It could not have reached the subscriber in time";
         ReferenceMissing = "reference_missing", "Its frame needs one that was left out for the subscriber";
         Superseded = "superseded", "A later frame stands by itself, and there was no time for both";
+        NotSelected = "not_selected", "Only the loudest voices and the videos of the last speakers are passed on, and it is of none of them";
     }
 }
 

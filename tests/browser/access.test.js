@@ -6,7 +6,7 @@ import { join as joinPath } from 'node:path';
 import { after, before, test } from 'node:test';
 import { livekitToken } from './livekit.js';
 import * as meeting from './meeting.js';
-import { complaints, isIn, openPanel, say, sees, seesPerson, shoot } from './meeting.js';
+import { complaints, enterWithoutDevices, isIn, openPanel, say, sees, seesPerson, shoot } from './meeting.js';
 import { allStarted, startBrowser, startRelay } from './relay.js';
 
 /** @typedef {import('playwright-core').Page} Page */
@@ -40,8 +40,8 @@ function tokenFor(room, name, { isAdmin = false, mayWrite = true, ttl } = {}) {
   return livekitToken({ ...APPLICATION, room, identity: name.toLowerCase(), name, ttl, grants: { roomAdmin: isAdmin, canPublishData: mayWrite } });
 }
 
-/** @param {string} room @param {string} name @param {Parameters<typeof tokenFor>[2]} [rights] */
-const join = async (room, name, rights) => meeting.join(browser, room, 'ignored', { at: relay.url, token: await tokenFor(room, name, rights) });
+/** Without camera and microphone. @param {string} room @param {string} name @param {Parameters<typeof tokenFor>[2]} [rights] */
+const join = async (room, name, rights) => meeting.join(browser, room, 'ignored', { at: relay.url, token: await tokenFor(room, name, rights), through: enterWithoutDevices });
 
 /** @param {Page} page @param {string} name @param {string} [token] in the field */
 async function tries(page, name, token) {

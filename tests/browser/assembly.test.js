@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { AGE_MS_MAX, Assembly, BYTES_MAX, FRAMES_MAX } from '../../web/sdk/media/receive/assembly.js';
-import { LATE_MS_MAX } from '../../web/sdk/media/receive/losses.js';
+import { AUDIO_GAP_MAX, LATE_MS_MAX } from '../../web/sdk/media/receive/losses.js';
 import { fragmentWithParity } from '../../web/sdk/media/send/fragment.js';
 import { FRAGMENTS_MAX, decodeDatagram } from '../../web/sdk/wire.js';
 import { datagrams, header } from './frames.js';
@@ -132,4 +132,12 @@ test('what had to be made again or sent once more was lost', () => {
   push(assembly, all.filter((_, at) => at !== 0 && at !== 3 && at !== 4));
   assembly.push(0, all[3], true);
   assert.deepEqual(assembly.takeCounts(LATE_MS_MAX, true), { received: 7, lost: 3 });
+});
+
+test('audio that was not passed on for a while is not lost', () => {
+  for (const [step, lost] of [[AUDIO_GAP_MAX + 1, AUDIO_GAP_MAX], [AUDIO_GAP_MAX + 2, 0]]) {
+    const assembly = new Assembly(AUDIO_GAP_MAX);
+    push(assembly, [...datagrams(1, 1), ...datagrams(1 + step, 1)]);
+    assert.deepEqual(assembly.takeCounts(LATE_MS_MAX, true), { received: 2, lost });
+  }
 });

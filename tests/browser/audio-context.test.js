@@ -1,15 +1,22 @@
-// Which context a microphone is connected with, in a browser that is made up.
+// The AudioContext of a browser that is made up: which one a microphone is connected with, and what it is asked for.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { sourceOf } from '../../web/sdk/media/audio-context.js';
+import { outputMs, sourceOf } from '../../web/sdk/media/audio-context.js';
 
 /** The sample rate of the devices. */
 const DEVICES = 44_100;
 /** Whether a device may have another sample rate than its context. */
 let resamples = true;
+/** How often it was asked how late it is. */
+let asked = 0;
 
 class FakeAudioContext {
   state = 'running';
+  baseLatency = 0.01;
+  get outputLatency() {
+    asked++;
+    return 0.1;
+  }
   /** @param {{ sampleRate?: number }} options */
   constructor({ sampleRate = DEVICES }) {
     this.sampleRate = sampleRate;
@@ -27,4 +34,10 @@ test('a microphone is connected at the rate of Opus, or at that of the devices w
   assert.equal(rate(), 48_000);
   resamples = false;
   assert.deepEqual([rate(), rate()], [DEVICES, DEVICES]);
+});
+
+test('a browser says how late it is heard, but Firefox is not asked where that can stop its sound', () => {
+  const firefox = (/** @type {string} */ system) => `Mozilla/5.0 (${system}; rv:153.0) Gecko/20100101 Firefox/153.0`;
+  assert.deepEqual([outputMs('Mozilla/5.0 (X11; Linux x86_64) Chrome/156.0.0.0'), outputMs(firefox('Windows NT 10.0; Win64; x64')), asked], [110, 110, 2]);
+  assert.deepEqual([outputMs(firefox('X11; Linux x86_64')), asked], [50, 2]);
 });

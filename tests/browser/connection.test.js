@@ -49,6 +49,7 @@ class FakeCarrier {
       },
       sendDatagram: (datagram) => { if (echo) queueMicrotask(() => listener?.media(datagram.subarray(1))); },
       sendOnStream() {},
+      framesOnStreams: () => ({ in: 0, out: 0 }),
       bufferedBytes: () => 0,
       close: () => void this.log.push('close'),
     };

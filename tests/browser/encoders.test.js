@@ -4,6 +4,7 @@ import { beforeEach, mock, test } from 'node:test';
 import { AudioEncoding } from '../../web/sdk/media/send/audio-encoding.js';
 import { SILENT_MS_MAX } from '../../web/sdk/media/send/codec.js';
 import { RenditionEncoder } from '../../web/sdk/media/send/rendition-encoder.js';
+import { VideoEncoding } from '../../web/sdk/media/send/video-encoding.js';
 
 let nowMs = 0;
 /** Those that were made, and what each took and has not given back. @type {MadeUpEncoder[]} */
@@ -111,4 +112,38 @@ test('an audio encoder that gives nothing is tried once more, and then given up'
   for (let end = nowMs + SILENT_MS_MAX + 100; nowMs < end; nowMs += 20) frame();
   assert.deepEqual([encoders.length, counts.failures], [2, 1]);
   close();
+});
+
+test('a frame of which the browser makes no copy is closed and counted, and those after it are encoded', async () => {
+  let open = 0;
+  class Frame {
+    timestamp = nowMs * 1000;
+    displayWidth = 640;
+    displayHeight = 360;
+    constructor() { open++; }
+    close() { open--; }
+  }
+  Object.assign(globalThis, {
+    VideoFrame: class extends Frame {
+      /** @param {{ isBad?: boolean }} frame @param {{ timestamp: number }} init */
+      constructor({ isBad }, { timestamp }) {
+        if (isBad) throw new Error('no memory');
+        super();
+        this.timestamp = timestamp;
+      }
+    },
+  });
+  const plan = { config: { codec: 'vp8', width: 640, height: 360 }, width: 640, height: 360, frameRate: 30, renditions: 1, isScreen: false, delivery: /** @type {const} */ ('datagrams') };
+  const encoding = new VideoEncoding({ plan, output() {}, failed() {} });
+  encoding.layersWanted(1, 7);
+  const frames = Array.from({ length: 3 }, (_, at) => Object.assign(new Frame(), { isBad: at === 1, timestamp: at * 100_000 }));
+  await encoding.input(new ReadableStream({
+    pull(controller) {
+      nowMs += 100;
+      const frame = frames.shift();
+      if (frame) controller.enqueue(/** @type {any} */ (frame));
+      else controller.close();
+    },
+  }, { highWaterMark: 0 }));
+  assert.deepEqual([encoding.counts, encoders[0].taken.length, open], [{ captured: 3, dropped: 1 }, 2, 0]);
 });

@@ -47,20 +47,3 @@ export async function startFirefox(preferences = {}) {
     },
   };
 }
-
-/**
- * Whether its media stand still: cameras, microphones and sound all go by one clock, and on a busy machine that sometimes stops for good.
- * @param {Firefox} firefox
- */
-export async function standsStill({ browser }) {
-  const moves = async () => {
-    const page = await browser.newPage();
-    return page.evaluate(async () => {
-      const context = new AudioContext();
-      await new Promise((resolve) => setTimeout(resolve, 3000));
-      return context.currentTime > 0;
-    });
-  };
-  const gaveUp = new Promise((resolve) => setTimeout(resolve, STOP_MS, false));
-  return !(await Promise.race([moves().catch(() => false), gaveUp]));
-}

@@ -46,7 +46,7 @@ test('where UDP is dropped, one is in over WebSocket within two seconds, and the
   t.diagnostic(`in the meeting ${Math.round(took)} ms after the click, ${network.dropped()} UDP packets dropped`);
   assert.ok(took <= JOIN_MS_MAX, `${took} ms`);
   assert.ok(network.dropped() > 0);
-  await reads(tab, testId('badge'), /^WebSocket · UDP is blocked on this network · \d+ ms/);
+  await reads(tab, testId('badge'), /^WebSocket · UDP is blocked · \d+ ms/);
   await tab.close();
   await network.stop();
 });

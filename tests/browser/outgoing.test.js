@@ -104,6 +104,28 @@ function told(looks) {
   return state.delays;
 }
 
+test('a narrow path may be as late as a wide one, not later', () => {
+  const { outgoing, send } = start();
+  outgoing.bitrate = 200_000;
+  assert.deepEqual([upper, delta].map((frame) => send(frame, 3750)), [true, true]);
+  assert.deepEqual([upper, delta].map((frame) => send(frame, 3751)), [false, true]);
+  assert.equal(send(delta, 7501), false);
+});
+
+test('a keyframe is not taken for a queue while it leaves at the bitrate', () => {
+  const { outgoing, send, state } = start();
+  outgoing.bitrate = 200_000;
+  const large = { ...keyframe, datagrams: fragment(keyframe.header, new Uint8Array(20_000)) };
+  const bytes = large.datagrams.reduce((sum, { byteLength }) => sum + byteLength, 0);
+  assert.equal(send(large, 0), true);
+  assert.equal(send(upper, bytes), true);
+  // 200 ms later 5,000 bytes should have left, and 3,750 more may wait.
+  state.nowMs = 200;
+  assert.deepEqual([bytes - 1250, bytes - 1249].map((buffered) => send(upper, buffered)), [true, false]);
+  state.nowMs = 2000;
+  assert.deepEqual([3750, 3751].map((buffered) => send(upper, buffered)), [true, false]);
+});
+
 test('how late everything is, is told once a second', () => {
   assert.deepEqual(told([[0, LIMIT * 2], [10, LIMIT * 3], [900, LIMIT * 4], [1000, LIMIT * 2], [1100, LIMIT * 2], [2000, LIMIT * 2]]), [300, 300]);
 });

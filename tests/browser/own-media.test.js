@@ -1,6 +1,7 @@
 // One's microphone and camera in the page: what is on and what is not, with devices and a room that are made up.
 import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
+import { TertuliaError } from '../../web/sdk/error.js';
 
 /** A camera that is open. */
 class FakeDevice {
@@ -34,6 +35,7 @@ Object.assign(globalThis, {
   MediaStream: class { getTracks() { return []; } addTrack() {} removeTrack() {} },
 });
 const { OwnMedia } = await import('../../web/page/own-media.js');
+const { choices, choose } = await import('../../web/page/preferences.js');
 
 /** A room that does what it is told, and says what that was. */
 function roomOf() {
@@ -44,6 +46,7 @@ function roomOf() {
     switchActiveDevice: async (/** @type {string} */ kind, /** @type {string} */ deviceId) => void told.push(`${kind} ${deviceId}`),
     localParticipant: {
       tracks,
+      unpublishTrack: async (/** @type {any} */ track) => void tracks.delete(track.source),
       publishTrack: async (/** @type {any} */ track) => void tracks.set(track.source, track),
       setCameraEnabled: async (/** @type {boolean} */ isOn) => {
         told.push(`camera ${isOn}`);
@@ -117,4 +120,28 @@ test('who listens no longer hears nothing', async () => {
   end();
   await media.set('camera', false);
   assert.deepEqual([before > 0, heard === before], [true, true]);
+});
+
+test('a device that cannot be had in the meeting leaves the one before as it was', async () => {
+  const media = new OwnMedia();
+  const room = roomOf();
+  await media.publish(any(room));
+  await media.set('camera', true);
+  choose({ camera: 'usual' });
+  room.switchActiveDevice = () => Promise.reject(new Error('busy'));
+  await assert.rejects(media.use('camera', 'other'), /busy/);
+  assert.deepEqual([media.isOn('camera'), media.problems.size, choices.camera], [true, 0, 'usual']);
+});
+
+test('a device that the relay does not let go is off, and says why', async () => {
+  const media = new OwnMedia();
+  const room = roomOf();
+  await media.publish(any(room));
+  await media.set('camera', true);
+  room.localParticipant.unpublishTrack = (/** @type {any} */ { source }) => {
+    room.localParticipant.tracks.delete(source);
+    return Promise.reject(new TertuliaError('too_fast', 'Wait a moment, and try again.'));
+  };
+  await media.renew('camera');
+  assert.deepEqual([media.isOn('camera'), media.problems.get('camera')?.code], [false, 'too_fast']);
 });

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { createServer } from 'node:net';
 import { after, before, test } from 'node:test';
 import * as meeting from './meeting.js';
-import { PHONE, bubbles, complaints, openPanel, say, sees, shoot } from './meeting.js';
+import { PHONE, bubbles, complaints, enterWithoutDevices, openPanel, say, sees, shoot } from './meeting.js';
 import { allStarted, startBrowser, startRelay } from './relay.js';
 
 /** @typedef {import('playwright-core').Page} Page */
@@ -29,6 +29,9 @@ const open = (url, options) => meeting.open(browser, url, options);
 /** @param {string} room @param {string} name @param {Partial<Parameters<typeof meeting.join>[3]>} [options] */
 const join = (room, name, options) => meeting.join(browser, room, name, { at: relay.url, ...options });
 
+/** Who comes to chat. @param {string} room @param {string} name @param {Partial<Parameters<typeof meeting.join>[3]>} [options] */
+const attend = (room, name, options) => join(room, name, { through: enterWithoutDevices, ...options });
+
 /** The code that every tutorial has. @param {Page} page @param {string} url */
 async function openPlain(page, url) {
   await page.evaluate((url) => {
@@ -53,7 +56,7 @@ const plainSay = (page, text) => page.evaluate((text) => /** @type {any} */ (win
 /** @param {string} url the relay's page @param {string} socketUrl */
 async function plainClientsAndAMeeting(url, socketUrl) {
   const pages = [await open(new URL('/relay.json', url).href), await open(new URL('/relay.json', url).href)];
-  const meeting = await join('lobby', 'Ana', { at: url });
+  const meeting = await attend('lobby', 'Ana', { at: url });
   for (const page of pages) await openPlain(page, socketUrl);
   const [one, two] = pages;
   await meeting.locator('#roster .tag', { hasText: 'chat only' }).nth(1).waitFor({ state: 'attached' });
@@ -72,8 +75,8 @@ async function plainClientsAndAMeeting(url, socketUrl) {
 
 test('two tabs chat over WebTransport, a third over WebSocket', { timeout: 60_000 }, async () => {
   const names = ['Ana', 'Bo', 'Carmen'];
-  const pages = [await join('standup', 'Ana'), await join('standup', 'Bo'), await join('standup', 'Carmen', { query: '?transport=websocket' })];
-  for (const [page, carrier] of /** @type {[Page, string][]} */ ([[pages[0], 'WebTransport'], [pages[1], 'WebTransport'], [pages[2], 'WebSocket']])) {
+  const pages = [await attend('standup', 'Ana'), await attend('standup', 'Bo'), await attend('standup', 'Carmen', { query: '?transport=websocket' })];
+  for (const [page, carrier] of /** @type {[Page, string][]} */ ([[pages[0], 'WebTransport'], [pages[1], 'WebTransport'], [pages[2], 'WebSocket · the link asks for it']])) {
     await page.locator('#badge').filter({ hasText: new RegExp(`^${carrier} · \\d+ ms( · \\d+(\\.\\d)? %)?$`) }).waitFor();
   }
   for (const [at, page] of pages.entries()) {
@@ -103,7 +106,7 @@ test('the tutorial code takes part on ws://localhost:8000', { timeout: 60_000 },
 
 test('text from others is text', { timeout: 60_000 }, async () => {
   const markup = '<img src=x onerror="document.title=\'broken\'">';
-  const [ana, bo] = [await join('text', markup), await join('text', 'Bo')];
+  const [ana, bo] = [await attend('text', markup), await attend('text', 'Bo')];
   await say(ana, markup);
   await sees(bo, markup);
   await meeting.seesPerson(bo, markup);
@@ -113,7 +116,7 @@ test('text from others is text', { timeout: 60_000 }, async () => {
 });
 
 test('a message to one participant reaches that one alone', { timeout: 60_000 }, async () => {
-  const [ana, bo, carmen] = [await join('private', 'Ana'), await join('private', 'Bo'), await join('private', 'Carmen')];
+  const [ana, bo, carmen] = [await attend('private', 'Ana'), await attend('private', 'Bo'), await attend('private', 'Carmen')];
   await openPanel(ana, 'chat');
   await ana.locator('#to').selectOption({ label: 'Bo' });
   await say(ana, 'for Bo');

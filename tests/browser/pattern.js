@@ -55,3 +55,16 @@ export async function looksLike(tab, selector, from) {
 
 /** The same of someone else's tile. @param {Tab} tab @param {string} name @param {Tab['kind']} from @param {'camera' | 'screen'} [source] */
 export const showsPattern = (tab, name, from, source) => looksLike(tab, `${tile(name, { source })} canvas`, from);
+
+/**
+ * What is to be seen of someone else at this moment, which need not move.
+ * @param {Tab} tab
+ * @param {string} name
+ * @param {Tab['kind']} from the browser that has the camera
+ */
+export async function lastPicture(tab, name, from) {
+  const selector = `${tile(name)} canvas`;
+  const isVisible = await tab.evaluate((selector) => document.querySelector(selector)?.checkVisibility({ visibilityProperty: true }) === true, selector);
+  const picture = await colours(tab, selector);
+  return { isVisible, isPattern: picture.length > 0 && PATTERNS[from](picture), picture };
+}

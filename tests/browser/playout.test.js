@@ -220,3 +220,32 @@ test('two channels stay apart', () => {
   }
   assert.ok(left > 0.9 * AMPLITUDE && right === 0);
 });
+
+test('frames that pile up behind a lost one in the beginning are counted as they are, and it goes on afterwards', () => {
+  const speaker = new Speaker();
+  const pile = Array.from({ length: 12 }, (_, at) => ({ number: at + 2, atMs: 100 }));
+  speaker.play([{ number: 0, atMs: 0 }, ...pile], 600);
+  assert.ok(speaker.playout.bufferedMs >= 0, `${speaker.playout.bufferedMs} ms are kept`);
+  speaker.play(onTime(100).slice(30), 2000);
+  assert.ok(speaker.loudness(1000, 1900) > 0.9 * FULL);
+});
+
+test('whatever comes in whatever order, what is kept is counted as it is', () => {
+  const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
+  let state = seed;
+  const random = () => (state = (state * 1_103_515_245 + 12_345) % 2 ** 31) / 2 ** 31;
+  const block = [new Float32Array(BLOCK)];
+  const sound = new Float32Array(FRAME);
+  for (let round = 0; round < 100; round++) {
+    const playout = new Playout({ channels: 1, sampleRate: RATE });
+    for (let number = 0, blocks = 0; blocks < 600; blocks++) {
+      // A frame for each 7.5 blocks, some lost, some old; now and then a pile of them.
+      for (let count = random() < 0.01 ? 16 * random() : random() < 0.12 ? 1 : 0; count > 0; count--) {
+        number++;
+        if (random() < 0.9) playout.push(Math.max(0, random() < 0.1 ? number - Math.floor(40 * random()) : number), number * 1800, [sound]);
+      }
+      playout.pull(block);
+      assert.ok(playout.bufferedMs >= 0, `SEED=${seed}: ${playout.bufferedMs} ms are kept`);
+    }
+  }
+});

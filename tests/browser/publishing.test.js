@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
 import { Publishing } from '../../web/sdk/media/send/publishing.js';
-import { makeLocalTrack } from '../../web/sdk/media/send/local-track.js';
+import { LocalTrack, makeLocalTrack } from '../../web/sdk/media/send/local-track.js';
 
 /** A device that is open. */
 class FakeDevice {
@@ -18,6 +18,9 @@ class FakeDevice {
 
 /** The worker with the encoders: it takes everything, and says that it encodes VP8. */
 class FakeWorker {
+  /** The one that was started last. @type {FakeWorker | null} */
+  static last = null;
+  constructor() { FakeWorker.last = this; }
   /** @type {((event: { data: unknown }) => void) | null} */
   onmessage = null;
   /** @param {any} message */
@@ -111,6 +114,30 @@ test('in a relay that was started again a track has no number until it gets one'
   assert.equal(track?.id, 0);
   await new Promise(setImmediate);
   assert.equal(track?.id, 7);
+  publishing.closed();
+});
+
+test("a screen's sound ends with its picture", async () => {
+  const { publishing } = start();
+  const devices = [new FakeDevice('video'), new FakeDevice('audio')];
+  const [picture, sound] = devices.map((device, index) => new LocalTrack(index ? 'screenAudio' : 'screen', /** @type {any} */ (device), {}));
+  await publishing.publishTrack(picture);
+  await publishing.publishTrack(sound);
+  assert.equal(publishing.tracks.size, 2);
+  FakeWorker.last?.onmessage?.({ data: { type: 'failed', key: 1, reason: 'made up' } });
+  await new Promise(setImmediate);
+  assert.deepEqual([publishing.tracks.size, ...devices.map(({ readyState }) => readyState)], [0, 'ended', 'ended']);
+});
+
+test('nothing is captured for a source that is taken', async () => {
+  const { publishing } = start();
+  await publishing.setEnabled('camera', true);
+  const device = new FakeDevice('audio');
+  await publishing.publishTrack(new LocalTrack('microphone', /** @type {any} */ (device), {}));
+  const another = new FakeDevice('audio');
+  // There is no AudioContext here: capturing would fail otherwise.
+  await assert.rejects(publishing.publishTrack(/** @type {any} */ (another), { source: 'microphone' }), { code: 'source_taken' });
+  assert.equal(another.readyState, 'live', 'it is not ours to stop');
   publishing.closed();
 });
 

@@ -283,7 +283,8 @@ test('a break keeps the last picture, and says so', { timeout: 30_000 }, async (
     stage.subscribing.seated({ room: 'stage' });
     await stage.film(camera, 20);
     const back = track.state;
-    stage.subscribing.muted(track, true);
+    track.muted = true;
+    stage.subscribing.muted(track);
     await stage.until(() => track.state === 'waiting');
     return { colour, wishes, back, asked: stage.link.asked };
   });

@@ -1,8 +1,12 @@
-// Every screen of the page with invented people, in light and dark, on a desk and on a telephone: kept as pictures.
+// Every screen of the page with invented people, in light and dark, on a desk and on a telephone: kept as pictures, and those
+// that accessibility.test.js does not come to are examined by the rules of axe.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { violations } from './axe.js';
 import * as meeting from './meeting.js';
-import { PHONE, complaints, openPanel, shoot } from './meeting.js';
+import { PHONE, complaints, openPanel, shoot, tile } from './meeting.js';
+import * as pretended from './pretend/meet.js';
+import { let_ } from './pretend/meet.js';
 import { startPretend } from './pretend/server.js';
 import { allStarted, startBrowser } from './relay.js';
 
@@ -23,33 +27,23 @@ after(async () => {
   assert.deepEqual(complaints, [], 'no console errors, no policy violations, no uncaught errors');
 });
 
-/** @param {Page} page @param {(pretend: any) => void} act in the page */
-const let_ = (page, act) => page.evaluate(`(${act})(window.pretend)`);
+/** @param {string} path @param {Parameters<typeof pretended.open>[2]} options */
+const open = (path, options) => pretended.open(browser, new URL(path, pretend.url).href, options);
 
-/** @param {string} path @param {meeting.ContextOptions & { script?: string }} options */
-async function open(path, { script = '', ...options }) {
-  const page = await (await browser.newContext({ viewport: meeting.DESKTOP, ...options })).newPage();
-  meeting.watch(page);
-  await page.addInitScript(script);
-  await page.goto(new URL(path, pretend.url).href);
-  return page;
-}
-
-/** A meeting of four. @param {meeting.ContextOptions} options @param {string} [fragment] */
-async function meet(options, fragment = '') {
-  const page = await open(`/r/calm-amber-harbor${fragment}`, options);
-  await meeting.enterWithDevices(page, 'Ana Lucía');
-  await let_(page, (pretend) => {
-    pretend.join('Bo');
-    pretend.join('Carmen', { microphone: false });
-    pretend.measure(170);
-    pretend.speak('Bo');
-  });
-  return page;
-}
+/** @param {meeting.ContextOptions} options @param {string} [fragment] */
+const meet = (options, fragment = '') => pretended.meet(browser, new URL(`/r/calm-amber-harbor${fragment}`, pretend.url).href, options);
 
 /** Waits for the picture of oneself. @param {Page} page */
 const ownPicture = (page) => page.waitForFunction(() => /** @type {HTMLVideoElement | null} */ (document.querySelector('.tile video'))?.videoWidth);
+
+/** In these two all colours, and both shapes of the page, are met. */
+const EXAMINED = ['desktop-light', 'phone-dark'];
+
+/** Keeps a picture, and asks axe. @param {Page} page @param {string} name @param {string} look */
+async function examine(page, name, look) {
+  await shoot(page, `${name}-${look}`);
+  if (EXAMINED.includes(look)) assert.deepEqual(await violations(page), [], name);
+}
 
 for (const [look, options] of /** @type {[string, meeting.ContextOptions][]} */ ([
   ['desktop-light', {}],
@@ -75,7 +69,7 @@ for (const [look, options] of /** @type {[string, meeting.ContextOptions][]} */ 
     const insecure = await open('/r/calm-amber-harbor', { ...options, script: "Object.defineProperty(window, 'isSecureContext', { value: false })" });
     await insecure.getByTestId('insecure').waitFor();
     assert.equal(await insecure.getByTestId('insecure').textContent(), 'https://localhost:4433/r/calm-amber-harbor');
-    await shoot(insecure, `prejoin-insecure-${look}`);
+    await examine(insecure, 'prejoin-insecure', look);
     const locked = await open('/r/calm-amber-harbor', { ...options, script: "window.refuses = { code: 'room_locked', message: 'The room is locked. Ask someone in it to unlock it, and join again.' }" });
     await locked.getByTestId('name').fill('Ana Lucía');
     await locked.getByTestId('join').click();
@@ -85,7 +79,12 @@ for (const [look, options] of /** @type {[string, meeting.ContextOptions][]} */ 
     await damaged.locator('#join-error', { hasText: 'damaged' }).waitFor();
     await damaged.getByTestId('media-problem').waitFor();
     await shoot(damaged, `prejoin-damaged-${look}`);
-    await meeting.closeAll(insecure, locked, damaged);
+    const refused = await open('/r/calm-amber-harbor', { ...options, script: "window.refuses = { code: 'token_invalid', message: 'The access token is not valid for this room. Get a new one where you got this one.' }" });
+    await refused.getByTestId('name').fill('Ana Lucía');
+    await refused.getByTestId('join').click();
+    await refused.locator('#token').waitFor();
+    await examine(refused, 'prejoin-refused', look);
+    await meeting.closeAll(insecure, locked, damaged, refused);
   });
 
   test(`in the meeting: ${look}`, { timeout: 120_000 }, async () => {
@@ -116,8 +115,18 @@ for (const [look, options] of /** @type {[string, meeting.ContextOptions][]} */ 
     await page.getByTestId('open-settings').click();
     await shoot(page, `settings-${look}`);
     await page.getByTestId('settings-close').click();
+    await page.getByTestId('encryption').click();
+    await page.locator('#encryption-note').waitFor();
+    await examine(page, 'encryption', look);
+    await page.getByTestId('encryption').click();
+    await openPanel(page, 'people');
+    await page.getByTestId('end').click();
+    await page.getByTestId('end-confirm').waitFor();
+    await examine(page, 'end', look);
+    await page.getByRole('button', { name: 'Cancel' }).click();
+    await meeting.closePanel(page);
     await let_(page, (pretend) => pretend.reconnect());
-    await shoot(page, `reconnecting-${look}`);
+    await examine(page, 'reconnecting', look);
     await let_(page, (pretend) => pretend.run('websocket', 'udp_blocked'));
     await page.getByTestId('leave').click();
     await shoot(page, `left-${look}`);
@@ -132,14 +141,33 @@ for (const [look, options] of /** @type {[string, meeting.ContextOptions][]} */ 
       pretend.picture('Carmen', 'failed');
       pretend.picture('Dmitri', 'waiting');
       pretend.picture('Elif', 'sealed');
+      pretend.picture('Fatou', 'held');
       pretend.lose('camera', 'device_lost');
       pretend.lose('microphone', 'codec_failed');
     });
-    for (const [name, picture] of /** @type {const} */ ([['Bo', 'stalled'], ['Carmen', 'failed'], ['Dmitri', 'waiting'], ['Elif', 'sealed'], ['Fatou', 'on'], ['Ana Lucía', 'off']])) {
+    for (const [name, picture] of /** @type {const} */ ([['Bo', 'stalled'], ['Carmen', 'failed'], ['Dmitri', 'waiting'], ['Elif', 'sealed'], ['Fatou', 'held'], ['Ana Lucía', 'off']])) {
       await meeting.shows(page, name, { picture });
     }
-    await meeting.isToasted(page, 'The camera was unplugged.');
-    await shoot(page, `problems-${look}`);
+    await meeting.isToasted(page, 'Sending your microphone failed.');
+    await let_(page, (pretend) => {
+      pretend.share('Fatou');
+      pretend.mute('Fatou', 'screen', true);
+    });
+    await meeting.shows(page, 'Fatou', { source: 'screen', picture: 'off' });
+    await shoot(page, `paused-${look}`);
+    await tile(page, 'Fatou', 'screen').getByTestId('pin').click();
+    await examine(page, 'problems', look);
+    await let_(page, (pretend) => pretend.refuseChat());
+    await meeting.say(page, 'Can you hear me?');
+    await page.locator('.message.failed').waitFor();
+    await let_(page, (pretend) => pretend.holdChat());
+    await meeting.say(page, 'I hear you');
+    await page.locator('.message.pending').waitFor();
+    await examine(page, 'unsent', look);
+    await meeting.closePanel(page);
+    await let_(page, (pretend) => pretend.remove());
+    await meeting.ended(page, 'removed');
+    await examine(page, 'removed', look);
     await meeting.closeAll(page);
   });
 

@@ -13,7 +13,9 @@ class FakeWorker {
   constructor() {
     FakeWorker.all.push(this);
   }
-  postMessage() {}
+  /** @type {any[]} */
+  posted = [];
+  postMessage(/** @type {any} */ message) { this.posted.push(message); }
   terminate() { this.isOver = true; }
 }
 Object.assign(globalThis, { Worker: FakeWorker, document: { visibilityState: 'visible', addEventListener() {}, removeEventListener() {} } });
@@ -62,5 +64,37 @@ test('the relay says who speaks of those who are not heard here', () => {
   subscribing.relaySpeakers([3, 2]);
   subscribing.relaySpeakers([]);
   assert.deepEqual(told, [[3], []]);
+  subscribing.closed();
+});
+
+test('what is not sent because others spoke later is not waited for, unless it is pinned', () => {
+  const asked = /** @type {string[]} */ ([]);
+  const changed = /** @type {string[]} */ ([]);
+  const subscribing = new Subscribing(any({
+    ask: async (/** @type {any} */ { type, track, pinned }) => { if (type === 'setPinned') asked.push(`${track} ${pinned}`); },
+    tell() {}, self: () => ({ id: 1 }), sendDatagram() {}, pathMs: () => null,
+    emit: (/** @type {string} */ type, /** @type {any} */ { track }) => { if (type === 'trackStateChanged') changed.push(`${track.id} ${track.isHeld}`); },
+  }));
+  subscribing.seated({ room: 'standup' });
+  const media = { type: 'video', width: 640, height: 360, spatialLayers: 1, temporalLayers: 1 };
+  const video = (/** @type {number} */ track, source = 'camera') => new RemoteTrack(any({ track, muted: false, info: { source, codec: 'vp8', media } }));
+  const [ben, cat, screen] = [video(7), video(8), video(9, 'screen')];
+  subscribing.published(any({ id: 2 }), ben);
+  subscribing.published(any({ id: 3 }), cat);
+  subscribing.published(any({ id: 3 }), screen);
+  const worker = /** @type {FakeWorker} */ (FakeWorker.all.at(-1));
+  const mutes = () => worker.posted.splice(0).filter(({ type }) => type === 'mute').map(({ track, muted }) => `${track} ${muted}`);
+  assert.deepEqual([mutes(), changed.splice(0)], [[], []], 'no word of a stage');
+  subscribing.relayStage([2]);
+  assert.deepEqual([mutes(), changed.splice(0)], [['8 true'], ['8 true']], 'a screen is always sent');
+  subscribing.relayStage([3]);
+  assert.deepEqual([mutes(), changed.splice(0)], [['7 true', '8 false'], ['7 true', '8 false']]);
+  ben.setPinned(true);
+  assert.deepEqual([mutes(), changed.splice(0), asked.splice(0)], [['7 false'], ['7 false'], ['7 true']]);
+  const dan = video(10);
+  subscribing.published(any({ id: 4 }), dan);
+  assert.deepEqual([dan.isHeld, worker.posted.at(-1)?.track.muted], [true, true], 'who comes later has no place');
+  subscribing.seated({ room: 'standup' });
+  assert.deepEqual([dan.isHeld, asked], [false, ['7 true']], 'another session tells it anew, and is told what is pinned');
   subscribing.closed();
 });

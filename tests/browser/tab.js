@@ -1,5 +1,4 @@
 // A page in Chromium or in Firefox, the same to a test.
-import { PageHangs } from './insist.js';
 import { DESKTOP, complaints, watch } from './meeting.js';
 import { witness } from './witness.js';
 
@@ -127,7 +126,7 @@ async function answered(kind, act, answer) {
   let timer;
   const said = `the page in ${kind} did not answer for ${ANSWER_MS} ms when asked ${act}`;
   const hangs = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(kind === 'firefox' ? new PageHangs(said) : new Error(said)), ANSWER_MS);
+    timer = setTimeout(() => reject(new Error(said)), ANSWER_MS);
   });
   return Promise.race([answer, /** @type {Promise<never>} */ (hangs)]).finally(() => clearTimeout(timer));
 }

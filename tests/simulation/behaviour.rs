@@ -1,8 +1,8 @@
 use tertulia::media::Frame;
 use tertulia::room::SessionKey;
 use tertulia::wire::{
-    ClientChat, ClientMessage, CloseReason, ParticipantId, Rational, TrackId, TrackInfo, TrackMedia, TrackReport,
-    TrackSource,
+    AudioLevel, ClientChat, ClientMessage, CloseReason, ParticipantId, Rational, TrackId, TrackInfo, TrackMedia,
+    TrackReport, TrackSource,
 };
 
 use crate::client::Unacknowledged;
@@ -38,6 +38,15 @@ impl World {
             925..930 => self.end_session(key, CloseReason::Malformed),
             930..932 => self.go_home(number),
             932..960 => self.send_again(number),
+            960..972 => {
+                let times = self.dice.within(0..20);
+                self.press(number, times);
+            }
+            972..990 => {
+                let times = self.dice.within(0..30);
+                self.speak(number, times);
+            }
+            990..1000 => self.lose_something(number),
             _ => {}
         }
     }
@@ -62,7 +71,7 @@ impl World {
         let theirs: Vec<_> = self.clients[number].roster.values().flat_map(|tracks| tracks.keys().copied()).collect();
         let own = self.clients[number].tracks.clone();
         let enabled = self.dice.happens(700);
-        let kind = self.dice.within(0..13);
+        let kind = self.dice.within(0..14);
         // Now and then the track is one that it must not touch.
         let track = if (kind < 6) ^ self.dice.happens(50) { self.dice.pick(&own) } else { self.dice.pick(&theirs) };
         let track = track.unwrap_or(TrackId(99));
@@ -78,6 +87,7 @@ impl World {
                 ClientMessage::SetLayers { request: 11, track, spatial_layer, temporal_layer }
             }
             11 => ClientMessage::Report { tracks: vec![self.report(track)] },
+            12 => ClientMessage::SetPinned { request: 12, track, pinned: enabled },
             _ => ClientMessage::SetAutoSubscribe { request: 6, enabled },
         };
         if kind == 3 {
@@ -101,9 +111,10 @@ impl World {
         let frame_rate = Rational { numerator: 30, denominator: 1 };
         let video = TrackMedia::Video { width: 640, height: 360, frame_rate, temporal_layers: 2, spatial_layers: 2 };
         let audio = TrackMedia::Audio { sample_rate: 48_000, channels: 1 };
-        let (source, media) = match self.dice.happens(500) {
-            true => (TrackSource::Camera, video),
-            false => (TrackSource::Microphone, audio),
+        let (source, media) = match self.dice.within(0..20) {
+            0..10 => (TrackSource::Camera, video),
+            10 => (TrackSource::Screen, video),
+            _ => (TrackSource::Microphone, audio),
         };
         TrackInfo { source, codec: "any".into(), media, description: vec![] }
     }
@@ -119,15 +130,32 @@ impl World {
             let Some(track) = self.dice.pick(if forged { &other } else { &own }) else {
                 continue;
             };
-            let canary = [&[room][..], &track.0.to_be_bytes()].concat();
+            // In one fragment, or in two.
+            let canary =
+                [&[room][..], &track.0.to_be_bytes()].concat().repeat(if self.dice.happens(200) { 240 } else { 1 });
+            let audio_level = AudioLevel::new(self.dice.within(0..128) as u8);
             let keyframe = self.dice.happens(300);
             let (spatial_layer, temporal_layer) = (self.dice.within(0..2) as u8, self.dice.within(0..2) as u8);
             let number = (self.now_us / 1000) as u32;
-            let frame =
-                Frame { number, data: canary.into(), keyframe, spatial_layer, temporal_layer, ..Frame::default() };
-            let datagram = frame.datagrams(track).expect("it is small").next().expect("it has one fragment").bytes;
-            self.send_datagram(|| Event::MediaToRelay(key, datagram.clone()));
+            let frame = Frame {
+                number,
+                data: canary.into(),
+                keyframe,
+                spatial_layer,
+                temporal_layer,
+                audio_level,
+                ..Frame::default()
+            };
+            for datagram in frame.datagrams(track).expect("it is small") {
+                self.send_datagram(|| Event::MediaToRelay(key, datagram.bytes.clone()));
+            }
         }
+    }
+
+    fn lose_something(&mut self, number: usize) {
+        let theirs: Vec<_> = self.clients[number].roster.values().flat_map(|tracks| tracks.keys().copied()).collect();
+        let (track, layer) = (self.dice.pick(&theirs).unwrap_or(TrackId(99)), self.layer());
+        self.lose(number, track, layer);
     }
 
     /// Joins a second time while the first session lives.

@@ -1,4 +1,4 @@
-use tertulia::limits::{CHAT_PENDING_MAX, FEEDBACK_INTERVAL, REMOVED_IDENTITIES_MAX};
+use tertulia::limits::{CHAT_PENDING_MAX, FEEDBACK_INTERVAL, Limits, REMOVED_IDENTITIES_MAX};
 use tertulia::media::{Forward, Frame, Publisher, Slot};
 use tertulia::now::Now;
 use tertulia::room::{Admitted, Audience, Input, JoinRequest, Output, SessionKey};
@@ -16,6 +16,8 @@ impl World {
         if let Input::Join { request, .. } = input {
             self.check_entrance(room, request, outputs);
         }
+        let is_regulation = matches!(input, Input::Pressed { .. } | Input::Timeout);
+        let before = is_regulation.then(|| self.sent(room));
         for output in outputs {
             if let (Output::Admitted(admitted), Input::Join { request, .. }) = (output, input) {
                 self.follow_admitted(room, admitted, request);
@@ -45,11 +47,14 @@ impl World {
                     }
                 }
                 Output::Tell { message: ServerMessage::RoomLocked { locked }, .. } => model.locked = *locked,
-                Output::Tell { to: Audience::One(to), message: ServerMessage::Published { track, .. } } => {
+                Output::RouteOpened { track, publisher, .. } if !model.tracks.contains_key(track) => {
                     let Input::Message { message: ClientMessage::Publish { track: info, .. }, .. } = input else {
                         panic!("nobody asked for that: {output:?}")
                     };
-                    model.publish(*to, *track, info);
+                    model.publish(*publisher, *track, info);
+                }
+                Output::Tell { to: Audience::One(to), message: ServerMessage::Published { track, .. } } => {
+                    assert_eq!(model.tracks[track].publisher, *to);
                 }
                 Output::Tell { to, message: ServerMessage::Feedback { track, reports, .. } } => {
                     let track = model.tracks.get_mut(track).expect("a track that arrives is there");
@@ -65,8 +70,11 @@ impl World {
                 Output::Tell { to: Audience::One(from), message: ServerMessage::Done { .. } } => {
                     self.follow_request(room, *from, input);
                 }
-                _ => {}
+                output => self.follow_sending(room, output),
             }
+        }
+        if let Some(before) = before {
+            self.check_steps(room, input, outputs, &before);
         }
     }
 
@@ -100,14 +108,21 @@ impl World {
             ClientMessage::Subscribe { track, .. } => {
                 let track = model.tracks.get_mut(track).expect("what is subscribed to was there");
                 assert_ne!(track.publisher, from);
-                track.subscribe(from);
+                let is_new = track.subscribe(from);
+                let chosen = !model.people[&from].auto_subscribe;
+                track.subscribers.entry(from).and_modify(|its| its.chosen = if is_new { chosen } else { its.chosen });
+            }
+            ClientMessage::SetPinned { track, pinned, .. } => {
+                let track = model.tracks.get_mut(track).expect("what is pinned is there");
+                track.subscribers.get_mut(&from).expect("only what is subscribed is pinned").chosen = *pinned;
+                self.count("pinned");
             }
             ClientMessage::Unsubscribe { track, .. } => {
                 model.tracks.get_mut(track).expect("what was subscribed to is there").subscribers.remove(&from);
             }
             ClientMessage::SetLayers { track, spatial_layer, temporal_layer, .. } => {
                 let track = model.tracks.get_mut(track).expect("what has layers is there");
-                track.set_layers(from, *spatial_layer, *temporal_layer);
+                track.wish(from, *spatial_layer, *temporal_layer);
             }
             ClientMessage::SetAutoSubscribe { enabled, .. } => {
                 model.people.get_mut(&from).expect("who asks is there").auto_subscribe = *enabled;
@@ -137,7 +152,8 @@ impl World {
             }
         }
         let auto_subscribe = takes && request.auto_subscribe;
-        model.admit(id, Person { client, here: Some(session), hidden: request.grant.hidden, auto_subscribe }, resumed);
+        let (here, hidden) = (Some(session), request.grant.hidden);
+        model.admit(id, Person { client, here, hidden, auto_subscribe, pressed: false }, resumed);
         let others = model.roster(id).len();
         assert_eq!(admitted.participants as usize, others, "so many are told of next");
     }
@@ -202,6 +218,7 @@ impl World {
             let same = model.people.values().filter(|other| other.client == person.client).count();
             assert!(same == 1 || self.clients[person.client].identity.is_none(), "one identity is there twice");
         }
+        self.check_sending(room);
         for (id, track) in &model.tracks {
             self.check_route(room, *id);
             if let Some(key) = live.members.get(&track.publisher) {
@@ -230,15 +247,20 @@ impl World {
         let datagram = frame.datagrams(id).expect("it has one byte").next().expect("it has one fragment");
         let publisher = slot_of(&track.publisher);
         let mut sender = Publisher::new(publisher.unwrap_or(Slot(u32::MAX)));
-        let forward = live.routes.forward(self.now(), &LIMITS, &mut sender, &datagram.bytes);
+        // Nobody speaks in it, and nobody is to lose a place by it.
+        let limits = Limits { loudest_audio: 0, ..LIMITS };
+        let forward = live.routes.forward(self.now(), &limits, &mut sender, &datagram.bytes);
         if publisher.is_none() {
             return assert_eq!(forward, Err(DropReason::TrackUnknown), "the publisher of {id} is away");
         }
         if track.silenced {
             return assert_eq!(forward, Err(DropReason::TrackMuted), "track {id} is silenced");
         }
-        let Ok(Forward::To(slots)) = forward else { panic!("track {id} goes nowhere: {forward:?}") };
-        let mut slots = slots.to_vec();
+        let mut slots = match forward {
+            Ok(Forward::To(slots)) => slots.to_vec(),
+            Err(DropReason::NotSelected) if track.is_staged() => Vec::new(),
+            _ => panic!("track {id} goes nowhere: {forward:?}"),
+        };
         slots.sort_unstable();
         let takers = track.subscribers.keys().filter(|subscriber| track.is_sent(**subscriber, layers));
         let mut wanted: Vec<_> = takers.filter_map(slot_of).collect();
@@ -278,7 +300,8 @@ impl World {
             self.check_nothing_missed(client, self.history.kept(client.room).len() as u64 + 1);
             assert!(client.plain || client.unacknowledged.is_empty(), "session {key:?} waits for an answer");
         }
-        for live in self.rooms.values() {
+        for (room, live) in &self.rooms {
+            self.check_recovered(*room);
             assert!(live.slots.iter().filter(|slot| matches!(slot, SlotState::Taken(_))).count() == live.members.len());
         }
     }

@@ -11,6 +11,7 @@ mod history;
 mod model;
 mod outputs;
 mod relay;
+mod sending;
 mod world;
 
 use std::collections::BTreeMap;
@@ -92,6 +93,12 @@ fn meetings_go_as_they_should() {
         "removed",
         "renditions changed",
         "feedback",
+        "pressed",
+        "stepped up",
+        "keyframes for one who lost something",
+        "on stage",
+        "pinned",
+        "not selected",
         "doubled",
         "rooms forgotten",
     ] {

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tertulia::room::SessionKey;
@@ -10,6 +10,8 @@ pub struct Model {
     pub people: BTreeMap<ParticipantId, Person>,
     pub tracks: BTreeMap<TrackId, Track>,
     pub locked: bool,
+    /// Who was said to be on the stage.
+    pub on_stage: Vec<ParticipantId>,
     /// Messages that the room asked the history to keep and heard nothing of yet.
     pub pending: usize,
 }
@@ -20,6 +22,8 @@ pub struct Person {
     pub here: Option<SessionKey>,
     pub hidden: bool,
     pub auto_subscribe: bool,
+    /// Whether its path was too slow since its session began.
+    pub pressed: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -28,10 +32,15 @@ pub struct Track {
     pub muted: bool,
     pub silenced: bool,
     pub source: TrackSource,
+    pub is_video: bool,
     pub highest: Layers,
+    /// When something of it was passed on.
+    pub passed_on_at: Option<Duration>,
     pub subscribers: BTreeMap<ParticipantId, Subscription>,
     /// When its publisher was told how it arrives.
     pub feedback_at: Option<Duration>,
+    /// When it was asked for a keyframe, by rendition.
+    pub keyframe_asked_at: BTreeMap<u8, Duration>,
     /// The newest frame that was passed on, by rendition.
     newest: BTreeMap<u8, u32>,
 }
@@ -40,22 +49,55 @@ pub struct Track {
 #[derive(Debug, Clone, Copy)]
 pub struct Subscription {
     pub wish: Layers,
-    /// The rendition that is sent: another one than the wish until a keyframe begins.
+    /// Whether it is wanted although its publisher is not on the stage.
+    pub chosen: bool,
+    /// Whether the subscriber asked for it, or asked for everything.
+    pub asked: bool,
+    /// What the room said that is to be sent.
+    pub allowed: Option<Layers>,
+    /// The rendition that is sent: another one than is allowed until a keyframe begins.
     pub sent: u8,
 }
 
+/// How much that is.
+pub fn rank(layers: Option<Layers>) -> Option<(u8, u8)> {
+    layers.map(|layers| (layers.spatial, layers.temporal))
+}
+
 impl Track {
-    pub fn subscribe(&mut self, id: ParticipantId) {
-        let wish = self.highest;
-        self.subscribers.entry(id).or_insert(Subscription { wish, sent: wish.spatial });
+    /// Whether it is sent to everyone only while its publisher is on the stage.
+    pub fn is_staged(&self) -> bool {
+        self.is_video && self.source != TrackSource::Screen
     }
 
-    /// A way is opened anew: what was asked for is sent at once.
-    pub fn begin(&mut self, id: ParticipantId) {
-        self.subscribers.entry(id).and_modify(|its| its.sent = its.wish.spatial);
+    fn subscription(&mut self, id: ParticipantId) -> &mut Subscription {
+        let new = Subscription { wish: self.highest, chosen: false, asked: false, allowed: None, sent: 0 };
+        self.subscribers.entry(id).or_insert(new)
     }
 
-    pub fn set_layers(&mut self, id: ParticipantId, spatial: u8, temporal: u8) {
+    /// Somebody is subscribed from now on; says whether that is new.
+    pub fn subscribe(&mut self, id: ParticipantId) -> bool {
+        !std::mem::replace(&mut self.subscription(id).asked, true)
+    }
+
+    /// The room says what somebody is sent who is sent nothing of it: it begins at once.
+    pub fn begin(&mut self, id: ParticipantId, layers: Layers) {
+        let its = self.subscription(id);
+        (its.allowed, its.sent) = (Some(layers), layers.spatial);
+    }
+
+    /// The room says that somebody is sent other layers.
+    pub fn allow(&mut self, id: ParticipantId, layers: Layers) {
+        let its = self.subscribers.get_mut(&id).expect("only who is sent something is sent other layers");
+        assert!(its.allowed.replace(layers).is_some(), "{id} is sent nothing of which there could be other layers");
+    }
+
+    /// The room says that nothing is sent any more.
+    pub fn end(&mut self, id: ParticipantId) {
+        self.subscribers.entry(id).and_modify(|its| its.allowed = None);
+    }
+
+    pub fn wish(&mut self, id: ParticipantId, spatial: u8, temporal: u8) {
         let its = self.subscribers.get_mut(&id).expect("only what is subscribed has layers");
         assert!(spatial <= self.highest.spatial, "there is no rendition {spatial}");
         its.wish = Layers { spatial, temporal: temporal.min(self.highest.temporal) };
@@ -69,14 +111,16 @@ impl Track {
 
     /// A keyframe of a rendition begins.
     pub fn keyframe_begins(&mut self, spatial: u8) {
-        let waiting = self.subscribers.values_mut().filter(|its| its.wish.spatial == spatial);
+        let is_awaited = |its: &&mut Subscription| its.allowed.is_some_and(|allowed| allowed.spatial == spatial);
+        let waiting = self.subscribers.values_mut().filter(is_awaited);
         waiting.for_each(|its| its.sent = spatial);
     }
 
     /// Who of these gets a datagram of these layers.
     pub fn is_sent(&self, id: ParticipantId, layers: Layers) -> bool {
         let its = self.subscribers.get(&id);
-        its.is_some_and(|its| its.sent == layers.spatial && its.wish.temporal >= layers.temporal)
+        let allowed = |its: &Subscription| its.allowed.is_some_and(|allowed| allowed.temporal >= layers.temporal);
+        its.is_some_and(|its| its.sent == layers.spatial && allowed(its))
     }
 }
 
@@ -88,31 +132,34 @@ impl Model {
         let auto_subscribe = person.auto_subscribe;
         let before = self.people.insert(id, person);
         assert_eq!(before.is_some(), resumed, "{id} is admitted, and was there: {before:?}");
-        for track in self.tracks.values_mut() {
-            let begins = if track.publisher == id { track.subscribers.keys().copied().collect() } else { vec![id] };
-            begins.into_iter().for_each(|subscriber| track.begin(subscriber));
-        }
         if auto_subscribe && !resumed {
-            self.tracks.values_mut().for_each(|track| track.subscribe(id));
+            self.tracks.values_mut().for_each(|track| _ = track.subscribe(id));
         }
+    }
+
+    pub fn track(&mut self, id: TrackId) -> &mut Track {
+        self.tracks.get_mut(&id).expect("what is sent is there")
     }
 
     pub fn publish(&mut self, publisher: ParticipantId, track: TrackId, info: &TrackInfo) {
         let takes =
             |(id, person): (&ParticipantId, &Person)| (*id != publisher && person.auto_subscribe).then_some(*id);
-        let (source, highest) = (info.source, info.highest_layers());
+        let (source, is_video, highest) = (info.source, info.is_video(), info.highest_layers());
         let subscribers = BTreeMap::new();
         let mut new = Track {
             publisher,
             muted: false,
             silenced: false,
             source,
+            is_video,
             highest,
+            passed_on_at: None,
             subscribers,
             feedback_at: None,
+            keyframe_asked_at: BTreeMap::new(),
             newest: BTreeMap::new(),
         };
-        self.people.iter().filter_map(takes).for_each(|id| new.subscribe(id));
+        self.people.iter().filter_map(takes).for_each(|id| _ = new.subscribe(id));
         assert!(self.tracks.insert(track, new).is_none(), "track {track} is given twice");
     }
 
@@ -125,8 +172,21 @@ impl Model {
     /// What of a track is taken by those who are here: renditions as bits, and the highest temporal layer.
     pub fn wanted(&self, track: &Track) -> (u8, u8) {
         let is_here = |id: &ParticipantId| self.people.get(id).is_some_and(|person| person.here.is_some());
-        let taken = track.subscribers.iter().filter(|(id, _)| is_here(id)).map(|(_, its)| its.wish);
-        taken.fold((0, 0), |(spatial, temporal), wish| (spatial | 1 << wish.spatial, temporal.max(wish.temporal)))
+        let taken = track.subscribers.iter().filter(|(id, _)| is_here(id)).filter_map(|(_, its)| its.allowed);
+        taken.fold((0, 0), |(spatial, temporal), sent| (spatial | 1 << sent.spatial, temporal.max(sent.temporal)))
+    }
+
+    /// Whether a track is kept from a subscriber because others are on the stage.
+    pub fn is_held(&self, track: &Track, places: usize, its: &Subscription) -> bool {
+        let is_on = self.on_stage.contains(&track.publisher) || self.on_stage.len() < places;
+        track.is_staged() && !is_on && !its.chosen
+    }
+
+    /// Who could be on the stage.
+    pub fn seen(&self) -> BTreeSet<ParticipantId> {
+        let shown = self.tracks.values().filter(|track| track.is_staged() && !track.muted);
+        let is_here = |id: &ParticipantId| self.people.get(id).is_some_and(|person| person.here.is_some());
+        shown.map(|track| track.publisher).filter(is_here).collect()
     }
 
     /// What `reader` should know of the others now.

@@ -4,7 +4,7 @@ use tertulia::auth::SeatClaim;
 use tertulia::limits::MEDIA_BYTES_MAX;
 use tertulia::media::Publisher;
 use tertulia::room::{Admitted, Audience, Output, SessionKey};
-use tertulia::wire::{ChatMessage, ParticipantId, ServerChat, ServerMessage, Welcome};
+use tertulia::wire::{ChatMessage, ParticipantId, ServerChat, ServerMessage, TrackSource, Welcome};
 
 use crate::model::hear;
 use crate::relay::SlotState;
@@ -53,7 +53,7 @@ impl World {
                 }
             }
             // What is counted of sockets is not the room's affair.
-            Output::MeasurementsWanted { .. } => {}
+            Output::MeasurementsWanted { .. } | Output::PassedOver(_) => {}
             route => self.apply_route(room, &route),
         }
     }
@@ -65,16 +65,19 @@ impl World {
             Some(seat.slot)
         };
         match output {
-            Output::RouteOpened { track, publisher, highest, is_video, .. } => {
+            Output::RouteOpened { track, publisher, highest, is_video, source } => {
                 if let Some(slot) = slot(publisher) {
                     live.routes.open(*track, slot, *highest);
                     if *is_video {
                         live.routes.keep_pictures(*track);
+                    } else if *source == TrackSource::Microphone {
+                        live.routes.listen(*track);
                     }
                 }
             }
             Output::RouteClosed { track } => live.routes.close(*track),
             Output::RouteMuted { track, muted } => live.routes.set_muted(*track, *muted),
+            Output::RouteHeld { track, held } => live.routes.set_held(*track, *held),
             Output::Subscribed { track, subscriber, layers } => {
                 if let Some(slot) = slot(subscriber) {
                     live.routes.subscribe(*track, slot, *layers);

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tertulia::media::{Forward, Publisher, Routes, Slot};
 use tertulia::room::{Input, JoinRequest, Output, Room, SessionKey};
 use tertulia::wire::{
-    CloseReason, Identity, Layers, MediaHeader, ParticipantId, ParticipantKind, ServerMessage, TrackId,
+    CloseReason, DropReason, Identity, Layers, MediaHeader, ParticipantId, ParticipantKind, ServerMessage, TrackId,
 };
 
 use crate::model::Model;
@@ -56,7 +56,7 @@ impl World {
     }
 
     /// For whom a session speaks: for nobody, when it was told to end.
-    fn speaks_for(&self, key: SessionKey) -> Option<(usize, ParticipantId)> {
+    pub fn speaks_for(&self, key: SessionKey) -> Option<(usize, ParticipantId)> {
         let session = self.sessions.get(&key).filter(|session| !session.ending)?;
         Some((session.room, session.seat.as_ref()?.participant))
     }
@@ -159,7 +159,9 @@ impl World {
             return;
         };
         let Some(pictures) = live.routes.recent_pictures(now, track, layers) else {
-            return self.handle(room, Input::PictureMissing { track, spatial_layer: layers.spatial });
+            let spatial_layer = layers.spatial;
+            let keyframe_at = live.routes.keyframe_at(track, spatial_layer);
+            return self.handle(room, Input::PictureMissing { track, spatial_layer, keyframe_at });
         };
         let publisher = live.model.tracks[&track].publisher;
         let from = (publisher, live.members[&publisher]);
@@ -212,6 +214,12 @@ impl World {
         let change = match live.routes.forward(now, &LIMITS, &mut seat.publisher, datagram) {
             Ok(Forward::To(_)) => None,
             Ok(Forward::After(change)) => Some(change),
+            Err(DropReason::NotSelected) => {
+                let header = MediaHeader::decode(datagram).expect("it could have been forwarded");
+                let its = live.model.tracks.get_mut(&header.track).expect("a track that is left out is there");
+                its.is_newest(header.spatial_layer, header.frame);
+                return self.check_not_selected(room, header.track);
+            }
             Ok(Forward::Echo | Forward::Repeat) | Err(_) => return self.count("datagrams dropped"),
         };
         let header = MediaHeader::decode(datagram).expect("it was forwarded");
@@ -235,6 +243,7 @@ impl World {
         };
         let to: Vec<_> = slots.iter().map(|slot| live.slots[slot.0 as usize]).collect();
         let participant = seat.participant;
+        self.note_passed_on(room, track);
         for state in to {
             let SlotState::Taken(to) = state else {
                 panic!("a datagram of track {track} goes to a slot that is {state:?}")

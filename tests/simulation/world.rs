@@ -36,8 +36,12 @@ pub const LIMITS: Limits = Limits {
     chat_burst: 8,
     requests_per_second: 10,
     requests_burst: 20,
+    messages_per_second: 500,
+    messages_burst: 5000,
     media_datagrams_per_second: 50,
     media_bits_per_second: 100_000,
+    loudest_audio: 2,
+    last_videos: 2,
     audio_deadline_ms: 200,
     video_deadline_ms: 400,
     seat_seconds: 30,
@@ -73,6 +77,10 @@ pub enum Event {
     ToClient(SessionKey, Down),
     MediaToRelay(SessionKey, Bytes),
     MediaToClient(SessionKey, Bytes, TrackId),
+    /// The path to a client is too slow, and will be so many times more.
+    Pressed(usize, u64),
+    /// A client speaks, and will at so many looks more.
+    Speaking(usize, u64),
     /// The relay's end of a session ends.
     RelayEnds(SessionKey, CloseReason),
     /// The client's end of a session ends.
@@ -257,6 +265,8 @@ impl World {
             }
             Event::MediaToRelay(key, datagram) => self.forward(key, &datagram),
             Event::MediaToClient(key, datagram, track) => self.client_sees(key, &datagram, track),
+            Event::Pressed(client, times) => self.press(client, times),
+            Event::Speaking(client, times) => self.speak(client, times),
             Event::RelayEnds(key, reason) => self.end_session(key, reason),
             Event::ClientEnds(key) => self.client_ends(key),
             Event::Page(key) => self.send_page(key),

@@ -7,10 +7,12 @@
 //! the machine holds up both, and what is left between them is the fault's doing.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use tertulia::wire::*;
 use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -51,6 +53,29 @@ const NOISE_PATIENCE: usize = 3;
 /// Datagrams that may be lost, of a thousand: nobody sends them again, and the kernel may drop one while others flood the
 /// relay's socket.
 const DATAGRAMS_LOST_PER_1000_MAX: usize = 10;
+
+/// What [`Bystander::assert_undisturbed`] ends a test with.
+struct Disturbed(String);
+
+/// A test with a bystander. A few hundred figures say little about a p99: whatever else the machine does for some milliseconds
+/// may hold up one meeting and not the other. Where the meeting seems disturbed, the test is done twice more with other relays,
+/// and neither time may it be so again: the median of three decides. Everything else that fails, fails at once.
+pub async fn repeatable(test: impl AsyncFn()) {
+    let Err(first) = attempt(&test).await else { return };
+    println!("{}: twice more", first.0);
+    for _ in 0..2 {
+        if let Err(again) = attempt(&test).await {
+            panic!("{}, and before: {}", again.0, first.0);
+        }
+    }
+}
+
+async fn attempt(test: &impl AsyncFn()) -> Result<(), Disturbed> {
+    match AssertUnwindSafe(test()).catch_unwind().await {
+        Ok(()) => Ok(()),
+        Err(panic) => Err(*panic.downcast::<Disturbed>().unwrap_or_else(|other| resume_unwind(other))),
+    }
+}
 
 /// What was measured in a while.
 #[derive(Debug, Default)]
@@ -156,9 +181,19 @@ impl Bystander {
 
     /// Invariant I2: since the last time, nothing was lost and the 99th percentile is hardly higher than in the meeting that
     /// nothing is beside.
+    ///
+    /// Only inside [`repeatable`], which does the test again then.
     pub async fn assert_undisturbed(&mut self, case: &str) {
-        self.compare(case).await.unwrap_or_else(|disturbed| panic!("{disturbed}"));
+        if let Err(found) = self.compare(case).await {
+            resume_unwind(Box::new(Disturbed(found)));
+        }
         self.assert_nothing_lost(case).await;
+    }
+
+    /// The p99 that a meeting has now which nothing is beside, the higher one of chat and media, and what is allowed beside that.
+    pub async fn usual(&self) -> Duration {
+        let [_, apart] = self.measure("as usual", CHATS_MIN).await;
+        apart.p99().into_iter().max().unwrap_or_default() + allowance()
     }
 
     /// The first half of that; an error says what is higher.
@@ -182,16 +217,19 @@ impl Bystander {
         Ok(())
     }
 
-    /// Everything that was said so far has been heard.
+    /// Everything that was said so far has been heard, but for what was lost in the other meeting too.
     pub async fn assert_nothing_lost(&self, case: &str) {
         let now = Instant::now();
+        let is_before = |sent_at: &&Instant| **sent_at < now;
         loop {
             {
+                let apart = lock(&self.apart).media_underway.values().filter(is_before).count();
                 let shared = lock(&self.beside);
                 assert_eq!(shared.ended, None, "{case}: the bystanders' meeting has ended");
                 let missing = shared.chat_underway.values().filter(|chat| chat.sent_at < now).count();
-                let lost = shared.media_underway.values().filter(|sent_at| **sent_at < now).count();
-                if missing == 0 && lost * 1000 <= shared.datagrams as usize * DATAGRAMS_LOST_PER_1000_MAX {
+                let lost = shared.media_underway.values().filter(is_before).count();
+                let more = lost.saturating_sub(apart);
+                if missing == 0 && more * 1000 <= shared.datagrams as usize * DATAGRAMS_LOST_PER_1000_MAX {
                     return;
                 }
                 let patience = Duration::from_secs(10);

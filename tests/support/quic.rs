@@ -232,6 +232,11 @@ impl WebTransportMember {
         next_message(&mut self.control.1).await
     }
 
+    /// Ends the WebTransport session without a word, as a page does that is closed, and not its connection.
+    pub fn end_session(self) -> (H3, (SendStream, RecvStream)) {
+        (self.h3, self.control)
+    }
+
     /// Whether the session goes on: it gets an answer.
     pub async fn is_seated(&mut self) -> bool {
         is_seated(&mut self.control).await

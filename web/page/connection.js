@@ -15,6 +15,12 @@ const REASONS = {
   chosen: 'the link asks for it',
 };
 
+/** The same as briefly as the badge needs it on a telephone. */
+const BRIEFLY = /** @type {Record<string, string>} */ ({ ...REASONS, udp_blocked: 'UDP is blocked', no_webtransport: 'no WebTransport here', browser: 'better in this browser' });
+
+/** Why a page ends that a relay does not understand. */
+const OTHER_VERSION = 'version_unsupported';
+
 /** How long the page says that it is back, in milliseconds. */
 const BACK_MS = 3000;
 
@@ -45,7 +51,7 @@ export function showBadge(room) {
 /** @param {Room} room @param {number | null} loss */
 function badgeText({ carrier, roundTripMs, state, carrierReason }, loss) {
   if (!carrier) return STATES[state];
-  const why = carrier === 'websocket' && carrierReason === 'udp_blocked' ? REASONS.udp_blocked : null;
+  const why = carrier === 'websocket' ? BRIEFLY[carrierReason ?? ''] ?? null : null;
   const figures = [roundTripMs === null ? null : milliseconds(roundTripMs), loss === null ? null : share(loss)];
   return [NAMES[carrier], why, ...figures].filter((part) => part !== null).join(' · ');
 }
@@ -68,9 +74,11 @@ export function showStatus(room, joinAgain) {
     find('status-text', HTMLSpanElement).textContent = text;
     // Who was removed cannot come back.
     again.hidden = kind !== 'ended' || reason === 'removed';
+    again.textContent = reason === OTHER_VERSION ? 'Reload the page' : 'Join again';
     find('home', HTMLAnchorElement).hidden = kind !== 'ended';
   };
-  again.onclick = joinAgain;
+  // A page of another version is of no use any longer: the relay has the one that is.
+  again.onclick = () => (status.dataset.reason === OTHER_VERSION ? location.reload() : joinAgain());
   room.on('stateChanged', (state) => {
     if (state === 'connecting') say('working', 'Joining…', '');
     if (state === 'connected') say('', '', '');
@@ -94,5 +102,6 @@ function titleOf(reason) {
   if (reason === 'removed') return 'Removed.';
   if (reason === 'meeting_ended') return 'The meeting is over.';
   if (reason === 'replaced') return 'You are elsewhere now.';
+  if (reason === OTHER_VERSION) return 'The relay is of another version.';
   return 'You are not in the meeting.';
 }

@@ -9,6 +9,12 @@ import { TertuliaError } from '../sdk/tertulia.js';
 /** @typedef {import('./own-media.js').OwnMedia} OwnMedia */
 /** @typedef {import('./own-media.js').Device} Device */
 
+const NAMES = { microphone: 'Microphone', camera: 'Camera' };
+
+/** What the SDK cannot do without this, as in Firefox: take frames of a screen while nobody looks at the page. */
+const PROCESSOR = 'MediaStreamTrackProcessor';
+const PAUSES = 'Keep this page in sight, as in a window of its own: while another tab covers it, this browser pauses the screen that you share.';
+
 /** Ends what the controls of the meeting before listen to. */
 let endChanges = () => {};
 
@@ -24,12 +30,27 @@ export function showControls(room, media, toast) {
     screen.disabled = !mayPublish(room, 'screen') || room.state !== 'connected';
     useIcon(screen, isShared ? 'screen-off' : 'screen');
   };
-  for (const device of DEVICES) find(`toggle-${device}`, HTMLButtonElement).onclick = () => void toggle(media, device, toast);
+  for (const device of DEVICES) find(`toggle-${device}`, HTMLButtonElement).onclick = () => void toggle(media, device);
   screen.onclick = () => void share(room, !room.localParticipant.tracks.has('screen'), toast).finally(show);
   for (const type of /** @type {const} */ (['localTrackPublished', 'localTrackUnpublished', 'localTrackMuted', 'stateChanged'])) room.on(type, show);
+  const tell = tellProblems(media, toast);
   endChanges();
-  endChanges = media.onChange(show);
+  endChanges = media.onChange(() => {
+    show();
+    tell();
+  });
   show();
+}
+
+/** What is wrong already was told before the meeting. @param {OwnMedia} media @param {(text: string, kind?: 'problem') => void} toast @returns {() => void} tells what is wrong since the last time */
+function tellProblems(media, toast) {
+  let told = new Map(media.problems);
+  return () => {
+    for (const [device, problem] of media.problems) {
+      if (told.get(device) !== problem) toast(problemOf(device, problem).join(' '), 'problem');
+    }
+    told = new Map(media.problems);
+  };
 }
 
 /** @param {Room} room @param {OwnMedia} media @param {Device} device */
@@ -37,9 +58,11 @@ function showDevice(room, media, device) {
   const control = find(`toggle-${device}`, HTMLButtonElement);
   const isOn = media.isOn(device);
   const may = mayPublish(room, device);
+  const problem = media.problems.get(device);
   control.ariaPressed = String(isOn);
   control.ariaBusy = String(media.isBusy(device));
-  control.dataset.problem = String(media.problems.has(device));
+  control.ariaLabel = problem ? `${NAMES[device]}: ${problemOf(device, problem)[0]}` : NAMES[device];
+  control.dataset.problem = String(problem !== undefined);
   // A device that is hidden by the browser, or that a token forbids, cannot be switched on.
   control.disabled = !may || !isSecureContext;
   control.title = may ? `${isOn ? 'Switch off' : 'Switch on'} your ${device}` : `Your access token does not allow a ${device}`;
@@ -51,19 +74,18 @@ function mayPublish({ permissions }, source) {
   return permissions?.publish.includes(source) !== false;
 }
 
-/** @param {OwnMedia} media @param {Device} device @param {(text: string, kind?: 'problem') => void} toast */
-async function toggle(media, device, toast) {
+/** @param {OwnMedia} media @param {Device} device */
+async function toggle(media, device) {
   const on = !media.isOn(device);
   choose({ [`${device}On`]: on });
   await media.set(device, on);
-  const problem = media.problems.get(device);
-  if (problem) toast(problemOf(device, problem).join(' '), 'problem');
 }
 
 /** @param {Room} room @param {boolean} on @param {(text: string, kind?: 'problem') => void} toast */
 async function share(room, on, toast) {
   try {
     await room.localParticipant.setScreenShareEnabled(on);
+    if (on && !(PROCESSOR in globalThis)) toast(PAUSES, 'problem');
   } catch (error) {
     const known = error instanceof TertuliaError ? error : new TertuliaError('screen_failed', 'Try again, or share a window instead.', { cause: error });
     // Closing the browser's choice is an answer, not a mistake.

@@ -2,6 +2,8 @@
 import { Room } from '../sdk/tertulia.js';
 import { element } from './element.js';
 import { choices, choose } from './preferences.js';
+import { problemOf } from './problems.js';
+import { toast } from './toasts.js';
 
 /** @typedef {import('./own-media.js').OwnMedia} OwnMedia */
 /** @typedef {'camera' | 'microphone' | 'speaker'} Kind */
@@ -26,7 +28,10 @@ export function showDevices(place, prefix, media, useSpeaker) {
     const select = element('select', '');
     select.id = select.dataset.testid = `${prefix}-${kind}`;
     select.onchange = () => {
-      if (kind !== 'speaker') return void media.use(kind, select.value).catch((error) => media.failed(kind, error));
+      if (kind !== 'speaker') return void media.use(kind, select.value).catch((error) => {
+        toast(problemOf(kind, error).join(' '), 'problem');
+        void fill();
+      });
       choose({ speaker: select.value });
       useSpeaker(select.value);
     };
@@ -37,7 +42,7 @@ export function showDevices(place, prefix, media, useSpeaker) {
     return { kind, list, select, row };
   });
   place.replaceChildren(...rows.map(({ row }) => row));
-  return async () => {
+  const fill = async () => {
     const devices = await Room.getLocalDevices().catch(() => /** @type {MediaDeviceInfo[]} */ ([]));
     for (const { kind, list, select, row } of rows) {
       const known = devices.filter((device) => device.kind === list && device.deviceId !== '');
@@ -47,4 +52,5 @@ export function showDevices(place, prefix, media, useSpeaker) {
       if (known.some(({ deviceId }) => deviceId === used)) select.value = used;
     }
   };
+  return fill;
 }

@@ -1,4 +1,4 @@
-/** Who came, who left, and what happened to one's own devices, said in passing. */
+/** Who came, who left, and what an admin or a failure did to tracks, said in passing. */
 import { problemOf } from './problems.js';
 import { toast } from './toasts.js';
 
@@ -39,7 +39,8 @@ export function tellNews(room, media, isEncrypted) {
   };
   room.on('mediaFailed', ({ source, error, participant }) => {
     if (participant) return tellOnce(participant, error);
+    // What is wrong with these, their controls tell.
+    if (source === 'microphone' || source === 'camera') return media.failed(source, error);
     toast(problemOf(source, error).join(' '), 'problem');
-    if (source === 'microphone' || source === 'camera') media.failed(source, error);
   });
 }

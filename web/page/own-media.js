@@ -94,11 +94,21 @@ export class OwnMedia {
     this.#changed();
   }
 
-  /** Takes another device of the same kind. What is off stays off, unless it is off because the one before does not work. @param {Device} device @param {string} deviceId */
+  /**
+   * Takes another device of the same kind. What is off stays off, unless it is off because the one before does not work.
+   * Rejects if the other one cannot be had in the meeting: the one before goes on.
+   * @param {Device} device @param {string} deviceId
+   */
   async use(device, deviceId) {
+    const before = choices[device];
     choose({ [device]: deviceId });
     const wasOn = this.isOn(device);
-    if (this.#room) await this.#room.switchActiveDevice(device === 'camera' ? 'videoinput' : 'audioinput', deviceId);
+    try {
+      await this.#room?.switchActiveDevice(device === 'camera' ? 'videoinput' : 'audioinput', deviceId);
+    } catch (error) {
+      if (choices[device] === deviceId) choose({ [device]: before });
+      throw error;
+    }
     if (this.problems.has(device) || (wasOn && !this.#room)) return this.set(device, true);
     this.#changed();
   }
@@ -108,7 +118,11 @@ export class OwnMedia {
     const track = this.track(device);
     if (!track) return;
     const wasOn = this.isOn(device);
-    if (this.#room) await this.#room.localParticipant.unpublishTrack(track);
+    try {
+      await this.#room?.localParticipant.unpublishTrack(track);
+    } catch (error) {
+      return this.failed(device, error);
+    }
     if (wasOn) await this.set(device, true);
   }
 

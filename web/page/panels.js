@@ -14,6 +14,9 @@ const UNREAD_MAX = 99;
 /** @type {PanelName | null} */
 let shown = null;
 
+/** Messages that came while the chat was closed. */
+let unread = 0;
+
 /** @param {(name: PanelName | null) => void} changed */
 export function showPanels(changed) {
   for (const name of NAMES) {
@@ -58,20 +61,18 @@ function set(name) {
 
 /** Counts on the button what was said while the chat was closed. @param {Room} room */
 export function countUnread(room) {
-  let unread = 0;
   /** What was said before one came is no news. */
   let isCaughtUp = false;
   showUnread(0);
   room.on('caughtUp', () => (isCaughtUp = true));
   room.on('chatMessage', ({ own }) => {
-    if (shown === 'chat') unread = 0;
-    else if (!own && isCaughtUp) showUnread(++unread);
+    if (shown !== 'chat' && !own && isCaughtUp) showUnread(unread + 1);
   });
-  find('toggle-chat', HTMLButtonElement).addEventListener('click', () => (unread = 0));
 }
 
 /** @param {number} count */
 function showUnread(count) {
+  unread = count;
   const mark = find('unread', HTMLSpanElement);
   mark.hidden = count === 0;
   mark.textContent = count > UNREAD_MAX ? `${UNREAD_MAX}+` : String(count);

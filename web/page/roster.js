@@ -70,7 +70,9 @@ function person(name, tag) {
 class Row {
   #participant;
   #signs = /** @type {const} */ (['microphone', 'camera']).map((source) => {
-    return { source, node: element('span', 'sign', icon(source)) };
+    const node = element('span', 'sign', icon(source));
+    node.role = 'img';
+    return { source, node };
   });
   #more = button('more', '⋯');
   #menu = element('div', 'actions');
@@ -112,7 +114,7 @@ class Row {
       const isOn = tracks.some((track) => track.info.source === source && !track.muted);
       useIcon(node, isOn ? source : `${source}-off`);
       node.dataset.on = String(isOn);
-      node.title = `${source === 'camera' ? 'Camera' : 'Microphone'} ${isOn ? 'on' : 'off'}`;
+      node.ariaLabel = node.title = `${source === 'camera' ? 'Camera' : 'Microphone'} ${isOn ? 'on' : 'off'}`;
     }
     const mutes = tracks.filter(({ muted, info }) => !muted && SOURCES[info.source]).map((track) => {
       const item = button('quiet action', `Switch off ${SOURCES[track.info.source]}`);

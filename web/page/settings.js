@@ -3,7 +3,7 @@ import { showDevices } from './devices.js';
 import { find } from './element.js';
 import { choices, choose } from './preferences.js';
 import { problemOf } from './problems.js';
-import { toast } from './toasts.js';
+import { bringToasts, toast } from './toasts.js';
 
 /** @typedef {import('../sdk/tertulia.js').Room} Room */
 /** @typedef {import('./own-media.js').OwnMedia} OwnMedia */
@@ -25,6 +25,7 @@ export function showSettings(media, current) {
     dialog.showModal();
   };
   find('settings-close', HTMLButtonElement).onclick = () => dialog.close();
+  dialog.onclose = bringToasts;
   dialog.onclick = ({ target }) => {
     if (target === dialog) dialog.close();
   };

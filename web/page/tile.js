@@ -4,7 +4,7 @@ import { avatar, button, element, icon, useIcon } from './element.js';
 /** @typedef {import('../sdk/tertulia.js').LocalTrack} LocalTrack */
 /** @typedef {import('../sdk/tertulia.js').RemoteTrack} RemoteTrack */
 /** @typedef {'camera' | 'screen'} TileSource */
-/** @typedef {'on' | 'off' | 'waiting' | 'stalled' | 'failed' | 'sealed'} Picture */
+/** @typedef {'on' | 'off' | 'held' | 'waiting' | 'stalled' | 'failed' | 'sealed'} Picture */
 
 /**
  * What a tile shows.
@@ -19,10 +19,11 @@ import { avatar, button, element, icon, useIcon } from './element.js';
  */
 
 const SAYS = /** @type {Record<Picture, string>} */ ({
-  on: '', off: '', waiting: '', stalled: 'The picture has stopped. It goes on as soon as more arrives.',
+  on: '', off: '', held: 'Seen when they speak, or when you make it large.', waiting: '', stalled: 'The picture has stopped. It goes on as soon as more arrives.',
   failed: 'The picture cannot be shown here.',
   sealed: 'It cannot be decrypted here: one of you has another link.',
 });
+const PAUSED = 'The screen is paused.';
 
 export class Tile {
   /** @type {LocalTrack | RemoteTrack | null} */
@@ -58,8 +59,10 @@ export class Tile {
     const shown = source === 'screen' ? (own ? 'Your screen' : `${name}’s screen`) : own ? `${name} (you)` : name;
     Object.assign(this.node.dataset, { name, picture, muted: String(muted) });
     this.#label.textContent = shown;
-    this.#says.textContent = chatOnly ? 'Chat only' : SAYS[picture];
-    this.node.ariaLabel = [shown, source === 'camera' && muted && !chatOnly ? 'microphone off' : '', picture === 'off' ? 'camera off' : SAYS[picture]].filter(Boolean).join(', ');
+    const says = source === 'screen' && picture === 'off' ? PAUSED : SAYS[picture];
+    this.#says.textContent = chatOnly ? 'Chat only' : says;
+    const isCameraOff = source === 'camera' && picture === 'off';
+    this.node.ariaLabel = [shown, source === 'camera' && muted && !chatOnly ? 'microphone off' : '', isCameraOff ? 'camera off' : says].filter(Boolean).join(', ');
     this.#muted.toggleAttribute('hidden', !muted || source === 'screen' || chatOnly);
     if (this.#faceName !== name) this.#face.replaceChildren(avatar(name));
     this.#faceName = name;
@@ -70,6 +73,7 @@ export class Tile {
   /** @param {boolean} isPinned */
   set pinned(isPinned) {
     this.node.dataset.pinned = String(isPinned);
+    this.#pinTrack();
     this.#pin.ariaPressed = String(isPinned);
     useIcon(this.#pin, isPinned ? 'unpin' : 'pin');
     this.#namePin(this.#label.textContent ?? '');
@@ -86,6 +90,11 @@ export class Tile {
     this.node.remove();
   }
 
+  /** What is large is to be seen, whoever speaks. */
+  #pinTrack() {
+    if (this.#attached && 'setPinned' in this.#attached) this.#attached.setPinned(this.node.dataset.pinned === 'true');
+  }
+
   /** @param {string} shown */
   #namePin(shown) {
     const isPinned = this.node.dataset.pinned === 'true';
@@ -99,6 +108,7 @@ export class Tile {
     this.#attached?.detach(/** @type {any} */ (this.#picture));
     this.#attached = track;
     track?.attach(/** @type {any} */ (this.#picture));
+    this.#pinTrack();
   }
 }
 
@@ -114,5 +124,6 @@ function pictureOf(track, sealed, own) {
   if (sealed) return 'sealed';
   if (!track || track.muted) return 'off';
   if (own || !('state' in track)) return 'on';
+  if (track.isHeld) return 'held';
   return track.state === 'playing' ? 'on' : track.state;
 }

@@ -1,4 +1,4 @@
-/** What happens in passing: said for a moment over the pictures. */
+/** What happens in passing: said for a moment over the pictures, or in the settings while they cover them. */
 import { button, element, find, icon } from './element.js';
 
 /** How long it is said, in milliseconds; what asks for something to be done stays longer. */
@@ -10,7 +10,7 @@ const TOASTS_MAX = 4;
 
 /** @param {string} text @param {'problem' | 'news'} [kind] */
 export function toast(text, kind = 'news') {
-  const place = find('toasts', HTMLDivElement);
+  const place = find(find('settings', HTMLDialogElement).open ? 'settings-toasts' : 'toasts', HTMLDivElement);
   const close = button('plain square', icon('close'));
   close.ariaLabel = 'Dismiss';
   const node = element('div', `toast ${kind}`, element('p', '', text), close);
@@ -20,6 +20,11 @@ export function toast(text, kind = 'news') {
   place.append(node);
   while (place.children.length > TOASTS_MAX) place.firstElementChild?.remove();
   setTimeout(remove, kind === 'problem' ? PROBLEM_MS : TOAST_MS);
+}
+
+/** The settings are closed: what they said last is said on over the pictures. */
+export function bringToasts() {
+  find('toasts', HTMLDivElement).append(...find('settings-toasts', HTMLDivElement).children);
 }
 
 export function clearToasts() {

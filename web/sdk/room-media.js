@@ -29,9 +29,6 @@ import { isRepeatRequest } from './wire.js';
  */
 /** @typedef {import('./media/send/publishing.js').PublishingOptions} MediaOptions */
 
-/** How long a frame may take on a stream, and how long a keyframe, in milliseconds. */
-const STREAM_MS = 800;
-const KEYFRAME_STREAM_MS = 2400;
 /** How often statistics are told, in milliseconds. */
 const STATISTICS_MS = 1000;
 /** How often it is looked how loud oneself is, in milliseconds. */
@@ -53,9 +50,9 @@ export class RoomMedia {
     const carrier = () => room.session()?.carrier ?? null;
     this.publishing = new Publishing({
       ask, emit, carrier,
-      sendDatagrams: (datagrams, { onStream, keyframe }) => {
+      sendDatagrams: (datagrams, { onStream }) => {
         const session = room.session();
-        if (onStream) session?.sendOnStream(datagrams, keyframe ? KEYFRAME_STREAM_MS : STREAM_MS);
+        if (onStream) session?.sendOnStream(datagrams);
         else for (const datagram of datagrams) session?.sendDatagram(datagram);
       },
       bufferedBytes: () => room.session()?.bufferedBytes() ?? 0,
@@ -111,6 +108,7 @@ export class RoomMedia {
       case 'keyframeRequested': return this.publishing.keyframeRequested(message.track, message.spatialLayer);
       case 'layersWanted': return this.publishing.layersWanted(message);
       case 'activeSpeakers': return this.subscribing.relaySpeakers(message.participants);
+      case 'onStage': return this.subscribing.relayStage(message.participants);
       case 'trackMuted': return this.publishing.mutedByAdmin(message.track, message.muted);
       case 'feedback':
         this.#reports.take(performance.now(), message);
@@ -129,7 +127,7 @@ export class RoomMedia {
         break;
       case 'trackPublished': return this.subscribing.published(value.participant, value.track);
       case 'trackUnpublished': return this.subscribing.unpublished(value.track);
-      case 'trackMuted': return this.subscribing.muted(value.track, value.track.muted);
+      case 'trackMuted': return this.subscribing.muted(value.track);
     }
   }
 
@@ -149,7 +147,8 @@ export class RoomMedia {
   stats() {
     const { session, carrierReason, roundTripMs } = this.#room;
     const lossOut = this.#reports.loss(performance.now());
-    const room = { carrier: session()?.carrier ?? null, carrierReason: carrierReason(), roundTripMs: roundTripMs(), lossOut, relay: this.#measurements };
+    const [carrier, framesOnStreams] = [session()?.carrier ?? null, session()?.framesOnStreams() ?? { in: 0, out: 0 }];
+    const room = { carrier, carrierReason: carrierReason(), roundTripMs: roundTripMs(), lossOut, framesOnStreams: { ...framesOnStreams }, relay: this.#measurements };
     return statisticsOf(room, this.publishing, this.subscribing);
   }
 

@@ -52,6 +52,7 @@ function session(socket) {
     },
     sendDatagram,
     sendOnStream: (datagrams) => datagrams.forEach(sendDatagram),
+    framesOnStreams: () => ({ in: 0, out: 0 }),
     bufferedBytes: () => socket.bufferedAmount,
     listen: (listener) => inbox.listen(listener),
     close() {

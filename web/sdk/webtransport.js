@@ -1,7 +1,8 @@
 /** A session over WebTransport: one bidirectional stream for control, one for chat, datagrams for media, and streams for large frames. */
 import { Inbox, LOST } from './carrier.js';
 import { TertuliaError } from './error.js';
-import { MEDIA_BYTES_MAX, MessageBuffer, PREFIX_BYTES, STREAM_KIND, delimit } from './wire.js';
+import { FrameStreams } from './frame-streams.js';
+import { MessageBuffer, PREFIX_BYTES, STREAM_KIND, delimit } from './wire.js';
 
 /** @typedef {import('./carrier.js').Session} Session */
 /** @typedef {import('./carrier.js').StreamName} StreamName */
@@ -52,19 +53,21 @@ function session(transport, control, chat) {
   const abandon = () => void setTimeout(() => transport.close(), CLOSE_TIMEOUT_MS);
   const writers = { control: control.writable.getWriter(), chat: chat.writable.getWriter() };
   const datagrams = datagramWriter(transport);
+  const frames = new FrameStreams(transport, (media) => inbox.media(media));
   // Both kinds at once: the relay takes a stream when its first byte has come.
   writers.control.write(Uint8Array.of(STREAM_KIND.control)).catch(lose);
   writers.chat.write(Uint8Array.of(STREAM_KIND.chat)).catch(lose);
   void heard.then(abandon);
   readMessages(chat.readable, 'chat', inbox).catch(abandon);
   readDatagrams(transport.datagrams.readable, inbox).catch(lose);
-  readFrames(transport.incomingUnidirectionalStreams, inbox).catch(lose);
+  frames.read().catch(lose);
   transport.closed.then(lose, lose);
   return {
     carrier: 'webtransport',
     send: (stream, message) => void writers[stream].write(delimit(message)).catch(lose),
     sendDatagram: (datagram) => void datagrams.write(datagram.subarray(PREFIX_BYTES)).catch(() => {}),
-    sendOnStream: (datagrams, timeMs) => void sendFrame(transport, datagrams, timeMs).catch(() => {}),
+    sendOnStream: (datagrams) => frames.send(datagrams),
+    framesOnStreams: () => frames.counts,
     bufferedBytes: () => 0,
     listen: (listener) => inbox.listen(listener),
     close() {
@@ -85,30 +88,6 @@ function datagramWriter(transport) {
   return writable.getWriter();
 }
 
-/**
- * Sends a large frame on a stream of its own, and takes it back when it is stale.
- * @param {WebTransport} transport @param {Uint8Array<ArrayBuffer>[]} datagrams @param {number} timeMs
- */
-async function sendFrame(transport, datagrams, timeMs) {
-  let isStale = false;
-  /** @type {WritableStreamDefaultWriter<Uint8Array> | null} */
-  let writer = null;
-  const giveUp = () => {
-    isStale = true;
-    writer?.abort().catch(() => {});
-  };
-  const timer = setTimeout(giveUp, timeMs);
-  try {
-    writer = (await transport.createUnidirectionalStream()).getWriter();
-    if (isStale) return giveUp();
-    writer.write(Uint8Array.of(STREAM_KIND.media)).catch(() => {});
-    for (const datagram of datagrams) writer.write(delimit(datagram)).catch(() => {});
-    await writer.close();
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
 /** @param {ReadableStream<Uint8Array>} readable @param {StreamName} stream @param {Inbox} inbox */
 async function readMessages(readable, stream, inbox) {
   const reader = readable.getReader();
@@ -123,27 +102,4 @@ async function readMessages(readable, stream, inbox) {
 async function readDatagrams(readable, inbox) {
   const reader = readable.getReader();
   for (let part = await reader.read(); !part.done; part = await reader.read()) inbox.media(part.value);
-}
-
-/** Large frames come on streams, each by itself. @param {ReadableStream<ReadableStream<Uint8Array>>} streams @param {Inbox} inbox */
-async function readFrames(streams, inbox) {
-  const reader = streams.getReader();
-  for (let part = await reader.read(); !part.done; part = await reader.read()) {
-    // One that is given up ends with an error, and nothing else does.
-    readFrame(part.value, inbox).catch(() => {});
-  }
-}
-
-/** @param {ReadableStream<Uint8Array>} readable @param {Inbox} inbox */
-async function readFrame(readable, inbox) {
-  const reader = readable.getReader();
-  const buffer = new MessageBuffer(PREFIX_BYTES + MEDIA_BYTES_MAX);
-  let kind = NaN;
-  for (let part = await reader.read(); !part.done; part = await reader.read()) {
-    const isFirst = Number.isNaN(kind) && part.value.length > 0;
-    if (isFirst) kind = part.value[0];
-    if (!Number.isNaN(kind) && kind !== STREAM_KIND.media) return reader.cancel();
-    buffer.push(isFirst ? part.value.subarray(1) : part.value);
-    for (let datagram = buffer.pop(); datagram; datagram = buffer.pop()) inbox.media(datagram.slice(PREFIX_BYTES));
-  }
 }

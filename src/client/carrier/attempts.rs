@@ -15,7 +15,7 @@ const NEXT_ATTEMPT_AFTER: Duration = Duration::from_millis(500);
 
 /// Why an attempt came to nothing.
 #[derive(Debug)]
-pub(super) struct Failed {
+pub(crate) struct Failed {
     pub error: ConnectError,
     /// Whether it had bad luck that the next one need not have.
     pub is_accident: bool,

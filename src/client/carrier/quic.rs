@@ -67,47 +67,49 @@ const HTTP3_STREAMS: u32 = 3;
 const LAST_PACKET_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// A connection with its two streams.
-pub(super) struct Streams {
-    link: Held,
-    control: Bidirectional,
-    chat: Bidirectional,
+pub(crate) struct Streams {
+    pub link: Held,
+    pub control: Bidirectional,
+    pub chat: Bidirectional,
 }
 
 /// The connection, and what has to live as long as it does.
 #[derive(Debug)]
-struct Held {
-    quic: quinn::Connection,
-    endpoint: HeldEndpoint,
+pub(crate) struct Held {
+    pub quic: quinn::Connection,
+    endpoint: Arc<Endpoint>,
     /// Its end would be the end of the WebTransport session.
     webtransport: Option<Arc<wtransport::Connection>>,
 }
 
-enum HeldEndpoint {
+/// A UDP socket by which one relay is reached. Several connections may share it.
+pub(crate) enum Endpoint {
     Quic(quinn::Endpoint),
     WebTransport(wtransport::Endpoint<endpoint_side::Client>),
 }
 
-impl std::fmt::Debug for HeldEndpoint {
+impl std::fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("HeldEndpoint")
+        f.write_str("Endpoint")
     }
 }
 
-type Bidirectional = (SendStream, ReceiveStream);
+pub(crate) type Bidirectional = (SendStream, ReceiveStream);
 
 /// wtransport has its own streams around those of quinn.
-enum SendStream {
+pub(crate) enum SendStream {
     Quic(quinn::SendStream),
     WebTransport(wtransport::SendStream),
 }
 
-pub(super) enum ReceiveStream {
+/// The other direction of the same.
+pub(crate) enum ReceiveStream {
     Quic(quinn::RecvStream),
     WebTransport(wtransport::RecvStream),
 }
 
 impl SendStream {
-    fn quic(&mut self) -> &mut quinn::SendStream {
+    pub fn quic(&mut self) -> &mut quinn::SendStream {
         match self {
             Self::Quic(stream) => stream,
             Self::WebTransport(stream) => stream.quic_stream_mut(),
@@ -116,7 +118,7 @@ impl SendStream {
 }
 
 impl ReceiveStream {
-    pub(super) fn quic(&mut self) -> &mut quinn::RecvStream {
+    pub fn quic(&mut self) -> &mut quinn::RecvStream {
         match self {
             Self::Quic(stream) => stream,
             Self::WebTransport(stream) => stream.quic_stream_mut(),
@@ -124,42 +126,85 @@ impl ReceiveStream {
     }
 }
 
+impl Endpoint {
+    /// One for plain QUIC to this address.
+    pub fn quic(remote: SocketAddr, options: &Options) -> Result<Self, ConnectError> {
+        let socket = bind(remote).map_err(ConnectError::Socket)?;
+        let runtime = Arc::new(quinn::TokioRuntime);
+        let mut endpoint =
+            quinn::Endpoint::new(EndpointConfig::default(), None, socket, runtime).map_err(ConnectError::Socket)?;
+        endpoint.set_default_client_config(configuration(options, ALPN_QUIC)?);
+        Ok(Self::Quic(endpoint))
+    }
+
+    /// One for WebTransport to this address.
+    pub fn webtransport(remote: SocketAddr, options: &Options) -> Result<Self, ConnectError> {
+        let socket = bind(remote).map_err(ConnectError::Socket)?;
+        let mut configuration = wtransport::ClientConfig::builder()
+            .with_bind_socket(socket)
+            .build_with_quic_config(configuration(options, ALPN_WEBTRANSPORT)?);
+        configuration.set_dns_resolver(Resolved(remote));
+        Ok(Self::WebTransport(wtransport::Endpoint::client(configuration).map_err(ConnectError::Socket)?))
+    }
+
+    /// Connects to the relay by its address, under its name.
+    pub async fn connect(self: Arc<Self>, address: &Address, remote: SocketAddr) -> Result<Streams, Failed> {
+        match &*self {
+            Self::Quic(endpoint) => {
+                let streams = connect(endpoint, address, remote).await?;
+                Ok(streams.announced(self.clone(), remote).await?)
+            }
+            Self::WebTransport(endpoint) => {
+                let streams = connect_webtransport(endpoint, address, remote).await?;
+                Ok(streams.announced(self.clone(), remote).await?)
+            }
+        }
+    }
+
+    /// Waits until no connection is left.
+    async fn wait_idle(&self) {
+        match self {
+            Self::Quic(endpoint) => endpoint.wait_idle().await,
+            Self::WebTransport(endpoint) => endpoint.wait_idle().await,
+        }
+    }
+}
+
+/// A connection whose streams have not said what they are for.
+struct Unannounced {
+    quic: quinn::Connection,
+    webtransport: Option<Arc<wtransport::Connection>>,
+    control: Bidirectional,
+    chat: Bidirectional,
+}
+
 /// Connects by plain QUIC.
-pub(super) async fn connect(address: &Address, remote: SocketAddr, options: &Options) -> Result<Streams, ConnectError> {
+async fn connect(
+    endpoint: &quinn::Endpoint,
+    address: &Address,
+    remote: SocketAddr,
+) -> Result<Unannounced, ConnectError> {
     let failed = |error: ConnectionError| ConnectError::unreachable(remote, error);
-    let socket = bind(remote).map_err(ConnectError::Socket)?;
-    let runtime = Arc::new(quinn::TokioRuntime);
-    let endpoint =
-        quinn::Endpoint::new(EndpointConfig::default(), None, socket, runtime).map_err(ConnectError::Socket)?;
-    let configuration = configuration(options, ALPN_QUIC)?;
-    let connecting = endpoint
-        .connect_with(configuration, remote, &address.host)
-        .map_err(|error| ConnectError::unreachable(remote, error))?;
+    let connecting =
+        endpoint.connect(remote, &address.host).map_err(|error| ConnectError::unreachable(remote, error))?;
     let quic = connecting.await.map_err(failed)?;
     let (send, receive) = quic.open_bi().await.map_err(failed)?;
     let control = (SendStream::Quic(send), ReceiveStream::Quic(receive));
     let (send, receive) = quic.open_bi().await.map_err(failed)?;
     let chat = (SendStream::Quic(send), ReceiveStream::Quic(receive));
-    let link = Held { quic, endpoint: HeldEndpoint::Quic(endpoint), webtransport: None };
-    Streams { link, control, chat }.announced(remote).await
+    Ok(Unannounced { quic, webtransport: None, control, chat })
 }
 
 /// Connects by WebTransport. The session is the first of its connection, so that its datagrams begin with `0x00`.
-pub(super) async fn connect_webtransport(
+async fn connect_webtransport(
+    endpoint: &wtransport::Endpoint<endpoint_side::Client>,
     address: &Address,
     remote: SocketAddr,
-    options: &Options,
-) -> Result<Streams, Failed> {
+) -> Result<Unannounced, Failed> {
     let failed = |error: wtransport::error::ConnectionError| {
         let is_accident = is_accident(&error);
         Failed { error: ConnectError::unreachable(remote, error), is_accident }
     };
-    let socket = bind(remote).map_err(ConnectError::Socket)?;
-    let mut configuration = wtransport::ClientConfig::builder()
-        .with_bind_socket(socket)
-        .build_with_quic_config(configuration(options, ALPN_WEBTRANSPORT)?);
-    configuration.set_dns_resolver(Resolved(remote));
-    let endpoint = wtransport::Endpoint::client(configuration).map_err(ConnectError::Socket)?;
     let url = format!("https://{}/", address.authority());
     let session = endpoint.connect(url).await.map_err(|error| match error {
         ConnectingError::ConnectionError(error) => failed(error),
@@ -175,8 +220,7 @@ pub(super) async fn connect_webtransport(
     let (send, receive) = session.open_bi().await.map_err(failed)?.await.map_err(opened)?;
     let chat = (SendStream::WebTransport(send), ReceiveStream::WebTransport(receive));
     let quic = session.quic_connection().clone();
-    let link = Held { quic, endpoint: HeldEndpoint::WebTransport(endpoint), webtransport: Some(Arc::new(session)) };
-    Ok(Streams { link, control, chat }.announced(remote).await?)
+    Ok(Unannounced { quic, webtransport: Some(Arc::new(session)), control, chat })
 }
 
 /// Whether HTTP/3 ended a connection for a frame that nobody sent. wtransport writes its settings piece by piece, and on the
@@ -233,17 +277,27 @@ fn bind(remote: SocketAddr) -> io::Result<UdpSocket> {
     Ok(socket.into())
 }
 
-impl Streams {
+impl Unannounced {
     /// Says on each stream what it is for, at once: a silent stream would hold up the ones after it.
-    async fn announced(mut self, remote: SocketAddr) -> Result<Self, ConnectError> {
+    async fn announced(mut self, endpoint: Arc<Endpoint>, remote: SocketAddr) -> Result<Streams, ConnectError> {
         for (stream, kind) in [(&mut self.control, StreamKind::Control), (&mut self.chat, StreamKind::Chat)] {
             let written = stream.0.quic().write_all(&[kind.byte()]).await;
             written.map_err(|error| ConnectError::unreachable(remote, error))?;
         }
-        Ok(self)
+        let Self { quic, webtransport, control, chat } = self;
+        Ok(Streams { link: Held { quic, endpoint, webtransport }, control, chat })
     }
+}
 
-    pub fn start(self, tasks: &mut JoinSet<()>) -> (QuicLink, QuicReader) {
+impl Held {
+    /// Waits for a datagram.
+    pub async fn next_datagram(&self) -> Result<Bytes, ConnectionError> {
+        next_datagram(&self.quic, self.webtransport.as_deref()).await
+    }
+}
+
+impl Streams {
+    pub(in crate::client) fn start(self, tasks: &mut JoinSet<()>) -> (QuicLink, QuicReader) {
         let (control, control_outbox) = mpsc::channel(OUTBOX_MESSAGES_MAX);
         let (chat, chat_outbox) = mpsc::channel(OUTBOX_MESSAGES_MAX);
         let quic = self.link.quic.clone();
@@ -338,14 +392,8 @@ impl QuicLink {
     }
 
     pub async fn closed(&self) {
-        let idle = async {
-            match &self.held.endpoint {
-                HeldEndpoint::Quic(endpoint) => endpoint.wait_idle().await,
-                HeldEndpoint::WebTransport(endpoint) => endpoint.wait_idle().await,
-            }
-        };
         // What has not left by then will not matter: the relay's idle timeout says the same.
-        let _ = tokio::time::timeout(LAST_PACKET_TIMEOUT, idle).await;
+        let _ = tokio::time::timeout(LAST_PACKET_TIMEOUT, self.held.endpoint.wait_idle()).await;
     }
 }
 
@@ -424,12 +472,16 @@ async fn read_datagrams(
         session.receive_datagrams(burst.drain(..));
     };
     grace_for_last_words(&session).await;
-    let reason = match &ended {
+    session.end(reason_of(&ended), ended.to_string());
+}
+
+/// Why a connection ended.
+pub(crate) fn reason_of(ended: &ConnectionError) -> CloseReason {
+    match ended {
         ConnectionError::ApplicationClosed(close) => close_reason(close.error_code),
         ConnectionError::TimedOut => CloseReason::IdleTimeout,
         _ => CloseReason::ConnectionLost,
-    };
-    session.end(reason, ended.to_string());
+    }
 }
 
 /// Ends a session of which packets arrive while none of its own do: the relay would notice it by its idle timeout alone, because

@@ -37,14 +37,14 @@ const READ_BUFFER_BYTES: usize = 64 * 1024;
 const MEDIA: u8 = 0x00;
 
 /// A TCP connection, with TLS or without.
-pub(super) type Stream = WebSocketStream<Box<dyn Socket>>;
+pub(crate) type Stream = WebSocketStream<Box<dyn Socket>>;
 
-pub(super) trait Socket: AsyncRead + AsyncWrite + Unpin + Send {}
+pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Socket for S {}
 
 /// Connects by WebSocket.
-pub(super) async fn connect(address: &Address, remote: SocketAddr, options: &Options) -> Result<Stream, ConnectError> {
+pub(crate) async fn connect(address: &Address, remote: SocketAddr, options: &Options) -> Result<Stream, ConnectError> {
     let unreachable = |error: std::io::Error| ConnectError::unreachable(remote, error);
     let tcp = TcpStream::connect(remote).await.map_err(unreachable)?;
     tcp.set_nodelay(true).map_err(unreachable)?;
@@ -243,7 +243,8 @@ fn receive(session: &Arc<Session>, bytes: Bytes) {
     }
 }
 
-fn close_reason(frame: Option<CloseFrame>) -> (CloseReason, String) {
+/// Why a connection ended, by what was said last, for programs and for people.
+pub(crate) fn close_reason(frame: Option<CloseFrame>) -> (CloseReason, String) {
     let Some(frame) = frame else {
         return (CloseReason::ConnectionLost, CloseReason::ConnectionLost.to_string());
     };

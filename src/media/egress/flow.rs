@@ -222,6 +222,14 @@ impl Flow {
         self.breach.map(|breach| breach.wish)
     }
 
+    /// Asks for a keyframe by then, if one is to be asked for at all, and soon again if it does not come.
+    pub fn wish_by(&mut self, time: Duration) {
+        if let Some(breach) = &mut self.breach {
+            breach.wish = breach.wish.min(time);
+            self.patience = KEYFRAME_INTERVAL;
+        }
+    }
+
     /// The rendition of which a keyframe is to be asked for now.
     pub fn take_wish(&mut self, now: Duration) -> Option<(TrackId, u8)> {
         let breach = self.breach.as_mut().filter(|breach| breach.wish <= now)?;

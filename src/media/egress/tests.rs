@@ -418,3 +418,27 @@ fn what_needs_a_frame_that_was_given_up_on_its_stream_is_left_out() {
     show(&mut egress, 2510, SCREEN, &next(3));
     assert_eq!(frames(&mut egress, 2510, ALL), [2, 3]);
 }
+
+#[test]
+fn a_path_that_took_no_audio_gets_a_keyframe_as_soon_as_audio_passes_again() {
+    let mut egress = egress();
+    show(&mut egress, 0, CAMERA, &next(1));
+    assert_eq!(frames(&mut egress, 401, 0), [0; 0]);
+    // Each is in vain, and the next one would be asked for after 4 s.
+    let asked: Vec<_> = (401..8000).filter(|now| egress.take_keyframe_wish(at(*now)).is_some()).collect();
+    assert_eq!(asked, [401, 901, 1901, 3901, 7901]);
+    speak(&mut egress, 8000, 1);
+    assert_eq!(taken(&mut egress, 8201, ALL), []);
+    speak(&mut egress, 8210, 2);
+    // It has waited, so nothing passes as it comes yet.
+    assert_eq!(taken(&mut egress, 8300, ALL), [(MICROPHONE, 2)]);
+    for number in 3..20 {
+        let now = 8300 + u64::from(number) * 20;
+        speak(&mut egress, now, number);
+        assert_eq!(taken(&mut egress, now, ALL).len(), 1);
+    }
+    assert_eq!(egress.next_wish(), Some(at(8550).since_start));
+    let asked: Vec<_> = (8500..9500).filter(|now| egress.take_keyframe_wish(at(*now)).is_some()).collect();
+    assert_eq!(asked, [8550, 9050]);
+    assert_eq!(egress.next_wish(), Some(at(10_050).since_start));
+}

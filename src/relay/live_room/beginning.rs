@@ -62,7 +62,8 @@ impl LiveRoom {
     /// Asks for keyframes of what somebody begins to take and nothing is kept of.
     pub(super) fn ask_for_missing(&mut self, shard: &Rc<Shard>) {
         for (track, spatial_layer) in std::mem::take(&mut self.missing) {
-            self.handle(shard, Input::PictureMissing { track, spatial_layer });
+            let keyframe_at = self.routes.keyframe_at(track, spatial_layer);
+            self.handle(shard, Input::PictureMissing { track, spatial_layer, keyframe_at });
         }
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::LiveRoom;
+use crate::now::Now;
 use crate::relay::Metrics;
 use crate::relay::callbacks::Subject;
 use crate::relay::outlet::{Encoded, Outlet};
@@ -83,8 +84,9 @@ impl LiveRoom {
         })
     }
 
-    /// Adds how its sessions do, and what they lost since the last time, to the aggregates.
-    pub fn sample(&self, metrics: &Metrics) {
+    /// Adds how its sessions do, and what they lost since the last time, to the aggregates; and gives back memory that nobody needs.
+    pub fn sample(&mut self, now: Now, metrics: &Metrics) {
+        self.routes.forget_old(now);
         for member in self.members.values().filter(|member| member.outlet.carrier() != Carrier::PlainWebSocket) {
             let Measurements { round_trip_us, packets_sent, packets_lost, received, missing, .. } =
                 measure(&member.outlet);

@@ -179,3 +179,19 @@ fn a_seat_does_not_outlive_its_token_and_a_new_token_prolongs_it() {
     assert_eq!(room.next_timeout(), Some(NOON.since_start + Duration::from_secs(60)));
     assert_eq!(room.handle(after_noon(5000), Input::Timeout), []);
 }
+
+#[test]
+fn a_jump_of_the_clock_on_the_wall_moves_no_end() {
+    const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+    for jump_ms in [DAY_MS, -DAY_MS] {
+        let expiring = granted("Ana", |grant| grant.expires_at_ms = valid_until_ms(5000));
+        let mut room = room_of([expiring, person("Ben")]);
+        let jumped = |ms| Now { unix_ms: NOON.unix_ms.saturating_add_signed(jump_ms), ..after_noon(ms) };
+        room.handle(jumped(0), ended(BEN, CloseReason::ConnectionLost));
+        assert_eq!(room.handle(jumped(4999), Input::Timeout), [], "{jump_ms}");
+        let expired = room.handle(jumped(5000), Input::Timeout);
+        assert_eq!(expired[0], Output::Close { participant: ANA, reason: CloseReason::TokenExpired }, "{jump_ms}");
+        assert_eq!(room.handle(jumped(29_999), Input::Timeout), [], "{jump_ms}");
+        assert_eq!(room.handle(jumped(30_000), Input::Timeout), left(BEN, CloseReason::ConnectionLost), "{jump_ms}");
+    }
+}

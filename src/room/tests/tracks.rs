@@ -198,7 +198,8 @@ fn requests_beyond_the_rate_are_refused_and_reach_nobody_else() {
             }
         }
         let typing = ClientChat::Typing { active: number % 2 == 0 };
-        told += room.handle(now, Input::Chat { from, message: typing }).len();
+        let outputs = room.handle(now, Input::Chat { from, message: typing });
+        told += outputs.iter().filter(|output| !matches!(output, Output::PassedOver(_))).count();
     }
     assert!(refused > 4800, "{refused}");
     assert!(told <= limits().requests_burst as usize, "{told}");
@@ -246,4 +247,19 @@ fn whoever_asks_is_told_how_its_session_does() {
     let mut room = room_of_three();
     let outputs = message(&mut room, BEN, ClientMessage::MeasurementsWanted { request: 9 });
     assert_eq!(outputs, [Output::MeasurementsWanted { participant: BEN, request: 9 }], "and nothing else is said");
+}
+
+#[test]
+fn what_has_no_answer_is_counted_beyond_the_rate() {
+    let mut room = room_with(Limits { requests_per_second: 1, requests_burst: 1, ..limits() });
+    join(&mut room, request("Ana"));
+    room.handle(NOON, Input::Chat { from: ANA, message: ClientChat::Typing { active: true } });
+    let keyframe = ClientMessage::RequestKeyframe { track: FIRST, spatial_layer: 0 };
+    let passed_over = |what| vec![Output::PassedOver(what)];
+    assert_eq!(message(&mut room, ANA, keyframe), passed_over(PassedOver::KeyframeRequest));
+    assert_eq!(message(&mut room, ANA, ClientMessage::Report { tracks: vec![] }), passed_over(PassedOver::Report));
+    assert_eq!(message(&mut room, ANA, ClientMessage::Ping { token: 1 }), [], "the session answers it");
+    let typing = |active| Input::Chat { from: ANA, message: ClientChat::Typing { active } };
+    assert_eq!(room.handle(NOON, typing(true)), [], "that is no change");
+    assert_eq!(room.handle(NOON, typing(false)), passed_over(PassedOver::Typing));
 }

@@ -131,3 +131,28 @@ fn after_an_interruption_the_window_is_small() {
     window.set_packet_bytes(1400);
     assert_eq!(window.bytes(), 4200, "the least follows the size of packets");
 }
+
+/// A second in which of a hundred packets so many are lost.
+fn pass(window: &mut Window, second: u64, lost: u64) {
+    for packet in 0..100 {
+        let now = Duration::from_millis(second * 1000 + packet * 10);
+        window.sent(PACKET);
+        if packet < lost {
+            window.lost(PACKET);
+        } else {
+            window.acked(now, PACKET);
+            window.acked_all(now + Duration::from_millis(RTT_MS), 0);
+        }
+    }
+}
+
+#[test]
+fn many_losses_count_when_they_last() {
+    let mut window = Window::new(20 * PACKET, PACKET);
+    for (second, lost) in (0..).zip([0, 25, 0, 0, 25, 0, 0]) {
+        pass(&mut window, second, lost);
+        assert_eq!(window.bytes(), 20 * PACKET, "second {second}: they came in a burst");
+    }
+    (7..10).for_each(|second| pass(&mut window, second, 25));
+    assert!(window.bytes() < 20 * PACKET);
+}

@@ -55,6 +55,10 @@ const COMPETING_TIME_MAX: Duration = Duration::from_secs(16);
 /// A larger share of losses comes from a queue that is too short to make a delay. Below, losses say nothing.
 const LOSS_SHARE_MAX: f64 = 0.15;
 
+/// Bursts of losses come to such a share as well, once in a while. Where there is no delay either, it has to be larger than this, or
+/// has to last.
+const LOSS_SHARE_FLOOD: f64 = 0.3;
+
 /// Over how much it is measured.
 const LOSS_TIME: Duration = Duration::from_secs(1);
 const LOSS_PACKETS_MIN: u64 = 40;
@@ -112,6 +116,8 @@ struct Losses {
     since: Duration,
     acked_bytes: u64,
     lost_bytes: u64,
+    /// The share when it was measured last.
+    share_before: f64,
 }
 
 impl Window {
@@ -337,14 +343,15 @@ impl Window {
     }
 
     fn heed_losses(&mut self, now: Duration, used: u64) {
-        let Losses { since, acked_bytes, lost_bytes } = self.losses;
+        let Losses { since, acked_bytes, lost_bytes, share_before } = self.losses;
         let bytes = acked_bytes + lost_bytes;
         if now.saturating_sub(since) < LOSS_TIME || bytes < LOSS_PACKETS_MIN * self.packet_bytes {
             return;
         }
-        self.losses = Losses { since: now, ..Losses::default() };
         let share = lost_bytes as f64 / bytes as f64;
-        if share > LOSS_SHARE_MAX {
+        self.losses = Losses { since: now, share_before: share, ..Losses::default() };
+        let is_burst = share_before <= LOSS_SHARE_MAX && share <= LOSS_SHARE_FLOOD;
+        if share > LOSS_SHARE_MAX && !(is_burst && matches!(self.state, State::Free)) {
             self.set((self.bytes.min(used) as f64 * LOSS_CUT.min(1.0 - share)) as u64);
             self.patient_until = now + LOSS_PATIENCE;
         }

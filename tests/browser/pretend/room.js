@@ -60,6 +60,7 @@ class PretendRemoteTrack {
   muted = false;
   level = 0;
   state = 'playing';
+  isHeld = false;
   width = WIDTH;
   height = HEIGHT;
 
@@ -86,6 +87,7 @@ class PretendRemoteTrack {
   }
 
   setSubscribed() {}
+  setPinned() {}
   setVolume() {}
   stats() {
     return {};
@@ -168,7 +170,10 @@ export class Room extends Emitter {
       said: /** @type {any[]} */ ([]),
       messages: () => this.chat.said,
       setTyping() {},
-      send: async (/** @type {string} */ text, /** @type {any} */ { messageId, to }) => this.#said(1, this.localParticipant.name, text, messageId, to),
+      send: async (/** @type {string} */ text, /** @type {any} */ { messageId, to }) => {
+        await this.confirm();
+        this.#said(1, this.localParticipant.name, text, messageId, to);
+      },
     };
     Object.assign(window, { pretend: new Pretend(this) });
   }
@@ -195,20 +200,36 @@ export class Room extends Emitter {
   }
 
   disconnect() {
-    this.carrier = null;
-    this.become('disconnected');
-    this.tell('disconnected', { reason: 'left', message: 'You left the room.' });
+    this.end('left', 'You left the room.');
   }
 
+  /** @param {string} reason @param {string} message */
+  end(reason, message) {
+    this.carrier = null;
+    this.become('disconnected');
+    this.tell('disconnected', { reason, message });
+  }
+
+  /** What the relay does with a message. */
+  confirm = async () => {};
+
   async switchActiveDevice() {}
+  isHeard = true;
   async startAudio() {
-    return true;
+    return this.isHeard;
   }
   async setLocked(/** @type {boolean} */ locked) {
     this.locked = locked;
     this.tell('roomLocked', { locked });
   }
-  async muteTrack() {}
+  async muteTrack(/** @type {number} */ id) {
+    for (const participant of this.remoteParticipants.values()) {
+      const track = participant.tracks.get(id);
+      if (!track) continue;
+      track.muted = true;
+      this.tell('trackMuted', { participant, track });
+    }
+  }
   async removeParticipant() {}
   async endMeeting() {}
 
@@ -283,12 +304,39 @@ class Pretend {
     this.room.tell('trackPublished', { participant, track });
   }
 
+  /** Someone's track is switched off or on. @param {string} name @param {Source} source @param {boolean} muted */
+  mute(name, source, muted) {
+    const participant = this.of(name);
+    const track = [...participant.tracks.values()].find((track) => track.source === source);
+    track.muted = muted;
+    this.room.tell('trackMuted', { participant, track });
+  }
+
+  /** One's own track is switched off. @param {Source} source */
+  muteByAdmin(source) {
+    const track = this.room.localParticipant.tracks.get(source);
+    if (!track) throw new Error(`there is no ${source}`);
+    track.muted = true;
+    this.room.tell('localTrackMuted', { track, muted: true, byAdmin: true });
+  }
+
+  /** The browser plays nothing before a click. */
+  blockSound() {
+    this.room.isHeard = false;
+    this.room.tell('audioBlocked', undefined);
+  }
+
+  allowSound() {
+    this.room.isHeard = true;
+  }
+
   /** @param {string} name @param {string} state */
   picture(name, state) {
     const participant = this.of(name);
     if (state === 'sealed') return this.room.tell('encryptionFailed', { participant });
     const track = [...participant.tracks.values()].find((track) => track.source === 'camera');
-    track.state = state;
+    track.isHeld = state === 'held';
+    if (!track.isHeld) track.state = state;
     this.room.tell('trackStateChanged', { participant, track });
   }
 
@@ -309,6 +357,20 @@ class Pretend {
   run(carrier, reason) {
     Object.assign(this.room, { carrier, carrierReason: reason });
     this.room.become('connected');
+  }
+
+  /** What one writes from now on stays on its way. */
+  holdChat() {
+    this.room.confirm = () => new Promise(() => {});
+  }
+
+  /** What one writes from now on is refused. */
+  refuseChat() {
+    this.room.confirm = async () => { throw new TertuliaError('too_fast', 'That was too much in a short time. Wait a moment, and try again.'); };
+  }
+
+  remove() {
+    this.room.end('removed', 'You were removed from the meeting. Ask whoever runs it if you think that this is a mistake.');
   }
 
   /** Some minutes of statistics at once. @param {number} seconds */

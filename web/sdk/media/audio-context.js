@@ -7,6 +7,14 @@ const GESTURES = /** @type {const} */ (['pointerup', 'keydown', 'touchend']);
 /** How long a context that may run needs to do so at most, in milliseconds. */
 const RESUME_MS = 500;
 
+/**
+ * Firefox where it speaks to PulseAudio. Asked for its output latency while audio is being rendered, its page waits for the sound server,
+ * which waits for the rendering, which waits for the page: all sound, cameras and microphones of the browser stand still for good.
+ */
+const MUST_NOT_BE_ASKED = /X11;.*Firefox\//;
+/** What such a Firefox says where it answers is 35 to 50 ms. */
+const UNASKED_OUTPUT_MS = 40;
+
 /** @type {AudioContext | null} */
 let shared = null;
 /** At the sample rate of the devices. @type {AudioContext | null} */
@@ -44,6 +52,13 @@ function deviceContext() {
 /** Whether it would be heard now. */
 export function isAudioRunning() {
   return shared?.state === 'running';
+}
+
+/** How long what is rendered takes to the ear, in milliseconds, as far as it is known. */
+export function outputMs(userAgent = navigator.userAgent) {
+  const context = audioContext();
+  const outputLatencyMs = MUST_NOT_BE_ASKED.test(userAgent) ? UNASKED_OUTPUT_MS : (context.outputLatency ?? 0) * 1000;
+  return outputLatencyMs + context.baseLatency * 1000;
 }
 
 /** Lets it run. Best called while a click is being handled. @returns {Promise<boolean>} whether it does; it may later, after a gesture */

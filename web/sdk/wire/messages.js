@@ -53,6 +53,7 @@ const clientMessage = variant({
   setLayers: { request: u32, track: u32, spatialLayer: u8, temporalLayer: u8 },
   report: { tracks: list(trackReport) },
   measurementsWanted: { request: u32 },
+  setPinned: { request: u32, track: u32, pinned: bool },
 });
 
 const serverMessage = variant({
@@ -79,6 +80,7 @@ const serverMessage = variant({
   feedback: { track: u32, reports: u16, best: trackReport, worst: trackReport },
   activeSpeakers: { participants: list(u32) },
   measurements: { request: u32, measurements },
+  onStage: { participants: list(u32) },
 });
 
 const clientChat = variant({

@@ -20,7 +20,7 @@ export const REFUSE_REASONS = Object.freeze([
 export const DROP_REASONS = Object.freeze([
   'malformed', 'foreign_session', 'version_unknown', 'not_joined', 'track_unknown', 'track_not_owned', 'over_budget', 'subscriber_slow',
   'path_too_small', 'subscriber_gone', 'track_muted', 'layer_unknown',
-  'not_subscribed', 'late', 'reference_missing', 'superseded',
+  'not_subscribed', 'late', 'reference_missing', 'superseded', 'not_selected',
 ]);
 
 /** Close reasons that connecting again in the same way cannot mend. */

@@ -38,6 +38,12 @@ export class Assembly {
   #layers = new Map();
   #bytes = 0;
   #received = 0;
+  #gapMax;
+
+  /** @param {number} [gapMax] numbers of frames that may be left out at once: a larger step is a new beginning, and nothing is lost by it */
+  constructor(gapMax) {
+    this.#gapMax = gapMax;
+  }
 
   /**
    * Takes a datagram. Repeated, contradictory and late ones are passed over.
@@ -45,7 +51,7 @@ export class Assembly {
    * @returns {Frame | null} the frame that is whole with it
    */
   push(nowMs, media, isRepeat = false) {
-    const layer = this.#layers.get(media.spatialLayer) ?? new Layer();
+    const layer = this.#layers.get(media.spatialLayer) ?? new Layer(this.#gapMax);
     this.#layers.set(media.spatialLayer, layer);
     const partial = layer.place(nowMs, media);
     if (!partial || media.fragmentCount !== partial.fragments.length) return null;
@@ -98,13 +104,19 @@ export class Assembly {
 
 /** One spatial layer: its frames are counted by themselves. */
 class Layer {
-  losses = new Losses();
+  #gapMax;
   /** In the order in which they began to come. @type {Map<number, Partial>} */
   partials = new Map();
   /** Those of the last frames that came out, or were given up. @type {Set<number>} */
   #done = new Set();
   #newest = -1;
   #newestTimestamp = 0;
+
+  /** @param {number | undefined} gapMax */
+  constructor(gapMax) {
+    this.#gapMax = gapMax;
+    this.losses = new Losses(gapMax);
+  }
 
   /** Where the fragment belongs; `null` if nowhere. @param {number} nowMs @param {Media} media @returns {Partial | null} */
   place(nowMs, media) {
@@ -155,7 +167,7 @@ class Layer {
   }
 
   #beginAgain() {
-    this.losses = new Losses();
+    this.losses = new Losses(this.#gapMax);
     this.#done.clear();
     this.#newest = -1;
   }

@@ -5,6 +5,7 @@ import { Decoder } from './decoder.js';
 import { DEADLINE_MS, Gaps } from './gaps.js';
 import { Histogram } from './histogram.js';
 import { JitterTarget } from './jitter.js';
+import { AUDIO_GAP_MAX } from './losses.js';
 import { Opening } from './opening.js';
 import { Order, PATIENCE_MS } from './order.js';
 import { REPORTED_SECONDS, Transit } from './transit.js';
@@ -28,7 +29,7 @@ const PLAYOUT_MS_MIN = 20;
 export class AudioReception {
   #track;
   #host;
-  #assembly = new Assembly();
+  #assembly = new Assembly(AUDIO_GAP_MAX);
   #order = new Order();
   #jitter = new JitterTarget();
   #transit = new Transit(REPORTED_SECONDS);
@@ -130,7 +131,7 @@ export class AudioReception {
     return {
       framesReceived: received, framesDecoded: decoded, framesLeftOut: this.#order.late, decoderFailures: this.#decoder.failures,
       bufferedMs: Math.round(bufferedMs), targetMs: Math.round(this.#jitter.targetMs), samplesPlayed: counts.played,
-      samplesConcealed: counts.concealed, samplesStretched: counts.stretched, underruns: counts.underruns,
+      samplesConcealed: counts.concealed, samplesSilent: counts.silent, samplesStretched: counts.stretched, underruns: counts.underruns,
       latencyMs: { p50: this.#latency.percentile(0.5), p95: this.#latency.percentile(0.95) },
     };
   }

@@ -5,6 +5,9 @@ export const LATE_MS_MAX = 150;
 
 /** Numbers that may be left out at once: 8 s of video. A larger step is a new beginning. */
 const GAP_MAX = 256;
+
+/** The same for audio: of a microphone that others were louder than, the relay passes on nothing for a while. */
+export const AUDIO_GAP_MAX = 32;
 /** Frames that may wait for their rest. */
 const WAITING_MAX = 512;
 /** How much a new frame counts in the average of fragments per frame. */
@@ -16,6 +19,12 @@ export class Losses {
   /** @type {number | null} */
   #newest = null;
   #fragmentsPerFrame = 0;
+  #gapMax;
+
+  /** @param {number} [gapMax] numbers that may be left out at once */
+  constructor(gapMax = GAP_MAX) {
+    this.#gapMax = gapMax;
+  }
 
   /** A fragment came, and none that was here already. @param {number} nowMs @param {number} frame @param {number} count fragments of the frame @param {number} missing how many are */
   arrived(nowMs, frame, count, missing) {
@@ -47,7 +56,7 @@ export class Losses {
   #skipTo(nowMs, frame) {
     const first = (this.#newest ?? frame - 1) + 1;
     this.#newest = frame;
-    if (frame - first > GAP_MAX) return this.#waiting.clear();
+    if (frame - first > this.#gapMax) return this.#waiting.clear();
     for (let number = first; number < frame; number++) this.#waiting.set(number, { atMs: nowMs, missing: null });
     while (this.#waiting.size > WAITING_MAX) this.#waiting.delete(/** @type {number} */ (this.#waiting.keys().next().value));
   }

@@ -173,7 +173,9 @@ export class Playout {
 
   /** Leaves out the oldest of what is more than wanted by more than a frame and so much. @param {number} excessMs */
   #trim(excessMs) {
-    while (this.bufferedMs > this.#wantedMs + excessMs + this.#frameLength / MS) {
+    while (this.#waiting > 1 && this.bufferedMs > this.#wantedMs + excessMs + this.#frameLength / MS) {
+      // The next one may be missing.
+      this.#advance();
       this.#slots[this.#next % SLOTS].number = -1;
       this.#waiting--;
       this.#advance();
@@ -189,9 +191,9 @@ export class Playout {
     this.#concealment.step();
   }
 
-  /** Goes to the first frame that is here. */
+  /** Goes to the first frame that is here. Not without end: a thread of the speaker that is in a loop takes the machine away from all else. */
   #advance() {
-    while (this.#slots[this.#next % SLOTS].number !== this.#next) this.#next++;
+    for (let ahead = 0; ahead < SLOTS && this.#slots[this.#next % SLOTS].number !== this.#next; ahead++) this.#next++;
   }
 
   get #wantedMs() {

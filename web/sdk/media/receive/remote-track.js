@@ -11,12 +11,14 @@ import { TertuliaError } from '../../error.js';
  * @property {(canvas: HTMLCanvasElement, isOurs: boolean) => void} detached `isOurs`: the canvas will not be used again
  * @property {() => void} volumeChanged
  * @property {() => void} subscribedChanged
+ * @property {() => void} pinnedChanged
  * @property {() => Record<string, any>} stats
  */
 
 export class RemoteTrack {
   #volume = 1;
   #isSubscribed = true;
+  #isPinned = false;
   /** Where it is shown: elements and the canvases that show it. @type {Map<HTMLElement, HTMLCanvasElement>} */
   #shown = new Map();
   /** @type {TrackEngine | null} */
@@ -25,6 +27,8 @@ export class RemoteTrack {
   #isUsed = false;
   /** Kept by the engine. @type {TrackState} */
   state = 'waiting';
+  /** Whether the relay does not send it at the moment, because others spoke later: it comes when they speak, or when it is pinned. Kept by the engine. */
+  isHeld = false;
   /** Audio: how loud it is, 0 to 1. Kept by the engine. */
   level = 0;
   /** Video: the size of the picture that comes, in pixels; 0 before the first. Kept by the engine. */
@@ -58,6 +62,11 @@ export class RemoteTrack {
   /** Whether the program wants it. Video that nobody sees is not asked of the relay all the same. */
   get isSubscribed() {
     return this.#isSubscribed;
+  }
+
+  /** Whether the program wants it also while the relay sends others instead. */
+  get isPinned() {
+    return this.#isPinned;
   }
 
   /**
@@ -108,6 +117,13 @@ export class RemoteTrack {
     if (this.#isSubscribed === isSubscribed) return;
     this.#isSubscribed = isSubscribed;
     this.#engine?.subscribedChanged();
+  }
+
+  /** In large rooms the relay may send the cameras of the last speakers alone: whether to receive this one in any case. @param {boolean} isPinned */
+  setPinned(isPinned) {
+    if (this.#isPinned === isPinned) return;
+    this.#isPinned = isPinned;
+    this.#engine?.pinnedChanged();
   }
 
   /** Figures of the last second (`received`, `lost` datagrams, `jitterMs`, `delayMs`, `bitrate`) and altogether; empty while there is no session. */

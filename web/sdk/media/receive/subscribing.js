@@ -5,7 +5,7 @@
 import { Asks } from './asks.js';
 import { EarlyMedia } from '../../early-media.js';
 import { TertuliaError } from '../../error.js';
-import { audioContext, isAudioRunning, resumeAudio } from '../audio-context.js';
+import { audioContext, isAudioRunning, outputMs, resumeAudio } from '../audio-context.js';
 import { decibelsOf, meterLevel } from '../audio-level.js';
 import { Speakers } from './speakers.js';
 import { Subscription } from './subscription.js';
@@ -69,6 +69,8 @@ export class Subscribing {
   #speaking = [];
   /** Who speaks, as the relay says: it hears those who are not heard here. @type {number[]} */
   #relayed = [];
+  /** Whose cameras the relay sends to everyone; `null`: everybody's. @type {Set<number> | null} */
+  #onStage = null;
   #isAudioBlocked = false;
   #room = '';
   #counts = { malformed: 0, unknown: 0 };
@@ -102,6 +104,8 @@ export class Subscribing {
       surfaceOf: (canvas) => this.#surfaces.surfaceOf(canvas),
       release: (canvas) => this.#surfaces.release(canvas),
       failed: (code) => this.#failed(told, code),
+      isOnStage: (id) => this.#onStage?.has(id) ?? true,
+      heldChanged: () => this.#link.emit('trackStateChanged', told),
       subscribed: (isSubscribed) => this.#link.emit(isSubscribed ? 'trackSubscribed' : 'trackUnsubscribed', told),
     });
     this.#subscriptions.set(track.id, subscription);
@@ -120,15 +124,16 @@ export class Subscribing {
     if (track.isSubscribed) this.#link.emit('trackUnsubscribed', { participant, track });
   }
 
-  /** @param {RemoteTrack} track @param {boolean} muted */
-  muted(track, muted) {
-    this.#post({ type: 'mute', track: track.id, muted });
+  /** It is muted, or not any more. @param {RemoteTrack} track */
+  muted(track) {
+    this.#subscriptions.get(track.id)?.muted();
   }
 
   /** There is a session, the first or another. Before what it tells of tracks. @param {{ room: string }} welcome `room`: its name */
   seated({ room }) {
     this.#room = room;
     this.#relayed = [];
+    this.#setStage(null);
     this.#post({ type: 'interrupted', isInterrupted: false });
     this.#tellPath();
     for (const subscription of this.#subscriptions.values()) subscription.assert();
@@ -147,7 +152,7 @@ export class Subscribing {
     this.#worker = null;
     this.#surfaces = new Surfaces((surface) => this.#post({ type: 'release', surface }));
     this.#speakers = new Speakers();
-    [this.#speaking, this.#relayed] = [[], []];
+    [this.#speaking, this.#relayed, this.#onStage] = [[], [], null];
     this.#isAudioBlocked = false;
     document.removeEventListener('visibilitychange', this.#seen);
   }
@@ -183,6 +188,11 @@ export class Subscribing {
     this.#tellSpeakers();
   }
 
+  /** The relay says whose cameras it sends to everyone. @param {number[]} ids */
+  relayStage(ids) {
+    this.#setStage(new Set(ids));
+  }
+
   /** What is received: of the last second, and altogether. */
   stats() {
     const tracks = [...this.#subscriptions.values()].map((subscription) => subscription.stats());
@@ -201,6 +211,12 @@ export class Subscribing {
     for (const media of this.#early.take()) this.media(media);
     this.#tellPath();
     document.addEventListener('visibilitychange', this.#seen);
+  }
+
+  /** @param {Set<number> | null} onStage */
+  #setStage(onStage) {
+    this.#onStage = onStage;
+    for (const subscription of this.#subscriptions.values()) subscription.stageChanged();
   }
 
   #tellPath() {
@@ -285,8 +301,7 @@ export class Subscribing {
     for (const second of tracks) this.#subscriptions.get(second.track)?.second(second);
     const reported = tracks.filter(({ received, lost }) => received + lost > 0).slice(0, REPORTED_MAX);
     if (reported.length > 0) this.#link.tell({ type: 'report', tracks: reported.map(trackReport) });
-    const { outputLatency = 0, baseLatency } = audioContext();
-    this.#post({ type: 'output', ms: (outputLatency + baseLatency) * 1000 });
+    this.#post({ type: 'output', ms: outputMs() });
     this.#tellPath();
     if (isAudioRunning()) this.#isAudioBlocked = false;
   }

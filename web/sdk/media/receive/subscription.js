@@ -18,6 +18,8 @@ import { Tile } from './tile.js';
  * @property {(canvas: HTMLCanvasElement) => void} release
  * @property {(code: string) => void} failed
  * @property {(isSubscribed: boolean) => void} subscribed what the program wants has changed
+ * @property {(participant: number) => boolean} isOnStage whether the relay sends everyone this participant's camera
+ * @property {() => void} heldChanged
  */
 
 /** How long video is taken that nobody sees, in milliseconds: a page is being built, a tile moves, a tab is left for a glance. */
@@ -52,7 +54,8 @@ export class Subscription {
     this.track = track;
     this.#host = host;
     const { id, info, muted } = track;
-    host.post({ type: 'add', track: { id, participant: participant.id, info, muted } });
+    track.isHeld = this.#isHeld();
+    host.post({ type: 'add', track: { id, participant: participant.id, info, muted: muted || track.isHeld } });
     if (info.media.type === 'video') {
       this.#choice = new LayerChoice(info.media);
       this.#layers = this.#choice.layers;
@@ -94,6 +97,26 @@ export class Subscription {
     this.#host.subscribed(this.track.isSubscribed);
   }
 
+  pinnedChanged() {
+    if (!this.#choice) return;
+    if (this.#isTaken) this.#askPinned();
+    this.stageChanged();
+  }
+
+  /** Who is on the stage has changed, or whether that matters. */
+  stageChanged() {
+    const isHeld = this.#isHeld();
+    if (this.track.isHeld === isHeld) return;
+    this.track.isHeld = isHeld;
+    this.muted();
+    this.#host.heldChanged();
+  }
+
+  /** Nothing comes of what is muted or held. */
+  muted() {
+    this.#host.post({ type: 'mute', track: this.track.id, muted: this.track.muted || this.track.isHeld });
+  }
+
   stats() {
     const { id: track, source, kind, muted, state } = this.track;
     const { received = 0, lost = 0, jitterMs = 0, delayMs = 0, stats = {} } = this.#second ?? {};
@@ -106,6 +129,7 @@ export class Subscription {
     const { id: track } = this.track;
     this.#host.ask(this.#isTaken ? { type: 'subscribe', track } : { type: 'unsubscribe', track });
     if (this.#isTaken) this.#askLayers();
+    if (this.#isTaken && this.track.isPinned) this.#askPinned();
   }
 
   /** A second has passed. @param {TrackSecond} second */
@@ -163,7 +187,17 @@ export class Subscription {
     [this.#isTaken, this.#layers] = [isTaken, layers];
     if (isChange) this.#host.ask(isTaken ? { type: 'subscribe', track } : { type: 'unsubscribe', track });
     if (isTaken) this.#askLayers();
+    if (isTaken && isChange && this.track.isPinned) this.#askPinned();
     this.#host.post({ type: 'take', track, isTaken, layers });
+  }
+
+  #isHeld() {
+    const { track } = this;
+    return track.kind === 'video' && track.source !== 'screen' && !track.isPinned && !this.#host.isOnStage(this.participant.id);
+  }
+
+  #askPinned() {
+    this.#host.ask({ type: 'setPinned', track: this.track.id, pinned: this.track.isPinned });
   }
 
   #askLayers() {

@@ -7,13 +7,13 @@
 
 import { Recent } from './recent.js';
 
-/** What may wait in a WebSocket, in milliseconds of the bitrate: then upper temporal layers stay behind. */
+/** What may wait in a WebSocket beside a keyframe, in milliseconds of the bitrate: then upper temporal layers stay behind. */
 export const BUFFER_MS = 150;
 /** Then everything of video does, and at last audio, in multiples of it. */
 const VIDEO_LIMIT = 2;
 const AUDIO_LIMIT = 4;
-/** What may wait at least, in bytes: a keyframe of a small picture. */
-const BUFFER_BYTES_MIN = 12 * 1024;
+/** What may wait at least, in bytes: a large datagram and some small ones. */
+const BUFFER_BYTES_MIN = 1500;
 /** Over what it is judged whether something stands, in milliseconds: a keyframe takes its time without a queue. */
 const STANDING_MS = 1000;
 /** Between keyframes that are asked for because of it, in milliseconds: each is as large as several frames. */
@@ -21,7 +21,7 @@ const KEYFRAME_MS_MIN = 500;
 
 /** @typedef {import('./frame-sender.js').OutgoingFrame & { datagrams: Uint8Array<ArrayBuffer>[] }} Frame */
 
-/** @typedef {{ discardable: boolean, onStream: boolean, keyframe: boolean }} Sending */
+/** @typedef {{ discardable: boolean, onStream: boolean }} Sending */
 /**
  * @typedef {object} OutgoingOptions
  * @property {() => import('../../carrier.js').Carrier | null} carrier
@@ -40,6 +40,9 @@ export class Outgoing {
   /** The least that waited since then, in bytes. */
   #least = Infinity;
   #leastSinceMs = NaN;
+  /** Keyframes that may still be on their way, in bytes, and since when. */
+  #keyframeBytes = 0;
+  #keyframeMs = 0;
   /** Of all tracks together, in bits per second. */
   bitrate = 0;
 
@@ -54,6 +57,7 @@ export class Outgoing {
     // Of a WebSocket nothing is lost, nor on a stream.
     if (this.#options.carrier() === 'webtransport' && !header.onStream) this.#recent.push(this.#options.now(), kind, datagrams);
     const isWanted = this.#options.carrier() !== 'websocket' || this.#fits(frame);
+    if (isWanted && header.keyframe && kind === 'video') this.#allow(datagrams);
     if (isWanted) this.#options.send(datagrams, sending(header));
   }
 
@@ -67,11 +71,24 @@ export class Outgoing {
   reset() {
     this.#recent.clear();
     this.#broken.clear();
+    this.#keyframeBytes = 0;
+  }
+
+  /** A keyframe takes the time it takes, which says nothing about the path. @param {Uint8Array<ArrayBuffer>[]} datagrams of a keyframe */
+  #allow(datagrams) {
+    this.#keyframeBytes = this.#underway() + datagrams.reduce((bytes, { byteLength }) => bytes + byteLength, 0);
+    this.#keyframeMs = this.#options.now();
+  }
+
+  /** What may still wait of keyframes if the path carries the bitrate, in bytes. */
+  #underway() {
+    const left = ((this.#options.now() - this.#keyframeMs) / 1000) * (this.bitrate / 8);
+    return Math.max(0, this.#keyframeBytes - left);
   }
 
   /** @param {Frame} frame */
   #fits({ key, kind, header }) {
-    const buffered = this.#options.bufferedBytes();
+    const buffered = Math.max(0, this.#options.bufferedBytes() - this.#underway());
     const limit = Math.max(BUFFER_BYTES_MIN, (this.bitrate / 8) * (BUFFER_MS / 1000));
     this.#judge(buffered, limit);
     if (kind === 'audio') return buffered <= limit * AUDIO_LIMIT;
@@ -107,6 +124,6 @@ export class Outgoing {
 }
 
 /** @param {import('./fragment.js').FrameHeader} header @returns {Sending} */
-function sending({ temporalLayer, onStream = false, keyframe }) {
-  return { discardable: temporalLayer > 0, onStream, keyframe };
+function sending({ temporalLayer, onStream = false }) {
+  return { discardable: temporalLayer > 0, onStream };
 }

@@ -93,17 +93,23 @@ export class Publishing {
 
   /** @param {MediaStreamTrack | LocalTrack} media @param {{ source?: TrackSource } & CaptureOptions} [options] @returns {Promise<LocalTrack>} */
   async publishTrack(media, { source, ...options } = {}) {
+    // What is made here is captured from then on: not before it can be published.
+    if (!(media instanceof LocalTrack)) this.#assertFree(source ?? 'other');
     const track = media instanceof LocalTrack ? media : await makeLocalTrack(source ?? 'other', media, options);
     return this.#inTurn(track.source, async (leaving) => {
-      if (this.#publications.has(track.source)) {
-        throw new TertuliaError('source_taken', `There is a ${track.source} already. Unpublish it first, or publish this as another source.`);
-      }
+      this.#assertFree(track.source);
       if (track.isStopped) {
         track.stop();
         throw deviceLost(track.source);
       }
       return this.#publish(track, leaving);
     });
+  }
+
+  /** @param {TrackSource} source */
+  #assertFree(source) {
+    if (!this.#publications.has(source)) return;
+    throw new TertuliaError('source_taken', `There is a ${source} already. Unpublish it first, or publish this as another source.`);
   }
 
   /** Also lets its device go. @param {LocalTrack} track */
@@ -251,6 +257,7 @@ export class Publishing {
   async #shareScreen(options, leaving) {
     if (leaving.aborted) throw left();
     const [picture, sound] = await createScreenTracks(options);
+    await this.#unpublish(this.#publications.get('screenAudio'));
     try {
       await this.#publish(picture, leaving);
     } catch (error) {
@@ -367,9 +374,10 @@ export class Publishing {
     }
   }
 
-  /** @param {Publication} publication @param {TertuliaError} error */
+  /** A screen's sound ends with its picture. @param {Publication} publication @param {TertuliaError} error */
   #giveUp(publication, error) {
-    void this.#unpublish(publication).catch(() => {});
+    const sound = publication.track.source === 'screen' ? this.#publications.get('screenAudio') : undefined;
+    for (const ended of [publication, sound]) void this.#unpublish(ended).catch(() => {});
     this.#link.emit('mediaFailed', { source: publication.track.source, error });
   }
 

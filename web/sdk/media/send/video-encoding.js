@@ -83,13 +83,18 @@ export class VideoEncoding {
     }
   }
 
-  /** Takes a frame and closes it. @param {VideoFrame} frame */
+  /** Takes a frame and closes it. One that the browser makes no copy of is left out: those that follow are others. @param {VideoFrame} frame */
   offer(frame) {
     this.counts.captured++;
-    const captureMs = this.#clock.at(frame.timestamp / 1000, nowMs());
-    if (this.#options.plan.isScreen) this.#keep(frame);
-    this.#encode(frame, captureMs);
-    frame.close();
+    try {
+      const captureMs = this.#clock.at(frame.timestamp / 1000, nowMs());
+      if (this.#options.plan.isScreen) this.#keep(frame);
+      this.#encode(frame, captureMs);
+    } catch {
+      this.counts.dropped++;
+    } finally {
+      frame.close();
+    }
   }
 
   /** Whether frames are passed over: nobody is to see them. @param {boolean} isPaused */
@@ -175,11 +180,14 @@ export class VideoEncoding {
     if (isBusy) return void this.counts.dropped++;
     const timestamp = (this.#lastTimestamp = Math.max(this.#lastTimestamp + 1, Math.round((captureMs - performance.timeOrigin) * 1000)));
     const stamped = new VideoFrame(frame, { timestamp });
-    for (const layer of active) {
-      const target = this.#target(layer, frame);
-      if (this.#gates[layer].passes(captureMs, target.frameRate)) this.#encoders[layer].encode(stamped, target);
+    try {
+      for (const layer of active) {
+        const target = this.#target(layer, frame);
+        if (this.#gates[layer].passes(captureMs, target.frameRate)) this.#encoders[layer].encode(stamped, target);
+      }
+    } finally {
+      stamped.close();
     }
-    stamped.close();
   }
 
   /** @param {number} layer @param {VideoFrame} frame */

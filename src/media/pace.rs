@@ -1,0 +1,88 @@
+use std::time::Duration;
+
+/// How much faster than the path carries it media may leave: as much as quinn sends in a round trip beyond its window.
+const GAIN: f64 = 1.25;
+
+/// The slowest pace, in bytes a second: what some voices need. A round trip that was measured while nothing passed is no measure of
+/// a path.
+const RATE_MIN: f64 = 16_000.0;
+
+/// What may leave at once, as time of the path.
+const BURST_TIME: Duration = Duration::from_millis(25);
+
+/// What may leave at once on any path, in bytes: two datagrams.
+const BURST_BYTES_MIN: f64 = 2400.0;
+
+/// What may have left too soon, in bytes: two datagrams more.
+const DEBT_BYTES_MAX: f64 = 2400.0;
+
+/// How fast media leaves: hardly faster than the path carries it, so that a large frame does not stand in a queue behind which
+/// audio would wait.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Pace {
+    /// What may leave now, in bytes; less than nothing after a datagram that was larger.
+    credit: f64,
+    counted: Duration,
+}
+
+impl Pace {
+    /// How many bytes may leave at once, on a path that carries so many a second.
+    pub fn credit_bytes(&mut self, now: Duration, bytes_per_second: u64) -> usize {
+        let rate = rate(bytes_per_second);
+        let most = (rate * BURST_TIME.as_secs_f64()).max(BURST_BYTES_MIN);
+        let earned = rate * now.saturating_sub(self.counted).as_secs_f64();
+        (self.credit, self.counted) = ((self.credit + earned).min(most), now);
+        self.credit.max(0.0) as usize
+    }
+
+    /// So much has left. Behind a large message media waits until it has arrived, not for the pace as well.
+    pub fn sent(&mut self, bytes: usize) {
+        self.credit = (self.credit - bytes as f64).max(-DEBT_BYTES_MAX);
+    }
+
+    /// How long it takes until anything may leave.
+    pub fn wait(&self, bytes_per_second: u64) -> Duration {
+        Duration::from_secs_f64(((1.0 - self.credit) / rate(bytes_per_second)).clamp(0.0, 1.0))
+    }
+}
+
+fn rate(bytes_per_second: u64) -> f64 {
+    (bytes_per_second as f64 * GAIN).max(RATE_MIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn ms(milliseconds: u64) -> Duration {
+        Duration::from_millis(milliseconds)
+    }
+
+    #[test]
+    fn a_burst_leaves_at_once_and_what_follows_as_the_path_carries_it() {
+        let mut pace = Pace::default();
+        // 100 kB/s, so 3125 bytes in 25 ms with a quarter more.
+        assert_eq!(pace.credit_bytes(ms(1000), 100_000), 3125);
+        pace.sent(3125);
+        assert_eq!([pace.credit_bytes(ms(1000), 100_000), pace.credit_bytes(ms(1008), 100_000)], [0, 1000]);
+        pace.sent(2000);
+        assert_eq!((pace.credit_bytes(ms(1008), 100_000), pace.wait(100_000).as_millis()), (0, 8));
+        assert_eq!([pace.credit_bytes(ms(1016), 100_000), pace.credit_bytes(ms(1020), 100_000)], [0, 500]);
+    }
+
+    #[test]
+    fn media_does_not_pay_for_what_was_said() {
+        let mut pace = Pace::default();
+        pace.credit_bytes(ms(1000), 16_000);
+        pace.sent(500_000);
+        assert_eq!((pace.credit_bytes(ms(1000), 16_000), pace.wait(16_000).as_millis()), (0, 120));
+        assert!(pace.credit_bytes(ms(1121), 16_000) > 0);
+    }
+
+    #[test]
+    fn two_datagrams_leave_at_once_on_the_slowest_path_and_many_on_a_fast_one() {
+        let mut pace = Pace::default();
+        assert_eq!(pace.credit_bytes(ms(10_000), 1000), 2400);
+        assert_eq!(pace.credit_bytes(ms(20_000), 10_000_000), 312_500);
+    }
+}
