@@ -40,6 +40,7 @@ fn header() -> MediaHeader {
         depends_on_distance: 1,
         keyframe: false,
         parity: false,
+        on_stream: false,
         temporal_layer: 0,
         spatial_layer: 0,
         audio_level: AudioLevel::SILENCE,

@@ -17,6 +17,9 @@ pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 /// QUIC and HTTP/3 framing around it takes up to 24.
 pub const MEDIA_BYTES_MAX: usize = 1000;
 
+/// A media datagram with its prefix, in bytes.
+pub const DATAGRAM_BYTES_MAX: usize = 1 + MEDIA_BYTES_MAX;
+
 /// A room name, in bytes.
 pub const ROOM_NAME_BYTES_MAX: usize = 128;
 
@@ -275,8 +278,12 @@ pub const HTTP_HEAD_BYTES_MAX: usize = 8 * 1024;
 /// Bidirectional streams per connection: control, chat, the WebTransport session, and some in reserve.
 pub const STREAMS_BIDIRECTIONAL_MAX: u32 = 8;
 
-/// Unidirectional streams per connection: HTTP/3 takes three, large frames will take the rest.
+/// Unidirectional streams that a client may have open: HTTP/3 takes three, large frames take the rest. At 30 frames per second those
+/// of 400 ms are under way at once.
 pub const STREAMS_UNIDIRECTIONAL_MAX: u32 = 16;
+
+/// Frames on their way to one participant, each on a stream of its own, until it has them: more than a second of 30 per second.
+pub const FRAMES_ON_STREAMS_MAX: usize = 40;
 
 /// Flow-control window of a stream, in bytes: one whole message.
 pub const STREAM_WINDOW_BYTES: u32 = MESSAGE_BYTES_MAX as u32;

@@ -21,7 +21,7 @@ mod voice;
 
 pub use arrivals::Arrivals;
 pub use assembly::{Assembly, Decodability};
-pub use egress::{Class, Due, Egress, LeftOut, Medium};
+pub use egress::{Class, Due, Egress, LeftOut, Medium, Space};
 pub use fragment::{Delivery, Frame, FrameTooLarge};
 pub use gaps::{Arrival, Gaps};
 pub use gathering::{Gathering, Load};

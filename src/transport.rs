@@ -7,6 +7,7 @@ mod endpoint;
 mod gate;
 mod host;
 mod keys;
+mod media_stream;
 mod origin;
 mod ping_budget;
 mod quic;
@@ -22,6 +23,7 @@ pub use endpoint::{BindError, Sockets};
 pub use gate::{Gate, GateError, Place, Refusal, TcpPlace};
 pub use host::{HostError, HostPolicy};
 pub use keys::{EndpointKeys, KeysError};
+pub use media_stream::{FrameStream, MediaStream, StreamStopped, media_preface, reset_code};
 pub use origin::{InvalidOrigin, OriginError, OriginPolicy};
 pub use ping_budget::PingBudget;
 pub use quic::{

@@ -24,7 +24,7 @@ pub use media::{AudioLevel, Datagram, HEADER_BYTES, HeaderError, Layers, MediaHe
 pub use names::{DisplayName, Identity, NameError, ParticipantId, RoomName, TrackId};
 pub use reason::{CloseReason, DropReason, RefuseReason};
 pub use repeat::{RepeatRequest, Wanted};
-pub use stream::{MessageBuffer, OversizedMessage, StreamKind, delimit};
+pub use stream::{MEDIA_STREAM, MessageBuffer, OversizedMessage, StreamKind, delimit, delimit_datagram};
 
 /// The protocol version. It is the first field of [`Join`], part of the ALPN and of the WebSocket subprotocol.
 pub const VERSION: u16 = 1;

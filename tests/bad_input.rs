@@ -658,6 +658,7 @@ fn header(track: TrackId) -> MediaHeader {
         depends_on_distance: 0,
         keyframe: true,
         parity: false,
+        on_stream: false,
         temporal_layer: 0,
         spatial_layer: 0,
         audio_level: AudioLevel::SILENCE,

@@ -233,6 +233,7 @@ fn datagrams() -> Vec<(&'static str, Datagram)> {
         depends_on_distance: 2,
         keyframe: false,
         parity: false,
+        on_stream: false,
         temporal_layer: 2,
         spatial_layer: 1,
         audio_level: AudioLevel::SILENCE,
@@ -255,6 +256,7 @@ fn datagrams() -> Vec<(&'static str, Datagram)> {
         ("video fragment", Datagram::new(video, &[0xc0, 0xff, 0xee])),
         ("audio keyframe", Datagram::new(audio, &[0])),
         ("parity", Datagram::new(MediaHeader { parity: true, ..video }, &[0xff])),
+        ("on a stream", Datagram::new(MediaHeader { on_stream: true, ..video }, &[0xc0])),
         ("echo", Datagram::new(MediaHeader { track: TrackId::ECHO, frame: 5, timestamp: 0, ..whole }, &[0x2a])),
     ]
 }

@@ -1,6 +1,7 @@
 //! The one place that knows by which carrier a session travels.
 
 mod attempts;
+mod frame_streams;
 pub(crate) mod quic;
 pub(crate) mod websocket;
 
@@ -15,6 +16,7 @@ use futures_util::future::select_ok;
 use tokio::task::JoinSet;
 
 use self::attempts::{ATTEMPTS_MAX, Failed, attempts};
+pub(super) use self::frame_streams::LargeFrame;
 use super::address::Address;
 use super::connect_error::ConnectError;
 use super::options::Options;
@@ -147,6 +149,27 @@ impl Link {
         match self {
             Self::Quic(link) => link.send_datagram(datagram).await,
             Self::WebSocket(link) => link.send_datagram(datagram).await,
+        }
+    }
+
+    /// Queues a frame that travels on a stream of its own; waits while there are as many as can be.
+    pub async fn send_on_stream(&self, frame: LargeFrame) -> Result<(), Gone> {
+        match self {
+            Self::Quic(link) => link.send_on_stream(frame).await,
+            Self::WebSocket(link) => {
+                for datagram in frame.datagrams {
+                    link.send_datagram(datagram).await?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Waits until no frame is on its way on a stream.
+    pub async fn streams_over(&self) {
+        match self {
+            Self::Quic(link) => link.streams_over().await,
+            Self::WebSocket(_) => {}
         }
     }
 

@@ -16,7 +16,7 @@ pub(super) struct Publication {
     /// Bit i stands for rendition i.
     keyframes_wanted: AtomicU8,
     keyframe_wanted: Notify,
-    pub datagrams_dropped: AtomicU64,
+    pub datagrams_dropped: Arc<AtomicU64>,
     /// What was sent lately: the relay may ask for it once more.
     recent: Mutex<Recent>,
     /// Whether some of it is lost.
@@ -57,7 +57,7 @@ impl Publication {
             info,
             keyframes_wanted: AtomicU8::new(0),
             keyframe_wanted: Notify::new(),
-            datagrams_dropped: AtomicU64::new(0),
+            datagrams_dropped: Arc::default(),
             recent: Mutex::new(recent),
             redundancy: Mutex::default(),
             delivery: Mutex::new(None),

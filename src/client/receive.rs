@@ -323,6 +323,10 @@ impl Incoming {
         if datagram.header.keyframe {
             // The relay sends a smaller rendition than was chosen where the path carries no more.
             self.arriving = Some(spatial_layer);
+            if datagram.header.on_stream {
+                // It comes, whole if slowly: another one would be in its way.
+                self.keyframe_asked_at = Some(now.since_start);
+            }
         }
         let is_sent = [self.rendition, self.arriving, Some(self.layers.spatial)].contains(&Some(spatial_layer));
         if !is_sent && self.rendition.is_some() {

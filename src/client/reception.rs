@@ -55,7 +55,9 @@ impl Reception {
         }
         let frame = self.frames.entry(header.frame).or_insert_with(|| {
             self.transit.note(now, header.timestamp);
-            Arrival { first_at: now.since_start, fragments: header.fragment_count, arrived: 0 }
+            // Nothing is lost of what comes on a stream.
+            let fragments = if header.on_stream { 0 } else { header.fragment_count };
+            Arrival { first_at: now.since_start, fragments, arrived: 0 }
         });
         frame.arrived = frame.arrived.saturating_add(1);
         while self.frames.len() > FRAMES_MAX {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use thiserror::Error;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::carrier::LargeFrame;
 use super::event::{Ending, RequestError};
 use super::publication::{Publication, Way};
 use super::receive::Frames;
@@ -25,6 +26,21 @@ const FLUSH_TIMEOUT: Duration = Duration::from_millis(300);
 pub struct LocalTrack {
     seat: Arc<Seat>,
     publication: Arc<Publication>,
+}
+
+/// A frame as it leaves.
+enum Outgoing {
+    Datagrams(Vec<Bytes>),
+    OnStream(LargeFrame),
+}
+
+impl Outgoing {
+    /// How many datagrams it is made of.
+    fn datagrams(&self) -> usize {
+        match self {
+            Self::Datagrams(datagrams) | Self::OnStream(LargeFrame { datagrams, .. }) => datagrams.len(),
+        }
+    }
 }
 
 /// Why a frame was not sent.
@@ -77,12 +93,13 @@ impl LocalTrack {
         &self.publication.info
     }
 
-    /// Sends a frame as datagrams of equal size. Waits while the send buffer is full, at most 200 ms: what it has not taken by
-    /// then is left out and counted in [`LocalTrack::datagrams_dropped`]. So is everything while there is no connection.
+    /// Sends a frame as datagrams of equal size, or on a stream of its own, where it arrives whole or is given up when it is stale:
+    /// after 800 ms, a keyframe after 2400 ms, and half as long if there is a newer keyframe. Waits while the send buffer is full, at
+    /// most 200 ms: what it has not taken by then is left out and counted in [`LocalTrack::datagrams_dropped`]. So is everything
+    /// while there is no connection.
     ///
     /// Frames are numbered by the caller, from 0 on in each spatial layer; see [`Frame`]. How it is sent is said by the frame, or
-    /// else by [`LocalTrack::set_delivery`]. Audio is sent twice while there
-    /// is loss.
+    /// else by [`LocalTrack::set_delivery`]. Audio is sent twice while there is loss.
     ///
     /// # Errors
     /// [`SendFrameError`] if the frame cannot be sent at all, or the room has ended.
@@ -93,38 +110,59 @@ impl LocalTrack {
             Way::Away(track) => (None, track),
             Way::Refused(reason, message) => return Err(SendFrameError::Refused { reason, message }),
         };
+        let outgoing = self.outgoing(&frame, track)?;
+        let Some(session) = session else {
+            self.leave_out(outgoing.datagrams());
+            return Ok(());
+        };
         let deadline = Instant::now() + SEND_DEADLINE;
-        let datagrams = self.datagrams(&frame, track)?;
-        let mut left = datagrams.into_iter();
-        let mut left_out = 0;
-        if let Some(session) = session {
-            for datagram in left.by_ref() {
-                let sent = timeout_at(deadline, session.link.send_datagram(datagram)).await;
+        match outgoing {
+            Outgoing::Datagrams(datagrams) => {
+                let mut left = datagrams.into_iter();
+                while let Some(datagram) = left.next() {
+                    let sent = timeout_at(deadline, session.link.send_datagram(datagram)).await;
+                    if !matches!(sent, Ok(Ok(()))) {
+                        self.leave_out(1 + left.len());
+                        break;
+                    }
+                }
+            }
+            Outgoing::OnStream(frame) => {
+                let datagrams = frame.datagrams.len();
+                let sent = timeout_at(deadline, session.link.send_on_stream(frame)).await;
                 if !matches!(sent, Ok(Ok(()))) {
-                    left_out += 1;
-                    break;
+                    self.leave_out(datagrams);
                 }
             }
         }
-        left_out += left.len() as u64;
-        self.publication.datagrams_dropped.fetch_add(left_out, Ordering::Relaxed);
         Ok(())
     }
 
+    fn leave_out(&self, datagrams: usize) {
+        self.publication.datagrams_dropped.fetch_add(datagrams as u64, Ordering::Relaxed);
+    }
+
     /// What to send of a frame, and beside it.
-    fn datagrams(&self, frame: &Frame, track: TrackId) -> Result<Vec<Bytes>, FrameTooLarge> {
+    fn outgoing(&self, frame: &Frame, track: TrackId) -> Result<Outgoing, FrameTooLarge> {
         let (publication, now) = (&self.publication, self.seat.now());
-        let datagrams: Vec<_> = match publication.delivery(now, frame) {
-            Delivery::Datagrams => frame.datagrams(track)?.collect(),
+        let delivery = publication.delivery(now, frame);
+        let frame = Frame { delivery: Some(delivery), ..frame.clone() };
+        let datagrams: Vec<_> = match delivery {
+            Delivery::Datagrams | Delivery::Stream => frame.datagrams(track)?.collect(),
             Delivery::DatagramsWithParity => frame.datagrams_with_parity(track)?.collect(),
         };
         let mut recent = publication.recent();
         datagrams.iter().for_each(|datagram| recent.push(now, &datagram.header, datagram.bytes.clone()));
-        let mut all: Vec<_> = datagrams.into_iter().map(|datagram| datagram.bytes).collect();
-        if !publication.info.is_video() {
-            all.extend(publication.redundancy().beside(now, all.clone()));
+        let header = datagrams[0].header;
+        let mut datagrams: Vec<_> = datagrams.into_iter().map(|datagram| datagram.bytes).collect();
+        if delivery == Delivery::Stream {
+            let dropped = publication.datagrams_dropped.clone();
+            return Ok(Outgoing::OnStream(LargeFrame { header, datagrams, dropped }));
         }
-        Ok(all)
+        if !publication.info.is_video() {
+            datagrams.extend(publication.redundancy().beside(now, datagrams.clone()));
+        }
+        Ok(Outgoing::Datagrams(datagrams))
     }
 
     /// How frames are sent from now on that do not say it themselves. Until it is set, those of the base layer of a video are
@@ -173,7 +211,8 @@ impl LocalTrack {
         let way = self.publication.way();
         if let Way::Open(session, _) = &way {
             // Datagrams keep their order on an ordinary path: what was sent before has arrived when the echo comes back.
-            let _ = timeout(FLUSH_TIMEOUT, session.echo()).await;
+            let over = async { tokio::join!(session.echo(), session.link.streams_over()) };
+            let _ = timeout(FLUSH_TIMEOUT, over).await;
         }
         // What the relay still has when the connection breaks now is taken back by the next session.
         self.seat.state().publications.remove(&self.publication);

@@ -61,6 +61,9 @@ impl Arrivals {
             return;
         }
         self.received += 1;
+        if header.on_stream {
+            return self.note_on_stream(progress, now, header);
+        }
         match &mut progress.newest {
             Some(newest) if newest.frame == header.frame => newest.arrived = newest.arrived.saturating_add(1),
             Some(newest) if newest.frame > header.frame && newest.frame - header.frame <= GAP_MAX => {
@@ -68,6 +71,13 @@ impl Arrivals {
                 self.note_late(progress, is_late, header);
             }
             _ => self.note_frame(progress, now, header),
+        }
+    }
+
+    /// A frame on a stream counts as one datagram: nothing of it is lost.
+    fn note_on_stream(&mut self, progress: &mut Progress, now: Now, header: &MediaHeader) {
+        if !progress.has_reached(header.frame) {
+            self.note_frame(progress, now, &MediaHeader { fragment_count: 1, ..*header });
         }
     }
 

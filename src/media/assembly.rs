@@ -61,6 +61,7 @@ struct Partial {
     parities: BTreeMap<u16, Parity>,
     /// The fragments and parities that are here, and the places of all fragments.
     bytes: usize,
+    last_at: Duration,
     complete_at: Option<Duration>,
 }
 
@@ -88,8 +89,7 @@ impl Assembly {
 
     /// When [`Assembly::pop`] may have something although nothing arrives, as time since the start.
     pub fn next_timeout(&self) -> Option<Duration> {
-        let waiting = self.layers.values().flat_map(|layer| layer.frames.values());
-        waiting.filter_map(|frame| frame.complete_at).min().map(|since| since + self.patience)
+        self.layers.values().filter_map(|layer| layer.next_timeout(self.patience)).min()
     }
 
     /// Whether frames were given up that others need: ask for a keyframe.
@@ -120,7 +120,7 @@ impl Layer {
     fn pop(&mut self, now: Now, decodability: Decodability, patience: Duration) -> Option<Frame> {
         loop {
             let (&number, frame) = self.first_complete(decodability)?;
-            let has_waited = frame.complete_at.is_some_and(|since| since + patience <= now.since_start);
+            let has_waited = self.waits_until(number, patience).is_some_and(|end| end <= now.since_start);
             let can_be_decoded = self.can_be_decoded(&frame.header);
             let is_next = self.newest_delivered.is_none_or(|newest| newest.checked_add(1) == Some(number));
             let is_due = match decodability {
@@ -138,6 +138,18 @@ impl Layer {
             }
             self.broken = true;
         }
+    }
+
+    /// How long a whole frame waits at most for those before it. While one of them still comes on a stream, it is worth waiting for.
+    fn waits_until(&self, number: u32, patience: Duration) -> Option<Duration> {
+        let complete_at = self.frames.get(&number)?.complete_at?;
+        let coming = self.frames.range(..number).filter(|(_, frame)| frame.header.on_stream && frame.missing > 0);
+        Some(coming.map(|(_, frame)| frame.last_at).fold(complete_at, Duration::max) + patience)
+    }
+
+    fn next_timeout(&self, patience: Duration) -> Option<Duration> {
+        let complete = self.frames.iter().filter(|(_, frame)| frame.complete_at.is_some());
+        complete.filter_map(|(number, _)| self.waits_until(*number, patience)).min()
     }
 
     /// The frame that may come out next. Whoever begins in the middle has no use for frames that need others of before.
@@ -192,6 +204,7 @@ impl Partial {
             missing: count,
             parities: BTreeMap::new(),
             bytes: usize::from(count) * SLOT_BYTES,
+            last_at: Duration::ZERO,
             complete_at: None,
         }
     }
@@ -201,6 +214,7 @@ impl Partial {
         if datagram.header.fragment_count != self.header.fragment_count || self.missing == 0 {
             return 0;
         }
+        self.last_at = now.since_start;
         let before = self.bytes;
         let index = datagram.header.fragment_index;
         match datagram.header.parity {
@@ -268,6 +282,7 @@ impl Partial {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::media::Delivery;
     use crate::wire::TrackId;
 
     const PATIENCE: Duration = Duration::from_millis(100);
@@ -293,6 +308,24 @@ mod tests {
 
     fn popped(assembly: &mut Assembly, now: Now) -> Vec<u32> {
         std::iter::from_fn(|| assembly.pop(now)).map(|frame| frame.number).collect()
+    }
+
+    #[test]
+    fn who_needs_a_frame_that_still_comes_on_a_stream_waits_for_it() {
+        let whole = Frame { delivery: Some(Delivery::Stream), ..frame(0, 0) };
+        let mut assembly = Assembly::new(Decodability::Dependent, PATIENCE);
+        let mut fragments = datagrams(&whole).into_iter();
+        assembly.push(at(0), &fragments.next().unwrap());
+        push(&mut assembly, at(10), &frame(1, 1));
+        assembly.push(at(90), &fragments.next().unwrap());
+        assert_eq!((popped(&mut assembly, at(180)), assembly.next_timeout()), (vec![], Some(at(190).since_start)));
+        assembly.push(at(180), &fragments.next().unwrap());
+        assert_eq!(popped(&mut assembly, at(180)), [0, 1]);
+        // When nothing of it comes any more, it is given up as any other.
+        let whole = Frame { number: 2, ..whole };
+        assembly.push(at(200), &datagrams(&whole)[0]);
+        push(&mut assembly, at(210), &frame(3, 1));
+        assert_eq!((popped(&mut assembly, at(310)), assembly.needs_keyframe()), (vec![], true));
     }
 
     #[test]

@@ -16,17 +16,11 @@ pub use left_out::LeftOut;
 
 use crate::limits::{EGRESS_BYTES_MAX, EGRESS_DATAGRAMS_MAX, EGRESS_FLOWS_MAX, Limits};
 use crate::now::Now;
-use crate::wire::{Datagram, DropReason, TrackId};
+use crate::wire::{Datagram, DropReason, MediaHeader, TrackId};
+use class::{BEGUN_DEADLINES, KEYFRAME_DEADLINES};
 use drain::Drain;
 use flow::{Flow, Part};
 use held::{Held, Waiting};
-
-/// A keyframe may wait so many times as long as other frames: on a slow path it would never arrive otherwise, and nothing can be
-/// seen without it.
-const KEYFRAME_DEADLINES: u32 = 3;
-
-/// A frame of which a part has left may wait so many times as long: that part would be in vain.
-const BEGUN_DEADLINES: u32 = 2;
 
 /// Audio that has waited for less passes as it comes.
 const PROMPT_TIME: Duration = Duration::from_millis(50);
@@ -55,9 +49,27 @@ pub struct Egress {
     left_out: LeftOut,
 }
 
+/// What the path takes now.
+#[derive(Debug, Clone, Copy)]
+pub struct Space {
+    /// How many bytes.
+    pub bytes: usize,
+    /// Whether frames that travel on streams can go on; others pass them by if they cannot.
+    pub streams_open: bool,
+}
+
+impl From<usize> for Space {
+    /// So many bytes of anything.
+    fn from(bytes: usize) -> Self {
+        Self { bytes, streams_open: true }
+    }
+}
+
 /// A datagram to send now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Due {
+    /// Its header.
+    pub header: MediaHeader,
     /// All of it.
     pub bytes: Bytes,
     /// How long it has waited.
@@ -131,17 +143,18 @@ impl Egress {
         self.drain.note_waiting(now, !self.is_empty());
     }
 
-    /// Takes what is to be sent next, if it has at most so many bytes.
-    pub fn take(&mut self, now: Now, space_bytes: usize) -> Option<Due> {
+    /// Takes what is to be sent next, if there is space for it.
+    pub fn take(&mut self, now: Now, space: Space) -> Option<Due> {
         let now = now.since_start;
         self.leave_out_late(now);
-        let fits = |held: &Held| held.bytes.len() <= space_bytes;
-        let held = match self.audio.first() {
+        let fits = |held: &Held| held.bytes.len() <= space.bytes;
+        let can_leave = |held: &&Held| space.streams_open || !held.header.on_stream;
+        let held = match self.audio.first().filter(can_leave) {
             Some(first) if fits(first) => self.audio.pop(),
             // Nothing overtakes it.
             Some(_) => None,
             None => {
-                let flows = self.flows.iter_mut().filter(|flow| !flow.waiting.is_empty());
+                let flows = self.flows.iter_mut().filter(|flow| flow.waiting.first().filter(can_leave).is_some());
                 flows
                     .min_by_key(|flow| flow.rank())
                     .filter(|flow| flow.waiting.first().is_some_and(fits))
@@ -151,15 +164,36 @@ impl Egress {
         self.flows.retain(|flow| flow.matters(now));
         if let Some(held) = &held {
             self.drain.note_taken(held.bytes.len());
-            if now.saturating_sub(held.since) > PROMPT_TIME {
+            // A large frame takes its time on any path; what is too much for this one is given up.
+            let waited = if held.header.on_stream { Duration::ZERO } else { now.saturating_sub(held.since) };
+            if waited > PROMPT_TIME {
                 self.returning = self.returning.map(|_| now);
             }
-            if now.saturating_sub(held.since) > self.video_deadline / 2 {
+            if waited > self.video_deadline / 2 {
                 self.left_out.note_pressed(Class::Upper(0));
             }
         }
         self.drain.note_waiting(now, !self.is_empty());
-        held.map(|held| Due { waited: now - held.since, bytes: held.bytes })
+        held.map(|held| Due { waited: now - held.since, header: held.header, bytes: held.bytes })
+    }
+
+    /// How long a frame may take on a stream, from its first datagram until the other side has all of it.
+    pub fn stream_time(&self, header: &MediaHeader) -> Duration {
+        Class::of(header).stream_time(self.video_deadline)
+    }
+
+    /// A frame that was taken has not arrived in time on its stream and never will: what needs it is left out.
+    pub fn give_up(&mut self, now: Now, frame: &MediaHeader) {
+        let now = now.since_start;
+        let is_known = self.flows.iter().any(|flow| flow.track == frame.track);
+        let Some(index) = self.flow_of(now, frame.track) else {
+            return;
+        };
+        let flow = &mut self.flows[index];
+        if !is_known {
+            flow.turn_to(frame.spatial_layer, &mut self.left_out);
+        }
+        flow.give_up(now, frame, &mut self.left_out);
     }
 
     /// A track of which nothing can be seen until there is a keyframe of this rendition, to be asked for now. Each is given again

@@ -24,7 +24,8 @@ pub struct Frame {
     pub timestamp: u32,
     /// What the encoder made.
     pub data: Bytes,
-    /// How it is to be sent; `None`: as its track is, which is also what a frame that was received says.
+    /// How it is to be sent; `None`: as its track is. A frame that was received says [`Delivery::Stream`] if that is how it was
+    /// sent, and otherwise nothing.
     pub delivery: Option<Delivery>,
 }
 
@@ -35,6 +36,8 @@ pub enum Delivery {
     Datagrams,
     /// As datagrams, and for about every four of them one from which a lost one can be made again.
     DatagramsWithParity,
+    /// On a stream of its own: whole, or given up when it is stale. For large frames. A carrier without streams sends datagrams.
+    Stream,
 }
 
 /// A frame that no header can describe.
@@ -107,6 +110,7 @@ impl Frame {
             depends_on_distance: self.depends_on_distance,
             keyframe: self.keyframe,
             parity: false,
+            on_stream: self.delivery == Some(Delivery::Stream),
             temporal_layer: self.temporal_layer,
             spatial_layer: self.spatial_layer,
             audio_level: self.audio_level,
@@ -126,7 +130,7 @@ impl Frame {
             audio_level: header.audio_level,
             timestamp: header.timestamp,
             data,
-            delivery: None,
+            delivery: header.on_stream.then_some(Delivery::Stream),
         }
     }
 }

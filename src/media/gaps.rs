@@ -86,6 +86,10 @@ impl Gaps {
             *layer = Layer::beginning_with(now, header);
             return Arrival::Unasked;
         }
+        if header.on_stream {
+            layer.comes_on_stream(now, header, all_frames);
+            return Arrival::Unasked;
+        }
         match header.frame.cmp(&layer.newest.frame) {
             std::cmp::Ordering::Less => layer.late(header),
             std::cmp::Ordering::Equal => layer.more(now, header),
@@ -143,7 +147,7 @@ impl Layer {
     /// What stands before it was not for us to get, but for the rest of a frame from which one can begin.
     fn beginning_with(now: Now, header: &MediaHeader) -> Self {
         let mut layer = Self { newest: Newest::of(now, header), missing: BTreeMap::new(), spacing: Duration::ZERO };
-        if header.keyframe {
+        if header.keyframe && !header.on_stream {
             layer.miss(now.since_start, header.frame, 0..header.fragment_index);
         }
         layer
@@ -184,6 +188,14 @@ impl Layer {
         }
         self.miss(now.since_start, header.frame, 0..header.fragment_index);
         Arrival::Unasked
+    }
+
+    /// A fragment of a frame that comes on a stream: nothing of it is lost. Frames may overtake it.
+    fn comes_on_stream(&mut self, now: Now, header: &MediaHeader, all_frames: bool) {
+        if header.frame > self.newest.frame {
+            self.begin(now, header, all_frames);
+        }
+        self.missing.retain(|(frame, _), _| *frame != header.frame);
     }
 
     /// A fragment of an earlier frame.
@@ -281,7 +293,8 @@ impl Layer {
 impl Newest {
     fn of(now: Now, header: &MediaHeader) -> Self {
         let (frame, count) = (header.frame, header.fragment_count);
-        Self { frame, count, next: header.fragment_index + 1, at: now.since_start }
+        let next = if header.on_stream { count } else { header.fragment_index + 1 };
+        Self { frame, count, next, at: now.since_start }
     }
 }
 
@@ -323,6 +336,21 @@ mod tests {
 
     fn asked(gaps: &mut Gaps, ms: u64) -> Vec<Wanted> {
         gaps.timeout(at(ms), TRACK, ROUND_TRIP).into_iter().flat_map(|request| request.wanted).collect()
+    }
+
+    #[test]
+    fn nothing_is_asked_for_of_a_frame_that_comes_on_a_stream() {
+        let mut gaps = Gaps::new(DEADLINE);
+        let on_stream = |frame, index| MediaHeader { on_stream: true, ..header(frame, index, 3) };
+        push(&mut gaps, 0, &whole(0));
+        gaps.push(at(10), &on_stream(1, 0), true);
+        push(&mut gaps, 20, &whole(2));
+        assert_eq!((asked(&mut gaps, 100), due_ms(&gaps)), (vec![], None), "its rest is on its way");
+        // The next one is overtaken, before it is known that it comes on a stream.
+        push(&mut gaps, 110, &whole(4));
+        assert_eq!(asked(&mut gaps, 125), [Wanted::whole(3)]);
+        gaps.push(at(130), &on_stream(3, 0), true);
+        assert_eq!((asked(&mut gaps, 300), due_ms(&gaps)), (vec![], None));
     }
 
     fn due_ms(gaps: &Gaps) -> Option<u128> {

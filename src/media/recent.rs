@@ -37,8 +37,8 @@ impl Recent {
     /// Keeps a datagram, prefix and header included, and forgets what is too old or too much. It should keep nothing else alive: one
     /// that was received may be a part of 64 KiB.
     pub fn push(&mut self, now: Now, header: &MediaHeader, datagram: Bytes) {
-        // Whoever misses it has missed what it could be made good from.
-        if header.parity {
+        // Whoever misses parity has missed what it could be made good from, and streams lose nothing.
+        if header.parity || header.on_stream {
             return;
         }
         self.bytes += datagram.len();

@@ -239,6 +239,8 @@ impl Routes {
             route.recent.borrow_mut().push(now, &header, copy);
         }
         // Whoever began in the middle of a keyframe would get the rest of it in vain, also where its first datagram comes once more.
+        // On a stream it comes once, although frames may overtake it.
+        let begins = begins || header.on_stream;
         if rendition.is_awaited() && begins && header.keyframe && header.fragment_index == 0 && !header.parity {
             return Ok(Forward::After(Change { track: header.track, layers }));
         }

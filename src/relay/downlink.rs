@@ -1,4 +1,4 @@
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -6,11 +6,14 @@ use quinn::{Connection, SendDatagramError};
 use tokio::time::sleep;
 
 use super::Metrics;
+use super::frame_streams::FrameStreams;
 use super::media_outbox::{Burst, MediaOutbox};
 use super::tally::Tally;
 use crate::limits::{DATAGRAM_SEND_BYTES_MAX, Limits};
+use crate::media::{Due, Space};
 use crate::now::Now;
 use crate::room::Pressure;
+use crate::transport::Carrier;
 use crate::wire::{DropReason, TrackId};
 
 /// What of the path's time may wait in quinn: there, nothing can be left out any more, and chat waits behind it. Less than what
@@ -38,6 +41,16 @@ pub(super) struct Downlink {
     connection: Connection,
     media: MediaOutbox,
     path: Cell<Path>,
+    /// Most sessions have none most of the time.
+    streams: Box<Streams>,
+}
+
+/// Large frames, each on a stream of its own.
+#[derive(Debug)]
+struct Streams {
+    frames: RefCell<FrameStreams>,
+    /// What of them waits in quinn, in bytes, as it was when this was looked at.
+    queued_bytes: Cell<usize>,
 }
 
 /// What is known of the path.
@@ -45,6 +58,8 @@ pub(super) struct Downlink {
 struct Path {
     seen: Option<Duration>,
     bytes_per_second: u64,
+    /// What has left on it since the connection began.
+    left_bytes: u64,
 }
 
 impl Path {
@@ -56,8 +71,16 @@ impl Path {
 }
 
 impl Downlink {
-    pub fn new(connection: Connection, limits: &Limits) -> Self {
-        Self { connection, media: MediaOutbox::new(limits), path: Cell::default() }
+    pub fn new(connection: Connection, carrier: Carrier, limits: &Limits) -> Self {
+        Self {
+            connection,
+            media: MediaOutbox::new(limits),
+            path: Cell::default(),
+            streams: Box::new(Streams {
+                frames: RefCell::new(FrameStreams::new(carrier)),
+                queued_bytes: Cell::default(),
+            }),
+        }
     }
 
     /// What QUIC itself knows of it.
@@ -77,7 +100,7 @@ impl Downlink {
 
     /// Sends a burst at once if nothing is in its way; otherwise it waits for its turn.
     pub fn send(&self, burst: &Burst<'_>, metrics: &Metrics) {
-        if self.media.is_idle() && self.has_space(burst) {
+        if self.media.is_idle() && !burst.is_on_stream && self.has_space(burst) {
             return self.send_now(burst.datagrams, metrics);
         }
         self.media.offer(burst, metrics);
@@ -85,7 +108,7 @@ impl Downlink {
     }
 
     fn has_space(&self, burst: &Burst<'_>) -> bool {
-        let queued = self.queued_bytes();
+        let queued = self.queued_bytes() + self.streams.queued_bytes.get();
         let bytes = queued + burst.bytes + burst.datagrams.len() * QUEUED_OVERHEAD_BYTES;
         // The path need not be asked about what always fits.
         bytes <= QUEUE_BYTES_MIN || bytes <= self.path(burst.now, queued).queue_bytes_max()
@@ -102,10 +125,10 @@ impl Downlink {
         if path.seen.is_some_and(|seen| now.since_start.saturating_sub(seen) < age_max) {
             return path;
         }
-        let stats = self.connection.stats().path;
-        let round_trip = stats.rtt.as_secs_f64().max(1e-4);
-        let bytes_per_second = (stats.cwnd as f64 / round_trip) as u64;
-        let path = Path { seen: Some(now.since_start), bytes_per_second };
+        let stats = self.connection.stats();
+        let round_trip = stats.path.rtt.as_secs_f64().max(1e-4);
+        let bytes_per_second = (stats.path.cwnd as f64 / round_trip) as u64;
+        let path = Path { seen: Some(now.since_start), bytes_per_second, left_bytes: stats.udp_tx.bytes };
         self.path.set(path);
         path
     }
@@ -129,18 +152,57 @@ impl Downlink {
 
     /// Hands to quinn what waits, as much as may wait there.
     pub fn send_waiting(&self, now: Now, metrics: &Metrics) {
-        let mut space = self.space(now);
-        while let Some(datagram) = self.media.take(now, space, metrics) {
-            space = space.saturating_sub(datagram.len() + QUEUED_OVERHEAD_BYTES);
-            self.send_now(&[datagram], metrics);
+        self.tend_streams(now, metrics);
+        let mut bytes = self.space(now);
+        while let Some(due) = self.media.take(now, self.space_of(bytes), metrics) {
+            bytes = bytes.saturating_sub(due.bytes.len() + QUEUED_OVERHEAD_BYTES);
+            match due.header.on_stream {
+                true => self.send_on_stream(now, due, metrics),
+                false => self.send_now(&[due.bytes], metrics),
+            }
         }
+    }
+
+    fn send_on_stream(&self, now: Now, due: Due, metrics: &Metrics) {
+        self.streams.queued_bytes.update(|queued| queued + due.bytes.len());
+        self.streams.frames.borrow_mut().write(&self.connection, now, due, metrics);
+        self.tally().note_sent(metrics, 1);
+    }
+
+    /// Goes on with what is on streams, and gives up what is stale there.
+    fn tend_streams(&self, now: Now, metrics: &Metrics) {
+        if self.streams.frames.borrow().is_empty() {
+            return;
+        }
+        let stale = {
+            let mut streams = self.streams.frames.borrow_mut();
+            streams.flush(&self.connection, metrics);
+            streams.take_stale(now, |header| self.media.stream_time(header))
+        };
+        for frame in stale {
+            self.tally().leave_out(metrics, frame.reason, frame.datagrams);
+            // Nobody needs what a keyframe has replaced, nor what comes a second time.
+            if frame.reason != DropReason::Superseded && frame.header.fragment_index == 0 {
+                self.media.give_up(now, &frame.header, metrics);
+            }
+        }
+    }
+
+    fn space_of(&self, bytes: usize) -> Space {
+        Space { bytes, streams_open: !self.streams.frames.borrow().is_blocked() }
     }
 
     fn space(&self, now: Now) -> usize {
         let queued = self.queued_bytes();
-        let path = self.path(now, queued);
+        let path = self.path(now, queued + self.streams.queued_bytes.get());
+        let on_streams = {
+            let mut streams = self.streams.frames.borrow_mut();
+            streams.note_left(path.left_bytes);
+            streams.queued_bytes()
+        };
+        self.streams.queued_bytes.set(on_streams);
         self.media.note_path_rate(path.bytes_per_second);
-        path.queue_bytes_max().saturating_sub(queued)
+        path.queue_bytes_max().saturating_sub(queued + on_streams)
     }
 
     /// How short of time media is, if that is to be told now.
@@ -158,13 +220,15 @@ impl Downlink {
 
     /// Waits until there may be space for what waits, or until a keyframe is to be asked for.
     pub async fn due(&self, now: Now) {
-        if !self.media.is_empty() {
+        if !self.media.is_empty() || self.streams.frames.borrow().is_blocked() {
             let path = self.path.get();
-            let over = self.queued_bytes().saturating_sub(path.queue_bytes_max() / 2);
+            let queued = self.queued_bytes() + self.streams.queued_bytes.get();
+            let over = queued.saturating_sub(path.queue_bytes_max() / 2);
             let time = Duration::from_secs_f64(over as f64 / path.bytes_per_second.max(1) as f64);
             return sleep(time.clamp(POLL_TIME_MIN, POLL_TIME_MAX)).await;
         }
-        match self.media.trouble_due(now) {
+        let stale = self.streams.frames.borrow().due(now, |header| self.media.stream_time(header));
+        match self.media.trouble_due(now).into_iter().chain(stale).min() {
             // What comes meanwhile waits, and may be sent sooner.
             Some(time) => tokio::select! {
                 () = sleep(time) => {}

@@ -97,10 +97,10 @@ impl Flight {
         if let Some(rate) = self.inner.borrow().window.rate() {
             media.note_path_rate(rate);
         }
-        let datagram = media.take(now, self.space(now.since_start), metrics);
-        self.is_blocked.set(datagram.is_none() && !media.is_empty());
-        media.tally().note_sent(metrics, datagram.is_some().into());
-        datagram
+        let due = media.take(now, self.space(now.since_start).into(), metrics);
+        self.is_blocked.set(due.is_none() && !media.is_empty());
+        media.tally().note_sent(metrics, due.is_some().into());
+        due.map(|due| due.bytes)
     }
 
     /// How many bytes of media more may be sent. While nothing is on its way, any.

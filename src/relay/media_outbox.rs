@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 use super::Metrics;
 use super::tally::Tally;
 use crate::limits::{EGRESS_BYTES_MAX, Limits};
-use crate::media::{Class, Due, Egress, Medium};
+use crate::media::{Class, Due, Egress, Medium, Space};
 use crate::now::Now;
 use crate::room::{Pressure, Room};
 use crate::wire::{Datagram, MediaHeader, TrackId};
@@ -24,6 +24,8 @@ pub(super) struct Burst<'a> {
     pub datagrams: &'a [Bytes],
     /// How many they are together.
     pub bytes: usize,
+    /// Whether any of them is of a frame that travels on a stream.
+    pub is_on_stream: bool,
     room: &'a Room,
     medium: OnceCell<Medium>,
 }
@@ -31,7 +33,8 @@ pub(super) struct Burst<'a> {
 impl<'a> Burst<'a> {
     pub fn new(now: Now, datagrams: &'a [Bytes], room: &'a Room) -> Self {
         let bytes = datagrams.iter().map(Bytes::len).sum();
-        Self { now, datagrams, bytes, room, medium: OnceCell::new() }
+        let is_on_stream = datagrams.iter().any(|datagram| MediaHeader::is_on_stream(datagram));
+        Self { now, datagrams, bytes, is_on_stream, room, medium: OnceCell::new() }
     }
 
     /// Looked up only where something has to wait, and once for all subscribers. An echo belongs to no track.
@@ -109,15 +112,24 @@ impl MediaOutbox {
         self.offered.notify_one();
     }
 
-    /// Takes what is to be sent next, if it has at most so many bytes.
-    pub fn take(&self, now: Now, space_bytes: usize, metrics: &Metrics) -> Option<Bytes> {
+    /// Takes what is to be sent next, if there is space for it.
+    pub fn take(&self, now: Now, space: Space, metrics: &Metrics) -> Option<Due> {
         let mut egress = self.egress.borrow_mut();
-        let due = egress.take(now, space_bytes);
+        let due = egress.take(now, space);
         self.note(&mut egress, metrics);
-        due.map(|Due { bytes, waited }| {
-            metrics.media_waited(waited);
-            bytes
-        })
+        due.inspect(|due| metrics.media_waited(due.waited))
+    }
+
+    /// How long a frame may take on its stream.
+    pub fn stream_time(&self, header: &MediaHeader) -> Duration {
+        self.egress.borrow().stream_time(header)
+    }
+
+    /// A frame did not arrive in time on its stream: what needs it is left out from now on.
+    pub fn give_up(&self, now: Now, frame: &MediaHeader, metrics: &Metrics) {
+        let mut egress = self.egress.borrow_mut();
+        egress.give_up(now, frame);
+        self.note(&mut egress, metrics);
     }
 
     fn note(&self, egress: &mut Egress, metrics: &Metrics) {

@@ -44,7 +44,7 @@ pub struct Metrics {
     requests_refused: Vec<Counter>,
     /// What was sent too fast and has no answer, in the order of [`PassedOver::ALL`].
     passed_over: [Counter; PassedOver::ALL.len()],
-    /// Chat streams that the relay stopped because a message came too slowly, and streams that it reset because nothing came.
+    /// Streams with chat or media that the relay stopped because a message came too slowly, and streams on which nothing came.
     streams_stopped: [Counter; 2],
     /// Times that a plain WebSocket client was not read on for a while, because it said more than chat takes.
     pub(super) plain_waits: Counter,
@@ -61,6 +61,10 @@ pub struct Metrics {
     /// Times that a new subscriber of a video got a recent picture at once, and times that a keyframe had to be made.
     pictures: [Counter; 2],
     pub(super) samples: Samples,
+    /// Streams with media that came: most carry one large frame.
+    pub(super) media_streams_received: Counter,
+    /// Streams with a large frame that were opened to subscribers.
+    pub(super) media_streams_sent: Counter,
     /// Media datagrams that subscribers asked for and that were there to be sent once more.
     pub(super) datagrams_repeated: Counter,
     /// Requests to publishers for datagrams once more.
@@ -88,31 +92,13 @@ impl Default for Metrics {
         let dropped: Counters = register(all, "datagrams_dropped", "Media datagrams not forwarded, by reason");
         let left_out: Counters = register(all, "frames_left_out", "Media frames left out for a subscriber, by class");
         let refused: Counters = register(all, "refused", "Connections and sessions turned away, by reason");
-        let requests_refused: Counters =
-            register(all, "requests_refused", "Requests and chat messages refused, by reason");
+        let requests_refused: Counters = register(all, "requests_refused", "Requests and messages refused, by reason");
         let passed_over: Counters = register(all, "passed_over", "Messages without an answer that came too fast");
         let streams_stopped: Counters = register(all, "streams_stopped", "Streams that the relay stopped, by reason");
-        let plain_waits = register(all, "plain_waits", "Times that a plain client had to wait before it was read on");
         let pictures: Counters = register(all, "pictures", "New subscribers of a video, by what they begin with");
-        let memory_short = register(all, "memory_short", "Whether nobody new comes in because memory is short");
         let media_wait = Histogram::new(WAIT_SECONDS);
         all.register("media_wait_seconds", "How long media waited for a subscriber's path", media_wait.clone());
         let samples = Samples::register(all);
-        let datagrams_received = register(all, "datagrams_received", "Media datagrams that arrived");
-        let datagrams_sent = register(all, "datagrams_sent", "Media datagrams passed to a subscriber's connection");
-        let datagrams_gathered = register(all, "datagrams_gathered", "Media datagrams that waited for others");
-        let datagrams_repeated =
-            register(all, "datagrams_repeated", "Datagrams sent once more to subscribers that asked");
-        let repeats_requested = register(all, "repeats_requested", "Requests to publishers for datagrams once more");
-        let frames_cut = register(all, "frames_cut", "Media frames of which a subscriber was sent a part only");
-        let chat_messages = register(all, "chat_messages", "Chat messages that were kept");
-        let chat_lost = register(all, "chat_lost", "Kept messages that were found to be damaged");
-        let chat_failures = register(all, "chat_failures", "Times that chat could not be kept");
-        let handshakes_retried = register(all, "handshakes_retried", "Handshakes that had to prove their address");
-        let handshakes_ignored = register(all, "handshakes_ignored", "Handshakes that were passed over");
-        let sessions_failed = register(all, "sessions_failed", "Connections of which no session came");
-        let udp_dropped = register(all, "udp_dropped", "UDP packets that the kernel dropped, not read in time");
-        let rooms = register(all, "rooms", "Rooms with someone in them");
         let of = |labels: &[&'static str], key| -> Vec<Labels> { labels.iter().map(|label| [(key, *label)]).collect() };
         let carriers = of(&Carrier::ALL.map(Carrier::label), "carrier");
         let closes = of(&CloseReason::ALL.iter().map(|reason| reason.label()).collect::<Vec<_>>(), "reason");
@@ -126,29 +112,31 @@ impl Default for Metrics {
             dropped: drops.iter().map(|labels| dropped.get_or_create_owned(labels)).collect(),
             left_out: classes.iter().map(|labels| left_out.get_or_create_owned(labels)).collect(),
             media_wait,
-            frames_cut,
+            frames_cut: register(all, "frames_cut", "Media frames of which a subscriber was sent a part only"),
             refused: refusals.iter().map(|labels| refused.get_or_create_owned(labels)).collect(),
             requests_refused: requests.iter().map(|labels| requests_refused.get_or_create_owned(labels)).collect(),
             passed_over: PassedOver::ALL.map(|what| passed_over.get_or_create_owned(&[("kind", what.label())])),
             streams_stopped: ["slow", "silent"].map(|why| streams_stopped.get_or_create_owned(&[("reason", why)])),
-            plain_waits,
+            plain_waits: register(all, "plain_waits", "Times that a plain client had to wait before it was read on"),
             pictures: ["recent", "keyframe"].map(|begin| pictures.get_or_create_owned(&[("begin", begin)])),
             samples,
-            memory_short,
-            udp_dropped,
-            datagrams_gathered,
+            memory_short: register(all, "memory_short", "Whether nobody new comes in because memory is short"),
+            udp_dropped: register(all, "udp_dropped", "UDP packets that the kernel dropped, not read in time"),
+            datagrams_gathered: register(all, "datagrams_gathered", "Media datagrams that waited for others"),
+            rooms: register(all, "rooms", "Rooms with someone in them"),
+            datagrams_received: register(all, "datagrams_received", "Media datagrams that arrived"),
+            datagrams_sent: register(all, "datagrams_sent", "Media datagrams passed to a subscriber's connection"),
+            media_streams_received: register(all, "media_streams_received", "Streams with media that came"),
+            media_streams_sent: register(all, "media_streams_sent", "Streams with media opened to subscribers"),
+            datagrams_repeated: register(all, "datagrams_repeated", "Media datagrams sent once more to subscribers"),
+            repeats_requested: register(all, "repeats_requested", "Requests to publishers for media once more"),
+            chat_messages: register(all, "chat_messages", "Chat messages that were kept"),
+            chat_failures: register(all, "chat_failures", "Times that chat could not be kept"),
+            chat_lost: register(all, "chat_lost", "Kept messages that were found to be damaged"),
+            handshakes_retried: register(all, "handshakes_retried", "Handshakes asked to prove their address"),
+            handshakes_ignored: register(all, "handshakes_ignored", "Handshakes that were passed over"),
+            sessions_failed: register(all, "sessions_failed", "Connections of which no session came"),
             registry,
-            rooms,
-            datagrams_received,
-            datagrams_sent,
-            datagrams_repeated,
-            repeats_requested,
-            chat_messages,
-            chat_failures,
-            chat_lost,
-            handshakes_retried,
-            handshakes_ignored,
-            sessions_failed,
         }
     }
 }

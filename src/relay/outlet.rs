@@ -78,7 +78,7 @@ pub(super) enum Outlet {
 
 impl Outlet {
     pub fn quic(carrier: Carrier, connection: Connection, limits: &Limits) -> Self {
-        let media = Downlink::new(connection, limits);
+        let media = Downlink::new(connection, carrier, limits);
         Self::Quic { carrier, media, control: outbox(limits), chat: outbox(limits) }
     }
 

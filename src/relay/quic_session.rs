@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::entry::seat_request;
+use super::media_streams;
 use super::outbox::Outbox;
 use super::outlet::{Encoded, Outlet};
 use super::seat::Seat;
@@ -115,6 +116,7 @@ impl Joined {
             // Media that arrived before an unpublish or a goodbye still belongs to the track.
             biased;
             reason = read_datagrams(session, &seat) => reason,
+            reason = media_streams::read(session, &seat, &shard.metrics) => reason,
             reason = read_control(&mut control_receive, &seat, shard) => reason,
             reason = read_chat(&mut streams, &mut chat, chat_opened, &seat, shard) => reason,
             reason = seat.feed_history() => reason,

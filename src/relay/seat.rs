@@ -14,7 +14,7 @@ use crate::history::PageQuery;
 use crate::limits::{Bucket, HISTORY_RETRY_INTERVAL, Limits, ROSTER_TIMEOUT};
 use crate::media::{Publisher, Slot};
 use crate::room::{Input, SessionKey};
-use crate::wire::{ChatMessage, ClientChat, ClientMessage, CloseReason, ParticipantId, RepeatRequest};
+use crate::wire::{ChatMessage, ClientChat, ClientMessage, CloseReason, DropReason, ParticipantId, RepeatRequest};
 
 /// A session's hold on its participant's seat: dropping it tells the room that the session has ended.
 #[derive(Debug)]
@@ -108,6 +108,11 @@ impl Seat {
         if due.is_some_and(|due| self.look_at.get().is_none_or(|at| due < at)) {
             self.look_earlier.notify_one();
         }
+    }
+
+    /// Something that arrived was no datagram.
+    pub fn leave_out(&self, reason: DropReason) {
+        self.outlet.tally().leave_out(&self.shard.metrics, reason, 1);
     }
 
     /// Asks the participant for what it sent and did not arrive. Ends with the session.

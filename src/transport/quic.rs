@@ -11,7 +11,7 @@ use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
 use wtransport::proto::error::ErrorCode;
 
-use super::{Carrier, Gate, GateError};
+use super::{Carrier, Gate, GateError, MediaStream};
 use crate::limits::{BURST_DATAGRAMS_MAX, HANDSHAKE_TIMEOUT, MESSAGE_TIMEOUT};
 use crate::wire::{ALPN_QUIC, ALPN_WEBTRANSPORT, CloseReason, MessageBuffer, OversizedMessage, StreamKind};
 
@@ -126,6 +126,20 @@ impl QuicSession {
         self.connection.close(VarInt::from_u32(reason.code().into()), reason.label().as_bytes());
     }
 
+    /// Waits for the next stream on which the remote sends media.
+    ///
+    /// # Errors
+    /// The end of the connection.
+    pub async fn accept_media(&self) -> Result<MediaStream, StreamError> {
+        let stream = match &self.carrier {
+            QuicCarrier::Quic => RecvStream::Quic(self.connection.accept_uni().await?),
+            QuicCarrier::WebTransport(session) => {
+                RecvStream::WebTransport(session.accept_uni().await.map_err(|_| StreamError::Ended)?)
+            }
+        };
+        Ok(MediaStream(stream))
+    }
+
     /// Whether the other side has ended the WebTransport session, once the connection is closed on this side: wtransport also
     /// closes it over HTTP/3 that is wrong. A session's stream that was reset is its end as well.
     pub async fn was_ended_by_remote(&self) -> bool {
@@ -188,13 +202,13 @@ impl SendStream {
 
 /// The receiving half of a stream.
 #[derive(Debug)]
-enum RecvStream {
+pub(super) enum RecvStream {
     Quic(quinn::RecvStream),
     WebTransport(wtransport::RecvStream),
 }
 
 impl RecvStream {
-    fn quic(&mut self) -> &mut quinn::RecvStream {
+    pub(super) fn quic(&mut self) -> &mut quinn::RecvStream {
         match self {
             Self::Quic(stream) => stream,
             Self::WebTransport(stream) => stream.quic_stream_mut(),
@@ -217,6 +231,9 @@ pub enum StreamError {
     /// A message did not end in time.
     #[error("a message took longer than allowed")]
     Slow,
+    /// Nothing came on the stream in time.
+    #[error("nothing came on the stream")]
+    Silent,
     /// The stream's first byte is none that is known.
     #[error("the stream's first byte is {0:#04x}, which is not known")]
     Kind(u8),
@@ -236,6 +253,7 @@ impl StreamError {
             Self::Truncated => CloseReason::Malformed,
             Self::Oversized(_) => CloseReason::TooLarge,
             Self::Slow => CloseReason::IdleTimeout,
+            Self::Silent => CloseReason::JoinTimeout,
             Self::Kind(_) => CloseReason::UnexpectedStream,
         }
     }
@@ -251,6 +269,14 @@ pub struct MessageReader {
 }
 
 impl MessageReader {
+    pub(super) fn new(stream: RecvStream) -> Self {
+        Self { stream, buffer: MessageBuffer::default(), due: None }
+    }
+
+    pub(super) fn of_media(stream: RecvStream) -> Self {
+        Self { stream, buffer: MessageBuffer::of_media(), due: None }
+    }
+
     /// Waits for the next message. Nothing is lost if the future is dropped.
     ///
     /// # Errors
@@ -279,6 +305,20 @@ impl MessageReader {
 }
 
 impl MessageReader {
+    /// Waits for messages and takes all that have come together, up to [`BURST_DATAGRAMS_MAX`], into `burst`.
+    ///
+    /// # Errors
+    /// [`StreamError`]; there is no next message after it.
+    pub async fn next_burst(&mut self, burst: &mut Vec<Bytes>) -> Result<(), StreamError> {
+        burst.push(self.next().await?);
+        while burst.len() < BURST_DATAGRAMS_MAX
+            && let Ok(Some(message)) = self.buffer.pop()
+        {
+            burst.push(message);
+        }
+        Ok(())
+    }
+
     /// Asks the other side to send nothing more on this stream.
     pub fn stop(&mut self, reason: CloseReason) {
         // It may have ended meanwhile; then there is nothing to stop.
@@ -331,9 +371,7 @@ async fn learn_kind(mut send: SendStream, mut receive: RecvStream) -> Option<Res
     let deadline: Duration = HANDSHAKE_TIMEOUT;
     match tokio::time::timeout(deadline, receive.quic().read_exact(&mut first)).await {
         Ok(Ok(())) => Some(match StreamKind::from_byte(first[0]) {
-            Some(kind) => {
-                Ok((kind, send, MessageReader { stream: receive, buffer: MessageBuffer::default(), due: None }))
-            }
+            Some(kind) => Ok((kind, send, MessageReader::new(receive))),
             None => Err(StreamError::Kind(first[0])),
         }),
         Ok(Err(_)) | Err(_) => {

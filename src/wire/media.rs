@@ -17,6 +17,7 @@ pub(super) const PREFIX: u8 = 0x00;
 pub(super) const VERSION: u8 = 1;
 const FLAG_KEYFRAME: u8 = 0b0000_0001;
 const FLAG_PARITY: u8 = 0b0000_0010;
+const FLAG_STREAM: u8 = 0b0000_1000;
 /// A datagram with it is a [`RepeatRequest`](super::RepeatRequest).
 pub(super) const FLAG_REPEAT: u8 = 0b0000_0100;
 pub(super) const LAYER_MAX: u8 = 0b111;
@@ -58,7 +59,7 @@ impl Layers {
 /// What stands in front of every fragment of a frame: 20 bytes at fixed offsets, integers in network order.
 ///
 /// ```text
-///  0  version (4 bits, 1) | reserved (1) | repeat (1, 0) | parity (1) | keyframe (1)
+///  0  version (4 bits, 1) | on a stream (1) | repeat (1, 0) | parity (1) | keyframe (1)
 ///  1  reserved (2) | spatial layer (3) | temporal layer (3)
 ///  2  track (32)
 ///  6  frame number (32), counted from 0 for each spatial layer of the track
@@ -82,6 +83,8 @@ pub struct MediaHeader {
     pub keyframe: bool,
     /// Whether the payload is the parity of other fragments rather than a piece of the frame.
     pub parity: bool,
+    /// Whether the frame travels on a stream of its own, where the carrier has streams.
+    pub on_stream: bool,
     /// 0 is the base layer; frames of layer n may be left out without harm to those of lower layers. At most 7.
     pub temporal_layer: u8,
     /// 0 is the smallest rendition. At most 7.
@@ -126,7 +129,10 @@ impl MediaHeader {
     pub fn encode(&self) -> [u8; HEADER_BYTES] {
         let flag = |set, bit| if set { bit } else { 0 };
         let mut bytes = [0; HEADER_BYTES];
-        bytes[0] = VERSION << 4 | flag(self.keyframe, FLAG_KEYFRAME) | flag(self.parity, FLAG_PARITY);
+        bytes[0] = VERSION << 4
+            | flag(self.keyframe, FLAG_KEYFRAME)
+            | flag(self.parity, FLAG_PARITY)
+            | flag(self.on_stream, FLAG_STREAM);
         bytes[1] = (self.spatial_layer & LAYER_MAX) << 3 | self.temporal_layer & LAYER_MAX;
         bytes[2..6].copy_from_slice(&self.track.0.to_be_bytes());
         bytes[6..10].copy_from_slice(&self.frame.to_be_bytes());
@@ -136,6 +142,11 @@ impl MediaHeader {
         bytes[14..16].copy_from_slice(&self.fragment_count.to_be_bytes());
         bytes[16..20].copy_from_slice(&self.timestamp.to_be_bytes());
         bytes
+    }
+
+    /// Whether a datagram that can be read is of a frame that travels on a stream.
+    pub fn is_on_stream(datagram: &[u8]) -> bool {
+        datagram.get(PREFIX_BYTES).is_some_and(|flags| flags & FLAG_STREAM != 0)
     }
 
     /// Reads the header of a datagram as a carrier delivered it, prefix included.
@@ -177,6 +188,7 @@ impl MediaHeader {
             depends_on_distance: bytes[10],
             keyframe: bytes[0] & FLAG_KEYFRAME != 0,
             parity: bytes[0] & FLAG_PARITY != 0,
+            on_stream: bytes[0] & FLAG_STREAM != 0,
             temporal_layer: bytes[1] & LAYER_MAX,
             spatial_layer: bytes[1] >> 3 & LAYER_MAX,
             audio_level: AudioLevel(bytes[11] & 0x7f),
@@ -242,6 +254,7 @@ mod tests {
             depends_on_distance: 9,
             keyframe: true,
             parity: false,
+            on_stream: false,
             temporal_layer: 2,
             spatial_layer: 5,
             audio_level: AudioLevel::new(30),
@@ -258,12 +271,13 @@ mod tests {
         assert_eq!(datagram.payload(), &b"x"[..]);
         let other = MediaHeader { keyframe: false, parity: true, temporal_layer: 7, spatial_layer: 0, ..header() };
         assert_eq!(MediaHeader::decode(&Datagram::new(other, b"y").bytes), Ok(other));
+        let other = MediaHeader { on_stream: true, ..header() };
+        assert_eq!(MediaHeader::decode(&Datagram::new(other, b"y").bytes), Ok(other));
     }
 
     #[test]
     fn reserved_bits_are_ignored() {
         let mut bytes = Datagram::new(header(), b"x").bytes.to_vec();
-        bytes[1] |= 0b0000_1000;
         bytes[2] |= 0b1100_0000;
         bytes[12] |= 0b1000_0000;
         assert_eq!(MediaHeader::decode(&bytes), Ok(header()));

@@ -1,7 +1,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 use thiserror::Error;
 
-use crate::limits::MESSAGE_BYTES_MAX;
+use crate::limits::{DATAGRAM_BYTES_MAX, MESSAGE_BYTES_MAX};
 
 /// What a bidirectional stream carries, said by its first byte; on WebSocket, by the first byte of each binary message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,12 +31,16 @@ impl StreamKind {
     }
 }
 
+/// The first byte of a unidirectional stream, which carries media: datagrams, prefix included, each behind its length. On
+/// WebSocket, the first byte of each datagram.
+pub const MEDIA_STREAM: u8 = 0x00;
+
 /// Length of the big-endian length in front of each message on a stream.
 const LENGTH_BYTES: usize = 4;
 
-/// A message whose announced length is over [`MESSAGE_BYTES_MAX`]; the stream cannot be read any further.
+/// A message whose announced length is over what its stream may carry at a time; the stream cannot be read any further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("a message of {announced} bytes was announced; at most {MESSAGE_BYTES_MAX} are allowed")]
+#[error("a message of {announced} bytes was announced, which is more than is allowed")]
 pub struct OversizedMessage {
     /// The length that the remote announced, in bytes.
     pub announced: u32,
@@ -51,15 +55,47 @@ pub fn delimit(message: &[u8]) -> Bytes {
     bytes.freeze()
 }
 
+/// Every length that stands in front of a datagram: those who get it on a stream share them.
+static DATAGRAM_LENGTHS: [[u8; LENGTH_BYTES]; DATAGRAM_BYTES_MAX + 1] = {
+    let mut lengths = [[0; LENGTH_BYTES]; DATAGRAM_BYTES_MAX + 1];
+    let mut length = 0;
+    while length < lengths.len() {
+        lengths[length] = (length as u32).to_be_bytes();
+        length += 1;
+    }
+    lengths
+};
+
+/// A datagram as it travels on a stream, without copying it: its length, and all of its bytes.
+///
+/// # Panics
+/// If it is longer than a datagram can be: the caller has read it.
+pub fn delimit_datagram(datagram: Bytes) -> [Bytes; 2] {
+    [Bytes::from_static(&DATAGRAM_LENGTHS[datagram.len()]), datagram]
+}
+
 /// Cuts what arrives on a stream back into messages.
 ///
 /// Holds at most one message and what arrived with it, never more than what the caller pushed.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct MessageBuffer {
     bytes: BytesMut,
+    message_bytes_max: usize,
+}
+
+impl Default for MessageBuffer {
+    /// That of a control or chat stream.
+    fn default() -> Self {
+        Self { bytes: BytesMut::new(), message_bytes_max: MESSAGE_BYTES_MAX }
+    }
 }
 
 impl MessageBuffer {
+    /// That of a stream with media: its messages are datagrams.
+    pub fn of_media() -> Self {
+        Self { bytes: BytesMut::new(), message_bytes_max: DATAGRAM_BYTES_MAX }
+    }
+
     /// Appends what arrived.
     pub fn push(&mut self, received: &[u8]) {
         self.bytes.extend_from_slice(received);
@@ -75,7 +111,7 @@ impl MessageBuffer {
         };
         let announced = u32::from_be_bytes(*length);
         let length = announced as usize;
-        if length > MESSAGE_BYTES_MAX {
+        if length > self.message_bytes_max {
             return Err(OversizedMessage { announced });
         }
         if self.bytes.len() < LENGTH_BYTES + length {
@@ -117,6 +153,21 @@ mod tests {
         let mut buffer = MessageBuffer::default();
         buffer.push(&u32::MAX.to_be_bytes());
         assert_eq!(buffer.pop(), Err(OversizedMessage { announced: u32::MAX }));
+    }
+
+    #[test]
+    fn a_datagram_is_delimited_as_any_message() {
+        for bytes in [1, 255, 256, DATAGRAM_BYTES_MAX] {
+            let datagram = Bytes::from(vec![7; bytes]);
+            let wire = delimit_datagram(datagram.clone()).concat();
+            assert_eq!(wire, delimit(&datagram));
+            let mut buffer = MessageBuffer::of_media();
+            buffer.push(&wire);
+            assert_eq!(buffer.pop(), Ok(Some(datagram)));
+        }
+        let mut buffer = MessageBuffer::of_media();
+        buffer.push(&(DATAGRAM_BYTES_MAX as u32 + 1).to_be_bytes());
+        assert!(buffer.pop().is_err());
     }
 
     #[test]

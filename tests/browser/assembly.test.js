@@ -59,6 +59,15 @@ test('incomplete frames are bounded in age', () => {
   assert.equal(assembly.frames, 2);
 });
 
+test('what comes on a stream is not too old while something of it comes, and nothing of it is lost', () => {
+  const assembly = new Assembly();
+  const all = datagrams(1, 3, { onStream: true });
+  all.slice(0, 2).forEach((media, at) => assembly.push(at * AGE_MS_MAX, media));
+  assembly.push(1.5 * AGE_MS_MAX, datagrams(2, 2)[0]);
+  assert.deepEqual(push(assembly, [all[2]], 2 * AGE_MS_MAX), [1]);
+  assert.deepEqual(assembly.takeCounts(2 * AGE_MS_MAX, true), { received: 4, lost: 1 });
+});
+
 test('a publisher that begins again is followed, and frames that are only late are not', () => {
   const assembly = new Assembly();
   assert.deepEqual(push(assembly, datagrams(1000, 1)), [1000]);

@@ -48,6 +48,8 @@ class FakeCarrier {
         if (said.type === 'join' && endsAfterMs !== undefined) setTimeout(() => listener?.closed({ reason: 'connection_lost', message: '' }), endsAfterMs);
       },
       sendDatagram: (datagram) => { if (echo) queueMicrotask(() => listener?.media(datagram.subarray(1))); },
+      sendOnStream() {},
+      framesOnStreams: () => ({ in: 0, out: 0 }),
       bufferedBytes: () => 0,
       close: () => void this.log.push('close'),
     };

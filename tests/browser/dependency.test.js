@@ -38,6 +38,17 @@ test('a frame waits for its reference, and comes out when that has come', () => 
   assert.equal(dependency.isBroken, false);
 });
 
+test('who needs a frame that still comes on a stream waits for it, and wishes for no other', () => {
+  const dependency = begun();
+  dependency.push(delta(2, 1, {}, 10));
+  dependency.comesOnStream(10 + PATIENCE_MS / 2, false);
+  assert.deepEqual([popped(dependency, 10 + PATIENCE_MS), dependency.isBroken], [[], false]);
+  dependency.comesOnStream(20 + PATIENCE_MS, true);
+  assert.deepEqual([popped(dependency, 20 + 2 * PATIENCE_MS), dependency.isBroken], [[], true]);
+  assert.equal(dependency.wishesKeyframe(PATIENCE_MS + WISH_INTERVAL_MS), false);
+  assert.equal(dependency.wishesKeyframe(20 + PATIENCE_MS + WISH_INTERVAL_MS), true);
+});
+
 test('a reference that does not come is given up, and a keyframe wished for until one comes', () => {
   const dependency = begun();
   dependency.push(delta(2, 1, {}, 10));

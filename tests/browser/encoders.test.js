@@ -133,7 +133,7 @@ test('a frame of which the browser makes no copy is closed and counted, and thos
       }
     },
   });
-  const plan = { config: { codec: 'vp8', width: 640, height: 360 }, width: 640, height: 360, frameRate: 30, renditions: 1, isScreen: false };
+  const plan = { config: { codec: 'vp8', width: 640, height: 360 }, width: 640, height: 360, frameRate: 30, renditions: 1, isScreen: false, delivery: /** @type {const} */ ('datagrams') };
   const encoding = new VideoEncoding({ plan, output() {}, failed() {} });
   encoding.layersWanted(1, 7);
   const frames = Array.from({ length: 3 }, (_, at) => Object.assign(new Frame(), { isBad: at === 1, timestamp: at * 100_000 }));

@@ -20,7 +20,7 @@ for (const [bytes, count] of [[1, 1], [FRAGMENT_BYTES_MAX, 1], [FRAGMENT_BYTES_M
     const medias = datagrams.map((datagram) => decodeDatagram(datagram));
     assert.deepEqual(Buffer.concat(medias.map(({ payload }) => payload)), Buffer.from(frameOf(bytes)));
     for (const [at, { payload, ...rest }] of medias.entries()) {
-      assert.deepEqual(rest, { ...header, parity: false, fragmentIndex: at, fragmentCount: count });
+      assert.deepEqual(rest, { ...header, parity: false, onStream: false, fragmentIndex: at, fragmentCount: count });
       assert.ok(payload.length > 0);
     }
   });

@@ -8,7 +8,7 @@
 export function header(frame, rest = {}) {
   const dependsOnDistance = rest.dependsOnDistance ?? 0;
   return {
-    track: 1, frame, dependsOnDistance, keyframe: dependsOnDistance === 0, parity: false, temporalLayer: 0, spatialLayer: 0, audioLevel: 127,
+    track: 1, frame, dependsOnDistance, keyframe: dependsOnDistance === 0, parity: false, onStream: false, temporalLayer: 0, spatialLayer: 0, audioLevel: 127,
     fragmentIndex: 0, fragmentCount: 0, timestamp: frame * 3000, ...rest,
   };
 }

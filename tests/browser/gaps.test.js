@@ -97,6 +97,19 @@ test('a frame of one datagram is asked for twice at first', () => {
   assert.deepEqual([40, 49, 50, 119, 120].map((nowMs) => asked(nowMs).length), [1, 0, 1, 0, 1]);
 });
 
+test('nothing is asked for of a frame that comes on a stream', () => {
+  const { push, asked } = start();
+  const onStream = { onStream: true, dependsOnDistance: 1 };
+  for (const fragment of [0, 1, 2]) push(0, 0, fragment);
+  push(10, 1, 0, 3, onStream);
+  for (const fragment of [0, 1, 2]) push(20, 2, fragment);
+  assert.deepEqual(asked(100), [], 'its rest is on its way');
+  for (const fragment of [0, 1, 2]) push(110, 4, fragment);
+  assert.deepEqual(asked(125), [one(3, WHOLE_FRAME)], 'overtaken before it is known how it comes');
+  push(130, 3, 0, 3, onStream);
+  assert.deepEqual(asked(300), []);
+});
+
 test('what is settled is not asked for', () => {
   const { gaps, push, asked } = start();
   for (const [frame, at] of [[0, 0], [0, 2], [1, 0], [1, 2], [2, 1]]) push(0, frame, at);

@@ -16,11 +16,15 @@ const audio = { key: 2, kind: /** @type {const} */ ('audio'), header: { ...base,
 
 /** @param {'websocket' | 'webtransport'} [carrier] */
 function start(carrier = 'websocket') {
-  const state = { buffered: 0, nowMs: 0, sent: 0, discardable: 0, keyframes: /** @type {number[][]} */ ([]), delays: /** @type {number[]} */ ([]) };
+  const state = { buffered: 0, nowMs: 0, sent: 0, discardable: 0, onStream: /** @type {boolean[]} */ ([]), keyframes: /** @type {number[][]} */ ([]), delays: /** @type {number[]} */ ([]) };
   const outgoing = new Outgoing({
     carrier: () => carrier,
     bufferedBytes: () => state.buffered,
-    send: (_, { discardable }) => { state.sent++; if (discardable) state.discardable++; },
+    send: (_, { discardable, onStream }) => {
+      state.sent++;
+      state.onStream.push(onStream);
+      if (discardable) state.discardable++;
+    },
     requestKeyframe: (key, layer) => void state.keyframes.push([key, layer]),
     queueing: (delayMs) => void state.delays.push(delayMs),
     now: () => state.nowMs,
@@ -35,6 +39,17 @@ function start(carrier = 'websocket') {
   };
   return { outgoing, state, send };
 }
+
+test('what travels on a stream is marked, and is not kept to be sent once more', () => {
+  for (const [onStream, repeated] of /** @type {const} */ ([[true, 0], [false, 1]])) {
+    const { outgoing, send, state } = start('webtransport');
+    const header = { ...base, keyframe: true, onStream };
+    send({ ...keyframe, header, datagrams: fragment(header, new Uint8Array(1)) }, 0);
+    assert.deepEqual(state.onStream, [onStream]);
+    outgoing.repeat({ track: 1, spatialLayer: 0, wanted: [{ frame: 0, fragment: 0, following: 0 }] });
+    assert.equal(state.sent, 1 + repeated);
+  }
+});
 
 test('everything leaves while little waits, and upper layers are marked', () => {
   const { send, state } = start();

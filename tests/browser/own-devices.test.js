@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { startFirefox } from './firefox.js';
-import { enter, isIn, roomAt, say, sees, shows, showsNo, testId, turn } from './guest.js';
+import { diagnostics, enter, isIn, roomAt, say, sees, shows, showsNo, testId, turn } from './guest.js';
 import { complaints } from './meeting.js';
 import { showsPattern } from './pattern.js';
 import { allStarted, startBrowser, startRelay } from './relay.js';
@@ -76,6 +76,21 @@ test('a screen is shared, and no longer', { timeout: 120_000 }, async () => {
   await turn(ana, 'screen', false);
   await showsNo(bo, 'Ana', { source: 'screen' });
   await close();
+});
+
+test('the keyframes of a screen go over streams of their own, and are shown', { timeout: 120_000 }, async () => {
+  const url = roomAt(relay.url, 'streams', '?video=180p&transport=webtransport');
+  const [ana, bo] = await Promise.all([openChromium(chromium, url), openChromium(chromium, url)]);
+  await Promise.all([enter(ana, 'Ana'), enter(bo, 'Bo')]);
+  await shows(bo, 'Ana', { picture: 'on' });
+  const figures = async () => (await Promise.all([ana, bo].map(diagnostics))).map(({ last }) => last?.framesOnStreams);
+  const before = await eventually('figures', figures, (both) => both.every(Boolean));
+  assert.deepEqual(before, [{ in: 0, out: 0 }, { in: 0, out: 0 }], 'cameras send datagrams');
+  await turn(ana, 'screen', true);
+  await shows(bo, 'Ana', { source: 'screen', picture: 'on' });
+  const [sent, came] = await eventually('frames on streams', figures, ([sent, came]) => sent.out > 0 && came.in > 0);
+  assert.deepEqual([sent.in, came.out], [0, 0]);
+  await Promise.all([ana.close(), bo.close()]);
 });
 
 test('another camera and another microphone are taken in the meeting', { timeout: 120_000 }, async () => {

@@ -37,7 +37,7 @@ export function datagramsOf({ header, payload }) {
 
 /** @param {Partial<MediaHeader>} header @returns {MediaHeader} */
 export const headerOf = (header) => ({
-  track: 1, frame: 0, dependsOnDistance: 0, keyframe: false, parity: false, temporalLayer: 0, spatialLayer: 0, audioLevel: 127, fragmentIndex: 0,
+  track: 1, frame: 0, dependsOnDistance: 0, keyframe: false, parity: false, onStream: false, temporalLayer: 0, spatialLayer: 0, audioLevel: 127, fragmentIndex: 0,
   fragmentCount: 0, timestamp: ticksOf(nowMs()), ...header,
 });
 

@@ -91,6 +91,19 @@ impl QuicMember {
     pub async fn is_seated(&mut self) -> bool {
         is_seated(&mut self.control).await
     }
+
+    /// Announces a track.
+    pub async fn publish(&mut self, track: TrackInfo) -> TrackId {
+        let publish = ClientMessage::Publish { request: 1, track };
+        self.control.0.write_all(&delimit(&encode(&publish))).await.unwrap();
+        loop {
+            match next_message(&mut self.control.1).await {
+                Some(ServerMessage::Published { track, .. }) => return track,
+                Some(_) => {}
+                None => panic!("the track is not published: {}", self.connection.closed().await),
+            }
+        }
+    }
 }
 
 /// A field section (RFC 9204, section 4.5) of literals alone.

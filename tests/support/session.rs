@@ -96,6 +96,7 @@ pub fn datagram(track: TrackId, payload: &[u8]) -> Bytes {
         depends_on_distance: 0,
         keyframe: true,
         parity: false,
+        on_stream: false,
         temporal_layer: 0,
         spatial_layer: 0,
         audio_level: AudioLevel::SILENCE,

@@ -274,7 +274,7 @@ function probeDatagrams(session, seat, signal) {
 /** @param {number} frame */
 function echo(frame) {
   return encodeDatagram({
-    track: TRACK_ECHO, frame, dependsOnDistance: 0, keyframe: false, parity: false, temporalLayer: 0, spatialLayer: 0,
+    track: TRACK_ECHO, frame, dependsOnDistance: 0, keyframe: false, parity: false, onStream: false, temporalLayer: 0, spatialLayer: 0,
     audioLevel: 127, fragmentIndex: 0, fragmentCount: 1, timestamp: 0, payload: Uint8Array.of(0),
   });
 }

@@ -50,9 +50,10 @@ export class RoomMedia {
     const carrier = () => room.session()?.carrier ?? null;
     this.publishing = new Publishing({
       ask, emit, carrier,
-      sendDatagrams: (datagrams) => {
+      sendDatagrams: (datagrams, { onStream }) => {
         const session = room.session();
-        for (const datagram of datagrams) session?.sendDatagram(datagram);
+        if (onStream) session?.sendOnStream(datagrams);
+        else for (const datagram of datagrams) session?.sendDatagram(datagram);
       },
       bufferedBytes: () => room.session()?.bufferedBytes() ?? 0,
     }, options);
@@ -146,7 +147,8 @@ export class RoomMedia {
   stats() {
     const { session, carrierReason, roundTripMs } = this.#room;
     const lossOut = this.#reports.loss(performance.now());
-    const room = { carrier: session()?.carrier ?? null, carrierReason: carrierReason(), roundTripMs: roundTripMs(), lossOut, relay: this.#measurements };
+    const [carrier, framesOnStreams] = [session()?.carrier ?? null, session()?.framesOnStreams() ?? { in: 0, out: 0 }];
+    const room = { carrier, carrierReason: carrierReason(), roundTripMs: roundTripMs(), lossOut, framesOnStreams: { ...framesOnStreams }, relay: this.#measurements };
     return statisticsOf(room, this.publishing, this.subscribing);
   }
 

@@ -51,6 +51,7 @@
  * @property {number} lossOut the same for what was sent, as the least impaired subscriber has it
  * @property {number} bitrateIn bits per second
  * @property {number} bitrateOut bits per second
+ * @property {import('./frame-streams.js').FramesOnStreams} framesOnStreams large frames on streams of their own
  * @property {import('./wire/messages.js').Measurements | null} relay what the relay said last of the session; `null` before the first `Room.measurements()`
  * @property {TrackStatistics[]} tracks
  */
@@ -84,7 +85,7 @@ export class Reports {
 }
 
 /**
- * @param {{ carrier: Carrier | null, carrierReason: CarrierReason, roundTripMs: number | null, lossOut: number, relay: RoomStatistics['relay'] }} room
+ * @param {{ carrier: Carrier | null, carrierReason: CarrierReason, roundTripMs: number | null, lossOut: number, framesOnStreams: RoomStatistics['framesOnStreams'], relay: RoomStatistics['relay'] }} room
  * @param {Publishing} publishing
  * @param {Subscribing} subscribing
  * @returns {RoomStatistics}

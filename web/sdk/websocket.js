@@ -34,6 +34,10 @@ export function openWebSocket(url, { signal }) {
 /** @param {WebSocket} socket @returns {Session} */
 function session(socket) {
   const inbox = new Inbox();
+  /** @param {Uint8Array<ArrayBuffer>} datagram */
+  const sendDatagram = (datagram) => {
+    if (socket.readyState === WebSocket.OPEN && socket.bufferedAmount < BUFFERED_BYTES_MAX) socket.send(datagram);
+  };
   socket.onmessage = ({ data }) => {
     if (data instanceof ArrayBuffer && data.byteLength > 0) receive(new Uint8Array(data), inbox);
   };
@@ -46,9 +50,9 @@ function session(socket) {
       bytes.set(message, 1);
       if (socket.readyState === WebSocket.OPEN) socket.send(bytes);
     },
-    sendDatagram(datagram) {
-      if (socket.readyState === WebSocket.OPEN && socket.bufferedAmount < BUFFERED_BYTES_MAX) socket.send(datagram);
-    },
+    sendDatagram,
+    sendOnStream: (datagrams) => datagrams.forEach(sendDatagram),
+    framesOnStreams: () => ({ in: 0, out: 0 }),
     bufferedBytes: () => socket.bufferedAmount,
     listen: (listener) => inbox.listen(listener),
     close() {

@@ -1,6 +1,7 @@
-/** A session over WebTransport: one bidirectional stream for control, one for chat, datagrams for media. */
+/** A session over WebTransport: one bidirectional stream for control, one for chat, datagrams for media, and streams for large frames. */
 import { Inbox, LOST } from './carrier.js';
 import { TertuliaError } from './error.js';
+import { FrameStreams } from './frame-streams.js';
 import { MessageBuffer, PREFIX_BYTES, STREAM_KIND, delimit } from './wire.js';
 
 /** @typedef {import('./carrier.js').Session} Session */
@@ -52,17 +53,21 @@ function session(transport, control, chat) {
   const abandon = () => void setTimeout(() => transport.close(), CLOSE_TIMEOUT_MS);
   const writers = { control: control.writable.getWriter(), chat: chat.writable.getWriter() };
   const datagrams = datagramWriter(transport);
+  const frames = new FrameStreams(transport, (media) => inbox.media(media));
   // Both kinds at once: the relay takes a stream when its first byte has come.
   writers.control.write(Uint8Array.of(STREAM_KIND.control)).catch(lose);
   writers.chat.write(Uint8Array.of(STREAM_KIND.chat)).catch(lose);
   void heard.then(abandon);
   readMessages(chat.readable, 'chat', inbox).catch(abandon);
   readDatagrams(transport.datagrams.readable, inbox).catch(lose);
+  frames.read().catch(lose);
   transport.closed.then(lose, lose);
   return {
     carrier: 'webtransport',
     send: (stream, message) => void writers[stream].write(delimit(message)).catch(lose),
     sendDatagram: (datagram) => void datagrams.write(datagram.subarray(PREFIX_BYTES)).catch(() => {}),
+    sendOnStream: (datagrams) => frames.send(datagrams),
+    framesOnStreams: () => frames.counts,
     bufferedBytes: () => 0,
     listen: (listener) => inbox.listen(listener),
     close() {

@@ -19,12 +19,14 @@ use wtransport::endpoint::endpoint_side;
 use wtransport::error::ConnectingError;
 
 use super::attempts::Failed;
+use super::frame_streams::{self, FrameStreams, LargeFrame};
 use super::{Gone, OUTBOX_MESSAGES_MAX, keep_alive_interval};
 use crate::client::address::Address;
 use crate::client::connect_error::ConnectError;
 use crate::client::options::Options;
 use crate::client::session::{Session, Stage};
-use crate::limits::{DATAGRAM_SEND_BYTES_MAX, UDP_SOCKET_BUFFER_BYTES};
+use crate::limits::{DATAGRAM_SEND_BYTES_MAX, FRAMES_ON_STREAMS_MAX, UDP_SOCKET_BUFFER_BYTES};
+use crate::transport;
 use crate::wire::{
     ALPN_QUIC, ALPN_WEBTRANSPORT, ClientMessage, CloseReason, MessageBuffer, StreamKind, delimit, encode,
 };
@@ -57,6 +59,9 @@ const INITIAL_RTT: Duration = Duration::from_millis(100);
 
 /// What HTTP/3 ends a connection for (RFC 9114, section 8.1).
 const H3_ERRORS: RangeInclusive<u64> = 0x101..=0x110;
+
+/// Unidirectional streams that HTTP/3 has for itself: control, and two of QPACK (RFC 9114, section 6.2).
+const HTTP3_STREAMS: u32 = 3;
 
 /// How long the packet that ends a connection may take to leave.
 const LAST_PACKET_TIMEOUT: Duration = Duration::from_millis(200);
@@ -250,6 +255,7 @@ fn configuration(options: &Options, alpn: &[u8]) -> Result<quinn::ClientConfig, 
         // Longer than can be said is for ever.
         .max_idle_timeout(IdleTimeout::try_from(options.idle_timeout).ok())
         .initial_rtt(INITIAL_RTT)
+        .max_concurrent_uni_streams(VarInt::from_u32(FRAMES_ON_STREAMS_MAX as u32 + HTTP3_STREAMS))
         .datagram_send_buffer_size(DATAGRAM_SEND_BYTES_MAX)
         .datagram_receive_buffer_size(Some(DATAGRAM_RECEIVE_BYTES_MAX))
         .congestion_controller_factory(options.congestion.factory());
@@ -298,7 +304,12 @@ impl Streams {
         tasks.spawn(write(self.control.0, control_outbox, quic.clone()));
         tasks.spawn(write(self.chat.0, chat_outbox, quic.clone()));
         let webtransport = self.link.webtransport.clone();
-        let link = QuicLink { held: self.link, control, chat };
+        let carrier = match webtransport {
+            Some(_) => transport::Carrier::WebTransport,
+            None => transport::Carrier::Quic,
+        };
+        let frames = FrameStreams::start(quic.clone(), carrier, tasks);
+        let link = QuicLink { held: self.link, control, chat, frames };
         (link, QuicReader { quic, webtransport, control: self.control.1, chat: self.chat.1 })
     }
 }
@@ -324,6 +335,7 @@ pub(in crate::client) struct QuicLink {
     held: Held,
     control: mpsc::Sender<Bytes>,
     chat: mpsc::Sender<Bytes>,
+    frames: FrameStreams,
 }
 
 impl QuicLink {
@@ -353,6 +365,14 @@ impl QuicLink {
             Ok(()) | Err(SendDatagramError::TooLarge) => Ok(()),
             Err(_) => Err(Gone),
         }
+    }
+
+    pub async fn send_on_stream(&self, frame: LargeFrame) -> Result<(), Gone> {
+        self.frames.send(frame).await
+    }
+
+    pub async fn streams_over(&self) {
+        self.frames.over().await;
     }
 
     pub fn try_send_datagram(&self, datagram: Bytes) {
@@ -390,6 +410,7 @@ impl QuicReader {
         tasks.spawn(read_messages(session.clone(), self.control, StreamKind::Control));
         tasks.spawn(read_messages(session.clone(), self.chat, StreamKind::Chat));
         tasks.spawn(watch_uplink(session.clone(), self.quic.clone()));
+        tasks.spawn(frame_streams::read(session.clone(), self.quic.clone(), self.webtransport.clone()));
         tasks.spawn(read_datagrams(session.clone(), self.quic, self.webtransport));
     }
 }

@@ -1,4 +1,13 @@
+use std::time::Duration;
+
 use crate::wire::MediaHeader;
+
+/// A keyframe may wait so many times as long as other frames: on a slow path it would never arrive otherwise, and nothing can be
+/// seen without it.
+pub const KEYFRAME_DEADLINES: u32 = 3;
+
+/// A frame of which a part has left may wait so many times as long: that part would be in vain.
+pub const BEGUN_DEADLINES: u32 = 2;
 
 /// Whether a track is heard or seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +44,15 @@ impl Class {
             0 if header.keyframe => Self::Keyframe,
             0 => Self::Base,
             layer => Self::Upper(layer),
+        }
+    }
+
+    /// How long a frame may take on a stream, from its first datagram until the other side has all of it, where frames may wait for
+    /// `deadline`.
+    pub fn stream_time(self, deadline: Duration) -> Duration {
+        match self {
+            Self::Keyframe => deadline * KEYFRAME_DEADLINES * BEGUN_DEADLINES,
+            Self::Audio | Self::Base | Self::Upper(_) => deadline * BEGUN_DEADLINES,
         }
     }
 

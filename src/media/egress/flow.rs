@@ -91,11 +91,7 @@ impl Flow {
     /// Whether a datagram can be of use: not without the frames that its own needs, nor without the rest of its own.
     pub fn accept(&mut self, now: Duration, header: &MediaHeader, left_out: &mut LeftOut) -> Result<Part, DropReason> {
         self.touched = now;
-        if header.spatial_layer != self.spatial_layer {
-            self.supersede(left_out);
-            self.missing.clear();
-            (self.spatial_layer, self.under_way, self.breach) = (header.spatial_layer, None, None);
-        }
+        self.turn_to(header.spatial_layer, left_out);
         if self.missing.contains(header.frame) {
             return Err(self.reason);
         }
@@ -114,6 +110,23 @@ impl Flow {
             return Ok(Part::Further);
         }
         Ok(Part::First)
+    }
+
+    /// From now on it is of this rendition.
+    pub fn turn_to(&mut self, spatial_layer: u8, left_out: &mut LeftOut) {
+        if spatial_layer != self.spatial_layer {
+            self.supersede(left_out);
+            self.missing.clear();
+            (self.spatial_layer, self.under_way, self.breach) = (spatial_layer, None, None);
+        }
+    }
+
+    /// A frame that has left did not arrive. Nobody needs it where a later one stands by itself, or another rendition is sent.
+    pub fn give_up(&mut self, now: Duration, frame: &MediaHeader, left_out: &mut LeftOut) {
+        if frame.spatial_layer == self.spatial_layer {
+            self.touched = now;
+            self.leave_out(now, frame, DropReason::Late, left_out);
+        }
     }
 
     fn needs_missing(&self, header: &MediaHeader) -> bool {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::limits::{EGRESS_FLOW_TIME, EGRESS_KEYFRAME_WAIT_MAX, KEYFRAME_INTERVAL};
-use crate::media::Frame;
+use crate::media::{Delivery, Frame};
 
 const CAMERA: u32 = 1;
 const SCREEN: u32 = 2;
@@ -59,7 +59,7 @@ fn speak(egress: &mut Egress, milliseconds: u64, number: u32) {
 /// What is taken of so many bytes: track and frame of each datagram.
 fn taken(egress: &mut Egress, milliseconds: u64, mut space: usize) -> Vec<(u32, u32)> {
     let due = std::iter::from_fn(|| {
-        let due = egress.take(at(milliseconds), space)?;
+        let due = egress.take(at(milliseconds), space.into())?;
         space -= due.bytes.len();
         Some(due)
     });
@@ -380,6 +380,43 @@ fn pressure_is_what_had_no_time_and_not_what_follows_from_it() {
     show(&mut egress, 1302, CAMERA, &next(7));
     taken(&mut egress, 1503, ALL);
     assert_eq!(pressed(&mut egress), Some(Class::Upper(0)), "it waited for half of its time");
+}
+
+/// A frame that travels on a stream.
+fn on_stream(frame: Frame) -> Frame {
+    Frame { delivery: Some(Delivery::Stream), ..frame }
+}
+
+#[test]
+fn what_cannot_go_on_on_its_stream_holds_up_nothing_else() {
+    let mut egress = egress();
+    show(&mut egress, 0, SCREEN, &on_stream(key(0)));
+    show(&mut egress, 1, CAMERA, &frame(5, 1, 2, 1));
+    speak(&mut egress, 2, 1);
+    let closed = Space { bytes: ALL, streams_open: false };
+    let passed: Vec<_> = std::iter::from_fn(|| egress.take(at(3), closed)).map(|due| due.header.track.0).collect();
+    assert_eq!(passed, [MICROPHONE, CAMERA]);
+    assert_eq!(taken(&mut egress, 4, ALL), [(SCREEN, 0), (SCREEN, 0)]);
+}
+
+#[test]
+fn what_needs_a_frame_that_was_given_up_on_its_stream_is_left_out() {
+    let mut egress = egress();
+    show(&mut egress, 0, SCREEN, &on_stream(key(0)));
+    assert_eq!(frames(&mut egress, 0, ALL), [0]);
+    assert!(egress.is_idle(), "it is on its stream");
+    let header = datagrams(SCREEN, &on_stream(key(0)))[0].header;
+    assert_eq!(egress.stream_time(&header), Duration::from_millis(2400));
+    egress.give_up(at(2400), &header);
+    show(&mut egress, 2410, SCREEN, &next(1));
+    assert_eq!(
+        (frames(&mut egress, 2410, ALL), left_out(&mut egress).0),
+        (vec![], vec![(DropReason::ReferenceMissing, 2)])
+    );
+    assert_eq!(egress.take_keyframe_wish(at(2410)), Some((TrackId(SCREEN), 0)));
+    show(&mut egress, 2500, SCREEN, &on_stream(key(2)));
+    show(&mut egress, 2510, SCREEN, &next(3));
+    assert_eq!(frames(&mut egress, 2510, ALL), [2, 3]);
 }
 
 #[test]

@@ -112,7 +112,7 @@ async function deriveKey(secret, room, info) {
 
 /** The header in bytes, without what differs between fragments. @param {FrameHeader} header */
 function headerData(header) {
-  return encodeHeader({ ...header, parity: false, fragmentIndex: 0, fragmentCount: 0 });
+  return encodeHeader({ onStream: false, ...header, parity: false, fragmentIndex: 0, fragmentCount: 0 });
 }
 
 /** @param {CryptoKey} key @param {Uint8Array<ArrayBuffer>} plain @param {Uint8Array<ArrayBuffer>} additionalData */

@@ -18,6 +18,7 @@ const PREFIX = 0x00;
 const HEADER_VERSION = 1;
 const FLAG_KEYFRAME = 0b01;
 const FLAG_PARITY = 0b10;
+const FLAG_STREAM = 0b1000;
 
 /**
  * @typedef {object} MediaHeader
@@ -26,6 +27,7 @@ const FLAG_PARITY = 0b10;
  * @property {number} dependsOnDistance how many frames back the frame stands that this one needs; 0: none
  * @property {boolean} keyframe
  * @property {boolean} parity
+ * @property {boolean} onStream whether the frame travels on a stream of its own, where the carrier has streams
  * @property {number} temporalLayer 0 to 7
  * @property {number} spatialLayer 0 to 7
  * @property {number} audioLevel dB below full scale, 0 to 127; 127 on video
@@ -55,7 +57,8 @@ export function encodeHeader(header) {
 
 /** @param {DataView} view @param {MediaHeader} header */
 function writeHeader(view, header) {
-  view.setUint8(0, (HEADER_VERSION << 4) | (header.keyframe ? FLAG_KEYFRAME : 0) | (header.parity ? FLAG_PARITY : 0));
+  const flags = (header.keyframe ? FLAG_KEYFRAME : 0) | (header.parity ? FLAG_PARITY : 0) | (header.onStream ? FLAG_STREAM : 0);
+  view.setUint8(0, (HEADER_VERSION << 4) | flags);
   view.setUint8(1, ((header.spatialLayer & 7) << 3) | (header.temporalLayer & 7));
   view.setUint32(2, header.track);
   view.setUint32(6, header.frame);
@@ -85,6 +88,7 @@ export function decodeMedia(bytes) {
     dependsOnDistance: view.getUint8(10),
     keyframe: (flags & FLAG_KEYFRAME) !== 0,
     parity: (flags & FLAG_PARITY) !== 0,
+    onStream: (flags & FLAG_STREAM) !== 0,
     temporalLayer: layers & 7,
     spatialLayer: (layers >> 3) & 7,
     audioLevel: view.getUint8(11) & 0x7f,

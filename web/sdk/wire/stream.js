@@ -18,6 +18,12 @@ export function delimit(message) {
 /** Cuts what arrives on a stream back into messages. */
 export class MessageBuffer {
   #bytes = new Uint8Array(0);
+  #messageBytesMax;
+
+  /** @param {number} [messageBytesMax] */
+  constructor(messageBytesMax = MESSAGE_BYTES_MAX) {
+    this.#messageBytesMax = messageBytesMax;
+  }
 
   /** @param {Uint8Array} received */
   push(received) {
@@ -31,8 +37,8 @@ export class MessageBuffer {
   pop() {
     if (this.#bytes.length < LENGTH_BYTES) return null;
     const length = new DataView(this.#bytes.buffer, this.#bytes.byteOffset).getUint32(0);
-    if (length > MESSAGE_BYTES_MAX) {
-      throw new TertuliaError('too_large', `The relay announced a message of ${length} bytes; at most ${MESSAGE_BYTES_MAX} are allowed. Reload the page.`);
+    if (length > this.#messageBytesMax) {
+      throw new TertuliaError('too_large', `The relay announced a message of ${length} bytes; at most ${this.#messageBytesMax} are allowed. Reload the page.`);
     }
     const end = LENGTH_BYTES + length;
     if (this.#bytes.length < end) return null;

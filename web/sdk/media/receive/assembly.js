@@ -21,7 +21,7 @@ import { msBetween } from '../timestamp.js';
  * @property {number} lost how many did not come by themselves
  * @property {Map<number, import('../parity.js').Parity>} parities by their groups; all of the same number of groups
  * @property {number} bytes
- * @property {number} firstAtMs
+ * @property {number} firstAtMs when it began to come; on a stream, when something of it came last
  */
 
 /** Frames of one spatial layer that may be incomplete at a time. One this far behind the newest is late by any deadline. */
@@ -61,7 +61,8 @@ export class Assembly {
     if (!media.parity && !isRepeat) {
       this.#received++;
       partial.lost--;
-      layer.losses.arrived(nowMs, media.frame, media.fragmentCount, partial.lost);
+      // Of what comes on a stream nothing is lost.
+      layer.losses.arrived(nowMs, media.frame, media.fragmentCount, media.onStream ? 0 : partial.lost);
     }
     remake(partial, media.fragmentIndex);
     this.#bytes += partial.bytes - before;
@@ -120,6 +121,7 @@ class Layer {
   /** Where the fragment belongs; `null` if nowhere. @param {number} nowMs @param {Media} media @returns {Partial | null} */
   place(nowMs, media) {
     const known = this.partials.get(media.frame);
+    if (known && media.onStream) this.#goOn(nowMs, media.frame, known);
     if (known) return known;
     const isLate = media.frame <= this.#newest - FRAMES_MAX;
     // A page that was loaded again counts its frames from 0, and its clock goes on.
@@ -131,6 +133,13 @@ class Layer {
     const partial = { header: { ...header, parity: false }, fragments: new Array(count), missing: count, lost: count, parities: new Map(), bytes: 0, firstAtMs: nowMs };
     this.partials.set(media.frame, partial);
     return partial;
+  }
+
+  /** While something of it comes on a stream, a frame is not too old. @param {number} nowMs @param {number} frame @param {Partial} partial */
+  #goOn(nowMs, frame, partial) {
+    partial.firstAtMs = nowMs;
+    this.partials.delete(frame);
+    this.partials.set(frame, partial);
   }
 
   get oldestAtMs() {

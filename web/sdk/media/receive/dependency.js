@@ -28,6 +28,8 @@ export class Dependency {
   /** Whether nothing more can be decoded without a keyframe. */
   #isBroken = true;
   #wishedAtMs = -Infinity;
+  /** When something came last of a frame that comes on a stream and is not whole. */
+  #onStreamAtMs = -Infinity;
   /** Frames that came too late, or without their reference. */
   leftOut = 0;
   /** How long a frame waits for its reference, in milliseconds. */
@@ -98,6 +100,13 @@ export class Dependency {
     this.#delivered.delete(frame);
   }
 
+  /** Something of a frame came on a stream, but not all: what may need it waits as if it was whole only now. @param {number} nowMs @param {boolean} keyframe */
+  comesOnStream(nowMs, keyframe) {
+    this.#onStreamAtMs = nowMs;
+    // It comes, whole if slowly: another one would be in its way.
+    if (keyframe) this.#wishedAtMs = nowMs;
+  }
+
   /** Wishes no keyframe before the next interval is over: somebody else has asked for one. @param {number} nowMs */
   wished(nowMs) {
     this.#wishedAtMs = nowMs;
@@ -128,7 +137,7 @@ export class Dependency {
   /** @param {number} nowMs */
   #giveUpLate(nowMs) {
     this.#waiting = this.#waiting.filter(({ header, wholeAtMs }) => {
-      if (nowMs - wholeAtMs < this.patienceMs) return true;
+      if (nowMs - Math.max(wholeAtMs, this.#onStreamAtMs) < this.patienceMs) return true;
       this.leftOut++;
       // Of another rendition as well: the keyframe with which it began is lost.
       if (header.temporalLayer <= NEEDS_BASE_LAYER_MAX) this.#isBroken = true;

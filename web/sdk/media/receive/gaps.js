@@ -49,7 +49,11 @@ export class Gaps {
     if (media.parity) return false;
     const known = this.#layers.get(media.spatialLayer);
     // Whoever counts from the beginning again means other frames.
-    if (known && known.frame - media.frame <= FRAMES_MAX) return known.push(nowMs, media, areAllTaken);
+    if (known && known.frame - media.frame <= FRAMES_MAX) {
+      if (!media.onStream) return known.push(nowMs, media, areAllTaken);
+      known.comesOnStream(nowMs, media, areAllTaken);
+      return false;
+    }
     this.#layers.set(media.spatialLayer, new Layer(nowMs, media));
     return false;
   }
@@ -91,13 +95,13 @@ class Layer {
   #atMs;
 
   /** @param {number} nowMs @param {Media} media */
-  constructor(nowMs, { frame, fragmentIndex, fragmentCount, keyframe }) {
+  constructor(nowMs, { frame, fragmentIndex, fragmentCount, keyframe, onStream }) {
     this.frame = frame;
     this.#count = fragmentCount;
-    this.#next = fragmentIndex + 1;
+    this.#next = onStream ? fragmentCount : fragmentIndex + 1;
     this.#atMs = nowMs;
     // What stands before it was not for us to get, but for the rest of a frame from which one can begin.
-    if (keyframe) this.#miss(nowMs, frame, 0, fragmentIndex);
+    if (keyframe && !onStream) this.#miss(nowMs, frame, 0, fragmentIndex);
   }
 
   /** @param {number} nowMs @param {Media} media @param {boolean} areAllTaken */
@@ -106,6 +110,12 @@ class Layer {
     if (media.frame === this.frame) return this.#more(nowMs, media);
     this.#begin(nowMs, media, areAllTaken);
     return false;
+  }
+
+  /** A fragment of a frame that comes on a stream: nothing of it is lost. Frames may overtake it. @param {number} nowMs @param {Media} media @param {boolean} areAllTaken */
+  comesOnStream(nowMs, media, areAllTaken) {
+    if (media.frame > this.frame) this.#begin(nowMs, media, areAllTaken);
+    this.settle(media.frame);
   }
 
   /** @param {number} frame */

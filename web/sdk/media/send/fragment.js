@@ -8,7 +8,7 @@ export const FRAGMENT_BYTES_MAX = MEDIA_BYTES_MAX - HEADER_BYTES;
 /** The longest frame that can be sent, in bytes. */
 export const FRAME_BYTES_MAX = FRAGMENTS_MAX * FRAGMENT_BYTES_MAX;
 
-/** @typedef {Omit<import('../../wire/media.js').MediaHeader, 'fragmentIndex' | 'fragmentCount' | 'parity'>} FrameHeader */
+/** @typedef {Omit<import('../../wire/media.js').MediaHeader, 'fragmentIndex' | 'fragmentCount' | 'parity' | 'onStream'> & { onStream?: boolean }} FrameHeader */
 
 /**
  * Cuts a frame into fragments of equal size, the last one perhaps shorter: equal datagrams can leave the relay in one system call.
@@ -25,7 +25,7 @@ export function fragment(header, payload, sizeMax = FRAGMENT_BYTES_MAX) {
   // Rounding the size up can leave nothing for the last fragment.
   const fragmentCount = Math.ceil(payload.length / size);
   return Array.from({ length: fragmentCount }, (_, fragmentIndex) => encodeDatagram({
-    ...header, parity: false, fragmentIndex, fragmentCount,
+    onStream: false, ...header, parity: false, fragmentIndex, fragmentCount,
     payload: payload.subarray(fragmentIndex * size, (fragmentIndex + 1) * size),
   }));
 }
@@ -39,5 +39,5 @@ export function fragmentWithParity(header, payload) {
   const fragments = fragment(header, payload, PROTECTED_BYTES_MAX);
   const payloads = fragments.map((datagram) => datagram.subarray(PREFIX_BYTES + HEADER_BYTES));
   const fragmentCount = fragments.length;
-  return [...fragments, ...parityOf(payloads).map((payload, fragmentIndex) => encodeDatagram({ ...header, parity: true, fragmentIndex, fragmentCount, payload }))];
+  return [...fragments, ...parityOf(payloads).map((payload, fragmentIndex) => encodeDatagram({ ...header, onStream: false, parity: true, fragmentIndex, fragmentCount, payload }))];
 }

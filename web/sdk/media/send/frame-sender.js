@@ -18,6 +18,7 @@ import { FRAME_BYTES_MAX, fragment, fragmentWithParity } from './fragment.js';
  * @typedef {object} FrameSenderOptions
  * @property {number} key
  * @property {'audio' | 'video'} kind
+ * @property {import('./devices.js').Delivery} delivery
  * @property {import('./pacer.js').Pacer<OutgoingFrame>} pacer
  * @property {() => import('../encryption.js').FrameCipher | null} cipher
  * @property {import('./redundancy.js').Redundancy} redundancy
@@ -47,7 +48,7 @@ export class FrameSender {
   /** @param {EncodedFrame} frame */
   send({ header, payload }) {
     if (this.track === 0 || payload.length === 0) return;
-    const whole = { ...header, track: this.track };
+    const whole = { ...header, track: this.track, onStream: this.#isOnStream(header) };
     const cipher = this.#options.cipher();
     if (payload.length + (cipher ? ENCRYPTION_BYTES : 0) > FRAME_BYTES_MAX) return this.#options.left(whole);
     if (!cipher) return this.#release(whole, payload);
@@ -63,15 +64,22 @@ export class FrameSender {
     this.bits += datagrams.reduce((sum, datagram) => sum + 8 * datagram.length, 0);
     if (header.timestamp !== this.#lastTimestamp) this.frames++;
     this.#lastTimestamp = header.timestamp;
-    if (kind === 'audio') pacer.urgent(outgoing);
+    // On a stream nothing is lost for leaving at once.
+    if (kind === 'audio' || header.onStream) pacer.urgent(outgoing);
     else if (!pacer.push(outgoing, this.intervalMs)) left(header);
+  }
+
+  /** @param {EncodedHeader} header */
+  #isOnStream({ keyframe }) {
+    const { delivery } = this.#options;
+    return delivery === 'streams' || (delivery === 'keyframesOnStreams' && keyframe);
   }
 
   /** While there is loss, audio goes twice, and pictures of the base layer with parity: of others nothing depends. @param {FrameHeader} header @param {Uint8Array<ArrayBuffer>} payload @param {number} nowMs */
   #datagrams(header, payload, nowMs) {
     const { kind, redundancy } = this.#options;
     if (kind === 'audio') return redundancy.next(fragment(header, payload), nowMs);
-    const isProtected = header.temporalLayer === 0 && redundancy.isDue(nowMs);
+    const isProtected = header.temporalLayer === 0 && !header.onStream && redundancy.isDue(nowMs);
     return isProtected ? fragmentWithParity(header, payload) : fragment(header, payload);
   }
 }

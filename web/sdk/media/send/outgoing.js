@@ -21,11 +21,12 @@ const KEYFRAME_MS_MIN = 500;
 
 /** @typedef {import('./frame-sender.js').OutgoingFrame & { datagrams: Uint8Array<ArrayBuffer>[] }} Frame */
 
+/** @typedef {{ discardable: boolean, onStream: boolean }} Sending */
 /**
  * @typedef {object} OutgoingOptions
  * @property {() => import('../../carrier.js').Carrier | null} carrier
  * @property {() => number} bufferedBytes that wait in it
- * @property {(datagrams: Uint8Array<ArrayBuffer>[], options: { discardable: boolean }) => void} send
+ * @property {(datagrams: Uint8Array<ArrayBuffer>[], options: Sending) => void} send
  * @property {(key: number, layer: number) => void} requestKeyframe of one's own encoder
  * @property {(delayMs: number) => void} queueing what is sent took so long to leave at least, in the last second
  * @property {() => number} [now] milliseconds
@@ -53,17 +54,17 @@ export class Outgoing {
   /** Sends a whole frame on WebSocket, a burst of it on others. @param {Frame} frame */
   send(frame) {
     const { header, datagrams, kind } = frame;
-    // Of a WebSocket nothing is lost.
-    if (this.#options.carrier() === 'webtransport') this.#recent.push(this.#options.now(), kind, datagrams);
+    // Of a WebSocket nothing is lost, nor on a stream.
+    if (this.#options.carrier() === 'webtransport' && !header.onStream) this.#recent.push(this.#options.now(), kind, datagrams);
     const isWanted = this.#options.carrier() !== 'websocket' || this.#fits(frame);
     if (isWanted && header.keyframe && kind === 'video') this.#allow(datagrams);
-    if (isWanted) this.#options.send(datagrams, { discardable: header.temporalLayer > 0 });
+    if (isWanted) this.#options.send(datagrams, sending(header));
   }
 
   /** Sends once more what the relay did not get. @param {import('../../wire/repeat.js').RepeatRequest} request */
   repeat(request) {
     const found = this.#recent.find(this.#options.now(), request);
-    for (const { header, datagram } of found) this.#options.send([datagram], { discardable: header.temporalLayer > 0 });
+    for (const { header, datagram } of found) this.#options.send([datagram], sending(header));
   }
 
   /** Another carrier: what was missing on the last one is not missing here. */
@@ -120,4 +121,9 @@ export class Outgoing {
     this.#least = Infinity;
     this.#leastSinceMs = now;
   }
+}
+
+/** @param {import('./fragment.js').FrameHeader} header @returns {Sending} */
+function sending({ temporalLayer, onStream = false }) {
+  return { discardable: temporalLayer > 0, onStream };
 }

@@ -122,7 +122,8 @@ export async function describe(track, choice, encoding) {
   const { config, temporalLayers } = await encoding.prepare(wish);
   if (!config) throw new TertuliaError('codec_unsupported', 'This browser cannot encode video. Use a current Chrome, Edge or Firefox.');
   const { width, height, frameRate, isScreen } = wish;
-  const plan = { config, width, height, frameRate, renditions, isScreen };
+  const delivery = track.options.delivery ?? (isScreen ? 'keyframesOnStreams' : 'datagrams');
+  const plan = { config, width, height, frameRate, renditions, isScreen, delivery };
   return { plan, info: videoInfo(track, plan, temporalLayers) };
 }
 

@@ -18,7 +18,7 @@ import { decodeRepeatRequest } from '../../wire/repeat.js';
  * What the engine gets of the room.
  * @typedef {object} Link
  * @property {(request: Request) => Promise<Answer>} ask rejects with `not_connected` or `connection_lost` while there is no session
- * @property {(datagrams: Uint8Array<ArrayBuffer>[], options: { discardable: boolean }) => void} sendDatagrams zero bytes included
+ * @property {(datagrams: Uint8Array<ArrayBuffer>[], options: import('./outgoing.js').Sending) => void} sendDatagrams of one frame, zero bytes included
  * @property {() => number} bufferedBytes that wait in the carrier
  * @property {(type: any, value: any) => void} emit
  * @property {() => import('../../carrier.js').Carrier | null} carrier

@@ -120,7 +120,8 @@ function applyPause(track) {
 /** @param {Extract<ToWorker, { type: 'video' }>} message @returns {VideoTrack} */
 function video({ key, plan }) {
   const redundancy = new Redundancy();
-  const sender = new FrameSender({ key, kind: 'video', pacer, cipher: () => cipher, redundancy, left: ({ spatialLayer }) => encoding.broken(spatialLayer) });
+  const { delivery } = plan;
+  const sender = new FrameSender({ key, kind: 'video', delivery, pacer, cipher: () => cipher, redundancy, left: ({ spatialLayer }) => encoding.broken(spatialLayer) });
   sender.intervalMs = 1000 / plan.frameRate;
   const encoding = new VideoEncoding({ plan, output: (frame) => sender.send(frame), failed: (error) => fail(key, error) });
   encoding.pause(true);
@@ -130,7 +131,7 @@ function video({ key, plan }) {
 /** @param {Extract<ToWorker, { type: 'audio' }>} message @returns {AudioTrack} */
 function audio({ key, channels, bitrate }) {
   const redundancy = new Redundancy();
-  const sender = new FrameSender({ key, kind: 'audio', pacer, cipher: () => cipher, redundancy, left: () => {} });
+  const sender = new FrameSender({ key, kind: 'audio', delivery: 'datagrams', pacer, cipher: () => cipher, redundancy, left: () => {} });
   const encoding = new AudioEncoding({ channels, bitrate, output: (frame) => sender.send(frame), failed: (error) => fail(key, error) });
   encoding.isPaused = true;
   return { kind: 'audio', encoding, sender, bitrate, redundancy };

@@ -20,6 +20,7 @@ const STILL_MS = 1000;
  * @property {number} width
  * @property {number} height
  * @property {number} frameRate at most
+ * @property {import('./devices.js').Delivery} delivery
  * @property {number} renditions how many
  * @property {boolean} isScreen
  */
