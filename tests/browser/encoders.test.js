@@ -145,5 +145,5 @@ test('a frame of which the browser makes no copy is closed and counted, and thos
       else controller.close();
     },
   }, { highWaterMark: 0 }));
-  assert.deepEqual([encoding.counts, encoders[0].taken.length, open], [{ captured: 3, dropped: 1 }, 2, 0]);
+  assert.deepEqual([encoding.counts, encoders[0].taken.length, open], [{ captured: 3, unwanted: 0, dropped: 1, thinned: 0, encoded: 0 }, 2, 0]);
 });

@@ -37,6 +37,8 @@ export class FrameSender {
   bits = 0;
   /** Frames, likewise; the renditions of one picture are one. */
   frames = 0;
+  /** Frames since the beginning. */
+  sent = 0;
   #lastTimestamp = -1;
 
   /** @param {FrameSenderOptions} options */
@@ -61,10 +63,12 @@ export class FrameSender {
     const datagrams = this.#datagrams(header, payload, performance.now());
     const outgoing = { datagrams, tag: { key, kind, header } };
     this.bits += datagrams.reduce((sum, datagram) => sum + 8 * datagram.length, 0);
-    if (header.timestamp !== this.#lastTimestamp) this.frames++;
-    this.#lastTimestamp = header.timestamp;
     if (kind === 'audio') pacer.urgent(outgoing);
-    else if (!pacer.push(outgoing, this.intervalMs)) left(header);
+    else if (!pacer.push(outgoing, this.intervalMs)) return left(header);
+    if (header.timestamp === this.#lastTimestamp) return;
+    this.#lastTimestamp = header.timestamp;
+    this.frames++;
+    this.sent++;
   }
 
   /** While there is loss, audio goes twice, and pictures of the base layer with parity: of others nothing depends. @param {FrameHeader} header @param {Uint8Array<ArrayBuffer>} payload @param {number} nowMs */

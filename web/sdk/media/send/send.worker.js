@@ -192,5 +192,6 @@ function assign(total) {
 
 /** @param {VideoTrack | AudioTrack} track */
 function statistics(track) {
-  return track.kind === 'audio' ? { renditions: [], captured: 0, dropped: 0 } : { renditions: track.encoding.statistics(), ...track.encoding.counts };
+  const framesSent = track.sender.sent;
+  return track.kind === 'audio' ? { framesSent, renditions: [] } : { framesSent, renditions: track.encoding.statistics(), counts: track.encoding.counts };
 }
