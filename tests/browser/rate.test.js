@@ -89,6 +89,25 @@ test('a queue lowers to 0.85 of what arrives', () => {
   assert.ok(short.update(RATE_START, 0) >= RATE_START);
 });
 
+test('while little is sent, a queue says little of the way', () => {
+  const control = new RateControl();
+  const queueing = { ...clean, delayMs: 250 };
+  const speech = 36_000;
+  for (let second = 0; second < 3; second++) {
+    control.report(1, clean, second * SECOND_MS);
+    control.update(600_000, second * SECOND_MS);
+  }
+  // The camera goes off, and what the microphone gives is late for some seconds.
+  for (let second = 3; second < 10; second++) {
+    control.report(1, queueing, second * SECOND_MS);
+    control.update(speech, second * SECOND_MS);
+  }
+  assert.ok(control.target > 300_000, `${control.target}`);
+  // It goes on, and it is a way that carries less.
+  control.report(1, queueing, 11 * SECOND_MS);
+  assert.ok(control.update(200_000, 11 * SECOND_MS) <= 170_000, `${control.target}`);
+});
+
 test('one decrease is given time to show, and an old report says nothing', () => {
   const control = new RateControl();
   const bad = { ...clean, delayMs: 400 };

@@ -67,6 +67,13 @@ test('an estimate that was late is corrected, and time never goes back', () => {
   assert.ok(Math.abs(times[11] - (11 * 20 + 5)) < 0.1, `${times}`);
 });
 
+test('what waited while everything began does not make later what follows', () => {
+  // A worker began a quarter of a second late, and gets at once what waited for it.
+  const times = captured([...Array.from({ length: 12 }, (_, frame) => 250 - frame * 20), ...Array(8).fill(5)]);
+  assert.ok(times.every((time, frame) => frame === 0 || time > times[frame - 1]), `${times}`);
+  for (let frame = 13; frame < 20; frame++) assert.ok(Math.abs(times[frame] - (frame * 20 + 5)) < 15, `${times}`);
+});
+
 test('a clock that runs slower is followed, and one that jumped is taken anew', () => {
   const clock = new MediaClock();
   let last = 0;

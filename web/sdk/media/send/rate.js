@@ -20,6 +20,10 @@ const LOSS_HIGH = 0.1;
 /** A standing queue that is longer is the way's own limit, in milliseconds. */
 const QUEUE_MS_MAX = 40;
 const DECREASE = 0.85;
+/** Who sends less than this part of the target does not fill the way: the queue is that of others, or of a machine that is busy. */
+const FILLED = 0.25;
+/** For so many seconds, what was sent is what the way had to carry: a camera may be off since a moment ago. */
+const SENT_SECONDS = 3;
 /** Growth in a second: at the beginning, later, and near the rate that was once too much. */
 const GROWTH = { first: 1.5, usual: 1.08, careful: 1.02 };
 /** Near: this part of the rate that was too much. */
@@ -40,6 +44,8 @@ const AUDIO_BITRATE_MIN = 16_000;
 export class RateControl {
   /** @type {Map<number, { report: Report, atMs: number }>} */
   #reports = new Map();
+  /** Bits in each of the last seconds. @type {number[]} */
+  #sent = [];
   /** Bits per second. */
   #target = RATE_START;
   #isFirst = true;
@@ -72,14 +78,21 @@ export class RateControl {
 
   /** To be called once a second. @param {number} sent bits in the last second @param {number} nowMs @returns {number} bits per second */
   update(sent, nowMs) {
+    this.#sent = [...this.#sent, sent].slice(-SENT_SECONDS);
     for (const [track, { atMs }] of this.#reports) if (nowMs - atMs > REPORT_MS_MAX) this.#reports.delete(track);
     if (this.#reports.size === 0) return this.#target;
     const { loss, isQueueing } = judge([...this.#reports.values()].map(({ report }) => report));
     if (nowMs < this.#settledAtMs) return this.#target;
     if (loss > LOSS_HIGH) this.#lower(this.#target * (1 - loss / 2), nowMs);
-    else if (isQueueing) this.#lower(DECREASE * Math.min(this.#target, sent * (1 - loss)), nowMs);
+    else if (isQueueing) this.#lower(DECREASE * Math.min(this.#target, this.#filled * (1 - loss)), nowMs);
     else if (loss < LOSS_LOW) this.#raise(sent, nowMs);
     return this.#target;
+  }
+
+  /** What was sent lately, in bits per second; where that is little, what might have been. */
+  get #filled() {
+    const most = Math.max(...this.#sent);
+    return most < this.#target * FILLED ? Infinity : most;
   }
 
   /** @param {number} target @param {number} nowMs */
