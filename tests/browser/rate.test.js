@@ -1,7 +1,7 @@
 // How the rate follows what is reported, in made-up time, over made-up ways.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { RATE_MAX, RATE_MIN, RATE_START, RateControl, audioBitrate, share } from '../../web/sdk/media/send/rate.js';
+import { RATE_MAX, RATE_MIN, RATE_START, RateControl, audioBitrate, share, takesParity } from '../../web/sdk/media/send/rate.js';
 import { Load, QUALITY_STEPS, qualityStep } from '../../web/sdk/media/send/quality.js';
 
 const clean = { received: 100, lost: 0, jitterMs: 2, delayMs: 3 };
@@ -131,6 +131,11 @@ test('a rate is shared by need: first the least of each, then what each could st
   assert.deepEqual(share(5000, demands), [200, 600]);
   assert.deepEqual(share(100, []), []);
   assert.deepEqual(share(-5, demands), [0, 0]);
+});
+
+test('all pictures go with parity only where the way takes it on top', () => {
+  assert.deepEqual([[1_168_000, [587_520]], [1_168_000, [587_520, 193_812]], [800_000, [587_520]], [0, []]].map(([total, bitrates]) =>
+    takesParity(/** @type {number} */ (total), /** @type {number[]} */ (bitrates))), [true, true, false, true]);
 });
 
 test('audio gives way last', () => {

@@ -1,8 +1,10 @@
-// Audio that is sent twice, how loud it is, and the clock of capture.
+// What goes twice or with parity while there is loss, how loud audio is, and the clock of capture.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SILENCE_DB, audioLevel, meterLevel } from '../../web/sdk/media/audio-level.js';
 import { MediaClock, ticksOf } from '../../web/sdk/media/media-clock.js';
+import { FrameSender } from '../../web/sdk/media/send/frame-sender.js';
+import { Pacer } from '../../web/sdk/media/send/pacer.js';
 import { Redundancy } from '../../web/sdk/media/send/redundancy.js';
 
 const frame = (/** @type {number} */ number) => [Uint8Array.of(number)];
@@ -22,6 +24,23 @@ test('with loss the previous frame goes along, until ten seconds after the last'
   redundancy.feedback({ received: 50, lost: 0 }, 5000);
   assert.deepEqual(numbers(redundancy.next(frame(3), 9999)), [3, 2]);
   assert.deepEqual(numbers(redundancy.next(frame(4), 10_010)), [4]);
+});
+
+test('with loss pictures go with parity: those of the base layer, and all where there is room', () => {
+  const nowMs = performance.now();
+  const sent = (/** @type {boolean} */ hasLoss, /** @type {boolean} */ hasRoom) => [0, 1, 2].map((temporalLayer) => {
+    const redundancy = new Redundancy();
+    if (hasLoss) redundancy.feedback({ received: 98, lost: 2 }, nowMs);
+    let count = 0;
+    const pacer = new Pacer({ send: ({ datagrams }) => { count += datagrams.length; }, later() {} });
+    pacer.isWhole = true;
+    const sender = new FrameSender({ key: 1, kind: 'video', pacer, cipher: () => null, redundancy, left: () => assert.fail() });
+    Object.assign(sender, { track: 7, hasRoom });
+    const header = { frame: 1, dependsOnDistance: 1, keyframe: false, temporalLayer, spatialLayer: 0, audioLevel: 127, timestamp: 1 };
+    sender.send({ header, payload: new Uint8Array(2500) });
+    return count;
+  });
+  assert.deepEqual([sent(false, true), sent(true, false), sent(true, true)], [[3, 3, 3], [4, 3, 3], [4, 4, 4]]);
 });
 
 test('the copy outlives the buffer that was sent', () => {

@@ -33,6 +33,8 @@ export class FrameSender {
   track = 0;
   /** Time to the next frame, in milliseconds. */
   intervalMs = 0;
+  /** Whether the way takes parity of all temporal layers beside what is encoded. */
+  hasRoom = false;
   /** Bits since it was last set to 0, headers included. */
   bits = 0;
   /** Frames, likewise; the renditions of one picture are one. */
@@ -71,11 +73,15 @@ export class FrameSender {
     this.sent++;
   }
 
-  /** While there is loss, audio goes twice, and pictures of the base layer with parity: of others nothing depends. @param {FrameHeader} header @param {Uint8Array<ArrayBuffer>} payload @param {number} nowMs */
+  /**
+   * While there is loss, audio goes twice and pictures with parity. Those of upper layers where there is room: nothing depends on them, but
+   * asked for once more they come behind the next one of a lower layer, which waits for none of them.
+   * @param {FrameHeader} header @param {Uint8Array<ArrayBuffer>} payload @param {number} nowMs
+   */
   #datagrams(header, payload, nowMs) {
     const { kind, redundancy } = this.#options;
     if (kind === 'audio') return redundancy.next(fragment(header, payload), nowMs);
-    const isProtected = header.temporalLayer === 0 && redundancy.isDue(nowMs);
+    const isProtected = (header.temporalLayer === 0 || this.hasRoom) && redundancy.isDue(nowMs);
     return isProtected ? fragmentWithParity(header, payload) : fragment(header, payload);
   }
 }

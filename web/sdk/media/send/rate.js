@@ -36,6 +36,8 @@ const PATIENCE_MS = { least: 5000, most: 80_000 };
 const PROVEN_MS = 15_000;
 /** A target this many times what is really sent would be a guess. */
 const GUESS_MAX = 1.5;
+/** What parity of all temporal layers comes to with what it protects, in parts of that. */
+const WITH_PARITY = 1.4;
 /** Speech is still clear, in bits per second. */
 const AUDIO_BITRATE_MIN = 16_000;
 
@@ -139,6 +141,11 @@ export function share(total, demands) {
   if (total <= least) return demands.map(({ bitrateMin }) => Math.round((bitrateMin * Math.max(total, 0)) / (least || 1)));
   const part = room === 0 ? 0 : Math.min(1, (total - least) / room);
   return demands.map(({ bitrateMin, bitrateMax }) => Math.round(bitrateMin + (bitrateMax - bitrateMin) * part));
+}
+
+/** Whether there is room for parity of all temporal layers beside the encoders. @param {number} total bits per second for video @param {number[]} bitrates of the encoders */
+export function takesParity(total, bitrates) {
+  return total >= WITH_PARITY * bitrates.reduce((sum, bitrate) => sum + bitrate, 0);
 }
 
 /** Audio goes last: it gives way when a quarter of everything is less than it. @param {number} target of all tracks @param {number} usual */

@@ -5,7 +5,7 @@ import { prove } from './codec-proof.js';
 import { FrameCipher } from '../encryption.js';
 import { FrameSender } from './frame-sender.js';
 import { Pacer } from './pacer.js';
-import { RateControl, audioBitrate, share } from './rate.js';
+import { RateControl, audioBitrate, share, takesParity } from './rate.js';
 import { Redundancy } from './redundancy.js';
 import { VideoEncoding } from './video-encoding.js';
 
@@ -184,10 +184,14 @@ function update() {
 
 /** @param {number} total bits per second for video */
 function assign(total) {
-  const encodings = [...tracks.values()].flatMap((track) => (track.kind === 'video' ? [track.encoding] : []));
-  const demands = encodings.map((encoding) => encoding.demands());
+  const videos = [...tracks.values()].filter((track) => track.kind === 'video');
+  const demands = videos.map(({ encoding }) => encoding.demands());
   const bitrates = share(total, demands.flat());
-  for (const [at, encoding] of encodings.entries()) encoding.assign(bitrates.splice(0, demands[at].length));
+  const hasRoom = takesParity(total, bitrates);
+  for (const [at, { encoding, sender }] of videos.entries()) {
+    encoding.assign(bitrates.splice(0, demands[at].length));
+    sender.hasRoom = hasRoom;
+  }
 }
 
 /** @param {VideoTrack | AudioTrack} track */
