@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { startFirefox } from './firefox.js';
-import { enter, isIn, roomAt, say, sees, shows, showsNo, testId, turn } from './guest.js';
+import { enter, enterWithoutDevices, isIn, roomAt, say, sees, shows, showsNo, testId, turn } from './guest.js';
 import { complaints } from './meeting.js';
 import { showsPattern } from './pattern.js';
 import { allStarted, startBrowser, startRelay } from './relay.js';
@@ -69,13 +69,18 @@ test('a microphone and a camera that are switched off and on', { timeout: 120_00
 
 test('a screen is shared, and no longer', { timeout: 120_000 }, async () => {
   const { ana, bo, close } = await pair('screen');
+  // In the same colours in both browsers.
+  const carmen = await openChromium(chromium, roomAt(relay.url, 'screen', '?video=180p'));
+  await enterWithoutDevices(carmen, 'Carmen');
   await turn(ana, 'screen', true);
-  await shows(bo, 'Ana', { source: 'screen', picture: 'on' });
-  await showsPattern(bo, 'Ana', 'chromium', 'screen');
-  await shows(bo, 'Ana', { source: 'camera', picture: 'on' });
+  await Promise.all([bo, carmen].map(async (tab) => {
+    await shows(tab, 'Ana', { source: 'screen', picture: 'on' });
+    await showsPattern(tab, 'Ana', 'chromium', 'screen');
+    await shows(tab, 'Ana', { source: 'camera', picture: 'on' });
+  }));
   await turn(ana, 'screen', false);
-  await showsNo(bo, 'Ana', { source: 'screen' });
-  await close();
+  await Promise.all([bo, carmen].map((tab) => showsNo(tab, 'Ana', { source: 'screen' })));
+  await Promise.all([close(), carmen.close()]);
 });
 
 test('another camera and another microphone are taken in the meeting', { timeout: 120_000 }, async () => {

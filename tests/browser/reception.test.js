@@ -301,11 +301,11 @@ test('one click is not speech', () => {
 
 // --- small things
 
-test('cameras are BT.601 where the stream does not say it', () => {
+test('cameras and screens are BT.601 where the stream does not say it', () => {
   const info = /** @type {any} */ ({ codec: 'vp8', source: 'camera' });
   assert.equal(colourOf(info)?.matrix, 'smpte170m');
-  assert.equal(colourOf({ ...info, codec: 'vp09.00.10.08' })?.matrix, 'smpte170m');
-  for (const other of [{ source: 'screen' }, { codec: 'av01.0.04M.08' }, { codec: 'avc1.42001f' }]) assert.equal(colourOf({ ...info, ...other }), undefined);
+  for (const same of [{ codec: 'vp09.00.10.08' }, { source: 'screen' }]) assert.equal(colourOf({ ...info, ...same })?.matrix, 'smpte170m');
+  for (const other of [{ source: 'other' }, { codec: 'av01.0.04M.08' }, { codec: 'avc1.42001f' }]) assert.equal(colourOf({ ...info, ...other }), undefined);
 });
 
 test('timestamps are compared across their end', () => {
