@@ -220,12 +220,18 @@ export class VideoEncoding {
 
   /** @param {VideoFrame} frame */
   #keep(frame) {
+    const still = frame.clone();
     this.#still?.close();
-    const still = (this.#still = frame.clone());
+    this.#still = still;
     const keptAtMs = nowMs();
     const again = () => {
-      this.#encode(still, nowMs() - keptAtMs + this.#clock.at(still.timestamp / 1000, keptAtMs));
       this.#stillTimer = setTimeout(again, STILL_MS);
+      try {
+        this.#encode(still, nowMs() - keptAtMs + this.#clock.at(still.timestamp / 1000, keptAtMs));
+      } catch {
+        // The browser makes no copy of it now. It may in a second.
+        this.counts.dropped++;
+      }
     };
     clearTimeout(this.#stillTimer);
     this.#stillTimer = setTimeout(again, STILL_MS);
