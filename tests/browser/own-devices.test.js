@@ -7,7 +7,7 @@ import { complaints } from './meeting.js';
 import { showsPattern } from './pattern.js';
 import { allStarted, startBrowser, startRelay } from './relay.js';
 import { eventually, has, openChromium, openFirefox, reads, until } from './tab.js';
-import { heldDevices, isQuiet, listen, unplug } from './witness.js';
+import { heldDevices, isQuiet, listen, soundStates, unplug } from './witness.js';
 
 /** @typedef {import('./tab.js').Tab} Tab */
 
@@ -120,6 +120,7 @@ test('who leaves lets go of all devices, and is gone for the others', { timeout:
   await has(ana, `${testId('status')}[data-kind="ended"][data-reason="left"]`);
   await showsNo(bo, 'Ana');
   await eventually('no device that is held', () => heldDevices(ana), (held) => held.length === 0);
+  await eventually('sound that rests', () => soundStates(ana), (states) => states.length > 0 && !states.includes('running'));
   await hearsNothing(bo);
   await close();
 });
