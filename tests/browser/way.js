@@ -31,8 +31,8 @@ export function trackOf({ last }, source, own) {
 
 /** @param {Figures} before @param {Figures} after @param {string} source @param {boolean} own @param {string} figure */
 export function difference(before, after, source, own, figure) {
-  const [one, other] = [before, after].map((figures) => trackOf(figures, source, own)[figure]);
-  if (!Number.isFinite(one) || !Number.isFinite(other)) throw new Error(`${figure} of ${source}: ${one}, ${other}`);
+  const [one = 0, other] = [before, after].map((figures) => trackOf(figures, source, own)[figure]);
+  if (!Number.isFinite(other)) throw new Error(`${figure} of ${source}: ${one}, ${other}`);
   return other - one;
 }
 
@@ -49,10 +49,18 @@ export async function settled(tabs, names) {
   return Promise.all(tabs.map((tab) => eventually(`cameras at rest in ${tab.kind}`, () => diagnostics(tab), isAtRest)));
 }
 
-/** @param {{ from: Figures, to: Figures }} before figures of both sides @param {{ from: Figures, to: Figures }} after @returns {Way} */
+/** The same, and on again: what follows can be counted from there. @param {[Tab, Tab]} tabs @param {string[]} names @returns {Promise<Figures[]>} */
+export async function fromRest(tabs, names) {
+  const figures = await settled(tabs, names);
+  await Promise.all(tabs.map((tab) => turn(tab, 'camera', true)));
+  await Promise.all(tabs.map((tab, at) => shows(tab, names[1 - at], { picture: 'on' })));
+  return figures;
+}
+
+/** @param {{ from: Figures, to: Figures } | null} before figures of both sides; `null`: from the beginning @param {{ from: Figures, to: Figures }} after @returns {Way} */
 export function wayOf(before, after) {
-  const there = (/** @type {string} */ figure) => difference(before.from, after.from, 'camera', true, figure);
-  const here = (/** @type {string} */ figure) => difference(before.to, after.to, 'camera', false, figure);
+  const there = (/** @type {string} */ figure) => (before ? difference(before.from, after.from, 'camera', true, figure) : trackOf(after.from, 'camera', true)[figure]);
+  const here = (/** @type {string} */ figure) => (before ? difference(before.to, after.to, 'camera', false, figure) : trackOf(after.to, 'camera', false)[figure]);
   return {
     captured: there('captured'), unwanted: there('unwanted'), dropped: there('dropped'), thinned: there('thinned'), encoded: there('encoded'),
     sent: there('framesSent') - there('framesLeftOut'), received: here('framesReceived'), decoded: here('framesDecoded'), drawn: here('framesDrawn'),
