@@ -12,7 +12,7 @@ import { heldDevices, isQuiet, listen, soundStates, unplug } from './witness.js'
 /** @typedef {import('./tab.js').Tab} Tab */
 
 /** How long to listen at a time: a beep comes twice a second. */
-const LISTEN_MS = 1500;
+const LISTEN_MS = 1000;
 
 /** @type {import('playwright-core').Browser} */
 let chromium;

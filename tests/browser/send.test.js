@@ -112,7 +112,7 @@ publishes('a keyframe is made when it is asked for, of that rendition alone', as
 
 publishes('the microphone leaves as frames of 20 ms whose levels follow the beeps', async (page) => {
   await enable(page, 'microphone', true);
-  const sent = await frames(page, 200);
+  const sent = await frames(page, 150);
   assert.ok(sent.every(({ header, datagrams }) => header.keyframe && header.dependsOnDistance === 0 && datagrams === 1));
   assert.ok(sent.every(({ header }, at) => header.frame === at));
   const levels = sent.map(({ header }) => header.audioLevel);
