@@ -89,6 +89,17 @@ test('a queue lowers to 0.85 of what arrives', () => {
   assert.ok(short.update(RATE_START, 0) >= RATE_START);
 });
 
+test('audio that is late alone has a late device, not a queue in its way', () => {
+  const late = { ...clean, delayMs: 400 };
+  const targets = [[late], [late, clean], [clean, late]].map(([audio, video]) => {
+    const control = new RateControl();
+    control.report(1, audio, 0, true);
+    if (video) control.report(2, video, 0);
+    return control.update(1_000_000, 0);
+  });
+  assert.deepEqual(targets.map((target) => target < RATE_START), [true, false, true]);
+});
+
 test('while little is sent, a queue says little of the way', () => {
   const control = new RateControl();
   const queueing = { ...clean, delayMs: 250 };

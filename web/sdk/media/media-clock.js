@@ -7,6 +7,8 @@ export const TICKS_PER_MS = 90;
 const WINDOW_MS = 1000;
 /** How fast an estimate that is too early by now is corrected: parts of the time that passed. */
 const DRIFT_MAX = 0.05;
+/** One that is too early by more, in milliseconds, is corrected at once: the device stood still. Until then, all that it gives seems to be late. */
+const STOOD_STILL_MS = 30;
 /**
  * How fast an estimate that was too late is corrected: parts of the time that passed, so that timestamps never go back. In the first
  * window, what waited while everything began comes all at once: a timestamp that is still too late then makes all that follow seem late.
@@ -50,6 +52,7 @@ export class MediaClock {
     const least = this.#leastOf(deviceMs, seen);
     const correction = this.#leastBefore === Infinity ? CORRECTION_MAX.beginning : CORRECTION_MAX.later;
     if (least < this.#offsetMs) this.#offsetMs = Math.max(least, this.#offsetMs - passed * correction);
+    else if (least > this.#offsetMs + STOOD_STILL_MS) this.#offsetMs = least;
     else this.#offsetMs = Math.min(least, this.#offsetMs + passed * DRIFT_MAX);
     this.#lastMs = deviceMs;
     return deviceMs + this.#offsetMs;

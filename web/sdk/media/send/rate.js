@@ -44,7 +44,7 @@ const AUDIO_BITRATE_MIN = 16_000;
 /** @typedef {{ received: number, lost: number, jitterMs: number, delayMs: number }} Report as in the protocol, of about a second */
 
 export class RateControl {
-  /** @type {Map<number, { report: Report, atMs: number }>} */
+  /** @type {Map<number, { report: Report, atMs: number, isAudio: boolean }>} */
   #reports = new Map();
   /** Bits in each of the last seconds. @type {number[]} */
   #sent = [];
@@ -63,9 +63,9 @@ export class RateControl {
     return this.#target;
   }
 
-  /** @param {number} track @param {Report} report @param {number} nowMs */
-  report(track, report, nowMs) {
-    this.#reports.set(track, { report, atMs: nowMs });
+  /** @param {number} track @param {Report} report @param {number} nowMs @param {boolean} [isAudio] */
+  report(track, report, nowMs, isAudio = false) {
+    this.#reports.set(track, { report, atMs: nowMs, isAudio });
   }
 
   /** The carrier or the seat is another: nothing that was known holds. */
@@ -83,7 +83,7 @@ export class RateControl {
     this.#sent = [...this.#sent, sent].slice(-SENT_SECONDS);
     for (const [track, { atMs }] of this.#reports) if (nowMs - atMs > REPORT_MS_MAX) this.#reports.delete(track);
     if (this.#reports.size === 0) return this.#target;
-    const { loss, isQueueing } = judge([...this.#reports.values()].map(({ report }) => report));
+    const { loss, isQueueing } = judge([...this.#reports.values()]);
     if (nowMs < this.#settledAtMs) return this.#target;
     if (loss > LOSS_HIGH) this.#lower(this.#target * (1 - loss / 2), nowMs);
     else if (isQueueing) this.#lower(DECREASE * Math.min(this.#target, this.#filled * (1 - loss)), nowMs);
@@ -121,11 +121,12 @@ export class RateControl {
   }
 }
 
-/** @param {Report[]} reports */
+/** Audio goes first everywhere: where it is late and pictures are not, its device is. @param {{ report: Report, isAudio: boolean }[]} reports */
 function judge(reports) {
-  const lost = reports.reduce((sum, report) => sum + report.lost, 0);
-  const all = reports.reduce((sum, report) => sum + report.lost + report.received, 0);
-  const isQueueing = reports.some(({ delayMs }) => delayMs > QUEUE_MS_MAX);
+  const lost = reports.reduce((sum, { report }) => sum + report.lost, 0);
+  const all = reports.reduce((sum, { report }) => sum + report.lost + report.received, 0);
+  const late = reports.filter(({ report: { delayMs } }) => delayMs > QUEUE_MS_MAX);
+  const isQueueing = late.some(({ isAudio }) => !isAudio) || (late.length > 0 && reports.every(({ isAudio }) => isAudio));
   return { loss: all === 0 ? 0 : lost / all, isQueueing };
 }
 

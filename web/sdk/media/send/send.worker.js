@@ -160,7 +160,7 @@ function published(track, id) {
 /** @param {VideoTrack | AudioTrack} track @param {Extract<ToWorker, { type: 'feedback' }>} feedback */
 function feedback(track, { key, best, worst }) {
   const now = performance.now();
-  rate.report(key, best, now);
+  rate.report(key, best, now, track.kind === 'audio');
   // A second copy costs the others less than the gap costs the one who loses something.
   track.redundancy.feedback(worst, now);
 }
