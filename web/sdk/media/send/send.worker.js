@@ -16,6 +16,8 @@ import { VideoEncoding } from './video-encoding.js';
 
 /** How often the rate is set, in milliseconds: reports come as often. */
 const UPDATE_MS = 1000;
+/** Firefox drops datagrams that its congestion control does not let out at once, and that lets out few where some get lost. */
+const DROPS_BURSTS = /Firefox\//.test(navigator.userAgent);
 /** The number under which the page's own queue is reported, which no track has. */
 const OWN_QUEUE = -1;
 
@@ -169,6 +171,7 @@ function update() {
   const all = [...tracks.values()];
   const sent = all.map(({ sender: { bits, frames } }) => ({ bits, frames }));
   for (const { sender } of all) sender.bits = sender.frames = 0;
+  pacer.isCareful = DROPS_BURSTS && all.some(({ redundancy }) => redundancy.isDue(performance.now()));
   const target = rate.update(sent.reduce((sum, { bits }) => sum + bits, 0), performance.now());
   let rest = target;
   for (const track of all) {
