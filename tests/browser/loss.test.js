@@ -61,13 +61,13 @@ for (const kinds of PAIRS) test(`with 60 ms of round trip and 2 % of loss, pictu
   await Promise.all([enter(ana, 'Ana'), enter(bo, 'Bo')]);
   await Promise.all([shows(ana, 'Bo', { picture: 'on' }), shows(bo, 'Ana', { picture: 'on' })]);
   // What goes beside the media begins with the first report of loss, and figures are told once a second.
-  if (IS_QUIET) await pass(3000);
-  const before = IS_QUIET ? await fromRest(both, names) : await Promise.all(both.map(diagnostics));
+  await pass(3000);
+  const before = await fromRest(both, names);
   await pass(COUNTED_MS);
   const during = await Promise.all(both.map(diagnostics));
   const after = await settled(both, names);
   for (const [at, name] of [`${kinds[1]} to ${kinds[0]}`, `${kinds[0]} to ${kinds[1]}`].entries()) {
-    const way = wayOf(IS_QUIET ? { from: before[1 - at], to: before[at] } : null, { from: after[1 - at], to: after[at] });
+    const way = wayOf({ from: before[1 - at], to: before[at] }, { from: after[1 - at], to: after[at] });
     const [played, concealed, silent] = ['samplesPlayed', 'samplesConcealed', 'samplesSilent'].map((figure) => difference(before[at], during[at], 'microphone', false, figure));
     const { latencyMs: { p50, p95 } } = trackOf(during[at], 'camera', false);
     t.diagnostic(`${name}: frames: ${inWords(way)}; p50 ${p50} ms, p95 ${p95} ms; sound: ${concealed} of ${played} samples made up, ${silent} silent`);
