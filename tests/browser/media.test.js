@@ -18,7 +18,7 @@ import { isQuiet, listen } from './witness.js';
  */
 const IS_QUIET = process.env.MEETING === 'quiet';
 /** How long pictures and sounds are counted, in milliseconds. */
-const COUNTED_MS = IS_QUIET ? 30_000 : 6000;
+const COUNTED_MS = IS_QUIET ? 30_000 : 10_000;
 /** How long one listens before that, in milliseconds: until then, the figures of a meeting have settled. */
 const LISTEN_MS = 4000;
 /** Frames that are sent, a camera gives 30 a second. A machine that is busy sends fewer: the encoder has no time for more. */

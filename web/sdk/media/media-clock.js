@@ -8,7 +8,7 @@ const WINDOW_MS = 1000;
 /** How fast an estimate that is too early by now is corrected: parts of the time that passed. */
 const DRIFT_MAX = 0.05;
 /** One that is too early by more, in milliseconds, is corrected at once: the device stood still. Until then, all that it gives seems to be late. */
-const STOOD_STILL_MS = 30;
+const STOOD_STILL_MS = 100;
 /**
  * How fast an estimate that was too late is corrected: parts of the time that passed, so that timestamps never go back. In the first
  * window, what waited while everything began comes all at once: a timestamp that is still too late then makes all that follow seem late.
