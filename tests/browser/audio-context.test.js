@@ -1,7 +1,7 @@
 // The AudioContext of a browser that is made up: which one a microphone is connected with, and what it is asked for.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { outputMs, sourceOf } from '../../web/sdk/media/audio-context.js';
+import { audioContext, holdAudio, outputMs, releaseAudio, sourceOf } from '../../web/sdk/media/audio-context.js';
 
 /** The sample rate of the devices. */
 const DEVICES = 44_100;
@@ -10,8 +10,13 @@ let resamples = true;
 /** How often it was asked how late it is. */
 let asked = 0;
 
+/** What gestures do. @type {(() => void)[]} */
+const gestures = [];
+
 class FakeAudioContext {
   state = 'running';
+  /** Tells of another state. */
+  #changed = () => {};
   baseLatency = 0.01;
   get outputLatency() {
     asked++;
@@ -25,9 +30,17 @@ class FakeAudioContext {
     if (!resamples && this.sampleRate !== DEVICES) throw new DOMException('another sample rate', 'NotSupportedError');
     return { context: this };
   }
-  addEventListener() {}
+  /** @param {string} _ @param {() => void} listener */
+  addEventListener(_, listener) { this.#changed = listener; }
+  async suspend() { this.#become('suspended'); }
+  async resume() { this.#become('running'); }
+  /** @param {string} state */
+  #become(state) {
+    this.state = state;
+    this.#changed();
+  }
 }
-Object.assign(globalThis, { AudioContext: FakeAudioContext, addEventListener() {}, removeEventListener() {} });
+Object.assign(globalThis, { AudioContext: FakeAudioContext, addEventListener: (/** @type {string} */ _, /** @type {() => void} */ act) => void gestures.push(act), removeEventListener() {} });
 
 test('a microphone is connected at the rate of Opus, or at that of the devices where the browser takes no other', () => {
   const rate = () => sourceOf(/** @type {any} */ ({})).context.sampleRate;
@@ -40,4 +53,23 @@ test('a browser says how late it is heard, but Firefox is not asked where that c
   const firefox = (/** @type {string} */ system) => `Mozilla/5.0 (${system}; rv:153.0) Gecko/20100101 Firefox/153.0`;
   assert.deepEqual([outputMs('Mozilla/5.0 (X11; Linux x86_64) Chrome/156.0.0.0'), outputMs(firefox('Windows NT 10.0; Win64; x64')), asked], [110, 110, 2]);
   assert.deepEqual([outputMs(firefox('X11; Linux x86_64')), asked], [50, 2]);
+});
+
+test('it rests while nothing plays or captures, whatever one clicks', () => {
+  const [sink, capture] = [{}, {}];
+  const click = () => { for (const act of gestures) act(); };
+  const states = [holdAudio, releaseAudio].flatMap((act) => [sink, capture].map((user) => {
+    act(user);
+    return audioContext().state;
+  }));
+  assert.deepEqual(states, ['running', 'running', 'running', 'suspended']);
+  click();
+  assert.equal(audioContext().state, 'suspended');
+  releaseAudio(sink);
+  holdAudio(sink);
+  assert.equal(audioContext().state, 'running');
+  void audioContext().suspend();
+  click();
+  assert.equal(audioContext().state, 'running', 'what a telephone call suspended goes on with a gesture');
+  releaseAudio(sink);
 });

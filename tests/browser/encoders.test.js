@@ -114,29 +114,49 @@ test('an audio encoder that gives nothing is tried once more, and then given up'
   close();
 });
 
-test('a frame of which the browser makes no copy is closed and counted, and those after it are encoded', async () => {
-  let open = 0;
+/** Frames of which the browser makes no copy while they are `bad`, and how many are open. */
+function madeUpFrames() {
+  const count = { open: 0 };
   class Frame {
-    timestamp = nowMs * 1000;
     displayWidth = 640;
     displayHeight = 360;
-    constructor() { open++; }
-    close() { open--; }
+    isOpen = true;
+    isBad = false;
+    /** @param {number} timestamp */
+    constructor(timestamp) {
+      this.timestamp = timestamp;
+      count.open++;
+    }
+    close() {
+      if (this.isOpen) count.open--;
+      this.isOpen = false;
+    }
+    clone() {
+      return this.copy(this.timestamp);
+    }
+    /** @param {number} timestamp */
+    copy(timestamp) {
+      if (this.isBad || !this.isOpen) throw new Error('no memory');
+      return new Frame(timestamp);
+    }
   }
-  Object.assign(globalThis, {
-    VideoFrame: class extends Frame {
-      /** @param {{ isBad?: boolean }} frame @param {{ timestamp: number }} init */
-      constructor({ isBad }, { timestamp }) {
-        if (isBad) throw new Error('no memory');
-        super();
-        this.timestamp = timestamp;
-      }
-    },
-  });
-  const plan = { config: { codec: 'vp8', width: 640, height: 360 }, width: 640, height: 360, frameRate: 30, renditions: 1, isScreen: false, delivery: /** @type {const} */ ('datagrams') };
+  // A constructor that returns something else is as good.
+  Object.assign(globalThis, { VideoFrame: function (/** @type {Frame} */ frame, /** @type {{ timestamp: number }} */ { timestamp }) { return frame.copy(timestamp); } });
+  return { count, Frame };
+}
+
+/** @param {boolean} isScreen */
+function startEncoding(isScreen) {
+  const plan = { config: { codec: 'vp8', width: 640, height: 360 }, width: 640, height: 360, frameRate: 30, renditions: 1, isScreen, delivery: /** @type {const} */ ('datagrams') };
   const encoding = new VideoEncoding({ plan, output() {}, failed() {} });
   encoding.layersWanted(1, 7);
-  const frames = Array.from({ length: 3 }, (_, at) => Object.assign(new Frame(), { isBad: at === 1, timestamp: at * 100_000 }));
+  return encoding;
+}
+
+test('a frame of which the browser makes no copy is closed and counted, and those after it are encoded', async () => {
+  const { count, Frame } = madeUpFrames();
+  const encoding = startEncoding(false);
+  const frames = Array.from({ length: 3 }, (_, at) => Object.assign(new Frame(at * 100_000), { isBad: at === 1 }));
   await encoding.input(new ReadableStream({
     pull(controller) {
       nowMs += 100;
@@ -145,5 +165,42 @@ test('a frame of which the browser makes no copy is closed and counted, and thos
       else controller.close();
     },
   }, { highWaterMark: 0 }));
-  assert.deepEqual([encoding.counts, encoders[0].taken.length, open], [{ captured: 3, dropped: 1 }, 2, 0]);
+  assert.deepEqual([encoding.counts, encoders[0].taken.length, count.open], [{ captured: 3, unwanted: 0, dropped: 1, thinned: 0, encoded: 0 }, 2, 0]);
+});
+
+test('a screen that stands still is sent again each second, also after a frame of which there is no copy', (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const { count, Frame } = madeUpFrames();
+  const encoding = startEncoding(true);
+  const pass = (/** @type {number} */ ms) => {
+    nowMs += ms;
+    t.mock.timers.tick(ms);
+  };
+  const [good, bad] = [new Frame(0), Object.assign(new Frame(500_000), { isBad: true })];
+  encoding.offer(/** @type {any} */ (good));
+  pass(500);
+  encoding.offer(/** @type {any} */ (bad));
+  assert.equal(encoders[0].taken.length, 1);
+  for (let second = 0; second < 2; second++) pass(1000);
+  assert.equal(encoders[0].taken.length, 3);
+  encoding.close();
+  pass(5000);
+  assert.deepEqual([encoders[0].taken.length, count.open], [3, 0]);
+});
+
+test('that a still picture cannot be copied now costs nothing else', (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const { Frame } = madeUpFrames();
+  const encoding = startEncoding(true);
+  const frame = new Frame(0);
+  const still = new Frame(0);
+  frame.clone = () => still;
+  encoding.offer(/** @type {any} */ (frame));
+  for (const isBad of [true, false]) {
+    still.isBad = isBad;
+    nowMs += 1000;
+    t.mock.timers.tick(1000);
+  }
+  assert.deepEqual([encoding.counts.dropped, encoders[0].taken.length], [1, 2]);
+  encoding.close();
 });

@@ -1,8 +1,9 @@
-// Firefox in a meeting with Chromium, over each carrier.
+// Firefox in a meeting with Chromium, over each carrier, and where UDP is dropped.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { withoutUdp } from './bad-network.js';
 import { startFirefox } from './firefox.js';
-import { enterWithoutDevices, roomAt, say, sees, testId } from './guest.js';
+import { JOIN_MS_MAX, enterWithoutDevices, roomAt, say, sees, testId, timeToJoin } from './guest.js';
 import { complaints } from './meeting.js';
 import { allStarted, startBrowser, startRelay } from './relay.js';
 import { openChromium, openFirefox, reads } from './tab.js';
@@ -22,6 +23,18 @@ after(async () => {
   await Promise.all([chromium?.close(), firefox?.stop()]);
   await relay?.stop();
   assert.deepEqual(complaints, []);
+});
+
+test('where UDP is dropped, Firefox is in over WebSocket within two seconds, and the page says why', { timeout: 60_000 }, async (t) => {
+  const network = await withoutUdp(relay.url);
+  const bo = await openFirefox(firefox, roomAt(network.url, 'dropped'), { loses: true });
+  t.after(() => bo.close().then(network.stop));
+  await bo.fill(testId('name'), 'Bo');
+  const took = await timeToJoin(bo);
+  t.diagnostic(`in the meeting ${Math.round(took)} ms after the click, ${network.dropped()} UDP packets dropped`);
+  assert.ok(took <= JOIN_MS_MAX, `${took} ms`);
+  assert.ok(network.dropped() > 0);
+  await reads(bo, testId('badge'), /^WebSocket · UDP is blocked · \d+ ms/);
 });
 
 for (const [transport, carrier] of [['webtransport', 'WebTransport'], ['websocket', 'WebSocket']]) {

@@ -27,7 +27,7 @@ for (const [bytes, count] of [[1, 1], [FRAGMENT_BYTES_MAX, 1], [FRAGMENT_BYTES_M
 }
 
 test('a frame of many fragments leaves none of them empty', () => {
-  for (let bytes = 1; bytes < 400_000; bytes += 997) {
+  for (let bytes = 1; bytes < 100_000; bytes += 997) {
     const datagrams = fragment(header, frameOf(bytes));
     assert.equal(datagrams.reduce((sum, { length }) => sum + length - 21, 0), bytes);
     assert.equal(decodeDatagram(datagrams[0]).fragmentCount, datagrams.length);

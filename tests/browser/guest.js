@@ -20,6 +20,20 @@ export async function enter(tab, name) {
   await isIn(tab);
 }
 
+/** From the click on Join to the meeting, where UDP is dropped, in milliseconds. */
+export const JOIN_MS_MAX = 2000;
+
+/** Clicks Join, and says how long it took to be in. @param {Tab} tab @returns {Promise<number>} milliseconds */
+export const timeToJoin = (tab) => tab.evaluate(() => new Promise((resolve) => {
+  const started = performance.now();
+  const badge = document.querySelector('[data-testid="badge"]');
+  if (!badge) return;
+  new MutationObserver(() => {
+    if (badge.getAttribute('data-state') === 'connected') resolve(performance.now() - started);
+  }).observe(badge, { attributes: true });
+  /** @type {HTMLElement | null} */ (document.querySelector('[data-testid="join"]'))?.click();
+}), null);
+
 /** Through pre-join, without camera and microphone. @param {Tab} tab @param {string} name */
 export async function enterWithoutDevices(tab, name) {
   await tab.fill(testId('name'), name);

@@ -8,6 +8,7 @@ import { BAD_SECONDS, GOOD_SECONDS, GOOD_SECONDS_MAX, LATE_MAX, LayerChoice } fr
 const VIDEO = { width: 1280, height: 720, spatialLayers: 3, temporalLayers: 3 };
 const GOOD = { received: 100, lost: 0, late: 0, isSilent: false };
 const LOSSY = { ...GOOD, lost: 20 };
+const UNLUCKY = { ...GOOD, received: 20, lost: 4 };
 
 /** @param {LayerChoice} choice */
 const inWords = ({ layers: { spatialLayer, temporalLayer } }) => `S${spatialLayer}T${temporalLayer}`;
@@ -67,8 +68,9 @@ test('bad seconds take temporal layers first, then renditions, one step each', (
   }
 });
 
-test('single bad seconds change nothing', () => {
+test('bad luck where few datagrams come changes nothing, and single bad seconds neither', () => {
   const choice = new LayerChoice(VIDEO);
+  assert.equal(pass(choice, UNLUCKY, 10), 'S2T2');
   for (let at = 0; at < 50; at++) pass(choice, at % 2 ? LOSSY : GOOD, 1);
   assert.equal(inWords(choice), 'S2T2');
 });

@@ -21,8 +21,6 @@ const OUTPUT = fileURLToPath(new URL('../output/', import.meta.url));
 export const DESKTOP = { width: 1180, height: 760 };
 export const PHONE = { width: 390, height: 844 };
 
-/** What Chromium says now and then of frames that were on their way when a worker or a track ended. */
-const OF_AN_ENDED_WORKER = /A VideoFrame was garbage collected without being closed/;
 /** What browsers log of requests that a relay which is gone cannot answer. */
 const OF_A_LOST_RELAY = /net::ERR_|Failed to load resource|WebSocket connection to|WebTransport/;
 
@@ -46,7 +44,7 @@ export function watch(page, loses = false) {
   page.setDefaultTimeout(15_000);
   page.on('pageerror', (error) => complaints.push(String(error.stack)));
   page.on('console', (message) => {
-    if (message.type() === 'error' && !OF_AN_ENDED_WORKER.test(message.text()) && !(loses && OF_A_LOST_RELAY.test(message.text()))) complaints.push(message.text());
+    if (message.type() === 'error' && !(loses && OF_A_LOST_RELAY.test(message.text()))) complaints.push(message.text());
   });
 }
 

@@ -1,14 +1,12 @@
 // Networks and addresses that stand in the way: UDP that is dropped, a page that is not secure.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { roomAt, testId } from './guest.js';
+import { JOIN_MS_MAX, roomAt, testId, timeToJoin } from './guest.js';
 import { complaints } from './meeting.js';
 import { allStarted, startBrowser, startRelay } from './relay.js';
 import { openChromium, reads } from './tab.js';
 import { withoutUdp } from './bad-network.js';
 
-/** From the click on Join to the meeting, where UDP is dropped, in milliseconds. */
-const JOIN_MS_MAX = 2000;
 /** A host that is this machine, which browsers do not know. */
 const ELSEWHERE = 'meeting.example';
 
@@ -26,17 +24,6 @@ after(async () => {
   await relay?.stop();
   assert.deepEqual(complaints, []);
 });
-
-/** Clicks Join, and says how long it took to be in. @param {import('./tab.js').Tab} tab @returns {Promise<number>} milliseconds */
-const timeToJoin = (tab) => tab.evaluate(() => new Promise((resolve) => {
-  const started = performance.now();
-  const badge = document.querySelector('[data-testid="badge"]');
-  if (!badge) return;
-  new MutationObserver(() => {
-    if (badge.getAttribute('data-state') === 'connected') resolve(performance.now() - started);
-  }).observe(badge, { attributes: true });
-  /** @type {HTMLElement | null} */ (document.querySelector('[data-testid="join"]'))?.click();
-}), null);
 
 test('where UDP is dropped, one is in over WebSocket within two seconds, and the page says why', { timeout: 60_000 }, async (t) => {
   const network = await withoutUdp(relay.url);

@@ -2,17 +2,17 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { startFirefox } from './firefox.js';
-import { diagnostics, enter, isIn, roomAt, say, sees, shows, showsNo, testId, turn } from './guest.js';
+import { diagnostics, enter, enterWithoutDevices, isIn, roomAt, say, sees, shows, showsNo, testId, turn } from './guest.js';
 import { complaints } from './meeting.js';
 import { showsPattern } from './pattern.js';
 import { allStarted, startBrowser, startRelay } from './relay.js';
 import { eventually, has, openChromium, openFirefox, reads, until } from './tab.js';
-import { heldDevices, isQuiet, listen, unplug } from './witness.js';
+import { heldDevices, isQuiet, listen, soundStates, unplug } from './witness.js';
 
 /** @typedef {import('./tab.js').Tab} Tab */
 
 /** How long to listen at a time: a beep comes twice a second. */
-const LISTEN_MS = 1500;
+const LISTEN_MS = 1000;
 
 /** @type {import('playwright-core').Browser} */
 let chromium;
@@ -69,13 +69,18 @@ test('a microphone and a camera that are switched off and on', { timeout: 120_00
 
 test('a screen is shared, and no longer', { timeout: 120_000 }, async () => {
   const { ana, bo, close } = await pair('screen');
+  // In the same colours in both browsers.
+  const carmen = await openChromium(chromium, roomAt(relay.url, 'screen', '?video=180p'));
+  await enterWithoutDevices(carmen, 'Carmen');
   await turn(ana, 'screen', true);
-  await shows(bo, 'Ana', { source: 'screen', picture: 'on' });
-  await showsPattern(bo, 'Ana', 'chromium', 'screen');
-  await shows(bo, 'Ana', { source: 'camera', picture: 'on' });
+  await Promise.all([bo, carmen].map(async (tab) => {
+    await shows(tab, 'Ana', { source: 'screen', picture: 'on' });
+    await showsPattern(tab, 'Ana', 'chromium', 'screen');
+    await shows(tab, 'Ana', { source: 'camera', picture: 'on' });
+  }));
   await turn(ana, 'screen', false);
-  await showsNo(bo, 'Ana', { source: 'screen' });
-  await close();
+  await Promise.all([bo, carmen].map((tab) => showsNo(tab, 'Ana', { source: 'screen' })));
+  await Promise.all([close(), carmen.close()]);
 });
 
 test('the keyframes of a screen go over streams of their own, and are shown', { timeout: 120_000 }, async () => {
@@ -130,6 +135,7 @@ test('who leaves lets go of all devices, and is gone for the others', { timeout:
   await has(ana, `${testId('status')}[data-kind="ended"][data-reason="left"]`);
   await showsNo(bo, 'Ana');
   await eventually('no device that is held', () => heldDevices(ana), (held) => held.length === 0);
+  await eventually('sound that rests', () => soundStates(ana), (states) => states.length > 0 && !states.includes('running'));
   await hearsNothing(bo);
   await close();
 });

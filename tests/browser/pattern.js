@@ -33,11 +33,17 @@ const isNear = (one, other) => one.every((part, at) => Math.abs(part - other[at]
 /** Half way up: what is shared as a screen has other things in its corners. @param {Colour[]} picture */
 const sides = (picture) => [1, 2].flatMap((row) => [picture[row * COLUMNS], picture[(row + 1) * COLUMNS - 1]]);
 
-/** Whether a picture is one of a browser's fake camera. @type {Record<Tab['kind'], (picture: Colour[]) => boolean>} */
-const PATTERNS = {
-  chromium: (picture) => sides(picture).every((side) => isNear(side, GREEN)) && picture.some((cell) => !isNear(cell, GREEN)),
+/** Whether a picture may be one of a browser's fake camera. @type {Record<Tab['kind'], (picture: Colour[]) => boolean>} */
+const GROUNDS = {
+  chromium: (picture) => sides(picture).every((side) => isNear(side, GREEN)),
   // One colour all over, and another a moment later.
   firefox: (picture) => picture.every((cell) => isNear(cell, picture[0])) && Math.max(...picture[0]) > TOLERANCE,
+};
+
+/** Whether it is one: so few colours do not show the disc at each moment. @type {Record<Tab['kind'], (picture: Colour[]) => boolean>} */
+const PATTERNS = {
+  chromium: (picture) => GROUNDS.chromium(picture) && picture.some((cell) => !isNear(cell, GREEN)),
+  firefox: GROUNDS.firefox,
 };
 
 /**
@@ -66,5 +72,5 @@ export async function lastPicture(tab, name, from) {
   const selector = `${tile(name)} canvas`;
   const isVisible = await tab.evaluate((selector) => document.querySelector(selector)?.checkVisibility({ visibilityProperty: true }) === true, selector);
   const picture = await colours(tab, selector);
-  return { isVisible, isPattern: picture.length > 0 && PATTERNS[from](picture), picture };
+  return { isVisible, isPattern: picture.length > 0 && GROUNDS[from](picture), picture };
 }

@@ -105,6 +105,22 @@ test('a microphone whose sound cannot be read is let go', async () => {
   assert.equal(device.readyState, 'ended');
 });
 
+test('another microphone whose sound cannot be read leaves the one before on, and is let go', async () => {
+  const { publishing } = start();
+  const device = new FakeDevice('audio');
+  const track = new LocalTrack('microphone', /** @type {any} */ (device), {});
+  await publishing.publishTrack(track);
+  // There is no AudioContext here.
+  await assert.rejects(publishing.switchActiveDevice('audioinput', 'two'));
+  assert.deepEqual([device.readyState, opened.map(({ readyState }) => readyState), track.isStopped, track.muted], ['live', ['ended'], false, false]);
+  // Nor is one on that cannot be opened again.
+  await publishing.setMuted(track, true);
+  device.stop();
+  await assert.rejects(publishing.setEnabled('microphone', true));
+  assert.deepEqual([track.isStopped, track.muted, opened.map(({ readyState }) => readyState)], [true, true, ['ended', 'ended']]);
+  publishing.closed();
+});
+
 test('in a relay that was started again a track has no number until it gets one', async () => {
   const { publishing } = start();
   const track = await publishing.setEnabled('camera', true);

@@ -1,7 +1,7 @@
 // How the rate follows what is reported, in made-up time, over made-up ways.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { RATE_MAX, RATE_MIN, RATE_START, RateControl, audioBitrate, share } from '../../web/sdk/media/send/rate.js';
+import { RATE_MAX, RATE_MIN, RATE_START, RateControl, audioBitrate, share, takesParity } from '../../web/sdk/media/send/rate.js';
 import { Load, QUALITY_STEPS, qualityStep } from '../../web/sdk/media/send/quality.js';
 
 const clean = { received: 100, lost: 0, jitterMs: 2, delayMs: 3 };
@@ -89,6 +89,36 @@ test('a queue lowers to 0.85 of what arrives', () => {
   assert.ok(short.update(RATE_START, 0) >= RATE_START);
 });
 
+test('audio that is late alone has a late device, not a queue in its way', () => {
+  const late = { ...clean, delayMs: 400 };
+  const targets = [[late], [late, clean], [clean, late]].map(([audio, video]) => {
+    const control = new RateControl();
+    control.report(1, audio, 0, true);
+    if (video) control.report(2, video, 0);
+    return control.update(1_000_000, 0);
+  });
+  assert.deepEqual(targets.map((target) => target < RATE_START), [true, false, true]);
+});
+
+test('while little is sent, a queue says little of the way', () => {
+  const control = new RateControl();
+  const queueing = { ...clean, delayMs: 250 };
+  const speech = 36_000;
+  for (let second = 0; second < 3; second++) {
+    control.report(1, clean, second * SECOND_MS);
+    control.update(600_000, second * SECOND_MS);
+  }
+  // The camera goes off, and what the microphone gives is late for some seconds.
+  for (let second = 3; second < 10; second++) {
+    control.report(1, queueing, second * SECOND_MS);
+    control.update(speech, second * SECOND_MS);
+  }
+  assert.ok(control.target > 300_000, `${control.target}`);
+  // It goes on, and it is a way that carries less.
+  control.report(1, queueing, 11 * SECOND_MS);
+  assert.ok(control.update(200_000, 11 * SECOND_MS) <= 170_000, `${control.target}`);
+});
+
 test('one decrease is given time to show, and an old report says nothing', () => {
   const control = new RateControl();
   const bad = { ...clean, delayMs: 400 };
@@ -112,6 +142,11 @@ test('a rate is shared by need: first the least of each, then what each could st
   assert.deepEqual(share(5000, demands), [200, 600]);
   assert.deepEqual(share(100, []), []);
   assert.deepEqual(share(-5, demands), [0, 0]);
+});
+
+test('all pictures go with parity only where the way takes it on top', () => {
+  assert.deepEqual([[1_168_000, [587_520]], [1_168_000, [587_520, 193_812]], [800_000, [587_520]], [0, []]].map(([total, bitrates]) =>
+    takesParity(/** @type {number} */ (total), /** @type {number[]} */ (bitrates))), [true, true, false, true]);
 });
 
 test('audio gives way last', () => {

@@ -51,7 +51,7 @@ test('pictures are drawn as they were sent, at once', { timeout: 30_000 }, async
     const stage = new Stage();
     const { track, canvas, camera } = stage.show(640, 360);
     const colours = [];
-    for (let at = 0; at < 9; at++) {
+    for (let at = 0; at < 4; at++) {
       await stage.film(camera, 10);
       colours.push(nameOf(colourOf(canvas)));
       await stage.film(camera, 20, (datagrams, { header }) => (header.temporalLayer >= 0 ? datagrams : []));
@@ -59,8 +59,8 @@ test('pictures are drawn as they were sent, at once', { timeout: 30_000 }, async
     return { stats: await stage.statsOf(track), colours, size: [track.width, track.height], state: track.state, events: stage.link.events.map(({ type }) => type) };
   });
   t.diagnostic(`capture to drawn: ${JSON.stringify(stats.latencyMs)}`);
-  assert.deepEqual([colours, size, state], [Array(9).fill(0), [640, 360], 'playing']);
-  assert.deepEqual([stats.framesReceived, stats.framesDrawn, stats.framesLeftOut, stats.freezes, stats.decoderFailures], [270, 270, 0, 0, 0]);
+  assert.deepEqual([colours, size, state], [Array(4).fill(0), [640, 360], 'playing']);
+  assert.deepEqual([stats.framesReceived, stats.framesDrawn, stats.framesLeftOut, stats.freezes, stats.decoderFailures], [120, 120, 0, 0, 0]);
   assert.deepEqual(events, ['trackSubscribed', 'trackStateChanged']);
   assert.ok(stats.latencyMs.p50 <= 60 && stats.latencyMs.p95 <= 120, JSON.stringify(stats.latencyMs));
 });
@@ -319,11 +319,11 @@ test('a tone is heard without a gap, and conceals what is lost', { timeout: 40_0
     const begun = track.stats();
     const heard = /** @type {{ loudness: number, silenceMs: number }[]} */ ([]);
     const timer = setInterval(() => heard.push(ear.listen()), 50);
-    await stage.speak(microphone, 5000);
+    await stage.speak(microphone, 3000);
     clearInterval(timer);
     const good = track.stats();
     let frames = 0;
-    await stage.speak(microphone, 3000, (datagrams) => (++frames % 20 === 0 ? [] : datagrams));
+    await stage.speak(microphone, 2000, (datagrams) => (++frames % 20 === 0 ? [] : datagrams));
     const lossy = track.stats();
     const { level, state } = track;
     track.setVolume(0);
@@ -336,8 +336,8 @@ test('a tone is heard without a gap, and conceals what is lost', { timeout: 40_0
   assert.equal(result.state, 'playing');
   assert.ok(result.heard.every(({ loudness }) => loudness > 0.2 && loudness < 0.36), JSON.stringify(result.heard.map(({ loudness }) => loudness)));
   assert.ok(result.heard.every(({ silenceMs }) => silenceMs < 2), JSON.stringify(result.heard.map(({ silenceMs }) => silenceMs)));
-  assert.ok(result.good.samplesConcealed - result.begun.samplesConcealed < 48 * 100, 'less than 2 % of 5 s is concealed');
-  assert.ok(result.lossy.samplesConcealed - result.good.samplesConcealed > 48 * 20 * 4, 'what was lost was concealed');
+  assert.ok(result.good.samplesConcealed - result.begun.samplesConcealed < 48 * 60, 'less than 2 % of 3 s is concealed');
+  assert.ok(result.lossy.samplesConcealed - result.good.samplesConcealed > 48 * 20 * 3, 'what was lost was concealed');
   assert.ok(result.silent < 0.01, `${result.silent}`);
   assert.ok(result.level > 0.8 && result.level < 0.9, `${result.level}`);
   assert.deepEqual(result.speakers[0], [7]);

@@ -40,6 +40,8 @@ test('the delay is told against the least of the last ten seconds', () => {
   for (let second = 1; second <= 9; second++) assert.ok(Math.abs(transit.observe(second * 1000 + 50, sentAt(second * 1000)) - 50) < 0.1);
   assert.ok(Math.abs(transit.takeDelayMs()) < 0.1, 'the fastest is one of them');
   for (const atMs of [9800, 9900]) transit.observe(atMs + 50, sentAt(atMs));
+  assert.equal(transit.takeDelayMs(), 0, 'two say nothing of the path');
+  for (const atMs of [9910, 9920, 9930, 9935, 9940]) transit.observe(atMs + 50, sentAt(atMs));
   assert.ok(Math.abs(transit.takeDelayMs() - 50) < 0.1, 'all since the last report were slow');
   assert.ok(Math.abs(transit.observe(11_050, sentAt(11_000))) < 0.1, 'the fastest is forgotten');
 });
@@ -299,11 +301,11 @@ test('one click is not speech', () => {
 
 // --- small things
 
-test('cameras are BT.601 where the stream does not say it', () => {
+test('cameras and screens are BT.601 where the stream does not say it', () => {
   const info = /** @type {any} */ ({ codec: 'vp8', source: 'camera' });
   assert.equal(colourOf(info)?.matrix, 'smpte170m');
-  assert.equal(colourOf({ ...info, codec: 'vp09.00.10.08' })?.matrix, 'smpte170m');
-  for (const other of [{ source: 'screen' }, { codec: 'av01.0.04M.08' }, { codec: 'avc1.42001f' }]) assert.equal(colourOf({ ...info, ...other }), undefined);
+  for (const same of [{ codec: 'vp09.00.10.08' }, { source: 'screen' }]) assert.equal(colourOf({ ...info, ...same })?.matrix, 'smpte170m');
+  for (const other of [{ source: 'other' }, { codec: 'av01.0.04M.08' }, { codec: 'avc1.42001f' }]) assert.equal(colourOf({ ...info, ...other }), undefined);
 });
 
 test('timestamps are compared across their end', () => {

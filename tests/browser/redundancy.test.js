@@ -1,8 +1,10 @@
-// Audio that is sent twice, how loud it is, and the clock of capture.
+// What goes twice or with parity while there is loss, how loud audio is, and the clock of capture.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SILENCE_DB, audioLevel, meterLevel } from '../../web/sdk/media/audio-level.js';
 import { MediaClock, ticksOf } from '../../web/sdk/media/media-clock.js';
+import { FrameSender } from '../../web/sdk/media/send/frame-sender.js';
+import { Pacer } from '../../web/sdk/media/send/pacer.js';
 import { Redundancy } from '../../web/sdk/media/send/redundancy.js';
 
 const frame = (/** @type {number} */ number) => [Uint8Array.of(number)];
@@ -22,6 +24,23 @@ test('with loss the previous frame goes along, until ten seconds after the last'
   redundancy.feedback({ received: 50, lost: 0 }, 5000);
   assert.deepEqual(numbers(redundancy.next(frame(3), 9999)), [3, 2]);
   assert.deepEqual(numbers(redundancy.next(frame(4), 10_010)), [4]);
+});
+
+test('with loss pictures go with parity: those of the base layer, and all where there is room', () => {
+  const nowMs = performance.now();
+  const sent = (/** @type {boolean} */ hasLoss, /** @type {boolean} */ hasRoom) => [0, 1, 2].map((temporalLayer) => {
+    const redundancy = new Redundancy();
+    if (hasLoss) redundancy.feedback({ received: 98, lost: 2 }, nowMs);
+    let count = 0;
+    const pacer = new Pacer({ send: ({ datagrams }) => { count += datagrams.length; }, later() {} });
+    pacer.isWhole = true;
+    const sender = new FrameSender({ key: 1, kind: 'video', delivery: 'datagrams', pacer, cipher: () => null, redundancy, left: () => assert.fail() });
+    Object.assign(sender, { track: 7, hasRoom });
+    const header = { frame: 1, dependsOnDistance: 1, keyframe: false, temporalLayer, spatialLayer: 0, audioLevel: 127, timestamp: 1 };
+    sender.send({ header, payload: new Uint8Array(2500) });
+    return count;
+  });
+  assert.deepEqual([sent(false, true), sent(true, false), sent(true, true)], [[3, 3, 3], [4, 3, 3], [4, 4, 4]]);
 });
 
 test('the copy outlives the buffer that was sent', () => {
@@ -67,6 +86,13 @@ test('an estimate that was late is corrected, and time never goes back', () => {
   assert.ok(Math.abs(times[11] - (11 * 20 + 5)) < 0.1, `${times}`);
 });
 
+test('what waited while everything began does not make later what follows', () => {
+  // A worker began a quarter of a second late, and gets at once what waited for it.
+  const times = captured([...Array.from({ length: 12 }, (_, frame) => 250 - frame * 20), ...Array(8).fill(5)]);
+  assert.ok(times.every((time, frame) => frame === 0 || time > times[frame - 1]), `${times}`);
+  for (let frame = 13; frame < 20; frame++) assert.ok(Math.abs(times[frame] - (frame * 20 + 5)) < 15, `${times}`);
+});
+
 test('a clock that runs slower is followed, and one that jumped is taken anew', () => {
   const clock = new MediaClock();
   let last = 0;
@@ -83,7 +109,9 @@ test('a device whose clock stood still is behind from then on, and is followed',
   };
   pass(0, 3000, 5);
   assert.ok(Math.abs(last - 5) < 1, `${last}`);
-  pass(3000, 9000, 165);
+  pass(3000, 5100, 165);
+  assert.ok(Math.abs(last - 165) < 1, `${last}: two seconds later`);
+  pass(5100, 9000, 165);
   assert.ok(Math.abs(last - 165) < 1, `${last}`);
 });
 

@@ -112,7 +112,7 @@ publishes('a keyframe is made when it is asked for, of that rendition alone', as
 
 publishes('the microphone leaves as frames of 20 ms whose levels follow the beeps', async (page) => {
   await enable(page, 'microphone', true);
-  const sent = await frames(page, 200);
+  const sent = await frames(page, 150);
   assert.ok(sent.every(({ header, datagrams }) => header.keyframe && header.dependsOnDistance === 0 && datagrams === 1));
   assert.ok(sent.every(({ header }, at) => header.frame === at));
   const levels = sent.map(({ header }) => header.audioLevel);
@@ -266,14 +266,14 @@ publishes('frames that nothing encodes end the track, and the device with it', a
   await frames(page, 5, 'header.track === 2');
 });
 
-publishes('another codec is taken where it is fast enough, and announced', async (page) => {
-  await enable(page, 'camera', true, SMALL);
+publishes('another codec is taken where it is fast enough, announced and encoded', async (page) => {
+  // Two small pictures a second are too many for no machine.
+  await enable(page, 'camera', true, { width: 320, height: 180, frameRate: 2 });
   const { track: { codec } } = await run(page, 'test.asked[0]');
-  assert.ok(['vp8', 'vp09.00.21.08'].includes(codec), codec);
-  await frames(page, 10, 'header.spatialLayer === 1');
-  const { given, sizes } = await decode(page, 1, codec);
-  assert.deepEqual(sizes, Array(given).fill('640x360'));
-  console.log('VP9 was asked for, and is', codec);
+  assert.equal(codec, 'vp09.00.21.08');
+  await frames(page, 3);
+  const { given, sizes } = await decode(page, 0, codec);
+  assert.deepEqual(sizes, Array(given).fill('320x180'));
 }, { options: { video: { codec: 'vp9' } } });
 
 publishes('where frames come from an element, a page that is not looked at says that it is muted', async (page) => {

@@ -65,6 +65,12 @@ export const heldDevices = (tab) => tab.evaluate(() => {
   return [...new Set(tracks.filter(({ readyState }) => readyState === 'live').map(({ label }) => label))];
 }, null);
 
+/** Of all that a page has played with. @param {Tab} tab @returns {Promise<AudioContextState[]>} */
+export const soundStates = (tab) => tab.evaluate(() => {
+  const { taps } = /** @type {{ taps: AnalyserNode[] }} */ (/** @type {any} */ (window).witness);
+  return taps.map(({ context }) => context.state);
+}, null);
+
 /** Takes a device away, as when its plug is pulled. @param {Tab} tab @param {'audio' | 'video'} kind */
 export const unplug = (tab, kind) => tab.evaluate((kind) => {
   const { tracks } = /** @type {{ tracks: MediaStreamTrack[] }} */ (/** @type {any} */ (window).witness);

@@ -40,6 +40,7 @@ export class Sessions {
   #options;
   #past;
   #listener;
+  #approach;
   /** @type {RoomState} */
   #state = 'disconnected';
   /** @type {Session | null} */
@@ -60,11 +61,12 @@ export class Sessions {
   #attempts = 0;
   #seatedAtMs = 0;
 
-  /** @param {RoomOptions} options @param {() => Past} past what earlier sessions left @param {SessionsListener} listener */
-  constructor(options, past, listener) {
+  /** @param {RoomOptions} options @param {() => Past} past what earlier sessions left @param {SessionsListener} listener @param {typeof approach} [carriers] what is tried */
+  constructor(options, past, listener, carriers = approach) {
     this.#options = options;
     this.#past = past;
     this.#listener = listener;
+    this.#approach = carriers;
   }
 
   get state() {
@@ -131,7 +133,7 @@ export class Sessions {
   /** @param {URL} url @param {AbortSignal} signal @returns {Promise<Seat>} */
   async #seat(url, signal) {
     try {
-      return await takeSeat(await approach(url, this.#options, this.#past(), signal));
+      return await takeSeat(await this.#approach(url, this.#options, this.#past(), signal));
     } catch (error) {
       if (isNetworkBack(error) && !signal.aborted) return this.#seat(url, signal);
       throw error;
@@ -207,7 +209,7 @@ export class Sessions {
    */
   async #tryWebTransport(url, signal) {
     try {
-      const attempt = await approach(url, this.#options, this.#past(), signal);
+      const attempt = await this.#approach(url, this.#options, this.#past(), signal);
       return await moveToWebTransport(attempt, () => { this.#isMoving = true; });
     } catch {
       return this.#isMoving && !signal.aborted ? 'lost' : null;

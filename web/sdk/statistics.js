@@ -27,10 +27,16 @@
  * @property {number} [width] of the picture that comes, in pixels
  * @property {number} [height]
  * @property {number} [spatialLayer]
- * @property {number} [framesReceived] since it began, as all that follow
+ * @property {number} [captured] frames that one's own device gave since it began, as all that follow
+ * @property {number} [unwanted] passed over, because nobody was to see them
+ * @property {number} [dropped] because the encoders were busy
+ * @property {number} [thinned] left out because fewer a second were to be sent
+ * @property {number} [encoded] that an encoder gave back; what is missing it left out to keep its bitrate
+ * @property {number} [framesSent] to the carrier
+ * @property {number} [framesReceived] whole
  * @property {number} [framesDecoded]
  * @property {number} [framesDrawn]
- * @property {number} [framesLeftOut] too late, or without their reference
+ * @property {number} [framesLeftOut] of what comes: too late, or without their reference; of what one sends: the carrier did not keep up
  * @property {number} [freezes]
  * @property {number} [decoderFailures]
  * @property {{ p50: number, p95: number }} [latencyMs] from capture to picture or sound; on one machine alone, where the clocks are the same

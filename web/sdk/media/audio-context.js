@@ -20,6 +20,26 @@ let shared = null;
 /** At the sample rate of the devices. @type {AudioContext | null} */
 let devices = null;
 
+/** What plays or captures. @type {Set<object>} */
+const users = new Set();
+
+/** It is to run from now on, for what plays or captures. @param {object} user */
+export function holdAudio(user) {
+  const rested = users.size === 0;
+  users.add(user);
+  if (rested) for (const context of contexts()) void context.resume().catch(() => {});
+}
+
+/** It is not needed for this any longer. For nobody, it rests: one that runs keeps the devices and a thread awake. @param {object} user */
+export function releaseAudio(user) {
+  if (!users.delete(user) || users.size > 0) return;
+  for (const context of contexts()) void context.suspend().catch(() => {});
+}
+
+function contexts() {
+  return [shared, devices].flatMap((context) => (context && context.state !== 'closed' ? [context] : []));
+}
+
 /** Made when it is first asked for. At the sample rate of Opus where the browser takes it: read `sampleRate`. */
 export function audioContext() {
   if (shared && shared.state !== 'closed') return shared;
@@ -81,7 +101,7 @@ function makeContext() {
 
 /** @param {AudioContext} context */
 function resumeOnGesture(context) {
-  const resume = () => void context.resume().catch(() => {});
+  const resume = () => { if (users.size > 0) void context.resume().catch(() => {}); };
   const wait = () => {
     for (const gesture of GESTURES) {
       if (context.state === 'running') removeEventListener(gesture, resume, true);

@@ -7,8 +7,13 @@ export const TICKS_PER_MS = 90;
 const WINDOW_MS = 1000;
 /** How fast an estimate that is too early by now is corrected: parts of the time that passed. */
 const DRIFT_MAX = 0.05;
-/** How fast an estimate that was too late is corrected: parts of the time that passed, so that timestamps never go back. */
-const CORRECTION_MAX = 0.5;
+/** One that is too early by more, in milliseconds, is corrected at once: the device stood still. Until then, all that it gives seems to be late. */
+const STOOD_STILL_MS = 100;
+/**
+ * How fast an estimate that was too late is corrected: parts of the time that passed, so that timestamps never go back. In the first
+ * window, what waited while everything began comes all at once: a timestamp that is still too late then makes all that follow seem late.
+ */
+const CORRECTION_MAX = { beginning: 0.95, later: 0.5 };
 /** A difference that no delay explains: the device was restarted or the machine slept. In milliseconds. */
 const JUMP_MS = 1000;
 
@@ -45,7 +50,9 @@ export class MediaClock {
     const passed = Math.max(0, deviceMs - this.#lastMs);
     if (!(Math.abs(seen - this.#offsetMs) < JUMP_MS)) this.#begin(deviceMs, seen);
     const least = this.#leastOf(deviceMs, seen);
-    if (least < this.#offsetMs) this.#offsetMs = Math.max(least, this.#offsetMs - passed * CORRECTION_MAX);
+    const correction = this.#leastBefore === Infinity ? CORRECTION_MAX.beginning : CORRECTION_MAX.later;
+    if (least < this.#offsetMs) this.#offsetMs = Math.max(least, this.#offsetMs - passed * correction);
+    else if (least > this.#offsetMs + STOOD_STILL_MS) this.#offsetMs = least;
     else this.#offsetMs = Math.min(least, this.#offsetMs + passed * DRIFT_MAX);
     this.#lastMs = deviceMs;
     return deviceMs + this.#offsetMs;

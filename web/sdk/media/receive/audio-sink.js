@@ -1,5 +1,5 @@
 /** Where one audio track is heard: from the playout, through its volume, to the speaker. */
-import { audioContext } from '../audio-context.js';
+import { audioContext, holdAudio, releaseAudio } from '../audio-context.js';
 import { addWorklet } from '../worker-url.js';
 
 /** How long a change of the volume takes, in seconds: no click. */
@@ -19,6 +19,7 @@ export class AudioSink {
    * @param {{ connected: (port: MessagePort) => void, failed: () => void }} listener `connected`: the port to which decoded frames go
    */
   constructor(channels, { connected, failed }) {
+    holdAudio(this);
     this.#gain.connect(this.#context.destination);
     this.#begin(channels, connected).catch(failed);
   }
@@ -34,6 +35,7 @@ export class AudioSink {
     this.#playout?.port.postMessage({ type: 'close' });
     this.#playout?.disconnect();
     this.#gain.disconnect();
+    releaseAudio(this);
   }
 
   /** @param {number} channels @param {(port: MessagePort) => void} connected */

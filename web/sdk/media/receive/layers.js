@@ -21,6 +21,8 @@ const SMALL_HEIGHT = 100;
 
 /** The share of datagrams lost in a second that is too much. */
 export const LOSS_MAX = 0.1;
+/** Fewer are bad luck, where few come in a second. */
+export const LOST_MIN = 5;
 /** Frames in a second that the decoder was too slow for. */
 export const LATE_MAX = 3;
 /** Bad seconds in a row before one step down. */
@@ -66,7 +68,8 @@ export class LayerChoice {
 
   /** A second has passed. @param {Second} second */
   second({ received, lost, late, isSilent }) {
-    const isBad = isSilent || lost > (received + lost) * LOSS_MAX || late > LATE_MAX;
+    const isLossy = lost >= LOST_MIN && lost > (received + lost) * LOSS_MAX;
+    const isBad = isSilent || isLossy || late > LATE_MAX;
     this.#secondsSinceUp++;
     this.#bad = isBad ? this.#bad + 1 : 0;
     this.#good = isBad || received === 0 ? 0 : this.#good + 1;

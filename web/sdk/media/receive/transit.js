@@ -10,6 +10,9 @@ import { msBetween } from '../timestamp.js';
 /** How much a new difference counts in the jitter: the RFC's own. */
 const JITTER_WEIGHT = 1 / 16;
 
+/** Of fewer than so many since the last report, even the quickest may be late by itself: the first ones of a camera, or the last. */
+const OBSERVED_MIN = 5;
+
 /** What a report says of the delay is against this many seconds. */
 export const REPORTED_SECONDS = 10;
 
@@ -22,6 +25,7 @@ export class Transit {
   #second = 0;
   /** Of what came since the last report. */
   #leastSinceMs = Infinity;
+  #observedSince = 0;
   jitterMs = 0;
 
   /** @param {number} seconds for which the shortest is remembered */
@@ -41,13 +45,15 @@ export class Transit {
     this.#second = second;
     this.#leastMs[second % length] = Math.min(this.#leastMs[second % length], ms);
     this.#leastSinceMs = Math.min(this.#leastSinceMs, ms);
+    this.#observedSince++;
     return ms - Math.min(...this.#leastMs);
   }
 
-  /** The delay for a report, in milliseconds; 0 if nothing came since the last one. */
+  /** The delay for a report, in milliseconds; 0 if hardly anything came since the last one. */
   takeDelayMs() {
-    const delayMs = this.#leastSinceMs === Infinity ? 0 : this.#leastSinceMs - Math.min(...this.#leastMs);
+    const delayMs = this.#observedSince < OBSERVED_MIN ? 0 : this.#leastSinceMs - Math.min(...this.#leastMs);
     this.#leastSinceMs = Infinity;
+    this.#observedSince = 0;
     return delayMs;
   }
 }

@@ -1,5 +1,5 @@
 /** The audio of one device: its level for the page, and its frames for the encoder. */
-import { resumeAudio, sourceOf } from '../audio-context.js';
+import { holdAudio, releaseAudio, resumeAudio, sourceOf } from '../audio-context.js';
 import { SILENCE_DB, meterLevel } from '../audio-level.js';
 import { addWorklet } from '../worker-url.js';
 
@@ -12,6 +12,7 @@ export class AudioCapture {
 
   /** Use {@link AudioCapture.open}. @param {MediaStreamAudioSourceNode} source @param {AudioWorkletNode} node */
   constructor(source, node) {
+    holdAudio(this);
     this.#source = source;
     this.#node = node;
     node.port.onmessage = ({ data }) => { this.#decibels = data; };
@@ -50,5 +51,6 @@ export class AudioCapture {
     this.#node.port.postMessage({ type: 'close' });
     this.#source.disconnect();
     this.#node.disconnect();
+    releaseAudio(this);
   }
 }

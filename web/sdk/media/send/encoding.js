@@ -37,8 +37,8 @@ const WORKER = new URL('./send.worker.js', import.meta.url);
  * @property {number} key
  * @property {number} bits sent
  * @property {number} frames sent
- * @property {number} captured frames since the beginning
- * @property {number} dropped frames since the beginning, because the encoders were busy
+ * @property {number} framesSent since the beginning
+ * @property {import('./video-encoding.js').FrameCounts} [counts] of video
  * @property {{ layer: number, width?: number, height?: number, bitrate?: number, frameRate?: number, encodeMs: number }[]} renditions
  */
 /**

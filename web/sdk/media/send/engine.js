@@ -57,6 +57,11 @@ export class Engine {
     this.#outgoing.repeat(request);
   }
 
+  /** Frames of a track that were left out, because a WebSocket did not keep up. @param {number} key */
+  leftOut(key) {
+    return this.#outgoing.leftOut(key);
+  }
+
   /** There is none. */
   pause() {
     this.#isPaused = true;

@@ -34,10 +34,14 @@ export class FrameSender {
   track = 0;
   /** Time to the next frame, in milliseconds. */
   intervalMs = 0;
+  /** Whether the way takes parity of all temporal layers beside what is encoded. */
+  hasRoom = false;
   /** Bits since it was last set to 0, headers included. */
   bits = 0;
   /** Frames, likewise; the renditions of one picture are one. */
   frames = 0;
+  /** Frames since the beginning. */
+  sent = 0;
   #lastTimestamp = -1;
 
   /** @param {FrameSenderOptions} options */
@@ -62,11 +66,13 @@ export class FrameSender {
     const datagrams = this.#datagrams(header, payload, performance.now());
     const outgoing = { datagrams, tag: { key, kind, header } };
     this.bits += datagrams.reduce((sum, datagram) => sum + 8 * datagram.length, 0);
-    if (header.timestamp !== this.#lastTimestamp) this.frames++;
-    this.#lastTimestamp = header.timestamp;
     // On a stream nothing is lost for leaving at once.
     if (kind === 'audio' || header.onStream) pacer.urgent(outgoing);
-    else if (!pacer.push(outgoing, this.intervalMs)) left(header);
+    else if (!pacer.push(outgoing, this.intervalMs)) return left(header);
+    if (header.timestamp === this.#lastTimestamp) return;
+    this.#lastTimestamp = header.timestamp;
+    this.frames++;
+    this.sent++;
   }
 
   /** @param {EncodedHeader} header */
@@ -75,11 +81,15 @@ export class FrameSender {
     return delivery === 'streams' || (delivery === 'keyframesOnStreams' && keyframe);
   }
 
-  /** While there is loss, audio goes twice, and pictures of the base layer with parity: of others nothing depends. @param {FrameHeader} header @param {Uint8Array<ArrayBuffer>} payload @param {number} nowMs */
+  /**
+   * While there is loss, audio goes twice and pictures with parity. Those of upper layers where there is room: nothing depends on them, but
+   * asked for once more they come behind the next one of a lower layer, which waits for none of them.
+   * @param {FrameHeader} header @param {Uint8Array<ArrayBuffer>} payload @param {number} nowMs
+   */
   #datagrams(header, payload, nowMs) {
     const { kind, redundancy } = this.#options;
     if (kind === 'audio') return redundancy.next(fragment(header, payload), nowMs);
-    const isProtected = header.temporalLayer === 0 && !header.onStream && redundancy.isDue(nowMs);
+    const isProtected = !header.onStream && (header.temporalLayer === 0 || this.hasRoom) && redundancy.isDue(nowMs);
     return isProtected ? fragmentWithParity(header, payload) : fragment(header, payload);
   }
 }

@@ -85,41 +85,52 @@ export class LocalTrack {
     this.#audio = null;
   }
 
-  /** Opens the device again, or another one. @param {string} [deviceId] this one or none */
+  /** Opens the device again, or another one. Rejects if it gives nothing: the one before goes on. @param {string} [deviceId] this one or none */
   async reopen(deviceId) {
     if (this.source !== 'camera' && this.source !== 'microphone') {
       throw new TertuliaError('device_fixed', 'What is shared cannot be exchanged. Stop it, and share again.');
     }
     const options = deviceId === undefined ? this.#options : { ...this.#options, deviceId };
     const media = await openDevice(this.source, options, { isExact: deviceId !== undefined });
+    const audio = await this.#capture(media);
     this.stop();
     this.#options = options;
     this.#media = media;
     this.#take(media);
-    try {
-      await this.listen();
-    } catch (error) {
-      this.stop();
-      throw error;
-    }
+    this.#hear(audio);
     this.changed();
   }
 
   /** Begins to measure the level, and to give frames if someone takes them. Audio only. */
   async listen() {
-    if (this.kind !== 'audio') return;
     const media = this.#media;
-    const audio = await AudioCapture.open(media, this.channels);
-    if (media !== this.#media || this.isStopped) return audio.stop();
-    this.#audio?.stop();
-    this.#audio = audio;
-    if (this.#audioSink) audio.sendTo(this.#audioSink());
+    const audio = await this.#capture(media);
+    if (media === this.#media && !this.isStopped) this.#hear(audio);
+    else audio?.stop();
   }
 
   /** Sends the frames of audio to ports that `sink` gives, one for each device. @param {() => MessagePort} sink */
   sendTo(sink) {
     this.#audioSink = sink;
     this.#audio?.sendTo(sink());
+  }
+
+  /** Its sound, which lets the device go where it cannot be read. @param {MediaStreamTrack} media @returns {Promise<AudioCapture | null>} `null` for video */
+  async #capture(media) {
+    if (this.kind !== 'audio') return null;
+    try {
+      return await AudioCapture.open(media, this.channels);
+    } catch (error) {
+      media.stop();
+      throw error;
+    }
+  }
+
+  /** @param {AudioCapture | null} audio */
+  #hear(audio) {
+    this.#audio?.stop();
+    this.#audio = audio;
+    if (audio && this.#audioSink) audio.sendTo(this.#audioSink());
   }
 
   /** @param {MediaStreamTrack} media */

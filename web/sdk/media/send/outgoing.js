@@ -37,6 +37,8 @@ export class Outgoing {
   #recent = new Recent();
   /** Renditions that lack a frame and wait for a keyframe, and when they asked for it. @type {Map<string, number>} */
   #broken = new Map();
+  /** Frames that a WebSocket did not take, by their track's key. @type {Map<number, number>} */
+  #leftOut = new Map();
   /** The least that waited since then, in bytes. */
   #least = Infinity;
   #leastSinceMs = NaN;
@@ -53,12 +55,18 @@ export class Outgoing {
 
   /** Sends a whole frame on WebSocket, a burst of it on others. @param {Frame} frame */
   send(frame) {
-    const { header, datagrams, kind } = frame;
+    const { key, header, datagrams, kind } = frame;
     // Of a WebSocket nothing is lost, nor on a stream.
     if (this.#options.carrier() === 'webtransport' && !header.onStream) this.#recent.push(this.#options.now(), kind, datagrams);
     const isWanted = this.#options.carrier() !== 'websocket' || this.#fits(frame);
     if (isWanted && header.keyframe && kind === 'video') this.#allow(datagrams);
     if (isWanted) this.#options.send(datagrams, sending(header));
+    else this.#leftOut.set(key, this.leftOut(key) + 1);
+  }
+
+  /** Frames of a track that were left out, because a WebSocket did not keep up. @param {number} key */
+  leftOut(key) {
+    return this.#leftOut.get(key) ?? 0;
   }
 
   /** Sends once more what the relay did not get. @param {import('../../wire/repeat.js').RepeatRequest} request */

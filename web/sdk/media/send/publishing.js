@@ -213,11 +213,12 @@ export class Publishing {
     const publications = new Map(Array.from(this.#publications.values(), (publication) => [publication.key, publication]));
     return {
       targetBitrate: target,
-      tracks: tracks.flatMap(({ key, bits, frames, ...rest }) => {
+      tracks: tracks.flatMap(({ key, bits, frames, framesSent, renditions, counts = {} }) => {
         const publication = publications.get(key);
         if (!publication) return [];
         const { track, info: { codec } } = publication;
-        return [{ track: track.id, source: track.source, kind: track.kind, codec, bitrate: bits, frameRate: frames, ...rest }];
+        const framesLeftOut = this.#engine.leftOut(key);
+        return [{ track: track.id, source: track.source, kind: track.kind, codec, bitrate: bits, frameRate: frames, framesSent, framesLeftOut, renditions, ...counts }];
       }),
     };
   }

@@ -20,6 +20,10 @@ const LOSS_HIGH = 0.1;
 /** A standing queue that is longer is the way's own limit, in milliseconds. */
 const QUEUE_MS_MAX = 40;
 const DECREASE = 0.85;
+/** Who sends less than this part of the target does not fill the way: the queue is that of others, or of a machine that is busy. */
+const FILLED = 0.25;
+/** For so many seconds, what was sent is what the way had to carry: a camera may be off since a moment ago. */
+const SENT_SECONDS = 3;
 /** Growth in a second: at the beginning, later, and near the rate that was once too much. */
 const GROWTH = { first: 1.5, usual: 1.08, careful: 1.02 };
 /** Near: this part of the rate that was too much. */
@@ -32,14 +36,18 @@ const PATIENCE_MS = { least: 5000, most: 80_000 };
 const PROVEN_MS = 15_000;
 /** A target this many times what is really sent would be a guess. */
 const GUESS_MAX = 1.5;
+/** What parity of all temporal layers comes to with what it protects, in parts of that. */
+const WITH_PARITY = 1.4;
 /** Speech is still clear, in bits per second. */
 const AUDIO_BITRATE_MIN = 16_000;
 
 /** @typedef {{ received: number, lost: number, jitterMs: number, delayMs: number }} Report as in the protocol, of about a second */
 
 export class RateControl {
-  /** @type {Map<number, { report: Report, atMs: number }>} */
+  /** @type {Map<number, { report: Report, atMs: number, isAudio: boolean }>} */
   #reports = new Map();
+  /** Bits in each of the last seconds. @type {number[]} */
+  #sent = [];
   /** Bits per second. */
   #target = RATE_START;
   #isFirst = true;
@@ -55,9 +63,9 @@ export class RateControl {
     return this.#target;
   }
 
-  /** @param {number} track @param {Report} report @param {number} nowMs */
-  report(track, report, nowMs) {
-    this.#reports.set(track, { report, atMs: nowMs });
+  /** @param {number} track @param {Report} report @param {number} nowMs @param {boolean} [isAudio] */
+  report(track, report, nowMs, isAudio = false) {
+    this.#reports.set(track, { report, atMs: nowMs, isAudio });
   }
 
   /** The carrier or the seat is another: nothing that was known holds. */
@@ -72,14 +80,21 @@ export class RateControl {
 
   /** To be called once a second. @param {number} sent bits in the last second @param {number} nowMs @returns {number} bits per second */
   update(sent, nowMs) {
+    this.#sent = [...this.#sent, sent].slice(-SENT_SECONDS);
     for (const [track, { atMs }] of this.#reports) if (nowMs - atMs > REPORT_MS_MAX) this.#reports.delete(track);
     if (this.#reports.size === 0) return this.#target;
-    const { loss, isQueueing } = judge([...this.#reports.values()].map(({ report }) => report));
+    const { loss, isQueueing } = judge([...this.#reports.values()]);
     if (nowMs < this.#settledAtMs) return this.#target;
     if (loss > LOSS_HIGH) this.#lower(this.#target * (1 - loss / 2), nowMs);
-    else if (isQueueing) this.#lower(DECREASE * Math.min(this.#target, sent * (1 - loss)), nowMs);
+    else if (isQueueing) this.#lower(DECREASE * Math.min(this.#target, this.#filled * (1 - loss)), nowMs);
     else if (loss < LOSS_LOW) this.#raise(sent, nowMs);
     return this.#target;
+  }
+
+  /** What was sent lately, in bits per second; where that is little, what might have been. */
+  get #filled() {
+    const most = Math.max(...this.#sent);
+    return most < this.#target * FILLED ? Infinity : most;
   }
 
   /** @param {number} target @param {number} nowMs */
@@ -106,11 +121,12 @@ export class RateControl {
   }
 }
 
-/** @param {Report[]} reports */
+/** Audio goes first everywhere: where it is late and pictures are not, its device is. @param {{ report: Report, isAudio: boolean }[]} reports */
 function judge(reports) {
-  const lost = reports.reduce((sum, report) => sum + report.lost, 0);
-  const all = reports.reduce((sum, report) => sum + report.lost + report.received, 0);
-  const isQueueing = reports.some(({ delayMs }) => delayMs > QUEUE_MS_MAX);
+  const lost = reports.reduce((sum, { report }) => sum + report.lost, 0);
+  const all = reports.reduce((sum, { report }) => sum + report.lost + report.received, 0);
+  const late = reports.filter(({ report: { delayMs } }) => delayMs > QUEUE_MS_MAX);
+  const isQueueing = late.some(({ isAudio }) => !isAudio) || (late.length > 0 && reports.every(({ isAudio }) => isAudio));
   return { loss: all === 0 ? 0 : lost / all, isQueueing };
 }
 
@@ -126,6 +142,11 @@ export function share(total, demands) {
   if (total <= least) return demands.map(({ bitrateMin }) => Math.round((bitrateMin * Math.max(total, 0)) / (least || 1)));
   const part = room === 0 ? 0 : Math.min(1, (total - least) / room);
   return demands.map(({ bitrateMin, bitrateMax }) => Math.round(bitrateMin + (bitrateMax - bitrateMin) * part));
+}
+
+/** Whether there is room for parity of all temporal layers beside the encoders. @param {number} total bits per second for video @param {number[]} bitrates of the encoders */
+export function takesParity(total, bitrates) {
+  return total >= WITH_PARITY * bitrates.reduce((sum, bitrate) => sum + bitrate, 0);
 }
 
 /** Audio goes last: it gives way when a quarter of everything is less than it. @param {number} target of all tracks @param {number} usual */

@@ -5,7 +5,7 @@ import { prove } from './codec-proof.js';
 import { FrameCipher } from '../encryption.js';
 import { FrameSender } from './frame-sender.js';
 import { Pacer } from './pacer.js';
-import { RateControl, audioBitrate, share } from './rate.js';
+import { RateControl, audioBitrate, share, takesParity } from './rate.js';
 import { Redundancy } from './redundancy.js';
 import { VideoEncoding } from './video-encoding.js';
 
@@ -16,6 +16,8 @@ import { VideoEncoding } from './video-encoding.js';
 
 /** How often the rate is set, in milliseconds: reports come as often. */
 const UPDATE_MS = 1000;
+/** Firefox drops datagrams that its congestion control does not let out at once, and that lets out few where some get lost. */
+const DROPS_BURSTS = /Firefox\//.test(navigator.userAgent);
 /** The number under which the page's own queue is reported, which no track has. */
 const OWN_QUEUE = -1;
 
@@ -161,7 +163,7 @@ function published(track, id) {
 /** @param {VideoTrack | AudioTrack} track @param {Extract<ToWorker, { type: 'feedback' }>} feedback */
 function feedback(track, { key, best, worst }) {
   const now = performance.now();
-  rate.report(key, best, now);
+  rate.report(key, best, now, track.kind === 'audio');
   // A second copy costs the others less than the gap costs the one who loses something.
   track.redundancy.feedback(worst, now);
 }
@@ -170,6 +172,7 @@ function update() {
   const all = [...tracks.values()];
   const sent = all.map(({ sender: { bits, frames } }) => ({ bits, frames }));
   for (const { sender } of all) sender.bits = sender.frames = 0;
+  pacer.isCareful = DROPS_BURSTS && all.some(({ redundancy }) => redundancy.isDue(performance.now()));
   const target = rate.update(sent.reduce((sum, { bits }) => sum + bits, 0), performance.now());
   let rest = target;
   for (const track of all) {
@@ -185,13 +188,18 @@ function update() {
 
 /** @param {number} total bits per second for video */
 function assign(total) {
-  const encodings = [...tracks.values()].flatMap((track) => (track.kind === 'video' ? [track.encoding] : []));
-  const demands = encodings.map((encoding) => encoding.demands());
+  const videos = [...tracks.values()].filter((track) => track.kind === 'video');
+  const demands = videos.map(({ encoding }) => encoding.demands());
   const bitrates = share(total, demands.flat());
-  for (const [at, encoding] of encodings.entries()) encoding.assign(bitrates.splice(0, demands[at].length));
+  const hasRoom = takesParity(total, bitrates);
+  for (const [at, { encoding, sender }] of videos.entries()) {
+    encoding.assign(bitrates.splice(0, demands[at].length));
+    sender.hasRoom = hasRoom;
+  }
 }
 
 /** @param {VideoTrack | AudioTrack} track */
 function statistics(track) {
-  return track.kind === 'audio' ? { renditions: [], captured: 0, dropped: 0 } : { renditions: track.encoding.statistics(), ...track.encoding.counts };
+  const framesSent = track.sender.sent;
+  return track.kind === 'audio' ? { framesSent, renditions: [] } : { framesSent, renditions: track.encoding.statistics(), counts: track.encoding.counts };
 }

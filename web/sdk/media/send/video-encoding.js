@@ -26,6 +26,16 @@ const STILL_MS = 1000;
  */
 
 /**
+ * What became of the frames, since the beginning. The renditions of one picture are one frame.
+ * @typedef {object} FrameCounts
+ * @property {number} captured that the device gave
+ * @property {number} unwanted passed over, because nobody is to see them
+ * @property {number} dropped because the encoders were busy
+ * @property {number} thinned left out because fewer frames a second are to be sent
+ * @property {number} encoded that an encoder gave back: those that are in none of these it left out to keep its bitrate
+ */
+
+/**
  * @typedef {object} VideoEncodingOptions
  * @property {VideoPlan} plan
  * @property {(frame: EncodedFrame) => void} output
@@ -55,8 +65,9 @@ export class VideoEncoding {
   /** @type {ReadableStreamDefaultReader<VideoFrame> | null} */
   #reader = null;
   #isPaused = false;
-  /** Frames that came from the device, and those left out because the encoders were busy. */
-  counts = { captured: 0, dropped: 0 };
+  #lastEncoded = -1;
+  /** @type {FrameCounts} */
+  counts = { captured: 0, unwanted: 0, dropped: 0, thinned: 0, encoded: 0 };
 
   /** @param {VideoEncodingOptions} options */
   constructor(options) {
@@ -174,17 +185,17 @@ export class VideoEncoding {
   /** @param {VideoFrame} frame @param {number} captureMs */
   #encode(frame, captureMs) {
     const active = this.#active;
-    if (this.#isPaused || active.length === 0) return;
+    if (this.#isPaused || active.length === 0) return void this.counts.unwanted++;
     const isBusy = active.some((layer) => this.#encoders[layer].queueSize > QUEUED_FRAMES_MAX);
     this.#load.frame(isBusy, performance.now());
     if (isBusy) return void this.counts.dropped++;
     const timestamp = (this.#lastTimestamp = Math.max(this.#lastTimestamp + 1, Math.round((captureMs - performance.timeOrigin) * 1000)));
     const stamped = new VideoFrame(frame, { timestamp });
     try {
-      for (const layer of active) {
-        const target = this.#target(layer, frame);
-        if (this.#gates[layer].passes(captureMs, target.frameRate)) this.#encoders[layer].encode(stamped, target);
-      }
+      const targets = active.map((layer) => ({ layer, target: this.#target(layer, frame) }));
+      const passing = targets.filter(({ layer, target }) => this.#gates[layer].passes(captureMs, target.frameRate));
+      for (const { layer, target } of passing) this.#encoders[layer].encode(stamped, target);
+      if (passing.length === 0) this.counts.thinned++;
     } finally {
       stamped.close();
     }
@@ -201,19 +212,27 @@ export class VideoEncoding {
 
   /** @param {EncodedFrame} frame */
   #output(frame) {
-    const { spatialLayer, keyframe } = frame.header;
+    const { spatialLayer, keyframe, timestamp } = frame.header;
+    if (timestamp !== this.#lastEncoded) this.counts.encoded++;
+    this.#lastEncoded = timestamp;
     if (keyframe) this.#broken.delete(spatialLayer);
     if (!this.#isPaused && !this.#broken.has(spatialLayer)) this.#options.output(frame);
   }
 
   /** @param {VideoFrame} frame */
   #keep(frame) {
+    const still = frame.clone();
     this.#still?.close();
-    const still = (this.#still = frame.clone());
+    this.#still = still;
     const keptAtMs = nowMs();
     const again = () => {
-      this.#encode(still, nowMs() - keptAtMs + this.#clock.at(still.timestamp / 1000, keptAtMs));
       this.#stillTimer = setTimeout(again, STILL_MS);
+      try {
+        this.#encode(still, nowMs() - keptAtMs + this.#clock.at(still.timestamp / 1000, keptAtMs));
+      } catch {
+        // The browser makes no copy of it now. It may in a second.
+        this.counts.dropped++;
+      }
     };
     clearTimeout(this.#stillTimer);
     this.#stillTimer = setTimeout(again, STILL_MS);
