@@ -324,27 +324,36 @@ async fn many(target: Target) -> Vec<(Session, Join)> {
     sessions
 }
 
-/// What an idle session may cost, in bytes, whatever its carrier.
-const IDLE_SESSION_BYTES_MAX: usize = 160 * 1024;
+/// What an idle session may cost, in bytes, over QUIC and WebSocket.
+const IDLE_SESSION_BYTES_MAX: usize = 80 * 1024;
+
+/// The same over WebTransport. These clients ping five times a second, which fills the 32 places of quinn's channel for each
+/// connection, and a hundred in a room are told of each other: that is 5 to 8 KiB more than really idle ones of small rooms cost.
+const WEBTRANSPORT_SESSION_BYTES_MAX: usize = 96 * 1024;
+
+/// Sessions that join before it is measured: what all share, and what the allocator takes in large pieces, is there then.
+const SHARERS: usize = 100;
 
 #[tokio::test]
 async fn m10_an_idle_webtransport_session_costs_little() {
     let _turn = turn().await;
-    for in_a_room in [1, 100] {
+    for in_a_room in [10, 100] {
         let relay = Launch::new(&CROWDED).start();
-        let empty = relay.resources().await;
-        let mut sessions = Vec::new();
-        for number in 0..200 {
+        let (mut sessions, mut few) = (Vec::new(), None);
+        for number in 0..SHARERS + 400 {
+            if number == SHARERS {
+                few = Some(relay.resources().await.resident_bytes);
+            }
             let room = format!("many-{}", number / in_a_room);
             let join = Join { auto_subscribe: false, ..join_of(&room, "someone") };
             let (mut session, _) = Session::join(relay.target, Over::WebTransport, join).await.unwrap();
             session.rest();
             sessions.push(session);
         }
-        let full = relay.resources().await;
-        let each = (full.resident_bytes - empty.resident_bytes) / sessions.len();
+        let more = relay.resources().await.resident_bytes - few.unwrap();
+        let each = more / (sessions.len() - SHARERS);
         println!("over WebTransport, {in_a_room} in a room: {each} bytes each");
-        assert!(each < IDLE_SESSION_BYTES_MAX, "{each} bytes each");
+        assert!(each < WEBTRANSPORT_SESSION_BYTES_MAX, "{each} bytes each");
     }
 }
 
