@@ -482,6 +482,8 @@ async fn w4_a_control_message_that_does_not_end_ends_the_session(scene: &Scene) 
 async fn w4_a_chat_message_that_does_not_end_costs_the_stream_and_not_the_session(scene: &Scene) {
     let target = scene.target();
     let mut talker = Session::member(target, Over::WebSocket, "house", "Talker").await;
+    let stopped = "tertulia_streams_stopped_total{reason=\"slow\"}";
+    let stopped_before = scene.relay.metric(stopped).await;
     let mut slow = Vec::new();
     for over in [Over::Quic, Over::WebTransport] {
         let mut session = Session::member(target, over, "house", "Slow").await;
@@ -500,6 +502,7 @@ async fn w4_a_chat_message_that_does_not_end_costs_the_stream_and_not_the_sessio
         let said = session.say_kept("and now you me").await;
         assert_eq!(talker.heard().await.sequence, said, "{over:?}");
     }
+    assert_eq!(scene.relay.metric(stopped).await, stopped_before + slow.len() as i64);
 }
 
 async fn w5_what_http3_reserves_for_later_is_ignored(scene: &Scene) {
