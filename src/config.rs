@@ -64,7 +64,7 @@ impl KeySources {
     }
 }
 
-/// Whether a relay without keys may be reached from other machines.
+/// Whether a relay without keys may be reached from other machines, and whether it says that it has none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum OpenRelay {
     /// Yes, with a warning.
@@ -72,7 +72,7 @@ pub enum OpenRelay {
     Warn,
     /// Yes: it is meant to be open.
     Allow,
-    /// No: it does not start.
+    /// No: it does not start. On this machine alone it does, with a warning.
     Refuse,
 }
 
@@ -91,14 +91,15 @@ impl OpenRelay {
     /// [`OpenError`] names the address.
     pub fn check(self, config: &Config) -> Result<(), OpenError> {
         let mut all = std::iter::once(&config.listen).chain(&config.http);
-        match all.find(|address| !address.ip().is_loopback()) {
-            Some(address) if self == Self::Refuse => Err(OpenError(*address)),
-            Some(_) if self == Self::Warn => {
+        let reached = all.find(|address| !address.ip().is_loopback());
+        match (self, reached) {
+            (Self::Refuse, Some(address)) => return Err(OpenError(*address)),
+            (Self::Allow, _) => {}
+            (Self::Warn | Self::Refuse, _) => {
                 warn!("no keys are configured: everyone who reaches this relay can join every room; see --keys");
-                Ok(())
             }
-            _ => Ok(()),
         }
+        Ok(())
     }
 }
 

@@ -526,6 +526,8 @@ async fn a_stream_that_the_protocol_does_not_know_ends_the_session(house: &House
 }
 
 async fn a_stream_that_says_nothing_holds_up_nobody_and_is_given_up(house: &House) {
+    let stopped = "tertulia_streams_stopped_total{reason=\"silent\"}";
+    let stopped_before = house.scene.relay.metric(stopped).await;
     let connection = dial(house.target()).await;
     // The relay learns of the first stream when something comes on the ones after it.
     let (mut silent, _silent_receive) = connection.open_bi().await.unwrap();
@@ -535,6 +537,7 @@ async fn a_stream_that_says_nothing_holds_up_nobody_and_is_given_up(house: &Hous
     house.assert_undisturbed("beside a silent stream").await;
     let code = soon("the silent stream is given up", silent.stopped()).await.unwrap();
     assert_eq!(code, Some(quinn::VarInt::from_u32(CloseReason::JoinTimeout.code().into())));
+    assert_eq!(house.scene.relay.metric(stopped).await, stopped_before + 1);
     // Nothing had been asked of the stream, so nothing is missing.
     silent.reset(quinn::VarInt::from_u32(0)).ok();
     offender.assert_seated("after a silent stream").await;

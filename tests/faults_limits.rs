@@ -5,12 +5,13 @@ mod support;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use futures_util::SinkExt;
 use support::bystander::repeatable;
 use support::child::{ChildRelay, Launch};
 use support::http::{exchange, upgrade};
 use support::quic::soon;
 use support::scene::{CROWDED, Scene};
-use support::session::{CARRIERS, Incoming, Over, Session, camera, datagram, join_of, message_id};
+use support::session::{CARRIERS, Incoming, Over, Session, camera, datagram, join_of, message_id, plain};
 use support::tokens::unix_s;
 use tertulia::history::{History, HistoryPlace, Outcome};
 use tertulia::limits::Limits;
@@ -18,6 +19,7 @@ use tertulia::room::RoomNotes;
 use tertulia::wire::*;
 use tokio::net::TcpStream;
 use tokio::time::sleep;
+use tokio_tungstenite::tungstenite::Message;
 
 /// Where each limit is reached: the name of the test. A new limit does not compile until it stands here.
 fn reached(limits: Limits) -> Vec<(&'static str, &'static str)> {
@@ -339,6 +341,34 @@ async fn tcp_connections_are_bounded_beside_a_meeting() {
         let refused = "tertulia_refused_total{reason=\"connections_of_address\"}";
         scene.relay.until(refused, |refused| refused >= 40).await;
         scene.close("silent TCP connections").await;
+    })
+    .await;
+}
+
+/// A plain client understands no refusal: what it says too fast is read later, and all of it is said.
+#[tokio::test]
+async fn a_plain_client_that_says_too_much_is_read_on_later_beside_a_meeting() {
+    repeatable(async || {
+        let mut scene = Scene::crowded(&[]).await;
+        let limits = Limits::default();
+        let mut listener = Session::member(scene.target(), Over::WebSocket, "plain", "Listener").await;
+        let mut talker = plain(scene.target(), "/r/plain", None).await.unwrap();
+        let begin = Instant::now();
+        let late = 2 * limits.chat_per_second;
+        for number in 0..limits.chat_burst + late {
+            talker.feed(Message::text(number.to_string())).await.unwrap();
+        }
+        talker.flush().await.unwrap();
+        for number in 0..limits.chat_burst + late {
+            assert_eq!(listener.heard().await.body, number.to_string());
+        }
+        assert!(begin.elapsed() >= Duration::from_millis(1900), "{:?}", begin.elapsed());
+        let waits = scene.relay.metric("tertulia_plain_waits_total").await;
+        assert!((1..=i64::from(late)).contains(&waits), "{waits} waits for {late} that were too fast");
+        scene.assert_undisturbed("a plain client that says too much").await;
+        drop(talker);
+        listener.leave().await;
+        scene.close("a plain client that says too much").await;
     })
     .await;
 }

@@ -34,6 +34,16 @@ fn with_keys(arguments: &[&str]) -> Launch {
     launch.with("--keys", &path)
 }
 
+/// Wherever it is reached from: who wants no keys and no warning says so.
+#[test]
+fn a_relay_without_keys_says_so_once() {
+    let warnings = |launch: &mut Launch| launch.start().log().matches("no keys are configured").count();
+    assert_eq!(warnings(&mut Launch::new(&[])), 1);
+    assert_eq!(warnings(&mut Launch::new(&["--open-relay", "refuse"])), 1, "nobody else reaches it");
+    assert_eq!(warnings(&mut Launch::new(&["--open-relay", "allow"])), 0);
+    assert_eq!(warnings(&mut with_keys(&[])), 0);
+}
+
 async fn scene(arguments: &[&str]) -> Scene {
     Scene::of(with_keys(arguments), |identity| Some(minted(identity, &grant("bystanders")))).await
 }

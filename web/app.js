@@ -19,7 +19,7 @@ import { showSettings } from './page/settings.js';
 import { listenToKeys } from './page/shortcuts.js';
 import { showStage } from './page/stage.js';
 import { showStatistics } from './page/statistics.js';
-import { keepSeat, rememberedToken, takeSeat, takeTokenOfAddress } from './page/tab.js';
+import { askOpener, keepSeat, rememberedToken, takeSeat } from './page/tab.js';
 import { clearToasts, toast } from './page/toasts.js';
 
 /** @typedef {'landing' | 'prejoin' | 'meeting'} Screen */
@@ -142,16 +142,14 @@ async function copyLink() {
 
 /** A link that is opened in a tab which has the page already only changes the fragment. */
 function takeFragment() {
-  const token = takeTokenOfAddress();
-  if (token) prejoin.takeToken(token);
   if (document.body.dataset.screen === 'prejoin') goToAddress();
 }
 
-const former = (takeTokenOfAddress(), takeSeat(roomOfPath(location.pathname) ?? ''));
+const former = takeSeat(roomOfPath(location.pathname) ?? '');
 keepSeat(seat);
+askOpener(prejoin.takeToken);
 showLanding(({ room, search, hash }) => {
   history.pushState(null, '', `/r/${room}${search}${hash}`);
-  takeTokenOfAddress();
   goToAddress();
 });
 showPanels(() => drawStatistics());

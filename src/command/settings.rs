@@ -55,8 +55,8 @@ settings! {
     /// More such keys, public ones: a JSON Web Key Set (RFC 7517)
     #[arg(long, value_name = "FILE")]
     jwks: PathBuf,
-    /// Without keys everyone who reaches the relay may come in: `warn` of that where other machines can reach it, `allow` it
-    /// without a word, or `refuse` to start [default: warn]
+    /// Without keys everyone who reaches the relay may come in: `warn` of that, `allow` it without a word, or `refuse` to start where
+    /// other machines can reach it [default: warn]
     #[arg(long, value_name = "HOW")]
     open_relay: OpenChoice,
     /// Whether plain WebSocket clients may come in without a token although there are keys [default: false]

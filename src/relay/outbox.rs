@@ -3,6 +3,9 @@ use std::collections::VecDeque;
 
 use tokio::sync::Notify;
 
+/// For how many items there is room while nothing waits. A newcomer's roster is long, and comes once.
+const ITEMS_KEPT: usize = 16;
+
 /// What waits to be sent on one stream, bounded in bytes and count.
 ///
 /// It belongs to one participant: when it is full, that participant is too slow, and nobody else waits.
@@ -109,6 +112,7 @@ impl<T> Outbox<T> {
             }
         }
         if queue.items.is_empty() {
+            queue.items.shrink_to(ITEMS_KEPT);
             self.emptied.notify_waiters();
         }
         Some(item.value)
@@ -165,6 +169,14 @@ mod tests {
             outbox.take()
         };
         assert_eq!(tokio::join!(drained, take), (None, Some('b')));
+    }
+
+    #[test]
+    fn room_for_many_is_given_back_when_nothing_waits() {
+        let outbox = Outbox::new(1000, 1000);
+        (0..500).for_each(|number| outbox.push_uncounted(number, 1));
+        while outbox.take().is_some() {}
+        assert!(outbox.queue.borrow().items.capacity() <= ITEMS_KEPT);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::outbox::Outbox;
 use super::outlet::{Encoded, Outlet};
 use super::seat::Seat;
 use super::shard::{Pending, SeatRequest, Shard};
-use crate::limits::{BURST_DATAGRAMS_MAX, CLOSE_TIMEOUT, HANDSHAKE_TIMEOUT};
+use crate::limits::{CLOSE_TIMEOUT, HANDSHAKE_TIMEOUT};
 use crate::transport::{MessageReader, QuicSession, SendStream, StreamError, Streams};
 use crate::wire::{ClientChat, ClientMessage, CloseReason, ServerMessage, StreamKind, decode, delimit, encode};
 
@@ -51,7 +51,8 @@ pub(super) async fn serve(shard: Rc<Shard>, session: QuicSession, pending: Pendi
     session.close(reason);
 }
 
-/// A session with a seat, and its streams as far as they are there.
+/// A session with a seat, and its streams as far as they are there. It is passed on in a box: a future keeps room for all that is
+/// moved through it, for as long as the session lives.
 struct Joined {
     seat: Seat,
     streams: Streams,
@@ -61,7 +62,7 @@ struct Joined {
 
 type NotJoined = (CloseReason, Option<SendStream>);
 
-async fn join(shard: &Rc<Shard>, session: &Rc<QuicSession>, remote: SocketAddr) -> Result<Joined, NotJoined> {
+async fn join(shard: &Rc<Shard>, session: &Rc<QuicSession>, remote: SocketAddr) -> Result<Box<Joined>, NotJoined> {
     let metrics = shard.metrics.clone();
     let mut streams = Streams::new(session.clone(), move || metrics.stop_silent_stream());
     let mut chat = None;
@@ -88,15 +89,15 @@ async fn join(shard: &Rc<Shard>, session: &Rc<QuicSession>, remote: SocketAddr) 
         Err(reason) => Err(reason),
     };
     match seat {
-        Ok(seat) => Ok(Joined { seat, streams, control: (send, receive), chat }),
+        Ok(seat) => Ok(Box::new(Joined { seat, streams, control: (send, receive), chat })),
         Err(reason) => Err((reason, Some(send))),
     }
 }
 
 impl Joined {
     /// Runs all parts of the session as one task: whichever ends first ends it.
-    async fn run(self, shard: &Shard, session: &Rc<QuicSession>) -> CloseReason {
-        let Self { seat, mut streams, control: (control_send, mut control_receive), chat } = self;
+    async fn run(self: Box<Self>, shard: &Shard, session: &Rc<QuicSession>) -> CloseReason {
+        let Self { seat, mut streams, control: (control_send, mut control_receive), chat } = *self;
         // Dropping the receiving half of a stream tells the other side to stop sending, which would overtake the goodbye.
         let (early_send, chat_receive) = chat.unzip();
         let mut chat = ChatStream { early_send, receive: chat_receive };
@@ -166,13 +167,11 @@ async fn say_goodbye(session: &QuicSession, control: SendStream, reason: CloseRe
 /// Writes what is put into an outbox until it is closed and empty and the other side has it, or the stream breaks.
 async fn write(outbox: &Outbox<Bytes>, mut stream: SendStream) {
     let stream = stream.quic();
-    let mut pieces = Vec::new();
     while outbox.wait().await {
-        pieces.extend(std::iter::from_fn(|| outbox.take()).take(WRITE_PIECES_MAX));
+        let mut pieces: Vec<_> = std::iter::from_fn(|| outbox.take()).take(WRITE_PIECES_MAX).collect();
         if stream.write_all_chunks(&mut pieces).await.is_err() {
             return;
         }
-        pieces.clear();
     }
     // A stream that is reset already has nothing left to finish.
     if stream.finish().is_ok() {
@@ -302,7 +301,8 @@ async fn extra_stream(streams: &mut Streams) -> CloseReason {
 }
 
 async fn read_datagrams(session: &QuicSession, seat: &Seat) -> CloseReason {
-    let mut burst = Vec::with_capacity(BURST_DATAGRAMS_MAX);
+    // Most participants of a large room send nothing: it is allocated for those who do.
+    let mut burst = Vec::new();
     loop {
         match session.read_burst(&mut burst).await {
             Ok(()) => seat.forward(&mut burst),

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, UdpPoller};
 
+use crate::limits::CONNECTIONS_UNVALIDATED_MAX;
+
 /// An address that is not proved gets at most so many times the bytes that came from it (RFC 9000, section 8.1).
 const AMPLIFICATION_MAX: usize = 3;
 
@@ -22,6 +24,13 @@ const LAST_PACKET_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The first bit of a packet with a long header, as all packets of a handshake have (RFC 9000, section 17.2).
 const LONG_HEADER: u8 = 0x80;
+
+/// What tells that such a packet is a Retry, and where (RFC 9000, section 17.2.5).
+const RETRY: u8 = 0xf0;
+
+/// Connection ids that are remembered of one address, the last ones: twice as many as there can be handshakes of addresses that are
+/// not proved. Each of them is looked at for each packet from there.
+const CONNECTION_IDS_MAX: usize = 2 * CONNECTIONS_UNVALIDATED_MAX;
 
 /// What came from addresses that have not proved that they are theirs, and what went there. quinn counts too, but lets one
 /// more packet go when it comes near the bound.
@@ -49,13 +58,23 @@ struct Account {
     received_bytes: usize,
     sent_bytes: usize,
     /// The connection ids that the relay has chosen: who repeats one has got it.
-    connection_ids: Vec<Vec<u8>>,
+    connection_ids: VecDeque<Vec<u8>>,
     is_proved: bool,
     /// When the last of the handshakes ended.
     ended_at: Option<Instant>,
 }
 
 impl Account {
+    fn remember(&mut self, connection_id: &[u8]) {
+        if self.connection_ids.iter().any(|own| own == connection_id) {
+            return;
+        }
+        if self.connection_ids.len() == CONNECTION_IDS_MAX {
+            self.connection_ids.pop_front();
+        }
+        self.connection_ids.push_back(connection_id.to_vec());
+    }
+
     fn is_over(&self) -> bool {
         let has_left = self.is_proved || self.ended_at.is_some_and(|at| at.elapsed() > LAST_PACKET_TIMEOUT);
         self.handshakes == 0 && has_left
@@ -127,11 +146,11 @@ impl Unproved {
             account.sent_bytes += packet.len();
             allowed += packet.len();
             if let Some((_, source)) = connection_ids(packet)
-                // Whoever repeats an empty one has got nothing.
+                // Whoever repeats an empty one has got nothing. Whoever repeats that of a Retry shows its token, which proves more.
                 && !source.is_empty()
-                && !account.connection_ids.iter().any(|own| own == source)
+                && packet[0] & RETRY != RETRY
             {
-                account.connection_ids.push(source.to_vec());
+                account.remember(source);
             }
         }
         allowed
@@ -310,6 +329,26 @@ mod tests {
         assert_eq!([(); 9].map(|()| allowed(&unproved, &ours, None)), [1200; 9]);
         drop(counted);
         assert!(unproved.is_empty());
+    }
+
+    #[test]
+    fn connection_ids_of_an_address_are_few_however_many_packets_come_from_there() {
+        let unproved = Arc::new(Unproved::default());
+        let _counted = unproved.count(address(), false);
+        let remembered = || unproved.accounts().unproved[&address()].connection_ids.len();
+        unproved.received(address(), &[0; 1_000_000]);
+        for number in 0..1000u16 {
+            let mut retry = packet(b"theirs", &number.to_be_bytes(), 100);
+            retry[0] |= RETRY;
+            assert_eq!(allowed(&unproved, &retry, None), 100);
+        }
+        assert_eq!(remembered(), 0, "a Retry is answered with its token");
+        for number in 0..1000u16 {
+            assert_eq!(allowed(&unproved, &packet(b"theirs", &number.to_be_bytes(), 100), None), 100);
+        }
+        assert_eq!(remembered(), CONNECTION_IDS_MAX);
+        unproved.received(address(), &packet(&999u16.to_be_bytes(), b"theirs", 30));
+        assert!(unproved.accounts().unproved[&address()].is_proved, "by one of the last");
     }
 
     #[test]

@@ -57,17 +57,35 @@ async function isTold(page, text) {
   assert.match((await problem.textContent()) ?? '', text);
 }
 
-test('a token in the link joins under its name, and leaves the address bar', { timeout: 60_000 }, async () => {
-  const [ana, bo] = [await join('link', 'Ana'), await join('link', 'Bo')];
+/** The page, opened by an application's page that answers every message of its tab. @param {import('playwright-core').Page} application @param {string} url @param {object} answer */
+async function openedBy(application, url, answer) {
+  const [page] = await Promise.all([application.waitForEvent('popup'), application.evaluate(({ url, answer }) => {
+    const tab = window.open(url);
+    addEventListener('message', ({ source, origin }) => {
+      if (source === tab && origin === new URL(url).origin) tab?.postMessage(answer, origin);
+    });
+  }, { url, answer })]);
+  meeting.watch(page);
+  return page;
+}
+
+test('an application that opens the page hands it a token, and no address has it', { timeout: 60_000 }, async () => {
+  const elsewhere = Object.assign(new URL('/relay.json', relay.url), { hostname: '127.0.0.1' });
+  const application = await meeting.open(browser, elsewhere.href);
+  const url = new URL('/r/handed', relay.url).href;
+  assert.notEqual(elsewhere.origin, new URL(url).origin);
+  const ana = await openedBy(application, url, { token: await tokenFor('handed', 'Ana') });
+  await enterWithoutDevices(ana, 'ignored');
+  const bo = await join('handed', 'Bo');
   await seesPerson(ana, 'Bo');
   await seesPerson(ana, 'Ana');
-  assert.equal(ana.url(), new URL('/r/link', relay.url).href);
+  assert.equal(ana.url(), url);
   await say(bo, 'hello');
   await sees(ana, 'hello');
   await ana.reload();
   await isIn(ana);
   await sees(ana, 'hello');
-  await meeting.closeAll(ana, bo);
+  await meeting.closeAll(ana, bo, application);
 });
 
 test('a page without a token asks for one, and says what is wrong with it', { timeout: 60_000 }, async () => {
@@ -87,14 +105,22 @@ test('a page without a token asks for one, and says what is wrong with it', { ti
   await meeting.closeAll(page);
 });
 
-test('a link with a token that is opened in a tab which has the page', { timeout: 60_000 }, async () => {
-  const page = await meeting.open(browser, new URL('/r/pasted', relay.url).href);
+test('a token in an address is worth nothing', { timeout: 60_000 }, async () => {
+  const token = await tokenFor('address', 'Ana');
+  for (const address of [`#token=${token}`, `?token=${token}`, `?access_token=${token}`]) {
+    const page = await meeting.open(browser, new URL(`/r/address${address}`, relay.url).href);
+    await tries(page, 'Ana');
+    await isTold(page, /asks for an access token/);
+    await meeting.closeAll(page);
+  }
+});
+
+test('nobody but the page that opened a tab gives it a token', { timeout: 60_000 }, async () => {
+  const page = await meeting.open(browser, new URL('/r/framed', relay.url).href);
+  const token = await tokenFor('framed', 'Ana');
+  await page.evaluate((token) => window.postMessage({ token }), token);
   await tries(page, 'Ana');
   await isTold(page, /asks for an access token/);
-  await page.goto(`${page.url()}#token=${await tokenFor('pasted', 'Ana')}`);
-  await page.waitForURL((url) => url.hash === '');
-  await tries(page, 'Ana');
-  await isIn(page);
   await meeting.closeAll(page);
 });
 
@@ -133,7 +159,7 @@ test('an admin locks the room and ends the meeting', { timeout: 60_000 }, async 
   await openPanel(ana, 'people');
   await ana.getByRole('switch', { name: 'Lock' }).click();
   await bo.locator('#locked').waitFor();
-  const late = await meeting.open(browser, `${new URL('/r/ending', relay.url).href}#token=${await tokenFor('ending', 'Carmen')}`);
+  const late = await meeting.open(browser, new URL('/r/ending', relay.url).href, { token: await tokenFor('ending', 'Carmen') });
   await tries(late, 'Carmen');
   await isTold(late, /The room is locked/);
   await ana.getByRole('switch', { name: 'Lock', checked: true }).click();

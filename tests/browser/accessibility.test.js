@@ -43,7 +43,7 @@ after(async () => {
 /** In front of the meeting. @param {string} name @param {meeting.ContextOptions} [options] @param {import('playwright-core').Browser} [from] */
 async function arrive(name, options, from = browser) {
   const token = await livekitToken({ ...APPLICATION, room: ROOM, identity: name.toLowerCase(), name, grants: { roomAdmin: name === 'Ana' } });
-  return meeting.open(from, `${new URL(`/r/${ROOM}?video=180p`, relay.url).href}#token=${token}`, options);
+  return meeting.open(from, new URL(`/r/${ROOM}?video=180p`, relay.url).href, { token, ...options });
 }
 
 /** Keeps a picture, and asks axe. @param {Page} page @param {string} name */

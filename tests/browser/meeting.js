@@ -30,11 +30,13 @@ export const complaints = [];
 /**
  * @param {import('playwright-core').Browser} browser
  * @param {string} url
- * @param {ContextOptions & { loses?: boolean }} [options] `loses`: the relay will be gone for a while
+ * @param {ContextOptions & { loses?: boolean, token?: string }} [options] `loses`: the relay will be gone for a while; `token`: as
+ *   if it had been given to this tab
  */
-export async function open(browser, url, { loses = false, ...options } = {}) {
+export async function open(browser, url, { loses = false, token, ...options } = {}) {
   const page = await (await browser.newContext({ viewport: DESKTOP, ...options })).newPage();
   watch(page, loses);
+  if (token) await page.addInitScript((token) => sessionStorage.setItem('tertulia.token', token), token);
   await page.goto(url);
   return page;
 }
@@ -52,13 +54,13 @@ export function watch(page, loses = false) {
  * @typedef {object} Guest
  * @property {string} at the relay
  * @property {string} [query]
- * @property {string} [token] in the link
+ * @property {string} [token] as if it had been given to this tab
  * @property {(page: Page, name: string) => Promise<void>} [through] how to pass pre-join: `enter` unless said otherwise
  */
 
 /** @param {import('playwright-core').Browser} browser @param {string} room @param {string} name @param {ContextOptions & Guest & { loses?: boolean }} options */
 export async function join(browser, room, name, { at, query = '', token, through = enter, ...options }) {
-  const page = await open(browser, new URL(`/r/${room}${query}${token ? `#token=${token}` : ''}`, at).href, options);
+  const page = await open(browser, new URL(`/r/${room}${query}`, at).href, { token, ...options });
   await through(page, name);
   return page;
 }

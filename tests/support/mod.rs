@@ -8,6 +8,7 @@
 
 pub mod bystander;
 pub mod child;
+pub mod gapped;
 pub mod http;
 pub mod https;
 pub mod impair;

@@ -1,5 +1,5 @@
 /**
- * What this tab remembers: the token that it was opened with, and its seat while the page is away.
+ * What this tab remembers: the token that it was given, and its seat while the page is away.
  *
  * The seat is written when the page goes out of sight and taken away when it is looked at. So a reload finds it, and a
  * duplicate of the tab does not: the ticket in it is good for one page at a time.
@@ -17,17 +17,21 @@
 const TOKEN = 'tertulia.token';
 const SEAT = 'tertulia.seat';
 
-/** Takes the token out of the address, where it would be copied and shown to others. A fragment is sent to no server. @returns {string | null} */
-export function takeTokenOfAddress() {
-  const fragment = new URLSearchParams(location.hash.slice(1));
-  const token = fragment.get('token');
-  if (!token) return null;
-  rememberToken(token);
-  // The key stays: the address is what people copy.
-  fragment.delete('token');
-  const rest = fragment.size > 0 ? `#${fragment}` : '';
-  history.replaceState(history.state, '', location.pathname + location.search + rest);
-  return token;
+/**
+ * Asks whoever opened this tab for a token, and takes the one in its answer, `{ token }`. Addresses are kept in histories and sent
+ * on, so no token is in one.
+ * @param {(token: string) => void} take
+ */
+export function askOpener(take) {
+  const opener = /** @type {Window | null} */ (window.opener);
+  if (!opener) return;
+  addEventListener('message', ({ source, data }) => {
+    if (source !== opener || typeof data?.token !== 'string') return;
+    rememberToken(data.token);
+    take(data.token);
+  });
+  // It says nothing that not everyone may know.
+  opener.postMessage(TOKEN, '*');
 }
 
 /** @returns {string | null} */
