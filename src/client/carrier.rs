@@ -2,6 +2,7 @@
 
 mod attempts;
 pub(crate) mod quic;
+mod uplink;
 pub(crate) mod websocket;
 
 use std::fmt;

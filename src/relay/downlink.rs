@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use super::Metrics;
 use super::media_outbox::{Burst, MediaOutbox};
 use super::tally::Tally;
-use crate::limits::{DATAGRAM_SEND_BYTES_MAX, Limits};
+use crate::limits::{DATAGRAM_SEND_BYTES_MAX, Limits, SEND_WINDOW_BYTES};
 use crate::now::Now;
 use crate::room::Pressure;
 use crate::wire::{DropReason, TrackId};
@@ -31,6 +31,13 @@ const IDLE_PATH_AGE_MAX: Duration = Duration::from_millis(100);
 const POLL_TIME_MIN: Duration = Duration::from_millis(1);
 const POLL_TIME_MAX: Duration = Duration::from_millis(10);
 
+/// How long quinn's queue has to stand still until quinn is made to look at it, and again after that.
+const STANDING_TIME: Duration = Duration::from_millis(50);
+
+/// How long nothing has to be acknowledged, while something waits, until the path is taken to carry nothing; on long paths, two
+/// round trips.
+const SILENCE: Duration = Duration::from_millis(250);
+
 /// A participant's QUIC connection, as media sees it: quinn's own queue is kept as short as the path allows, and what does not fit
 /// waits above it.
 #[derive(Debug)]
@@ -38,6 +45,10 @@ pub(super) struct Downlink {
     connection: Connection,
     media: MediaOutbox,
     path: Cell<Path>,
+    /// What quinn's queue had when it was looked at, in bytes, and since when.
+    queue: Cell<(usize, Duration)>,
+    /// Since when something waits above it.
+    waiting_since: Cell<Option<Duration>>,
 }
 
 /// What is known of the path.
@@ -45,6 +56,11 @@ pub(super) struct Downlink {
 struct Path {
     seen: Option<Duration>,
     bytes_per_second: u64,
+    round_trip: Duration,
+    least_round_trip: Duration,
+    /// When something was acknowledged, since that measures the round trip, and how long something had waited for it.
+    acknowledged: Duration,
+    pause: Duration,
 }
 
 impl Path {
@@ -57,7 +73,13 @@ impl Path {
 
 impl Downlink {
     pub fn new(connection: Connection, limits: &Limits) -> Self {
-        Self { connection, media: MediaOutbox::new(limits), path: Cell::default() }
+        Self {
+            connection,
+            media: MediaOutbox::new(limits),
+            path: Cell::default(),
+            queue: Cell::default(),
+            waiting_since: Cell::default(),
+        }
     }
 
     /// What QUIC itself knows of it.
@@ -103,11 +125,25 @@ impl Downlink {
             return path;
         }
         let stats = self.connection.stats().path;
-        let round_trip = stats.rtt.as_secs_f64().max(1e-4);
-        let bytes_per_second = (stats.cwnd as f64 / round_trip) as u64;
-        let path = Path { seen: Some(now.since_start), bytes_per_second };
+        let is_news = path.seen.is_none() || stats.rtt != path.round_trip;
+        let rate = (stats.cwnd as f64 / stats.rtt.as_secs_f64().max(1e-4)) as u64;
+        // Without an acknowledgement a window is larger by the probes alone that leave beyond it.
+        let bytes_per_second = if is_news { rate } else { rate.min(path.bytes_per_second) };
+        let (acknowledged, pause) = match is_news {
+            true => (now.since_start, self.silence(now, path)),
+            false => (path.acknowledged, path.pause),
+        };
+        let least_round_trip = path.seen.map_or(stats.rtt, |_| stats.rtt.min(path.least_round_trip));
+        let seen = Some(now.since_start);
+        let path = Path { seen, bytes_per_second, round_trip: stats.rtt, least_round_trip, acknowledged, pause };
         self.path.set(path);
         path
+    }
+
+    /// For how long nothing was acknowledged while something waited.
+    fn silence(&self, now: Now, path: Path) -> Duration {
+        let waiting_since = self.waiting_since.get().unwrap_or(now.since_start);
+        now.since_start.saturating_sub(waiting_since.max(path.acknowledged))
     }
 
     /// Sends what is no media, and is small and seldom: it waits for nothing.
@@ -134,13 +170,35 @@ impl Downlink {
             space = space.saturating_sub(datagram.len() + QUEUED_OVERHEAD_BYTES);
             self.send_now(&[datagram], metrics);
         }
+        if self.media.is_empty() {
+            self.waiting_since.set(None);
+        }
     }
 
     fn space(&self, now: Now) -> usize {
         let queued = self.queued_bytes();
+        self.note_queue(now.since_start, queued);
         let path = self.path(now, queued);
-        self.media.note_path_rate(path.bytes_per_second);
+        self.waiting_since.set(self.waiting_since.get().or(Some(now.since_start)));
+        // What leaves then are probes; whether the path takes them is not known. One that was heard of again may have been late.
+        let silence = self.silence(now, path).max(path.pause);
+        let is_silent = silence >= SILENCE.max(path.least_round_trip * 2);
+        self.media.note_path_rate(if is_silent { 0 } else { path.bytes_per_second });
         path.queue_bytes_max().saturating_sub(queued)
+    }
+
+    /// While nothing is acknowledged, packets may leave once in a while beyond the window; but nothing tells quinn when.
+    fn note_queue(&self, now: Duration, queued: usize) {
+        let (before, since) = self.queue.get();
+        let is_standing = queued > 0 && queued == before;
+        if is_standing && now < since + STANDING_TIME {
+            return;
+        }
+        if is_standing {
+            // What it is already: quinn looks at everything then.
+            self.connection.set_send_window(SEND_WINDOW_BYTES);
+        }
+        self.queue.set((queued, now));
     }
 
     /// How short of time media is, if that is to be told now.
