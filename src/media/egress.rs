@@ -28,8 +28,8 @@ const PROMPT_TIME: Duration = Duration::from_millis(50);
 /// For how long it has to pass as it comes, until a path that took none is taken to be back.
 const RETURN_TIME: Duration = Duration::from_millis(250);
 
-/// Bytes a second, below which a path takes nothing: less than audio has.
-const STALLED_RATE: u64 = 1000;
+/// Bytes a second, below which a path takes nothing: less than a voice has.
+const STALLED_RATE: u64 = 2000;
 
 /// What waits to be sent to one subscriber, and what of it is left out because it could not arrive in time.
 ///
@@ -90,9 +90,9 @@ impl Egress {
         }
     }
 
-    /// Whether the path takes nothing at all.
+    /// Whether the path takes nothing at all, as it seems or as it was said.
     pub fn is_stalled(&self) -> bool {
-        self.drain.measured().is_some_and(|rate| rate < STALLED_RATE)
+        [self.drain.measured(), self.drain.said()].into_iter().flatten().any(|rate| rate < STALLED_RATE)
     }
 
     /// Whether nothing waits, and nothing was left out that matters to what comes.

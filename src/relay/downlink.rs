@@ -9,7 +9,7 @@ use super::Metrics;
 use super::frame_streams::FrameStreams;
 use super::media_outbox::{Burst, MediaOutbox};
 use super::tally::Tally;
-use crate::limits::{DATAGRAM_SEND_BYTES_MAX, Limits};
+use crate::limits::{DATAGRAM_SEND_BYTES_MAX, Limits, SEND_WINDOW_BYTES};
 use crate::media::{Due, Space};
 use crate::now::Now;
 use crate::room::Pressure;
@@ -34,6 +34,13 @@ const IDLE_PATH_AGE_MAX: Duration = Duration::from_millis(100);
 const POLL_TIME_MIN: Duration = Duration::from_millis(1);
 const POLL_TIME_MAX: Duration = Duration::from_millis(10);
 
+/// How long quinn's queue has to stand still until quinn is made to look at it, and again after that.
+const STANDING_TIME: Duration = Duration::from_millis(50);
+
+/// How long nothing has to be acknowledged, while something waits, until the path is taken to carry nothing; on long paths, two
+/// round trips.
+const SILENCE: Duration = Duration::from_millis(250);
+
 /// A participant's QUIC connection, as media sees it: quinn's own queue is kept as short as the path allows, and what does not fit
 /// waits above it.
 #[derive(Debug)]
@@ -41,6 +48,10 @@ pub(super) struct Downlink {
     connection: Connection,
     media: MediaOutbox,
     path: Cell<Path>,
+    /// What quinn's queue had when it was looked at, in bytes, and since when.
+    queue: Cell<(usize, Duration)>,
+    /// Since when something waits above it.
+    waiting_since: Cell<Option<Duration>>,
     /// Most sessions have none most of the time.
     streams: Box<Streams>,
 }
@@ -60,6 +71,11 @@ struct Path {
     bytes_per_second: u64,
     /// What has left on it since the connection began.
     left_bytes: u64,
+    round_trip: Duration,
+    least_round_trip: Duration,
+    /// When something was acknowledged, since that measures the round trip, and how long something had waited for it.
+    acknowledged: Duration,
+    pause: Duration,
 }
 
 impl Path {
@@ -76,6 +92,8 @@ impl Downlink {
             connection,
             media: MediaOutbox::new(limits),
             path: Cell::default(),
+            queue: Cell::default(),
+            waiting_since: Cell::default(),
             streams: Box::new(Streams {
                 frames: RefCell::new(FrameStreams::new(carrier)),
                 queued_bytes: Cell::default(),
@@ -126,11 +144,27 @@ impl Downlink {
             return path;
         }
         let stats = self.connection.stats();
-        let round_trip = stats.path.rtt.as_secs_f64().max(1e-4);
-        let bytes_per_second = (stats.path.cwnd as f64 / round_trip) as u64;
-        let path = Path { seen: Some(now.since_start), bytes_per_second, left_bytes: stats.udp_tx.bytes };
+        let left_bytes = stats.udp_tx.bytes;
+        let stats = stats.path;
+        let is_news = path.seen.is_none() || stats.rtt != path.round_trip;
+        let rate = (stats.cwnd as f64 / stats.rtt.as_secs_f64().max(1e-4)) as u64;
+        // Without an acknowledgement a window is larger by the probes alone that leave beyond it.
+        let bytes_per_second = if is_news { rate } else { rate.min(path.bytes_per_second) };
+        let (acknowledged, pause) = match is_news {
+            true => (now.since_start, self.silence(now, path)),
+            false => (path.acknowledged, path.pause),
+        };
+        let least_round_trip = path.seen.map_or(stats.rtt, |_| stats.rtt.min(path.least_round_trip));
+        let (seen, round_trip) = (Some(now.since_start), stats.rtt);
+        let path = Path { seen, bytes_per_second, left_bytes, round_trip, least_round_trip, acknowledged, pause };
         self.path.set(path);
         path
+    }
+
+    /// For how long nothing was acknowledged while something waited.
+    fn silence(&self, now: Now, path: Path) -> Duration {
+        let waiting_since = self.waiting_since.get().unwrap_or(now.since_start);
+        now.since_start.saturating_sub(waiting_since.max(path.acknowledged))
     }
 
     /// Sends what is no media, and is small and seldom: it waits for nothing.
@@ -160,6 +194,9 @@ impl Downlink {
                 true => self.send_on_stream(now, due, metrics),
                 false => self.send_now(&[due.bytes], metrics),
             }
+        }
+        if self.media.is_empty() {
+            self.waiting_since.set(None);
         }
     }
 
@@ -201,8 +238,27 @@ impl Downlink {
             streams.queued_bytes()
         };
         self.streams.queued_bytes.set(on_streams);
-        self.media.note_path_rate(path.bytes_per_second);
+        self.note_queue(now.since_start, queued + on_streams);
+        self.waiting_since.set(self.waiting_since.get().or(Some(now.since_start)));
+        // What leaves then are probes; whether the path takes them is not known. One that was heard of again may have been late.
+        let silence = self.silence(now, path).max(path.pause);
+        let is_silent = silence >= SILENCE.max(path.least_round_trip * 2);
+        self.media.note_path_rate(if is_silent { 0 } else { path.bytes_per_second });
         path.queue_bytes_max().saturating_sub(queued + on_streams)
+    }
+
+    /// While nothing is acknowledged, packets may leave once in a while beyond the window; but nothing tells quinn when.
+    fn note_queue(&self, now: Duration, queued: usize) {
+        let (before, since) = self.queue.get();
+        let is_standing = queued > 0 && queued == before;
+        if is_standing && now < since + STANDING_TIME {
+            return;
+        }
+        if is_standing {
+            // What it is already: quinn looks at everything then.
+            self.connection.set_send_window(SEND_WINDOW_BYTES);
+        }
+        self.queue.set((queued, now));
     }
 
     /// How short of time media is, if that is to be told now.

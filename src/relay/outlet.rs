@@ -69,7 +69,7 @@ impl EncodedChat {
 #[derive(Debug)]
 pub(super) enum Outlet {
     /// QUIC and WebTransport.
-    Quic { carrier: Carrier, media: Downlink, control: Outbox<Bytes>, chat: Outbox<Bytes> },
+    Quic { carrier: Carrier, media: Downlink, control: Outbox<Bytes>, chat: Box<Outbox<Bytes>> },
     /// A meeting session over WebSocket.
     WebSocket { messages: Outbox<Message>, media: MediaOutbox, flight: Box<Flight> },
     /// A plain WebSocket client.
@@ -79,7 +79,7 @@ pub(super) enum Outlet {
 impl Outlet {
     pub fn quic(carrier: Carrier, connection: Connection, limits: &Limits) -> Self {
         let media = Downlink::new(connection, carrier, limits);
-        Self::Quic { carrier, media, control: outbox(limits), chat: outbox(limits) }
+        Self::Quic { carrier, media, control: outbox(limits), chat: Box::new(outbox(limits)) }
     }
 
     pub fn websocket(limits: &Limits) -> Self {

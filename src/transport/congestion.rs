@@ -29,6 +29,7 @@
 //! window of two round trips, which without its own pacing is a standing queue of one.
 
 mod media;
+mod probing;
 mod round;
 #[cfg(test)]
 mod simulation;
@@ -45,6 +46,7 @@ pub(crate) use window::Window;
 
 use crate::limits::INITIAL_WINDOW_BYTES;
 use media::MediaFactory;
+use probing::ProbingFactory;
 
 /// Which congestion control connections have.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -74,8 +76,12 @@ impl Congestion {
         }
     }
 
-    /// What quinn makes controllers with.
+    /// What quinn makes controllers with: whichever it is, packets leave once in a while when nothing is acknowledged.
     pub(crate) fn factory(self) -> Arc<dyn ControllerFactory + Send + Sync> {
+        Arc::new(ProbingFactory { inner: self.inner_factory() })
+    }
+
+    fn inner_factory(self) -> Arc<dyn ControllerFactory + Send + Sync> {
         match self {
             Self::Tertulia => Arc::new(MediaFactory { initial_window_bytes: INITIAL_WINDOW_BYTES }),
             Self::Bbr => {

@@ -20,6 +20,7 @@ use wtransport::error::ConnectingError;
 
 use super::attempts::Failed;
 use super::frame_streams::{self, FrameStreams, LargeFrame};
+use super::uplink::{LOOK_INTERVAL, Signs, Uplink, Verdict};
 use super::{Gone, OUTBOX_MESSAGES_MAX, keep_alive_interval};
 use crate::client::address::Address;
 use crate::client::connect_error::ConnectError;
@@ -36,20 +37,6 @@ const DATAGRAM_RECEIVE_BYTES_MAX: usize = 1024 * 1024;
 
 /// Datagrams taken from the connection before they are looked at.
 const BURST_DATAGRAMS_MAX: usize = 256;
-
-/// How often it is made sure that packets reach the relay.
-const UPLINK_INTERVAL: Duration = Duration::from_secs(2);
-
-/// How often it is looked whether they do.
-const UPLINK_LOOK_INTERVAL: Duration = Duration::from_millis(250);
-
-/// A ping that was not acknowledged for so long, or for two round trips, gives reason to doubt.
-const UPLINK_DOUBT_TIME: Duration = Duration::from_millis(500);
-
-/// Whoever is still heard so long after that does not hear what is sent. Relays say something every
-/// [`KEEP_ALIVE_INTERVAL`](crate::limits::KEEP_ALIVE_INTERVAL): twice that time after the last packet that reached the relay it is
-/// known.
-const UPLINK_DEAF_TIME: Duration = Duration::from_millis(1500);
 
 /// The pings' token: nobody waits for their answers.
 const UPLINK_TOKEN: u64 = 0;
@@ -489,25 +476,21 @@ pub(crate) fn reason_of(ended: &ConnectionError) -> CloseReason {
 /// all else that the relay says; QUIC's acknowledgements do not wait.
 async fn watch_uplink(session: Arc<Session>, quic: quinn::Connection) {
     session.reached(Stage::Seated).await;
-    // Every acknowledgement of something new is a measurement; old ones are sent again, so their number does not tell.
-    let signs = || (quic.rtt(), quic.stats().udp_rx.datagrams);
-    let mut last = signs();
-    let mut acknowledged_at = Instant::now();
-    let mut pinged_at: Option<Instant> = None;
-    let mut heard_since: Option<Instant> = None;
-    while heard_since.is_none_or(|since| since.elapsed() < UPLINK_DEAF_TIME) {
-        sleep(UPLINK_LOOK_INTERVAL).await;
-        let now = signs();
-        if now.0 != last.0 {
-            (acknowledged_at, pinged_at, heard_since) = (Instant::now(), None, None);
-        } else if now.1 > last.1 && pinged_at.is_some_and(|at| at.elapsed() > UPLINK_DOUBT_TIME.max(2 * now.0)) {
-            heard_since.get_or_insert_with(Instant::now);
-        }
-        last = now;
-        if pinged_at.is_some() || acknowledged_at.elapsed() >= UPLINK_INTERVAL {
-            let ping = ClientMessage::Ping { token: UPLINK_TOKEN };
-            session.link.try_send(StreamKind::Control, &encode(&ping));
-            pinged_at.get_or_insert_with(Instant::now);
+    let signs = || {
+        let received = quic.stats().udp_rx;
+        Signs { round_trip: quic.rtt(), packets: received.datagrams, bytes: received.bytes }
+    };
+    let began = Instant::now();
+    let mut uplink = Uplink::new(signs());
+    loop {
+        sleep(LOOK_INTERVAL).await;
+        match uplink.look(began.elapsed(), signs()) {
+            Verdict::Fine => {}
+            Verdict::Ping => {
+                let ping = ClientMessage::Ping { token: UPLINK_TOKEN };
+                session.link.try_send(StreamKind::Control, &encode(&ping));
+            }
+            Verdict::Deaf => break,
         }
     }
     session.end(CloseReason::IdleTimeout, "the relay does not hear what is sent".to_owned());

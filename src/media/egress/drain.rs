@@ -24,6 +24,11 @@ impl Drain {
         self.measured
     }
 
+    /// Bytes a second, as the connection believes.
+    pub fn said(&self) -> Option<u64> {
+        self.said
+    }
+
     /// So much is what the connection believes.
     pub fn note_said(&mut self, bytes_per_second: u64) {
         self.said = Some(bytes_per_second);

@@ -442,3 +442,19 @@ fn a_path_that_took_no_audio_gets_a_keyframe_as_soon_as_audio_passes_again() {
     assert_eq!(asked, [8550, 9050]);
     assert_eq!(egress.next_wish(), Some(at(10_050).since_start));
 }
+
+#[test]
+fn a_path_that_carries_less_than_a_voice_is_stalled() {
+    let mut egress = egress();
+    assert!(!egress.is_stalled(), "nothing is known of it");
+    for (said, stalled) in [(100_000, false), (0, true), (1500, true), (100_000, false)] {
+        egress.note_path_rate(said);
+        assert_eq!(egress.is_stalled(), stalled, "{said}");
+    }
+    // Nothing of what waits is taken, whatever is said.
+    for step in 0..10 {
+        speak(&mut egress, step * 20, step as u32);
+    }
+    speak(&mut egress, 400, 10);
+    assert!(egress.is_stalled());
+}
