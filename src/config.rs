@@ -91,15 +91,17 @@ impl OpenRelay {
     /// [`OpenError`] names the address.
     pub fn check(self, config: &Config) -> Result<(), OpenError> {
         let mut all = std::iter::once(&config.listen).chain(&config.http);
-        let reached = all.find(|address| !address.ip().is_loopback());
-        match (self, reached) {
-            (Self::Refuse, Some(address)) => return Err(OpenError(*address)),
-            (Self::Allow, _) => {}
-            (Self::Warn | Self::Refuse, _) => {
-                warn!("no keys are configured: everyone who reaches this relay can join every room; see --keys");
-            }
+        match all.find(|address| !address.ip().is_loopback()) {
+            Some(address) if self == Self::Refuse => Err(OpenError(*address)),
+            _ => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Says that a relay which has started has no keys, unless it is meant to be open.
+    pub fn tell(self) {
+        if self != Self::Allow {
+            warn!("no keys are configured: everyone who reaches this relay can join every room; see --keys");
+        }
     }
 }
 

@@ -103,7 +103,8 @@ impl Relay {
     pub fn start_with(config: Config, callbacks: Callbacks) -> Result<Self, StartError> {
         let certificates = Arc::new(CertificateStore::open(config.certificate.clone())?);
         let keys = KeyStore::open(&config.keys)?;
-        if keys.is_open() {
+        let is_open = keys.is_open();
+        if is_open {
             config.open_relay.check(&config)?;
         }
         let endpoint_keys = EndpointKeys::open(config.data_directory.as_deref())?;
@@ -154,6 +155,9 @@ impl Relay {
             let _ = ended.send(());
         })?;
         is_ready.recv().map_err(io::Error::other)??;
+        if is_open {
+            config.open_relay.tell();
+        }
         Ok(Self { address, http_address, admin_address, certificates, metrics, stop, stopped })
     }
 

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::limits::{GATHER_BYTES_MAX, GATHER_TIME_MAX};
+use crate::limits::{GATHER_BYTES_MAX, GATHER_PER_SECOND_MIN, GATHER_TIME_MAX};
 use crate::now::Now;
 
 /// Up to this share of its time a shard has enough of it to send everything at once; from the second one on, what may wait does
@@ -55,13 +55,15 @@ pub struct Gathering {
 
 impl Gathering {
     /// Whether what arrived together waits for others, at most for `time`: where one of them is large the subscribers get a packet at
-    /// once anyway, and where nothing else is to be expected in time, waiting would be in vain.
-    pub fn may_wait(&mut self, now: Now, burst: &[Bytes], time: Option<Duration>) -> bool {
+    /// once anyway, where nothing else is to be expected in time, waiting would be in vain, and where `people` are few it is others who
+    /// make the shard busy.
+    pub fn may_wait(&mut self, now: Now, burst: &[Bytes], people: usize, time: Option<Duration>) -> bool {
         if burst.iter().any(|datagram| datagram.len() > GATHER_BYTES_MAX) {
             return false;
         }
         self.count(now, burst.len());
-        time.is_some_and(|time| self.per_second * time.as_secs_f64() >= 1.0)
+        let is_worth_it = self.per_second * people as f64 >= GATHER_PER_SECOND_MIN;
+        is_worth_it && time.is_some_and(|time| self.per_second * time.as_secs_f64() >= 1.0)
     }
 
     fn count(&mut self, now: Now, datagrams: usize) {
@@ -129,11 +131,13 @@ mod tests {
     }
 
     /// So many datagrams a second, for a while; whether the last one waits.
-    fn waits(per_second: u64, bytes: usize, time: Option<Duration>) -> bool {
+    fn waits(per_second: u64, bytes: usize, people: usize, time: Option<Duration>) -> bool {
         let mut gathering = Gathering::default();
         let burst = [Bytes::from(vec![0; bytes])];
         (0..per_second)
-            .map(|index| gathering.may_wait(Now::after(Duration::from_millis(index * 1000 / per_second)), &burst, time))
+            .map(|index| {
+                gathering.may_wait(Now::after(Duration::from_millis(index * 1000 / per_second)), &burst, people, time)
+            })
             .last()
             .unwrap_or_default()
     }
@@ -141,12 +145,14 @@ mod tests {
     #[test]
     fn a_datagram_waits_where_others_come_in_time() {
         for (speakers, expected) in [(1, false), (2, false), (3, false), (5, true), (10, true)] {
-            assert_eq!(waits(speakers * 50, 120, TIME), expected, "{speakers} speakers");
+            assert_eq!(waits(speakers * 50, 120, 50, TIME), expected, "{speakers} speakers");
         }
-        assert!(!waits(500, 120, None));
-        assert!(!waits(500, 120, Some(Duration::from_millis(1))));
-        assert!(waits(500, GATHER_BYTES_MAX, TIME));
-        assert!(!waits(500, GATHER_BYTES_MAX + 1, TIME));
+        assert!(!waits(500, 120, 9, TIME), "a small meeting beside something that makes the shard busy");
+        assert!(waits(500, 120, 10, TIME));
+        assert!(!waits(500, 120, 50, None));
+        assert!(!waits(500, 120, 50, Some(Duration::from_millis(1))));
+        assert!(waits(500, GATHER_BYTES_MAX, 50, TIME));
+        assert!(!waits(500, GATHER_BYTES_MAX + 1, 50, TIME));
     }
 
     #[test]

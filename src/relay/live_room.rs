@@ -401,7 +401,7 @@ impl LiveRoom {
         // A panic in the middle of an earlier run may have left something.
         run.clear();
         let mut run_to: &[Slot] = &[];
-        let waits = self.gathering.get_mut().may_wait(now, burst, shard.gather_time.get());
+        let waits = self.gathering.get_mut().may_wait(now, burst, self.members.len(), shard.gather_time.get());
         if !waits {
             self.send_gathered(now, shard);
         }
