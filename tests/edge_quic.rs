@@ -619,7 +619,7 @@ async fn h10_streams_with_gaps_are_bounded() {
         assert_eq!(close.error_code, quinn::TransportErrorCode::INTERNAL_ERROR, "{close}");
     }
     assert_served(&scene, "streams with gaps").await;
-    scene.close("streams with gaps").await;
+    scene.close_disturbed("streams with gaps").await;
 }
 
 const GAPPED: usize = 5;
