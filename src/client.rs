@@ -21,6 +21,10 @@
 //! [`Options::reconnect`] and [`Options::fallbacks`] say how and where, [`Event::Reconnecting`] and [`Event::Reconnected`]
 //! tell of it. It ends with [`Event::Closed`]: when it was left, when trying again cannot help, or when that took too long.
 //!
+//! A network that stops carrying UDP says nothing. A room at `https://` goes on over WebSocket then, at the same host and port, within
+//! three seconds and without a break, and returns when UDP passes again; one at `quic://` where a fallback says `wss://`. See
+//! [`Options::follow_udp`].
+//!
 //! Dropping a [`Room`] ends its connection and the tasks that serve it. [`Chat`], [`LocalTrack`] and [`RemoteTrack`] are
 //! handles of it that fail or end with it.
 

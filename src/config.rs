@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 use tracing::warn;
 
-use crate::limits::Limits;
+use crate::limits::{Limits, SHARDS_MAX};
 use crate::transport::Congestion;
 
 /// The line of a TOML file that an error is about, from 1.
@@ -41,6 +41,9 @@ pub struct Config {
     pub hosts: Vec<String>,
     /// Where the relay keeps what has to outlive it, such as its keys. `None`: nothing is kept.
     pub data_directory: Option<PathBuf>,
+    /// Threads that serve sessions, at most [`SHARDS_MAX`]; 0: one for each core. One where the system does not divide a port among
+    /// several.
+    pub shards: usize,
     /// How connections over QUIC and WebTransport find out how much the path carries.
     pub congestion: Congestion,
     /// The bounds.
@@ -132,6 +135,15 @@ pub enum CertificateSource {
 }
 
 impl Config {
+    /// How many threads are to serve sessions.
+    pub(crate) fn shard_count(&self) -> usize {
+        let shards = match self.shards {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            shards => shards,
+        };
+        shards.min(SHARDS_MAX)
+    }
+
     /// The port of [`Config::listen`], unless it is set.
     pub const PORT: u16 = 4433;
 
@@ -160,6 +172,7 @@ impl Default for Config {
             origins: Vec::new(),
             hosts: Vec::new(),
             data_directory: Some("data".into()),
+            shards: 0,
             congestion: Congestion::default(),
             limits: Limits::default(),
         }

@@ -187,6 +187,11 @@ impl History {
         self.request(Request::Close { room: room.clone(), notes, unix_ms });
     }
 
+    /// Nobody will have a room that was to be opened, however far that has come: whoever asked for it has gone.
+    pub fn abandon(&self, room: &RoomName) {
+        self.request(Request::Abandon { room: room.clone() });
+    }
+
     /// Keeps everything so far, closes the file, so that another relay can use it, and ends the thread. What is asked of the
     /// history after that is answered by [`HistoryError::Ended`].
     pub async fn stop(&self) {

@@ -1,5 +1,6 @@
 //! HTTP: the page, the SDK, health, metrics, the certificate's hash, and the way into WebSocket.
 
+mod description;
 mod guard;
 mod page;
 mod routes;

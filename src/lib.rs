@@ -40,6 +40,8 @@ pub mod history;
 mod http;
 pub mod limits;
 pub mod load;
+#[cfg(test)]
+mod logged;
 pub mod media;
 pub mod now;
 mod owner_only;

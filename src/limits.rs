@@ -108,9 +108,21 @@ pub const RECENT_FRAGMENT_TIME: Duration = Duration::from_millis(200);
 /// What is kept of all renditions of all rooms since their last keyframes, in bytes: a thousand renditions, in a quarter of the
 /// memory of the smallest machine. Of further ones nothing is kept.
 pub const RECENT_PICTURES_BYTES_ALL: usize = 64 * 1024 * 1024;
+
+/// The longest time between two keyframes for a subscriber that goes on asking, or for which frames are left out: each of them costs all
+/// others as well.
+pub const KEYFRAME_WAIT_MAX: Duration = Duration::from_secs(4);
+
+/// How long a subscriber has to ask for nothing until it is served at once again.
+pub const KEYFRAME_QUIET_TIME: Duration = Duration::from_secs(5);
+
 /// Least time between two keyframes for a subscriber that asks for a larger rendition than its path carries: it may only wait for
 /// that one, which would not help it.
 pub const KEYFRAME_ABOVE_INTERVAL: Duration = Duration::from_secs(2);
+
+/// How long a layer of a track is wanted after nobody takes it any more. A change to another rendition takes a round trip, an encoder
+/// that begins, and [`KEYFRAME_INTERVAL`]; and each encoder that begins anew costs a keyframe.
+pub const LAYER_HOLD_TIME: Duration = Duration::from_secs(2);
 
 /// Least time between two messages to a publisher about how a track of its arrives: subscribers report as often.
 pub const FEEDBACK_INTERVAL: Duration = Duration::from_secs(1);
@@ -118,8 +130,8 @@ pub const FEEDBACK_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a subscriber's report counts: one that is lost or late makes nobody look better or worse.
 pub const REPORT_LIFETIME: Duration = Duration::from_millis(2500);
 
-/// How old media may be that is sent once more, as long as it is not known to be audio: a picture that is later than this has
-/// been given up.
+/// How late video may be that a client asks for or sends once more: a picture that is later than this has been given up. The relay
+/// keeps to [`Limits::video_deadline`].
 pub const VIDEO_DEADLINE: Duration = Duration::from_millis(400);
 
 /// The same for audio: whoever plays it waits no longer.
@@ -158,8 +170,32 @@ pub const REPEATS_PER_SECOND: u32 = 500;
 /// let one publisher hold up the others.
 pub const BURST_DATAGRAMS_MAX: usize = 32;
 
+/// Threads of a relay, each with its own sessions: a connection id has one byte for the thread, and few machines have more cores.
+pub const SHARDS_MAX: usize = 64;
+
+/// Media that waits to cross to one other thread of the relay, in bytes: a tenth of a second of 25 participants who all send as much as they
+/// may. What a thread that is further behind would pass on came too late.
+pub const CROSSING_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// Media that crosses in one buffer, in bytes: as much as a socket is read at a time. Whoever keeps a datagram of it keeps all of it alive.
+pub const BAG_BYTES_MAX: usize = 64 * 1024;
+
+/// Letters that wait for one thread of the relay until no more of them are caused: with the longest messages 64 MiB, and far more than
+/// wait for one that has a millisecond for each session in turn.
+pub const LETTERS_WAITING_MAX: usize = 1024;
+
+/// Letters that a thread takes from the others before its sessions have a turn.
+pub const LETTERS_AT_ONCE: usize = 64;
+
 /// Chat messages of a room whose ids are remembered, to recognise a repetition.
 pub const CHAT_IDS_MAX: usize = 1000;
+
+/// Bytes of a chat message that count as one message, and each further piece of that size as another: hardly any message that people write
+/// is longer, and nobody gets a burst that takes seconds to send on.
+pub const CHAT_UNIT_BYTES: usize = 4096;
+
+/// How long one who is to be sent more chat may take nothing of it.
+pub const CHAT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Chat messages of a room that wait for the history to keep them: the id of each of them is remembered.
 pub const CHAT_PENDING_MAX: usize = CHAT_IDS_MAX;
@@ -260,6 +296,13 @@ pub const GATHER_PER_SECOND_MIN: f64 = 5000.0;
 /// How often a shard looks how busy it is.
 pub const LOAD_INTERVAL: Duration = Duration::from_millis(100);
 
+/// STREAM and CRYPTO frames that a client may send with each packet. A packet has one or two, and room for 150 that carry a byte each.
+pub const STREAM_FRAMES_PER_PACKET_MAX: u64 = 4;
+
+/// So many may come at once, such as many short streams after a stall; beyond that nothing of the client is read any more. To sort as
+/// many takes quinn less than a millisecond.
+pub const STREAM_FRAMES_FREE: u64 = 500;
+
 /// Sessions that `/sessions.json` tells of at a time: media waits for the milliseconds that this takes. A room can be asked for.
 pub const SESSIONS_TOLD_MAX: usize = 1000;
 
@@ -317,10 +360,6 @@ pub const EGRESS_FLOWS_MAX: usize = 256;
 /// For how long it is remembered what was left out of a track of which nothing comes any more.
 pub const EGRESS_FLOW_TIME: Duration = Duration::from_secs(10);
 
-/// The longest time between two keyframes that are asked for because frames were left out for the same subscriber: each of them
-/// costs all others as well.
-pub const EGRESS_KEYFRAME_WAIT_MAX: Duration = Duration::from_secs(4);
-
 /// First congestion window, in bytes: a keyframe of a small picture leaves in one flight. At 600 kbit/s it is 0.4 s of queue, once.
 pub const INITIAL_WINDOW_BYTES: u64 = 32 * 1024;
 
@@ -368,6 +407,9 @@ pub const LOAD_SESSIONS_MAX: u32 = 10_000;
 /// For how long one run of the load tool takes at most: a load that was forgotten ends by itself.
 pub const LOAD_DURATION_MAX: Duration = Duration::from_hours(1);
 
+/// For how long a search of the load tool takes at most, with all its runs: some twenty.
+pub const LOAD_SEARCH_TIME_MAX: Duration = Duration::from_hours(1);
+
 /// Sessions of the load tool that share one UDP socket: few enough that its buffer holds a burst to all of them.
 pub const LOAD_SESSIONS_PER_SOCKET: u32 = 10;
 
@@ -410,9 +452,9 @@ pub struct Limits {
     pub subscriptions_per_participant: u32,
     /// A chat message, in bytes of UTF-8. At most 32 KiB.
     pub chat_bytes: u32,
-    /// Chat messages per second and participant, over time.
+    /// Chat messages per second and participant, over time; a long one counts as one for each [`CHAT_UNIT_BYTES`] begun.
     pub chat_per_second: u32,
-    /// Chat messages of one participant at once.
+    /// Chat messages of one participant at once, counted in the same way.
     pub chat_burst: u32,
     /// Requests on the control stream and typing changes per second and participant, over time.
     pub requests_per_second: u32,
@@ -442,9 +484,11 @@ pub struct Limits {
     pub loudest_audio: u32,
     /// Participants of a room whose cameras are passed on at a time, those who spoke last; 0: all. What one screen shows is 9 to 25.
     pub last_videos: u32,
-    /// Milliseconds that audio may wait for the path to a subscriber: later, it would only make a gap longer.
+    /// Milliseconds that audio may wait for the path to a subscriber, or be late when it is sent once more: later, it would only make a
+    /// gap longer.
     pub audio_deadline_ms: u32,
-    /// Milliseconds that a video frame may wait for the path to a subscriber; a keyframe, three times as long.
+    /// Milliseconds that a video frame may wait for the path to a subscriber (a keyframe, three times as long), or be late when it is sent
+    /// once more.
     pub video_deadline_ms: u32,
     /// Seconds for which a participant whose session broke keeps its seat; 0: not at all.
     pub seat_seconds: u32,
@@ -458,8 +502,8 @@ pub struct Limits {
     /// Messages that wait for one participant on one stream (on WebSocket: on the connection), above which it is a slow
     /// consumer.
     pub outbox_messages: u32,
-    /// Memory of the process, in megabytes, of which nobody new comes in when four fifths are used; 0: what the control group
-    /// or the machine has.
+    /// Memory of the process, in megabytes, of which nobody new comes in when four fifths are used, until three quarters are; 0: what
+    /// the control group or the machine has.
     pub memory_megabytes: u32,
 }
 
@@ -506,6 +550,27 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// How long audio may wait, or be late when it is sent once more.
+    pub fn audio_deadline(&self) -> Duration {
+        Duration::from_millis(self.audio_deadline_ms.into())
+    }
+
+    /// The same for video.
+    pub fn video_deadline(&self) -> Duration {
+        Duration::from_millis(self.video_deadline_ms.into())
+    }
+
+    /// The rate of a participant's chat, in [units](Self::chat_units).
+    pub fn chat(&self) -> Rate {
+        Rate { per_second: self.chat_per_second, burst: self.chat_burst }
+    }
+
+    /// What a chat message of so many bytes counts: one for each [`CHAT_UNIT_BYTES`] begun, and no more than there may be at once.
+    pub fn chat_units(&self, bytes: usize) -> u32 {
+        let units = bytes.div_ceil(CHAT_UNIT_BYTES).try_into().unwrap_or(u32::MAX);
+        units.clamp(1, self.chat_burst.max(1))
+    }
+
     /// The rate of a session's messages of all kinds: never below that of its chat and its requests together, each of which is
     /// refused by itself.
     pub fn messages(&self) -> Rate {
@@ -518,6 +583,15 @@ impl Limits {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_chat_message_counts_as_several_and_never_as_more_than_there_may_be() {
+        let units = |chat_burst, bytes| Limits { chat_burst, ..Limits::default() }.chat_units(bytes);
+        let of_length = |burst| [0, 1, 4096, 4097, 16 * 1024, usize::MAX].map(|bytes| units(burst, bytes));
+        assert_eq!(of_length(50), [1, 1, 1, 2, 4, 50]);
+        assert_eq!(of_length(3), [1, 1, 1, 2, 3, 3]);
+        assert_eq!(of_length(0), [1; 6]);
+    }
 
     #[test]
     fn a_session_may_send_all_the_chat_and_requests_that_it_is_allowed() {

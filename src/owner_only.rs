@@ -35,6 +35,19 @@ pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     sync_directory(path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))
 }
 
+/// Whether everyone on this machine can read a file that only its owner should: it was made by somebody else, or copied.
+#[cfg(unix)]
+pub fn is_open_to_everyone(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
+}
+
+/// Whether everyone on this machine can read a file: not known here.
+#[cfg(not(unix))]
+pub fn is_open_to_everyone(_: &Path) -> bool {
+    false
+}
+
 /// The new name is on the disk after it, and not only the file.
 #[cfg(unix)]
 fn sync_directory(path: &Path) -> io::Result<()> {

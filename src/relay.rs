@@ -1,21 +1,27 @@
-//! The relay itself: it starts the shard, seats sessions in rooms, and carries out what the rooms decide.
+//! The relay itself: it starts the shards, seats sessions in rooms, and carries out what the rooms decide.
 
 mod callbacks;
+mod common;
 mod downlink;
 mod entry;
 mod flight;
 mod frame_streams;
+mod home;
 mod key_file;
 mod key_store;
 mod listen;
-mod live_room;
+mod mail;
 mod media_outbox;
 mod media_streams;
 mod memory;
 mod metrics;
 mod outbox;
 mod outlet;
+mod own_turn;
+mod part;
+mod path;
 mod plain_session;
+mod post;
 mod quic_session;
 mod rosters;
 mod samples;
@@ -23,15 +29,20 @@ mod seat;
 mod shard;
 mod slots;
 mod tally;
+mod threads;
 mod websocket_session;
 
+use std::hash::RandomState;
 use std::io;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
-use std::sync::{Arc, mpsc};
-use std::thread;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::time::Instant;
 
+use common::Common;
+use futures_util::future::select_all;
 use thiserror::Error;
-use tokio::runtime::Runtime;
+use threads::Threads;
 use tokio::sync::{oneshot, watch};
 
 pub use callbacks::{Callbacks, Closed, Failed, Opened, Said, Subject, Verdict};
@@ -41,9 +52,10 @@ pub use metrics::Metrics;
 
 use crate::auth::TicketKey;
 use crate::config::{Config, OpenError};
+use crate::media::PictureBudget;
 use crate::transport::{
-    BindError, CertificateError, CertificateStore, Congestion, EndpointKeys, Gate, HostPolicy, InvalidOrigin,
-    KeysError, OriginPolicy, Sockets, UdpDrops,
+    BindError, CertificateError, CertificateStore, EndpointKeys, Gate, HostPolicy, InvalidOrigin, KeysError,
+    OriginPolicy, Sockets,
 };
 
 /// Why a relay could not start.
@@ -84,11 +96,12 @@ pub struct Relay {
     certificates: Arc<CertificateStore>,
     metrics: Arc<Metrics>,
     stop: watch::Sender<bool>,
-    stopped: oneshot::Receiver<()>,
+    /// By thread.
+    stopped: Vec<oneshot::Receiver<()>>,
 }
 
 impl Relay {
-    /// Starts a relay on a thread of its own; it serves as soon as this returns.
+    /// Starts a relay on threads of its own; it serves as soon as this returns.
     ///
     /// # Errors
     /// [`StartError`] says what is in the way and what to do.
@@ -110,18 +123,13 @@ impl Relay {
         let endpoint_keys = EndpointKeys::open(config.data_directory.as_deref())?;
         let origins = OriginPolicy::new(&config.origins)?;
         let gate = Gate::new(config.limits, origins, HostPolicy::new(&config.hosts), certificates.clone());
-        let sockets = Sockets::bind(&config)?;
-        let address = sockets.udp.local_addr()?;
-        let http_address = sockets.plain.first().map(TcpListener::local_addr).transpose()?;
-        let admin_address = sockets.admin.as_ref().map(TcpListener::local_addr).transpose()?;
-        let Sockets { udp, tls, plain, admin } = sockets;
-        let udp_drops = UdpDrops::of(&udp);
+        let sockets = Sockets::bind_all(&config, config.shard_count())?;
+        let address = sockets[0].udp.local_addr()?;
+        let http_address = sockets[0].plain.first().map(TcpListener::local_addr).transpose()?;
+        let admin_address = sockets[0].admin.as_ref().map(TcpListener::local_addr).transpose()?;
         let metrics = Arc::new(Metrics::default());
         let (history, outcomes) = crate::history::History::start(config.history, config.limits)?;
-        let (stop, stopping) = watch::channel(false);
-        let (ended, stopped) = oneshot::channel();
-
-        let shard = shard::ShardParts {
+        let common = Arc::new(Common {
             limits: config.limits,
             metrics: metrics.clone(),
             gate: Arc::new(gate),
@@ -130,31 +138,25 @@ impl Relay {
             open_to_plain: config.plain_without_token,
             history,
             callbacks,
-            unproved: Arc::default(),
-        };
-        let part = listen::Part {
-            shard,
-            outcomes,
-            udp_drops,
+            pictures: PictureBudget::default(),
+            roster_bytes: Arc::default(),
+            started: Instant::now(),
+            connections_pending: AtomicUsize::new(0),
+            rooms_open: AtomicUsize::new(0),
+            connections_open: sockets.iter().map(|_| AtomicUsize::new(0)).collect(),
+            keys_given: AtomicU64::new(0),
+            homes: RandomState::new(),
+        });
+        let (stop, _) = watch::channel(false);
+        let threads = Threads {
+            common,
             certificates: certificates.clone(),
-            port: address.port(),
-            stopping,
+            endpoint_keys,
+            congestion: config.congestion,
+            address,
+            stop: stop.clone(),
         };
-        let (ready, is_ready) = mpsc::channel();
-        // The thread makes its runtime itself: if nothing comes of it, it must not be dropped inside an async program.
-        thread::Builder::new().name("tertulia-0".into()).spawn(move || {
-            let (runtime, endpoint) = match start_endpoint(udp, &part, &endpoint_keys, config.congestion) {
-                Ok(started) => started,
-                Err(error) => return drop(ready.send(Err(error))),
-            };
-            // Whoever starts the relay waits for it.
-            let _ = ready.send(Ok(()));
-            let local = tokio::task::LocalSet::new();
-            local.block_on(&runtime, listen::serve(part, endpoint, listen::Listeners { tls, plain, admin }));
-            // Whoever waited may be gone: then nobody needs to know.
-            let _ = ended.send(());
-        })?;
-        is_ready.recv().map_err(io::Error::other)??;
+        let stopped = threads.start(sockets, outcomes)?;
         if is_open {
             config.open_relay.tell();
         }
@@ -186,31 +188,19 @@ impl Relay {
         &self.metrics
     }
 
-    /// Tells every session that the relay is shutting down and waits until they have heard it, at most a few seconds.
+    /// Tells every session that the relay is shutting down and waits until they have heard it and chat is kept, less than 5 s.
     pub async fn stop(self) {
         self.stop.send_replace(true);
-        // An error means that the thread has ended already.
-        let _ = self.stopped.await;
+        // One that `ended` told of is not asked again.
+        for stopped in self.stopped.into_iter().filter(|stopped| !stopped.is_terminated()) {
+            // An error means that the thread has ended already.
+            let _ = stopped.await;
+        }
     }
 
-    /// Waits until the relay has ended by itself, which it does only if its thread fails.
+    /// Waits until the relay has ended by itself, which it does only if one of its threads fails.
     pub async fn ended(&mut self) {
         // Either way it has ended.
-        let _ = (&mut self.stopped).await;
+        let _ = select_all(&mut self.stopped).await;
     }
-}
-
-/// The runtime of the relay's thread, with the QUIC endpoint on it.
-fn start_endpoint(
-    udp: UdpSocket,
-    part: &listen::Part,
-    keys: &EndpointKeys,
-    congestion: Congestion,
-) -> io::Result<(Runtime, quinn::Endpoint)> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let endpoint = {
-        let _entered = runtime.enter();
-        Sockets::endpoint(udp, &part.certificates, keys, congestion, part.shard.unproved.clone())?
-    };
-    Ok((runtime, endpoint))
 }

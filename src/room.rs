@@ -5,11 +5,13 @@
 
 mod allowance;
 mod chat;
+mod demand;
 mod event;
 mod merged;
 mod moderation;
 mod notes;
 mod participant;
+mod patience;
 mod regulation;
 mod report;
 mod returning;
@@ -162,17 +164,22 @@ impl Room {
             Input::Chat { from, message } => self.chat_message(now, from, message, out),
             Input::Stored { through } => self.chat_stored(through, out),
             Input::NotStored { from } => self.chat_not_stored(from, out),
-            Input::Replayed { participant, through } => self.chat_replayed(participant, through, out),
+            Input::Replayed { participant, session, through } => {
+                self.chat_replayed((participant, session), through, out);
+            }
+            Input::FellBehind { participant, session, after } => {
+                self.chat_fell_behind((participant, session), after, out);
+            }
             Input::PictureMissing { track, spatial_layer, keyframe_at } => {
                 self.picture_missing(now, track, spatial_layer, keyframe_at, out);
             }
             Input::KeyframeWanted { participant, track, spatial_layer } => {
-                self.request_keyframe(now, participant, track, spatial_layer, out);
+                self.keyframe_needed(now, participant, track, spatial_layer, out);
             }
             Input::Pressed { participant, pressure } => self.pressed(now, participant, pressure, out),
             Input::Speaking { participants } => self.hear(now, &participants),
             Input::Timeout => self.timeout(now, out),
-            Input::PlaceWanted => self.give_up_empty_seats(out),
+            Input::PlaceWanted => self.give_up_empty_seats(now, out),
         }
         self.fill_stage(now, out);
         outputs
@@ -213,17 +220,17 @@ impl Room {
     ) -> Result<Answer, RefuseReason> {
         match message {
             ClientMessage::Publish { request, track } => {
-                self.publish(from, request, track, out)?;
+                self.publish(now, from, request, track, out)?;
                 return Ok(Answer::Given);
             }
             ClientMessage::EndMeeting { request } => {
-                self.end_meeting(from, request, out)?;
+                self.end_meeting(now, from, request, out)?;
                 return Ok(Answer::Given);
             }
             ClientMessage::Unpublish { track, .. } => self.unpublish(from, track, out)?,
             ClientMessage::SetMuted { track, muted, .. } => self.set_muted(from, track, muted, out)?,
             ClientMessage::Subscribe { track, .. } => self.subscribe(now, from, track, out)?,
-            ClientMessage::Unsubscribe { track, .. } => self.unsubscribe(from, track, out)?,
+            ClientMessage::Unsubscribe { track, .. } => self.unsubscribe(now, from, track, out)?,
             ClientMessage::SetAutoSubscribe { enabled, .. } => self.set_auto_subscribe(from, enabled)?,
             ClientMessage::RemoveParticipant { participant, .. } => {
                 self.remove_participant(now, from, participant, out)?;
@@ -231,7 +238,7 @@ impl Room {
             ClientMessage::MuteTrack { track, .. } => self.mute_track(from, track, out)?,
             ClientMessage::SetLocked { locked, .. } => self.set_locked(from, locked, out)?,
             ClientMessage::RequestKeyframe { track, spatial_layer } => {
-                self.request_keyframe(now, from, track, spatial_layer, out);
+                self.keyframe_requested(now, from, track, spatial_layer, out);
             }
             ClientMessage::SetLayers { track, spatial_layer, temporal_layer, .. } => {
                 let layers = Layers { spatial: spatial_layer, temporal: temporal_layer };
@@ -253,8 +260,11 @@ impl Room {
     }
 
     fn timeout(&mut self, now: Now, out: &mut Vec<Output>) {
-        let mut feedback = Vec::new();
+        let (mut feedback, mut wanted) = (Vec::new(), Vec::new());
         for (id, track) in &mut self.tracks {
+            if track.closes_layers(now) {
+                wanted.push(*id);
+            }
             if track.feedback.take_if_due(now) {
                 feedback.push(*id);
             }
@@ -266,6 +276,7 @@ impl Room {
             }
         }
         feedback.into_iter().for_each(|track| self.tell_feedback(now, track, out));
+        wanted.into_iter().for_each(|track| self.tell_wanted(now, track, out));
         self.step_up(now, out);
         self.end_seats(now, out);
     }

@@ -3,6 +3,7 @@
 mod arrival;
 mod bearer_token;
 mod congestion;
+mod crumbs;
 mod endpoint;
 mod gate;
 mod host;
@@ -11,17 +12,19 @@ mod media_stream;
 mod origin;
 mod ping_budget;
 mod quic;
+mod reach;
+mod steering;
 mod tls;
 mod udp_drops;
 mod unproved;
 
 pub use arrival::{Arrival, PlainEntry, WebSocketKind};
 pub use bearer_token::BearerToken;
-pub(crate) use congestion::Window;
 pub use congestion::{Congestion, Media as MediaCongestion};
+pub(crate) use congestion::{Estimate, Window};
 pub use endpoint::{BindError, Sockets};
 pub use gate::{Gate, GateError, Place, Refusal, TcpPlace};
-pub use host::{HostError, HostPolicy};
+pub use host::{HostError, HostPolicy, is_name_of_own_machine};
 pub use keys::{EndpointKeys, KeysError};
 pub use media_stream::{FrameStream, MediaStream, StreamStopped, media_preface, reset_code};
 pub use origin::{InvalidOrigin, OriginError, OriginPolicy};
@@ -29,6 +32,8 @@ pub use ping_budget::PingBudget;
 pub use quic::{
     EstablishError, KnownStream, MessageReader, QuicCarrier, QuicSession, SendStream, StreamError, Streams,
 };
+pub use reach::addresses_for_others;
+pub use steering::Share;
 pub use tls::{CertificateError, CertificateStore, hex};
 pub use udp_drops::UdpDrops;
 pub use unproved::{Counted, Unproved};

@@ -13,7 +13,7 @@ mod reason;
 mod repeat;
 mod stream;
 
-pub use chat::{ChatMessage, ChatPosition, ClientChat, MessageId, ServerChat};
+pub use chat::{ChatMessage, ChatPosition, ClientChat, MessageId, NOT_KEPT, ServerChat};
 pub use codec::{DecodeError, decode, decode_first_message, encode};
 pub use control::{
     ClientMessage, Join, ParticipantInfo, ParticipantKind, Permissions, PublishedTrack, Rational, ServerMessage,

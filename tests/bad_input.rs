@@ -8,7 +8,7 @@ use support::TestRelay;
 use support::bystander::repeatable;
 use support::quic::{self, soon};
 use support::scene::Scene;
-use support::session::{Target, camera};
+use support::session::{Target, camera, header};
 use tertulia::client::{Event, Options, Room};
 use tertulia::limits::{FRAGMENTS_MAX, Limits, MESSAGE_BYTES_MAX};
 use tertulia::wire::*;
@@ -74,7 +74,7 @@ impl House {
     }
 
     /// The two still hear each other.
-    async fn assert_undisturbed(&self, case: &str) {
+    async fn assert_heard(&self, case: &str) {
         for (from, to) in [(&self.ana, &self.ben), (&self.ben, &self.ana)] {
             let sequence = soon(case, from.chat().send("still here")).await.unwrap();
             let heard = async {
@@ -364,7 +364,7 @@ async fn a_wrong_first_message_is_answered_with_what_is_wrong(house: &House) {
             let mut offender = Offender::connect(house.target(), over).await;
             offender.control(&message).await;
             assert_eq!(offender.ended().await, Ended::with(reason), "{case}");
-            house.assert_undisturbed(&case).await;
+            house.assert_heard(&case).await;
         }
     }
 }
@@ -391,7 +391,7 @@ async fn a_wrong_message_in_a_session_ends_it_with_what_is_wrong(house: &House) 
             let mut offender = Offender::seated(house.target(), over).await;
             offender.send(kind, &message).await;
             assert_eq!(offender.ended().await, Ended::with(reason), "{case}");
-            house.assert_undisturbed(&case).await;
+            house.assert_heard(&case).await;
         }
     }
 }
@@ -427,7 +427,7 @@ async fn what_cannot_be_done_is_refused_and_the_session_goes_on(house: &House) {
             assert_eq!(answer, ServerMessage::Failed { request: 9, reason: refused, message });
         }
         offender.assert_seated("after refusals").await;
-        house.assert_undisturbed("after refusals").await;
+        house.assert_heard("after refusals").await;
     }
 }
 
@@ -446,7 +446,7 @@ async fn a_repeated_chat_message_is_said_once(house: &House) {
         }
         let first = sequences[0];
         assert_eq!(sequences, [first, first, first, first + 1], "{over:?}");
-        house.assert_undisturbed("after repetitions").await;
+        house.assert_heard("after repetitions").await;
     }
 }
 
@@ -460,13 +460,13 @@ async fn an_announced_length_over_the_limit_ends_the_session_before_the_message_
         offender.control.0.write_all(&length).await.unwrap();
         let ended = Offender::Quic(Box::new(offender)).ended().await;
         assert_eq!(ended, Ended::with(CloseReason::TooLarge), "{case}");
-        house.assert_undisturbed(case).await;
+        house.assert_heard(case).await;
     }
     let mut offender = Offender::seated(house.target(), Over::Quic).await;
     let Offender::Quic(quic) = &mut offender else { unreachable!() };
     quic.chat.0.write_all(&u32::MAX.to_be_bytes()).await.unwrap();
     assert_eq!(offender.ended().await, Ended::with(CloseReason::TooLarge), "on the chat stream");
-    house.assert_undisturbed("on the chat stream").await;
+    house.assert_heard("on the chat stream").await;
 }
 
 /// The beginning of a WebSocket message (RFC 6455, section 5.2), masked, of which nothing has come yet.
@@ -491,7 +491,7 @@ async fn an_announced_length_over_the_limit_ends_a_websocket_before_the_message_
             let Offender::WebSocket(socket) = &mut offender else { unreachable!() };
             socket.get_mut().write_all(&announced(kind, length)).await.unwrap();
             assert_eq!(offender.ended().await, ended, "{case}");
-            house.assert_undisturbed(&case).await;
+            house.assert_heard(&case).await;
         }
     }
 }
@@ -503,7 +503,7 @@ async fn whoever_sends_a_message_far_over_the_limit_still_hears_what_was_wrong(h
         offender.frame(Message::text("x".repeat(1 << 20))).await;
         assert_eq!(offender.ended().await, Ended::by_code_alone(CloseReason::TooLarge), "attempt {attempt}");
     }
-    house.assert_undisturbed("after large messages").await;
+    house.assert_heard("after large messages").await;
 }
 
 // Streams.
@@ -516,13 +516,13 @@ async fn a_stream_that_the_protocol_does_not_know_ends_the_session(house: &House
         let mut extra = quic.connection.open_bi().await.unwrap();
         extra.0.write_all(&[first_byte]).await.unwrap();
         assert_eq!(offender.ended().await, Ended::with(CloseReason::UnexpectedStream), "{case}");
-        house.assert_undisturbed(&case).await;
+        house.assert_heard(&case).await;
     }
     let connection = dial(house.target()).await;
     let mut only = connection.open_bi().await.unwrap();
     only.0.write_all(&[0x41]).await.unwrap();
     assert_eq!(soon("closed", closed(&connection)).await, Some(CloseReason::UnexpectedStream), "the only stream");
-    house.assert_undisturbed("the only stream").await;
+    house.assert_heard("the only stream").await;
 }
 
 async fn a_stream_that_says_nothing_holds_up_nobody_and_is_given_up(house: &House) {
@@ -534,7 +534,7 @@ async fn a_stream_that_says_nothing_holds_up_nobody_and_is_given_up(house: &Hous
     let mut offender = Offender::Quic(Box::new(QuicOffender::new(connection).await));
     offender.join().await;
     offender.assert_seated("beside a silent stream").await;
-    house.assert_undisturbed("beside a silent stream").await;
+    house.assert_heard("beside a silent stream").await;
     let code = soon("the silent stream is given up", silent.stopped()).await.unwrap();
     assert_eq!(code, Some(quinn::VarInt::from_u32(CloseReason::JoinTimeout.code().into())));
     assert_eq!(house.scene.relay.metric(stopped).await, stopped_before + 1);
@@ -554,7 +554,7 @@ async fn whoever_says_nothing_is_asked_to_leave(house: &House) {
         Offender::Quic(Box::new(offender)).ended().await
     };
     let nothing = |over| async move { Offender::connect(house.target(), over).await.ended().await };
-    let meanwhile = house.assert_undisturbed("beside silent ones");
+    let meanwhile = house.assert_heard("beside silent ones");
     let (no_stream, half_a_length, quic, websocket, ()) = soon("the deadline of first messages", async {
         tokio::join!(no_stream, half_a_length, nothing(Over::Quic), nothing(Over::WebSocket), meanwhile)
     })
@@ -563,7 +563,7 @@ async fn whoever_says_nothing_is_asked_to_leave(house: &House) {
     for (case, ended) in [("half a length", half_a_length), ("QUIC", quic), ("WebSocket", websocket)] {
         assert_eq!(ended, Ended::with(CloseReason::JoinTimeout), "{case}");
     }
-    house.assert_undisturbed("after silent ones").await;
+    house.assert_heard("after silent ones").await;
 }
 
 async fn a_stream_that_ends_within_a_message_ends_the_session_with_what_is_wrong(house: &House) {
@@ -583,7 +583,7 @@ async fn a_stream_that_ends_within_a_message_ends_the_session_with_what_is_wrong
         stream.write_all(bytes).await.unwrap();
         stream.finish().unwrap();
         assert_eq!(offender.ended().await, Ended::with(CloseReason::Malformed), "{case}");
-        house.assert_undisturbed(case).await;
+        house.assert_heard(case).await;
     }
 }
 
@@ -619,7 +619,7 @@ async fn a_meeting_websocket_takes_binary_messages_of_known_kinds_only(house: &H
                 offender.frame(frame).await;
             }
             assert_eq!(offender.ended().await, Ended::with(reason), "{case}");
-            house.assert_undisturbed(&case).await;
+            house.assert_heard(&case).await;
         }
     }
 }
@@ -640,7 +640,7 @@ async fn a_plain_websocket_takes_text_only(house: &House) {
             offender.frame(frame).await;
         }
         assert_eq!(offender.ended().await, Ended::by_code_alone(reason), "{case}");
-        house.assert_undisturbed(case).await;
+        house.assert_heard(case).await;
     }
 }
 
@@ -649,27 +649,10 @@ async fn a_path_that_names_no_room_is_not_found(house: &House) {
         let refused = websocket(house.target(), &path, None).await;
         assert!(matches!(&refused, Err(Error::Http(response)) if response.status() == StatusCode::NOT_FOUND), "{path}");
     }
-    house.assert_undisturbed("after wrong paths").await;
+    house.assert_heard("after wrong paths").await;
 }
 
 // Datagrams.
-
-fn header(track: TrackId) -> MediaHeader {
-    MediaHeader {
-        track,
-        frame: 0,
-        depends_on_distance: 0,
-        keyframe: true,
-        parity: false,
-        on_stream: false,
-        temporal_layer: 0,
-        spatial_layer: 0,
-        audio_level: AudioLevel::SILENCE,
-        fragment_index: 0,
-        fragment_count: 1,
-        timestamp: 0,
-    }
-}
 
 fn datagram(header: MediaHeader) -> Bytes {
     Datagram::new(header, b"picture").bytes
@@ -724,7 +707,7 @@ async fn a_wrong_datagram_is_counted_by_what_is_wrong_and_the_session_goes_on(ho
             house.assert_dropped(&case, reason, before).await;
             offender.assert_seated(&case).await;
         }
-        house.assert_undisturbed("after wrong datagrams").await;
+        house.assert_heard("after wrong datagrams").await;
     }
 }
 
@@ -734,7 +717,7 @@ async fn a_datagram_before_the_first_message_is_counted(house: &House) {
     house.assert_dropped("before the join", DropReason::NotJoined, 0).await;
     offender.join().await;
     offender.assert_seated("after a datagram that came too early").await;
-    house.assert_undisturbed("after a datagram that came too early").await;
+    house.assert_heard("after a datagram that came too early").await;
 }
 
 #[tokio::test]

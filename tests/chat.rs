@@ -140,7 +140,7 @@ async fn a_private_message_reaches_one() {
 #[tokio::test]
 async fn what_is_refused_says_why() {
     use tertulia::client::ChatError;
-    let relay = TestRelay::start(Limits { chat_burst: 2, chat_per_second: 1, ..Limits::default() });
+    let relay = TestRelay::start(Limits { chat_burst: 5, chat_per_second: 1, ..Limits::default() });
     let ana = relay.join("https", "Ana").await;
     let refused = |result: Result<u64, ChatError>| match result {
         Err(ChatError::Refused { reason, .. }) => reason,
@@ -149,9 +149,10 @@ async fn what_is_refused_says_why() {
     assert!(matches!(ana.chat().send("x".repeat(16 * 1024 + 1)).await, Err(ChatError::TooLong { .. })));
     let nobody = ParticipantId(99);
     assert_eq!(refused(ana.chat().send_to(nobody, "hello").await), RefuseReason::ParticipantUnknown);
+    // It counts as four.
     ana.chat().send("x".repeat(16 * 1024)).await.unwrap();
-    ana.chat().send("two").await.unwrap();
-    assert_eq!(refused(ana.chat().send("three").await), RefuseReason::ChatTooFast);
+    ana.chat().send("five").await.unwrap();
+    assert_eq!(refused(ana.chat().send("six").await), RefuseReason::ChatTooFast);
 }
 
 #[tokio::test]

@@ -58,6 +58,31 @@ fn it_serves_until_it_is_told_to_stop_and_keeps_its_certificate() {
 
 #[cfg(unix)]
 #[test]
+fn who_tells_it_twice_does_not_wait() {
+    let directory = Directory::new();
+    let (mut child, printed) = serve(&directory);
+    let (_, page) = printed.split_once("http://localhost:").unwrap();
+    let mut silent = TcpStream::connect(format!("127.0.0.1:{}", page.split('/').next().unwrap())).unwrap();
+    silent.write_all(UPGRADE).unwrap();
+    let mut answer = [0; 12];
+    silent.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 101");
+    // It says no goodbye, and is waited for.
+    let twice = format!("kill -INT {0}; kill -TERM {0}", child.id());
+    assert!(Command::new("sh").args(["-c", &twice]).status().unwrap().success());
+    assert!(child.wait().unwrap().success());
+    let mut said = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(said.contains("Stopped at once"), "{said}");
+}
+
+/// What a plain WebSocket client says first (RFC 6455, section 1.3).
+#[cfg(unix)]
+const UPGRADE: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+
+#[cfg(unix)]
+#[test]
 fn private_keys_are_their_owners_alone() {
     use std::os::unix::fs::PermissionsExt;
     let directory = Directory::new();

@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use support::TestRelay;
-use support::bystander::repeatable;
-use support::http::{exchange, get, read, upgrade};
+use support::bystander::{in_time, repeatable};
+use support::http::{PATIENCE, exchange, get, read, upgrade};
 use support::quic::soon;
 use support::scene::Scene;
 use support::{https, quic};
@@ -15,6 +15,7 @@ use tertulia::limits::{HANDSHAKE_TIMEOUT, Limits, PINGS_PER_SECOND};
 use tertulia::wire::CloseReason;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::sleep;
 
 fn relay() -> TestRelay {
     TestRelay::start(Limits::default())
@@ -74,7 +75,7 @@ fn upgrade_with(without: &str, instead: &str) -> Vec<u8> {
 }
 
 async fn s10_a_wrong_request_for_a_websocket_is_answered_with_what_is_wrong(scene: &Scene) {
-    let mut wrong = Vec::new();
+    let (mut wrong, mut slowest) = (Vec::new(), (Duration::ZERO, ""));
     let many: String = (0..101).map(|number| format!("X-{number}: 1\r\n")).collect();
     let large = format!("X-Large: {}\r\n", "x".repeat(64 * 1024));
     for (case, request, status) in [
@@ -97,12 +98,14 @@ async fn s10_a_wrong_request_for_a_websocket_is_answered_with_what_is_wrong(scen
         let begun = Instant::now();
         let reply = exchange(scene.target().http, &request).await;
         let told = status != 426 || reply.header("sec-websocket-version") == Some("13");
-        if reply.status() != Some(status) || !told || begun.elapsed() > Duration::from_millis(500) {
-            wrong.push(format!("{case}, in {:?}: {reply:?}", begun.elapsed()));
+        if reply.status() != Some(status) || !told {
+            wrong.push(format!("{case}: {reply:?}"));
         }
+        slowest = slowest.max((begun.elapsed(), case));
         assert_served(scene, case).await;
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+    in_time(slowest.1, slowest.0, Duration::from_millis(500));
 }
 
 async fn s9_what_a_proxy_could_understand_in_another_way_is_refused(scene: &Scene) {
@@ -163,15 +166,22 @@ fn frame(first_byte: u8, payload: &[u8]) -> Vec<u8> {
     [&[first_byte, 0x80 | u8::try_from(payload.len()).unwrap(), 0, 0, 0, 0], payload].concat()
 }
 
-/// The frames that come, as opcode and payload, up to the close frame or the end.
+/// The next frame, as opcode and payload.
+async fn next_frame(stream: &mut TcpStream) -> Option<(u8, Vec<u8>)> {
+    let mut head = [0; 2];
+    stream.read_exact(&mut head).await.ok()?;
+    let mut payload = vec![0; usize::from(head[1])];
+    stream.read_exact(&mut payload).await.unwrap();
+    Some((head[0] & 0x0f, payload))
+}
+
+/// The frames that come, up to the close frame or the end.
 async fn frames(stream: &mut TcpStream) -> Vec<(u8, Vec<u8>)> {
     let mut frames = Vec::new();
-    let mut head = [0; 2];
-    while stream.read_exact(&mut head).await.is_ok() {
-        let mut payload = vec![0; usize::from(head[1])];
-        stream.read_exact(&mut payload).await.unwrap();
-        frames.push((head[0] & 0x0f, payload));
-        if head[0] & 0x0f == 8 {
+    while let Some(frame) = next_frame(stream).await {
+        let is_last = frame.0 == 8;
+        frames.push(frame);
+        if is_last {
             break;
         }
     }
@@ -215,16 +225,13 @@ async fn s2_frames_that_rfc_6455_forbids_end_the_websocket(scene: &Scene) {
 async fn s5_pings_beyond_ten_a_second_end_the_websocket(scene: &Scene) {
     for more in ["", "Sec-WebSocket-Protocol: tertulia.v1\r\n"] {
         let mut stream = websocket(scene.target().http, more).await;
-        let pings: Vec<u8> = (0..PINGS_PER_SECOND).flat_map(|_| frame(0x89, b"ping")).collect();
-        stream.write_all(&pings).await.unwrap();
-        // Pongs may be answered together; the last one says that all were read.
-        let mut pong = [0; 6];
-        while pong != [0x8a, 4, b'p', b'i', b'n', b'g'] {
-            soon("a pong", stream.read_exact(&mut pong[..2])).await.unwrap();
-            let length = usize::from(pong[1]);
-            soon("a pong", stream.read_exact(&mut pong[2..2 + length])).await.unwrap();
-        }
-        stream.write_all(&[&pings[..], &pings].concat()).await.unwrap();
+        let pings = |count| -> Vec<u8> { (1..=count).flat_map(|number| frame(0x89, &[number])).collect() };
+        let allowed = PINGS_PER_SECOND as u8;
+        stream.write_all(&pings(allowed)).await.unwrap();
+        // Pings may be answered together, and the relay pings as well; the last pong says that all were read.
+        let last_pong = (10, vec![allowed]);
+        while soon("a pong", next_frame(&mut stream)).await.unwrap() != last_pong {}
+        stream.write_all(&pings(2 * allowed)).await.unwrap();
         let code = close_code(&soon("the end", frames(&mut stream)).await);
         assert_eq!(code, Some(CloseReason::TooFast.websocket_code()), "{more}");
         assert_served(scene, "pings").await;
@@ -246,12 +253,19 @@ async fn s6_who_never_reads_is_closed_and_holds_up_nobody() {
     let reader = tokio::spawn(async move { while ben.next_event().await.is_some() {} });
     let body = "x".repeat(16_000);
     let metrics = relay.relay.metrics();
-    let flood = async {
+    // More than its outbox and what is on the way to it hold; then a busy relay has the time to notice it.
+    for _ in 0..2000 {
+        if metrics.closed(CloseReason::SlowConsumer) > 0 {
+            break;
+        }
+        ana.chat().send(&body).await.unwrap();
+    }
+    let closed = async {
         while metrics.closed(CloseReason::SlowConsumer) == 0 {
-            ana.chat().send(&body).await.unwrap();
+            sleep(Duration::from_millis(5)).await;
         }
     };
-    soon("the slow one is closed", flood).await;
+    soon("the slow one is closed", closed).await;
     assert_eq!(metrics.closed(CloseReason::SlowConsumer), 1, "it alone");
     assert!(!reader.is_finished());
     reader.abort();
@@ -291,7 +305,8 @@ async fn s8_who_is_slow_is_given_up_and_holds_up_nobody(scene: &Scene) {
         assert!(reply.closed, "{case}: {}", reply.text);
     }
     let took = begun.elapsed();
-    assert!(took >= HANDSHAKE_TIMEOUT && took < HANDSHAKE_TIMEOUT * 2, "{took:?}");
+    assert!(took >= HANDSHAKE_TIMEOUT, "{took:?}");
+    in_time("slow ones are given up", took, HANDSHAKE_TIMEOUT * 2);
     assert_served(scene, "slow ones").await;
 }
 
@@ -302,7 +317,7 @@ async fn s8_many_connections_that_say_nothing_leave_room_for_others(scene: &Scen
     }
     let begun = Instant::now();
     assert_served(scene, "400 silent connections").await;
-    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    in_time("400 silent connections", begun.elapsed(), Duration::from_secs(1));
 }
 
 async fn s14_there_is_no_way_out_of_the_pages_folder(scene: &Scene) {
@@ -356,6 +371,61 @@ async fn s15_pages_say_what_they_may_do() {
         assert_eq!(reply.header("x-content-type-options"), Some("nosniff"), "{path}: {}", reply.text);
         assert_eq!(reply.header("alt-svc"), None, "{path}");
         assert_eq!(reply.header("set-cookie"), None, "{path}");
+    }
+}
+
+/// What `/relay.json` tells whoever sends these header lines beside `Host`.
+async fn description(at: SocketAddr, path: &str, host: &str, more: &str) -> serde_json::Value {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{more}\r\n");
+    let reply = exchange(at, request.as_bytes()).await;
+    assert_eq!((reply.status(), reply.header("vary")), (Some(200), Some("Origin")), "{}", reply.text);
+    serde_json::from_str(reply.body()).unwrap()
+}
+
+#[tokio::test]
+async fn the_relays_own_page_on_its_machine_is_told_where_others_find_it_and_nobody_else_is() {
+    let relay = relay();
+    let at = relay.relay.http_address().unwrap();
+    for host in ["localhost", "localhost:8000", "127.0.0.1:8000", "[::1]:8000"] {
+        let told = description(at, "/relay.json", host, "").await;
+        assert_eq!(told["addresses"], serde_json::json!([]), "{host}: it listens to this machine alone");
+    }
+    for (host, more) in [
+        ("192.0.2.7:8000", ""),
+        ("localhost", "Origin: https://elsewhere.example\r\n"),
+        ("localhost", "Origin: http://localhost:3000\r\n"),
+        ("localhost", "X-Forwarded-For: 192.0.2.7\r\n"),
+        ("localhost", "Via: 1.1 proxy\r\n"),
+    ] {
+        assert_eq!(
+            description(at, "/relay.json", host, more).await["addresses"],
+            serde_json::Value::Null,
+            "{host} {more}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_page_is_told_whether_it_may_connect() {
+    let relay = relay();
+    let at = relay.relay.http_address().unwrap();
+    let own = "?origin=http%3A%2F%2F192.0.2.7%3A8000";
+    let behind_a_proxy = "?origin=https%3A%2F%2Fmeet.example";
+    for (query, more, allowed) in [
+        ("", "", true),
+        ("", "Origin: http://localhost:3000\r\n", true),
+        ("", "Origin: http://192.0.2.7:8000\r\n", true),
+        ("", "Origin: https://elsewhere.example\r\n", false),
+        ("", "Origin: null\r\n", false),
+        ("", "Origin: http://192.0.2.7\r\nOrigin: http://192.0.2.7\r\n", false),
+        (own, "", true),
+        (own, "Origin: https://elsewhere.example\r\n", false),
+        (behind_a_proxy, "", false),
+        ("?origin=", "", false),
+        ("?origin=%ff%00&origin", "", false),
+    ] {
+        let told = description(at, &format!("/relay.json{query}"), "192.0.2.7:8000", more).await;
+        assert_eq!(told["originAllowed"], allowed, "{query} {more}");
     }
 }
 
@@ -442,7 +512,7 @@ async fn a_page_may_start_its_workers_from_a_blob_and_one_connection_brings_all_
     for path in ["/", "/app.js", "/sdk/tertulia.js", "/sdk/room.js", "/nothing", "/style.css"] {
         let request = format!("GET {path} HTTP/1.1\r\nHost: 192.0.2.7:4433\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
-        let reply = read(&mut stream, Duration::from_secs(1)).await;
+        let reply = read(&mut stream, PATIENCE).await;
         assert_eq!((reply.status(), reply.closed), (Some(if path == "/nothing" { 404 } else { 200 }), false), "{path}");
         if let Some(policy) = reply.header("content-security-policy") {
             assert!(policy.contains("worker-src 'self' blob:") && policy.contains("script-src 'self';"), "{policy}");
@@ -450,6 +520,6 @@ async fn a_page_may_start_its_workers_from_a_blob_and_one_connection_brings_all_
     }
     let more = "Origin: https://192.0.2.7:4433\r\nSec-WebSocket-Protocol: tertulia.v1\r\n";
     stream.write_all(&upgrade("/ws", "192.0.2.7:4433", more)).await.unwrap();
-    let reply = read(&mut stream, Duration::from_secs(1)).await;
+    let reply = read(&mut stream, PATIENCE).await;
     assert_eq!(reply.status(), Some(101), "the page that came from an address connects to it: {}", reply.text);
 }

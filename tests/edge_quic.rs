@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{Connection, ConnectionError, Endpoint, EndpointConfig, SendStream, TokenStore};
-use support::bystander::repeatable;
+use support::bystander::{in_time, repeatable};
 use support::child::is_optimised;
 use support::gapped::Gapped;
 use support::quic::{
@@ -24,7 +24,7 @@ use tertulia::limits::{
 };
 use tertulia::wire::{ALPN_QUIC, ALPN_WEBTRANSPORT, CloseReason, DropReason};
 use tokio::net::UdpSocket;
-use tokio::time::{interval, sleep, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 /// What is wrong with a handshake or its packets, beside a meeting.
 #[tokio::test]
@@ -80,10 +80,15 @@ fn at_once() -> Duration {
 
 /// Someone else still gets in, at once.
 async fn assert_served(scene: &Scene, case: &str) {
+    in_time(&format!("getting in after {case}"), serve(scene, case).await, at_once());
+}
+
+/// Someone else still gets in; how long it took.
+async fn serve(scene: &Scene, case: &str) -> Duration {
     let begun = Instant::now();
     let mut member = join(scene.target().quic, "house").await.unwrap_or_else(|error| panic!("after {case}: {error}"));
     assert!(member.is_seated().await, "after {case}");
-    assert!(begun.elapsed() < at_once(), "after {case}: {:?}", begun.elapsed());
+    begun.elapsed()
 }
 
 /// The first packets of connections, made by a client that talks to a socket which never answers. They show this token, if it is
@@ -132,10 +137,15 @@ async fn flood(
     let mut piece = [0; 2048];
     let mut packets = packets.iter().cycle();
     let mut tick = interval(Duration::from_millis(10));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let (each, mut count) = (per_second / 100, 0);
     let begin = Instant::now();
     while begin.elapsed() < time {
         tick.tick().await;
-        for _ in 0..per_second / 100 {
+        // What a slow machine is late with is not sent at once: the kernel would have no room for it.
+        let due = begin.elapsed().as_millis() as u32 / 10 * each + each - count;
+        for _ in 0..due.min(2 * each) {
+            count += 1;
             sent += attacker.send_to(packets.next().unwrap(), target.quic).await.unwrap();
         }
         while let Ok(length) = attacker.try_recv(&mut piece) {
@@ -161,9 +171,13 @@ async fn h1_h2_a_flood_of_first_packets_is_asked_for_proof_and_what_never_finish
         let target = scene.target();
         let beside = async {
             while scene.relay.metric(retried).await == 0 {}
+            let mut took = Vec::new();
             for _ in 0..20 {
-                assert_served(&scene, "the beginning of a flood").await;
+                took.push(serve(&scene, "the beginning of a flood").await);
             }
+            // A first packet for which the kernel has no room is sent again a second later: that happens to one or two of them.
+            took.sort_unstable();
+            in_time("getting in while a flood begins", took[17], at_once());
         };
         let time = HANDSHAKE_TIMEOUT - Duration::from_secs(1);
         let ((sent, received), ()) = tokio::join!(flood(&attacker, target, &packets, flood_per_second(), time), beside);
@@ -182,6 +196,9 @@ async fn h1_h2_a_flood_of_first_packets_is_asked_for_proof_and_what_never_finish
     .await;
 }
 
+/// First packets for those for which the kernel has no room.
+const SPARE: usize = 100;
+
 #[tokio::test]
 async fn h1_beyond_as_many_as_may_wait_first_packets_are_passed_over() {
     repeatable(async || {
@@ -194,12 +211,16 @@ async fn h1_beyond_as_many_as_may_wait_first_packets_are_passed_over() {
         let attacker = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         // With it, each of them is taken, as its address is proved.
         let token = given_token(scene.target(), &attacker).await;
-        let packets = initials(&token, CONNECTIONS_PENDING_MAX).await;
+        let packets = initials(&token, CONNECTIONS_PENDING_MAX + SPARE).await;
         assert_eq!(scene.relay.metric(ignored).await, 0);
+        // The places that the token cost are free again, and will not be so while others wait.
+        let failed = "tertulia_sessions_failed_total";
+        scene.relay.until(failed, |failed| failed > CONNECTIONS_UNVALIDATED_MAX as i64 / 2).await;
         flood(&attacker, scene.target(), &packets, 1000, Duration::from_secs(2)).await;
+        let before = scene.relay.metric(ignored).await;
         scene.bystander.begin_measuring();
         let newcomer = tokio::spawn(join(scene.target().quic, "house"));
-        scene.relay.until(ignored, |ignored| ignored > 0).await;
+        scene.relay.until(ignored, |ignored| ignored > before).await;
         scene.assert_undisturbed("as many as may wait").await;
         // It sends its first packet again, as every client does, and those that waited are given up.
         let mut newcomer = newcomer.await.unwrap().unwrap();
@@ -231,7 +252,8 @@ async fn h3_a_connection_without_a_session_is_closed(scene: &Scene) {
         assert!(matches!(ended, ConnectionError::ApplicationClosed(_)), "{case}: {ended:?}");
     }
     let took = begun.elapsed();
-    assert!(took >= HANDSHAKE_TIMEOUT && took < HANDSHAKE_TIMEOUT * 2, "{took:?}");
+    assert!(took >= HANDSHAKE_TIMEOUT, "{took:?}");
+    in_time("connections without a session", took, HANDSHAKE_TIMEOUT * 2);
     assert_served(scene, "connections without sessions").await;
 }
 
@@ -355,11 +377,14 @@ async fn h7_garbage_is_passed_over(scene: &Scene) {
         ("HTTP", b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec()),
         ("64 KiB less the headers", vec![0xc0; 65_507]),
     ] {
+        // An answer to what came before is none to this.
+        while socket.try_recv(&mut answer).is_ok() {}
         socket.send(&packet).await.unwrap();
         let answered = timeout(wait, socket.recv(&mut answer)).await.ok().map(Result::unwrap);
         assert!(answered.is_none_or(|answered| answered <= packet.len()), "{case}: {answered:?}");
         assert_served(scene, case).await;
     }
+    while socket.try_recv(&mut answer).is_ok() {}
     socket.send(&long([0x1a, 0x2a, 0x3a, 0x4a])).await.unwrap();
     let length = soon("versions are offered", socket.recv(&mut answer)).await.unwrap();
     // Version 0 and, at the end, those that are spoken (RFC 9000, section 17.2.1).
@@ -592,44 +617,59 @@ async fn w13_streams_that_nobody_reads_are_bounded() {
     .await;
 }
 
-/// Connections whose streams have gaps, each byte by itself: what is kept of them is bounded, and above a number of gaps the
-/// connection ends. Nothing is said of the time that quinn takes for it, which holds up others: see FAULTS.md.
+/// Connections whose streams have gaps, each byte by itself: they are ended before they cost much memory or hold up others, whether
+/// they send a few at a time or all at once.
 #[tokio::test]
 async fn h10_streams_with_gaps_are_bounded() {
-    let scene = Scene::crowded(&BRIEF_SEATS).await;
-    let mut members = Vec::new();
-    for _ in 0..GAPPED {
-        members.push(Gapped::join(scene.target().quic, "gaps").await);
-    }
-    let joined = scene.relay.resources().await;
-    // What quinn makes of gaps grows with their square, and takes ten times as long where it is not optimised.
-    let taken = if is_optimised() { GAPS_TAKEN } else { GAPS_TAKEN / 5 };
-    for member in &mut members {
-        assert!(member.send(taken).await, "{taken} gaps are taken");
-    }
-    let full = scene.relay.resources().await;
-    let each = full.resident_bytes.saturating_sub(joined.resident_bytes) / GAPPED;
-    println!("{each} bytes for each connection with {taken} gaps in each of {} streams", members[0].streams());
-    assert!(each < GAPS_BYTES_MAX, "{each} bytes each");
-    for member in &mut members {
-        member.keep_to_one_stream();
-        assert!(!member.send(GAPS_REFUSED).await, "{GAPS_REFUSED} gaps are taken");
-        let ended = soon("the end", member.member.connection.closed()).await;
-        let ConnectionError::ConnectionClosed(close) = ended else { panic!("{ended:?}") };
-        assert_eq!(close.error_code, quinn::TransportErrorCode::INTERNAL_ERROR, "{close}");
-    }
-    assert_served(&scene, "streams with gaps").await;
-    scene.close_disturbed("streams with gaps").await;
+    repeatable(async || {
+        let mut scene = Scene::crowded(&BRIEF_SEATS).await;
+        for at_a_time in [GAPS_AT_A_TIME, GAPS_REFUSED] {
+            let case = format!("{at_a_time} gaps at a time");
+            let mut members = Vec::new();
+            for _ in 0..GAPPED {
+                members.push(Gapped::join(scene.target().quic, "gaps").await);
+            }
+            // Those who have sent many packets without a stream have saved nothing up.
+            join_all(members.iter().map(Gapped::send_datagrams)).await;
+            let joined = scene.relay.resources().await;
+            assert_eq!(
+                join_all(members.iter_mut().map(|member| member.send(GAPS_FREE))).await,
+                [true; GAPPED],
+                "{case}"
+            );
+            let held = scene.relay.resources().await;
+            let each = held.resident_bytes.saturating_sub(joined.resident_bytes) / GAPPED;
+            println!("{case}: {each} bytes for each connection with {GAPS_FREE} gaps in each of its streams");
+            assert!(each < GAPS_BYTES_MAX, "{case}: {each} bytes each");
+            for gaps in (at_a_time..=GAPS_REFUSED).step_by(at_a_time) {
+                join_all(members.iter_mut().map(|member| member.send(gaps))).await;
+            }
+            for member in &members {
+                let ended = soon("the end", member.member.connection.closed()).await;
+                let ConnectionError::ApplicationClosed(close) = &ended else { panic!("{case}: {ended:?}") };
+                assert_eq!(close.error_code, CloseReason::TooFast.code().into(), "{case}: {close}");
+            }
+            assert_served(&scene, &case).await;
+            scene.assert_undisturbed(&case).await;
+        }
+        scene.close("streams with gaps").await;
+    })
+    .await;
 }
 
 const GAPPED: usize = 5;
 
-/// As many gaps as quinn takes in each stream; of more it is sure, whenever it looks.
-const GAPS_TAKEN: usize = 1000;
+/// More gaps than quinn takes in a stream, whenever it looks. The relay takes no more than 500 in all.
 const GAPS_REFUSED: usize = 2100;
 
-/// What a connection may cost with so many gaps in each of its streams, in bytes.
-const GAPS_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// What the relay takes in each of 23 streams.
+const GAPS_FREE: usize = 15;
+
+/// What is sent of them between two answers of the relay.
+const GAPS_AT_A_TIME: usize = 20;
+
+/// What a connection may cost with them, in bytes: less than its windows.
+const GAPS_BYTES_MAX: usize = 512 * 1024;
 
 const GREEDY: usize = 30;
 

@@ -11,11 +11,13 @@ use std::time::Duration;
 use support::TestRelay;
 use support::bystander::repeatable;
 use support::child::Launch;
+use support::quic::soon;
 use support::scene::{CROWDED, Scene};
 use support::session::{CARRIERS, Over, Session, Target, datagram, join_of, message_id, payload, plain};
 use tertulia::limits::Limits;
 use tertulia::relay::{Callbacks, Verdict};
 use tertulia::wire::*;
+use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 /// Everything that is kept of a room.
@@ -38,7 +40,7 @@ async fn d1_d2_no_acknowledged_message_is_lost_when_the_relay_is_killed() {
         let join = Join { ticket: ticket.clone(), ..join_of("crash", "Talker") };
         let (mut talker, welcome) = Session::join(relay.target, over, join).await.unwrap();
         ticket = Some(welcome.ticket);
-        // It is killed somewhere within what follows, while messages are on their way.
+        let (tenth, ten) = (Notify::new(), acknowledged.len() + 10);
         let talking = async {
             loop {
                 let ids: Vec<_> = (0..5).map(|_| message_id()).collect();
@@ -49,13 +51,24 @@ async fn d1_d2_no_acknowledged_message_is_lost_when_the_relay_is_killed() {
                     let ServerChat::Accepted { sequence, .. } = talker.answer_to(id).await else { panic!("refused") };
                     acknowledged.push((id, sequence));
                 }
+                if acknowledged.len() >= ten {
+                    tenth.notify_one();
+                }
             }
         };
-        let _ = timeout(Duration::from_millis(150 + 37 * round), talking).await;
+        // It is killed somewhere within what follows ten of them, while messages are on their way.
+        let killing = async {
+            tenth.notified().await;
+            sleep(Duration::from_millis(37 * round)).await;
+        };
+        tokio::select! {
+            () = talking => {}
+            () = soon("ten acknowledgements", killing) => {}
+        }
         relay.kill();
         relay = launch.start();
     }
-    assert!(acknowledged.len() > 50, "{}", acknowledged.len());
+    assert!(acknowledged.len() >= 60, "{}", acknowledged.len());
     let kept: Vec<_> =
         history(relay.target, "crash").await.iter().map(|kept| (kept.message_id, kept.sequence)).collect();
     let numbers: Vec<_> = kept.iter().map(|(_, sequence)| *sequence).collect();

@@ -4,8 +4,10 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::ControlFlow::{Break, Continue};
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt;
 use futures_util::future::join_all;
 use support::bystander::repeatable;
 use support::child::{ChildRelay, Launch};
@@ -17,7 +19,9 @@ use tertulia::limits::{IDLE_TIMEOUT, Limits, MESSAGE_BYTES_MAX};
 use tertulia::room::PassedOver;
 use tertulia::wire::*;
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::time::sleep;
+use tokio_tungstenite::tungstenite::Message;
 
 /// Messages whose lengths and counts promise far more than they hold.
 fn bombs() -> Vec<(&'static str, StreamKind, Vec<u8>)> {
@@ -200,12 +204,18 @@ async fn m4_what_has_no_answer_is_counted_until_its_session_is_ended() {
 /// So many messages are beyond the burst and what the rate adds meanwhile, also where both sides are slow.
 const FAR_TOO_MANY: usize = 20_000;
 
-/// A flood of datagrams by one participant, as fast as its connection takes them, for a second.
+/// What is passed on of one participant's datagrams in a second; as much may have been saved up.
+const PASSED_ON_PER_SECOND: u64 = 1500;
+
+/// A flood of datagrams by one participant, as fast as its connection takes them, for a second; longer where both sides are so slow
+/// that less than twice as many come as are passed on.
 async fn flood(session: &mut Session, track: TrackId) -> u64 {
     let begin = Instant::now();
     let packet = datagram(track, &[7; 200]);
     let mut sent = 0;
-    while begin.elapsed() < Duration::from_secs(1) {
+    let is_enough =
+        |sent, took: Duration| took.as_secs() >= 1 && sent > 2 * PASSED_ON_PER_SECOND * (took.as_secs() + 3);
+    while !is_enough(sent, begin.elapsed()) && begin.elapsed() < Duration::from_secs(10) {
         for _ in 0..50 {
             session.media(packet.clone()).await;
             sent += 1;
@@ -231,7 +241,7 @@ async fn m5_a_flood_of_datagrams_is_cut_before_it_is_passed_on() {
             let begin = Instant::now();
             let sent = flood(&mut mallory, track).await;
             mallory.assert_seated("after a flood").await;
-            let most = 1500 * (begin.elapsed().as_secs() + 2);
+            let most = PASSED_ON_PER_SECOND * (begin.elapsed().as_secs() + 2);
             let dropped = (scene.relay.metric(over_budget).await - before) as u64;
             victim.assert_seated("after a flood").await;
             let arrived = victim.rest().iter().filter(|incoming| matches!(incoming, Incoming::Media(_))).count() as u64;
@@ -291,6 +301,70 @@ async fn m6_one_who_sends_to_many_is_one_among_others() {
     .await;
 }
 
+/// How much each of `TALKERS` says at once: all that one may, and together less than the history keeps.
+const TALKERS: usize = 5;
+const TEXTS: usize = 12;
+const TEXT_BYTES: usize = 16_000;
+
+#[tokio::test]
+async fn m8_what_all_may_say_at_once_costs_nobody_who_reads_the_seat() {
+    let _turn = turn().await;
+    // Two texts wait for one at most, and two more from the history.
+    let relay = Launch::new(&["--outbox-bytes", "65536"]).start();
+    let mut listener = plain(relay.target, "/everyone", None).await.unwrap();
+    let mut sessions = Vec::new();
+    for over in CARRIERS.into_iter().cycle().take(TALKERS) {
+        sessions.push(Session::join(relay.target, over, join_of("everyone", "Talker")).await.unwrap());
+    }
+    for (session, _) in &mut sessions {
+        for _ in 0..TEXTS {
+            let body = "x".repeat(TEXT_BYTES);
+            session.chat(&ClientChat::Send { message_id: message_id(), to: None, body }).await;
+        }
+    }
+    let heard =
+        join_all(sessions.iter_mut().map(|(session, welcome)| hear(session, welcome.participant, TALKERS * TEXTS)));
+    let listened = async {
+        for _ in 0..TALKERS * TEXTS {
+            let text = soon("a text", async {
+                loop {
+                    if let Message::Text(text) = listener.next().await.unwrap().unwrap() {
+                        return text;
+                    }
+                }
+            })
+            .await;
+            assert_eq!(text.len(), TEXT_BYTES);
+        }
+    };
+    let all: Vec<u64> = (1..=(TALKERS * TEXTS) as u64).collect();
+    for heard in tokio::join!(heard, listened).0 {
+        assert_eq!(heard, all, "no gap and no double");
+    }
+    assert!(relay.metric("tertulia_chat_fell_behind_total").await > 0, "it was more than waits for one");
+    assert_eq!(relay.metric("tertulia_sessions_closed_total{reason=\"slow_consumer\"}").await, 0);
+}
+
+/// The numbers of so many messages, in the order in which they or their acknowledgements come.
+async fn hear(session: &mut Session, participant: ParticipantId, count: usize) -> Vec<u64> {
+    let mut heard = Vec::new();
+    while heard.len() < count {
+        let next = session.wait_for("chat", |incoming| match incoming {
+            Incoming::Chat(chat) => Break(chat),
+            other => Continue(other),
+        });
+        match next.await {
+            ServerChat::Message(message) => heard.push(message.sequence),
+            ServerChat::Accepted { sequence, .. } => heard.push(sequence),
+            other => panic!("{participant} is told {other:?}"),
+        }
+    }
+    heard
+}
+
+/// Texts of 16,000 bytes.
+const SAID_TO_ONE_WHO_DOES_NOT_READ: usize = 1000;
+
 #[tokio::test]
 async fn m8_a_slow_reader_is_closed_and_finds_the_rest_when_it_comes_back() {
     repeatable(async || {
@@ -318,12 +392,16 @@ async fn m8_a_slow_reader_is_closed_and_finds_the_rest_when_it_comes_back() {
             let before = scene.relay.metric(slow_consumers).await;
             let mut said = Vec::new();
             let body = "x".repeat(16_000);
-            while scene.relay.metric(slow_consumers).await == before {
-                assert!(said.len() < 2000, "nobody notices that it does not read");
-                for _ in 0..10 {
-                    said.push(talker.say_kept(&body).await);
-                }
+            // More than its outbox and what is on the way to it hold.
+            for _ in 0..SAID_TO_ONE_WHO_DOES_NOT_READ {
+                said.push(talker.say_kept(&body).await);
             }
+            soon("somebody notices that it does not read", async {
+                while scene.relay.metric(slow_consumers).await == before {
+                    sleep(Duration::from_millis(100)).await;
+                }
+            })
+            .await;
             slow.set_reading(true);
             let mut heard = Vec::new();
             slow.ended().await;
@@ -363,6 +441,9 @@ fn cpu_time(relay: &ChildRelay) -> Duration {
 /// How many sessions there are in the tests of many: most tests run with a bound of 1,024 file descriptors.
 const MANY_WEBSOCKETS: usize = 400;
 const MANY_QUIC: usize = 600;
+
+/// As many handshakes as one thread of this process carries through before the relay gives them up; the others wait for them.
+const RETURNING_AT_A_TIME: usize = 100;
 
 /// Many sessions with seats, a hundred to a room, and their tickets.
 async fn many(target: Target) -> Vec<(Session, Join)> {
@@ -425,7 +506,8 @@ async fn m10_m12_m13_a_thousand_wait_and_all_come_back_after_a_crash() {
     let sessions = many(target).await;
     let full = relay.resources().await;
     let each = (full.resident_bytes - empty.resident_bytes) / sessions.len();
-    println!("{} sessions in {:?}, {each} bytes each", sessions.len(), begin.elapsed());
+    let came_in = begin.elapsed();
+    println!("{} sessions in {came_in:?}, {each} bytes each", sessions.len());
     assert!(each < IDLE_SESSION_BYTES_MAX, "{each} bytes each");
     let used = cpu_time(&relay);
     sleep(Duration::from_secs(2)).await;
@@ -446,26 +528,40 @@ async fn m10_m12_m13_a_thousand_wait_and_all_come_back_after_a_crash() {
     let relay = launch.start();
     let begin = Instant::now();
     let shared = endpoint(ALPN_QUIC);
+    let at_a_time = Semaphore::new(RETURNING_AT_A_TIME);
     let back = join_all((0..).zip(&joins).map(|(number, join)| {
-        let shared = &shared;
+        let (shared, at_a_time) = (&shared, &at_a_time);
         async move {
             // As clients do it: at a random moment, which the number is good enough for.
             sleep(Duration::from_millis((number as u64 * 7919) % 2000)).await;
             loop {
+                let turn = at_a_time.acquire().await.unwrap();
                 let session = match number < MANY_QUIC {
                     true => Session::connect_by(shared, target.quic).await,
                     false => Session::connect(target, Over::WebSocket).await,
                 };
                 if let Ok(session) = session {
-                    return session.seated(join.clone()).await.unwrap();
+                    match session.seated(join.clone()).await {
+                        Ok(seated) => return seated,
+                        // What this process sends may come too late as well, or what it gets.
+                        Err(CloseReason::JoinTimeout | CloseReason::HandshakeTimeout | CloseReason::ConnectionLost) => {
+                        }
+                        Err(reason) => panic!("{number}: {reason:?}"),
+                    }
                 }
+                drop(turn);
                 sleep(Duration::from_millis(300)).await;
             }
         }
     }))
     .await;
-    println!("all are back {:?} after the restart", begin.elapsed());
-    assert!(begin.elapsed() < Duration::from_secs(if cfg!(debug_assertions) { 20 } else { 10 }));
+    let (took, used) = (begin.elapsed(), cpu_time(&relay));
+    println!("all are back {took:?} after the restart, which took the relay {used:?}");
+    // Most of the time is that of a thousand clients in one thread, and of other tests beside. The relay's own work has to leave it enough
+    // of ten seconds.
+    assert!(used < Duration::from_secs(5), "{used:?} of work for {} returns", joins.len());
+    let most = Duration::from_secs(if cfg!(debug_assertions) { 20 } else { 10 });
+    assert!(took < most.max(Duration::from_secs(2) + 4 * came_in), "{took:?}");
     let mut seats = BTreeMap::new();
     for ((_, welcome), join) in back.iter().zip(&joins) {
         assert!(seats.insert((&join.room, welcome.participant), ()).is_none(), "two have one seat");

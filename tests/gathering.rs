@@ -73,11 +73,10 @@ async fn numbers(track: RemoteTrack) -> Vec<u32> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_waits_for_others_arrives_with_them_and_in_order() {
     let relay = TestRelay::start(Limits::default());
-    let mut speaking = JoinSet::new();
-    let mut rooms = Vec::new();
+    let (mut rooms, mut speakers) = (Vec::new(), Vec::new());
     for number in 0..SPEAKERS {
         let (room, track) = speaker(&relay, number).await;
-        speaking.spawn(speak(track));
+        speakers.push(track);
         rooms.push(room);
     }
     let mut heard = JoinSet::new();
@@ -87,6 +86,9 @@ async fn what_waits_for_others_arrives_with_them_and_in_order() {
         tracks.insert(number, timeout(DEADLINE, listen(&room)).await.expect("all tracks"));
         rooms.push(room);
     }
+    // Once all are there: it takes a slow machine long enough to let somebody in.
+    let mut speaking = JoinSet::new();
+    speakers.into_iter().for_each(|track| drop(speaking.spawn(speak(track))));
     let gathered = async {
         let mut due = interval(Duration::from_millis(20));
         while relay.relay.metrics().datagrams_gathered() < GATHERED {

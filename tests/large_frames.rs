@@ -80,6 +80,13 @@ fn relay() -> TestRelay {
     TestRelay::start_config(config, Callbacks::default())
 }
 
+/// One where nothing is late for half a minute.
+fn patient_relay() -> TestRelay {
+    let limits = Limits { video_deadline_ms: 10_000, ..Limits::default() };
+    let config = Config { congestion: Congestion::Tertulia, limits, ..Config::default() };
+    TestRelay::start_config(config, Callbacks::default())
+}
+
 fn options(relay: &TestRelay, name: &str) -> Options {
     Options { congestion: Congestion::Tertulia, ..relay.options(name) }
 }
@@ -143,7 +150,10 @@ async fn carriers_without_streams_carry_large_frames_as_well() {
 
 /// Someone who shows a screen, someone beside the relay who sees it, and someone whose path can be stopped.
 async fn show(scheme: &str) -> (TestRelay, Proxy, [Room; 3], LocalTrack, [RemoteTrack; 2]) {
-    let relay = relay();
+    show_on(relay(), scheme).await
+}
+
+async fn show_on(relay: TestRelay, scheme: &str) -> (TestRelay, Proxy, [Room; 3], LocalTrack, [RemoteTrack; 2]) {
     let proxy = Proxy::start(relay.relay.address(), "delay 10ms", 5).await;
     let (ana, cat) = (relay.join(scheme, "Ana").await, relay.join("quic", "Cat").await);
     let ben = Room::connect(&proxy.url(scheme), options(&relay, "Ben")).await.unwrap();
@@ -355,5 +365,114 @@ async fn a_stream_that_breaks_the_framing_ends_its_session() {
             panic!("{bytes:?}: {end}");
         };
         assert_eq!(close.error_code.into_inner(), u64::from(expected.code()), "{bytes:?}");
+    }
+}
+
+async fn counts(relay: &TestRelay, reason: DropReason, datagrams: u64) {
+    let counted = async {
+        while relay.relay.metrics().dropped(reason) < datagrams {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    soon(reason.label(), counted).await;
+    assert_eq!(relay.relay.metrics().dropped(reason), datagrams, "{}", reason.label());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_rest_of_a_frame_whose_stream_is_stopped_is_counted() {
+    let relay = TestRelay::start(Limits::default());
+    let mut ben = quic::join(relay.relay.address(), "lobby").await.unwrap();
+    let mut ana = quic::join(relay.relay.address(), "lobby").await.unwrap();
+    let track = ana.publish(screen()).await;
+    let frame = large(5);
+    let datagrams: Vec<_> = frame.datagrams(track).unwrap().collect();
+    let (bytes, begun_bytes) = (good(track, 5), 1 + 2 * delimit(&datagrams[0].bytes).len());
+    let mut sending = open_stream(&ana, &bytes[..begun_bytes]).await;
+    let mut seen = soon("the frame", ben.connection.accept_uni()).await.unwrap();
+    soon("its beginning", seen.read_exact(&mut vec![0; begun_bytes])).await.unwrap();
+    seen.stop(0_u32.into()).unwrap();
+    assert!(ben.is_seated().await, "the relay has heard it");
+    sending.write_all(&bytes[begun_bytes..]).await.unwrap();
+    sending.finish().unwrap();
+    counts(&relay, DropReason::StreamStopped, datagrams.len() as u64 - 2).await;
+    assert!(ana.is_seated().await && ben.is_seated().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frame_that_comes_twice_is_counted_the_second_time() {
+    let (relay, proxy, _rooms, track, [cat_sees, _ben_sees]) = show_on(patient_relay(), "quic").await;
+    let before = relay.relay.metrics().dropped(DropReason::Doubled);
+    proxy.apply("down loss 100%");
+    let frame = Frame { data: vec![1; 2500].into(), ..large(10) };
+    track.send_frame(frame.clone()).await.unwrap();
+    while next(&cat_sees).await.number != frame.number {}
+    track.send_frame(frame.clone()).await.unwrap();
+    let doubled = || relay.relay.metrics().dropped(DropReason::Doubled) - before;
+    let counted = async {
+        while doubled() < 3 {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    soon("three datagrams more", counted).await;
+    // Cat's count as well where the stream of hers is not acknowledged yet.
+    assert!(doubled() <= 2 * 3, "{} datagrams", doubled());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_for_a_subscriber_that_goes_is_counted() {
+    let (relay, proxy, [_ana, ben, _cat], track, [cat_sees, _ben_sees]) = show_on(patient_relay(), "quic").await;
+    proxy.apply("down loss 100%");
+    // More than the window of any connection takes.
+    for number in 10..15 {
+        track.send_frame(large(number)).await.unwrap();
+        while next(&cat_sees).await.number != number {}
+    }
+    tokio::spawn(async move { ben.disconnect().await });
+    given_up(&relay, &[DropReason::SubscriberGone]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rendition_that_begins_does_not_wait_for_a_large_frame_of_the_one_before() {
+    let relay = patient_relay();
+    let proxy = Proxy::start(relay.relay.address(), "delay 10ms", 7).await;
+    let ana = relay.join("quic", "Ana").await;
+    let ben = Room::connect(&proxy.url("quic"), options(&relay, "Ben")).await.unwrap();
+    let frame_rate = Rational { numerator: 30, denominator: 1 };
+    let media = TrackMedia::Video { width: 1920, height: 1080, frame_rate, temporal_layers: 1, spatial_layers: 2 };
+    let track = ana.publish(TrackInfo { media, ..screen() }).await.unwrap();
+    let seen = subscribed(&ben).await;
+    let of = |spatial_layer, number, bytes| Frame {
+        number,
+        spatial_layer,
+        data: vec![1; bytes].into(),
+        delivery: Some(Delivery::Stream),
+        ..Frame::default()
+    };
+    track.send_frame(of(1, 0, 20_000)).await.unwrap();
+    assert_eq!(next(&seen).await.spatial_layer, 1);
+    proxy.apply("down loss 100%");
+    let streams = counted(&relay, "media_streams_sent_total");
+    track.send_frame(of(1, 1, 20_000)).await.unwrap();
+    let begun = async {
+        while counted(&relay, "media_streams_sent_total") == streams {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    soon("the large one is under way", begun).await;
+    let id = track.track();
+    tokio::spawn(async move { ben.set_layers(id, 0, 0).await });
+    let shown = async {
+        let mut number = 0;
+        while let Some(spatial_layer) = track.next_keyframe_request().await {
+            // Another keyframe of the larger one would take the place of that which is under way.
+            if spatial_layer == 0 {
+                track.send_frame(of(0, number, 3000)).await.unwrap();
+                number += 1;
+            }
+        }
+    };
+    tokio::select! {
+        () = shown => {}
+        () = given_up(&relay, &[DropReason::Superseded]) => {}
     }
 }

@@ -53,18 +53,31 @@ fn wait_for_media(child: &mut Child) -> BufReader<std::process::ChildStderr> {
 #[test]
 fn everything_arrives_and_table_and_json_say_the_same() {
     let relay = Launch::new(&[]).start();
-    std::thread::scope(|scope| {
-        for (carrier, profile, per_second) in
-            [("webtransport", "audio", 50), ("quic", "video", 300), ("ws", "meeting", 50), ("wss", "chat", 5)]
-        {
-            let relay = &relay;
-            scope.spawn(move || assert_that_everything_arrives(relay, carrier, profile, 2 * 3 * per_second));
+    for (carrier, profile, per_second) in
+        [("webtransport", "audio", 50), ("quic", "video", 300), ("ws", "meeting", 50), ("wss", "chat", 5)]
+    {
+        assert_that_everything_arrives(&relay, carrier, profile, 2 * 3 * per_second);
+    }
+}
+
+/// A report on all that arrived. A load that was held up, as it says itself, may have lost something: it is run again, twice at most.
+fn undisturbed_report(relay: &ChildRelay, carrier: &str, arguments: &[&str]) -> (String, Value) {
+    let is_whole = |json: &Value| json["delivery"]["percent"] == 100.0;
+    let is_late = |json: &Value| json["delivery"]["lateMs"]["p999"].as_f64().is_none_or(|ms| ms > 20.0);
+    let runs = std::iter::repeat_with(|| report(relay, carrier, arguments)).take(3);
+    let mut last = None;
+    for run in runs {
+        let is_decided = is_whole(&run.1) || !is_late(&run.1);
+        last = Some(run);
+        if is_decided {
+            break;
         }
-    });
+    }
+    last.unwrap()
 }
 
 fn assert_that_everything_arrives(relay: &ChildRelay, carrier: &str, profile: &str, due: u64) {
-    let (table, json) = report(relay, carrier, &[&SMALL[..], &["--profile", profile]].concat());
+    let (table, json) = undisturbed_report(relay, carrier, &[&SMALL[..], &["--profile", profile]].concat());
     let delivery = &json["delivery"];
     assert_eq!(delivery["due"], due, "{carrier} {profile}: {table}");
     assert_eq!((&delivery["delivered"], &delivery["percent"]), (&due.into(), &100.0.into()), "{carrier}: {table}");
@@ -100,6 +113,17 @@ fn what_the_relay_drops_is_told_with_its_reason() {
 }
 
 #[test]
+fn those_who_send_audio_are_heard_as_speakers() {
+    let relay = Launch::new(&["--loudest-audio", "1"]).start();
+    let arguments = ["--publishers", "2", "--subscribers", "2", "--duration", "1s", "--ramp", "0s"];
+    let (table, json) = report(&relay, "ws", &arguments);
+    let (due, delivered) = (&json["delivery"]["due"], json["delivery"]["delivered"].as_u64().unwrap());
+    assert!(*due == 200 && (1..200).contains(&delivered), "one of two who are equally loud: {table}");
+    assert!(json["counted"]["dropped"]["not_selected"].as_u64().unwrap() > 0, "{table}");
+    assert!(table.contains("--loudest-audio"), "{table}");
+}
+
+#[test]
 fn who_is_turned_away_is_told_what_to_change() {
     let relay = Launch::new(&["--sessions-per-address", "5"]).start();
     let (table, json) = report(&relay, "quic", &SMALL);
@@ -126,6 +150,7 @@ fn a_relay_that_went_away_is_come_back_to() {
     assert_eq!(delivery["due"], 600, "what could not be sent was due: {json}");
     let delivered = delivery["delivered"].as_u64().unwrap();
     assert!((1..600).contains(&delivered), "{json}");
+    assert_eq!(delivery["lastMs"]["p99"], Value::Null, "what was not sent never came: {json}");
 }
 
 #[cfg(unix)]
@@ -152,19 +177,42 @@ fn relays_with_keys_get_tokens() {
     let relay = Launch::new(&["--keys", keys]).start();
     let error = failure(&load(&relay, "quic", &SMALL).output().unwrap());
     assert!(error.contains("token_missing") && error.contains("give the --keys"), "{error}");
-    let (table, json) = report(&relay, "quic", &[&SMALL[..], &["--keys", keys]].concat());
+    let (table, json) = undisturbed_report(&relay, "quic", &[&SMALL[..], &["--keys", keys]].concat());
     assert_eq!(json["delivery"]["percent"], 100.0, "{table}");
 }
 
 #[test]
-fn the_largest_meeting_is_found() {
+fn a_search_that_the_relay_ends_says_so() {
     let relay = Launch::new(&["--sessions-per-address", "2"]).start();
     let arguments = ["--find-p99", "1000", "--subscribers", "1", "--duration", "1s", "--ramp", "0s"];
     let (table, json) = report(&relay, "quic", &arguments);
-    assert_eq!((&json["found"], &json["isLimit"]), (&1.into(), &true.into()), "{table}");
-    let sizes: Vec<_> = json["steps"].as_array().unwrap().iter().map(|step| (&step["size"], &step["holds"])).collect();
-    assert_eq!(sizes, [(&1.into(), &true.into()), (&2.into(), &false.into())], "{table}");
-    assert!(table.contains("The largest that holds a p99 of 1000 ms: 1 subscribers."), "{table}");
+    assert_eq!((&json["found"], &json["endedBy"]), (&1.into(), &"admission".into()), "{table}");
+    let steps = json["steps"].as_array().unwrap().iter().map(|step| (&step["size"], &step["obstacle"]));
+    assert_eq!(steps.collect::<Vec<_>>(), [(&1.into(), &Value::Null), (&2.into(), &"admission".into())], "{table}");
+    for expected in [
+        "2 of 3 came in",
+        "start it with --sessions-per-address 3",
+        "1 subscribers hold a p99 of 1000 ms; with 2 not everyone came in, and that was the limit, not the latency.",
+    ] {
+        assert!(table.contains(expected), "{expected}: {table}");
+    }
+}
+
+#[test]
+fn what_takes_longer_than_it_may_does_not_hold() {
+    let relay = Launch::new(&[]).start();
+    let arguments = ["--find-p99", "0.001", "--subscribers", "1", "--duration", "1s", "--ramp", "0s"];
+    let (table, json) = report(&relay, "quic", &arguments);
+    let step = &json["steps"][0];
+    // On a machine that is busy with something else the load can be late, and must not blame the relay then.
+    let is_late = step["report"]["delivery"]["lateMs"]["p99"].as_f64().unwrap() > 5.0;
+    let (obstacle, expected) = match is_late {
+        true => ("load", "with 1 the load itself was late"),
+        false => ("latency", "Not even 1 subscribers hold a p99 of 0.001 ms."),
+    };
+    assert_eq!((&json["found"], json["steps"].as_array().unwrap().len()), (&Value::Null, 1), "{table}");
+    assert_eq!((&json["endedBy"], &step["obstacle"]), (&obstacle.into(), &obstacle.into()), "{table}");
+    assert!(table.contains(expected), "{table}");
 }
 
 #[test]

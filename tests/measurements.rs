@@ -86,7 +86,8 @@ async fn a_session_learns_how_it_does() {
         assert!(ana.received >= HEARD as u64 && ben.sent >= HEARD as u64, "{scheme}: {ana:?} {ben:?}");
         assert_eq!((ana.missing, ana.left_out, ben.left_out), (0, vec![], vec![]), "{scheme}");
         assert!(ana.round_trip_us >= 40_000 && ben.round_trip_us >= 40_000, "{scheme}");
-        assert_eq!((ben.bandwidth_bps > 0, ben.packets_sent > 0), (scheme != "ws", scheme != "ws"));
+        assert!(ben.bandwidth_bps > 0, "{scheme}");
+        assert_eq!(ben.packets_sent > 0, scheme != "ws", "who counts packets is QUIC");
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use tertulia::client::{Event, Options, Room};
 use tertulia::config::{CertificateSource, Config, HistoryPlace};
@@ -221,6 +222,26 @@ async fn many_texts_at_once_come_as_fast_as_allowed_and_all_of_them() {
         assert_eq!(receiver.hear().await, number.to_string());
         assert_eq!(hear(&ana).await.1, number.to_string());
     }
+    assert_eq!(sender.close().await, Some(CloseCode::Normal));
+}
+
+#[tokio::test]
+async fn pings_behind_many_texts_do_not_end_the_session() {
+    // More than may come in a second, in the two seconds that the texts take.
+    const PINGS: u32 = 25;
+    let house = House::with(Limits { chat_per_second: 20, chat_burst: 20, ..Limits::default() });
+    let mut receiver = house.plain("/").await;
+    let mut sender = house.plain("/").await;
+    for number in 0..60 {
+        sender.0.feed(Message::text(number.to_string())).await.unwrap();
+    }
+    for _ in 0..PINGS {
+        sender.0.feed(Message::Ping(Bytes::new())).await.unwrap();
+    }
+    sender.send("the end").await;
+    while receiver.hear().await != "the end" {}
+    receiver.send("the session goes on").await;
+    assert_eq!(sender.hear().await, "the session goes on");
     assert_eq!(sender.close().await, Some(CloseCode::Normal));
 }
 

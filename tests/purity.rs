@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What is pure, relative to `src`.
-const CORE: [&str; 26] = [
+const CORE: [&str; 28] = [
     "now.rs",
     "wire",
     "wire.rs",
@@ -18,7 +18,9 @@ const CORE: [&str; 26] = [
     "limits.rs",
     "load/advice.rs",
     "load/counts.rs",
+    "load/finding.rs",
     "load/flow.rs",
+    "load/obstacle.rs",
     "load/outcome.rs",
     "load/pace.rs",
     "load/plan.rs",

@@ -7,208 +7,65 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
-use futures_util::FutureExt;
+use futures_util::{FutureExt, SinkExt};
+use support::child::Launch;
 use support::impair::Proxy;
+use support::scene::CROWDED;
+use support::session::{Target, join_of, plain};
+use support::witness::{PACE, Seen, Witness, assert_in_order, limits, picture, soon, sound, stream, talk};
 use support::{Directory, TestRelay};
 use tertulia::auth::{Grant, SecretKey};
-use tertulia::client::{
-    Carrier, Certificates, ConnectError, Event, LocalTrack, Options, Reconnect, RemoteTrack, RequestError, Room,
-};
+use tertulia::client::{Carrier, Certificates, ConnectError, Options, Reconnect, RequestError, Room};
 use tertulia::config::{Config, KeySources};
-use tertulia::limits::Limits;
-use tertulia::media::Frame;
+use tertulia::limits::{KEEP_ALIVE_INTERVAL, Limits};
 use tertulia::now::Now;
 use tertulia::relay::Callbacks;
-use tertulia::wire::{CloseReason, Identity, Rational, RefuseReason, RoomName, TrackInfo, TrackMedia, TrackSource};
-use tokio::sync::watch;
-use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{interval, sleep, timeout};
-
-/// Long enough that only a hang reaches it.
-const DEADLINE: Duration = Duration::from_secs(20);
+use tertulia::wire::{ClientMessage, CloseReason, Identity, RefuseReason, RoomName, SUBPROTOCOL, StreamKind, encode};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::{WebSocketStream, client_async};
 
 /// A silent connection is given up after this long.
 const IDLE: Duration = Duration::from_secs(1);
-
-/// Between two messages, and between two frames.
-const PACE: Duration = Duration::from_millis(20);
 
 /// Ten cuts, and between them changes to other carriers. Without UDP the fallback is taken, so WebTransport becomes WebSocket
 /// without being told to.
 const STEPS: [&str; 14] =
     ["udp", "tcp", "tcp", "tcp", "quic", "udp", "tcp", "https", "udp", "tcp", "tcp", "wss", "tcp", "tcp"];
 
-async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
-    timeout(DEADLINE, future).await.unwrap_or_else(|_| panic!("{what}: not within {DEADLINE:?}"))
-}
-
-/// Room for a chat that never pauses.
-fn limits() -> Limits {
-    Limits { chat_per_second: 1000, chat_burst: 1000, ..Limits::default() }
-}
-
-fn picture() -> TrackInfo {
-    let frame_rate = Rational { numerator: 50, denominator: 1 };
-    let media = TrackMedia::Video { width: 320, height: 180, frame_rate, temporal_layers: 1, spatial_layers: 1 };
-    TrackInfo { source: TrackSource::Camera, codec: "vp8".into(), media, description: Vec::new() }
-}
-
-fn sound() -> TrackInfo {
-    let media = TrackMedia::Audio { sample_rate: 48_000, channels: 1 };
-    TrackInfo { source: TrackSource::Microphone, codec: "opus".into(), media, description: Vec::new() }
-}
-
-/// What someone saw.
-#[derive(Debug, Default, Clone)]
-struct Seen {
-    messages: Vec<String>,
-    /// Everything about participants and tracks, by name alone.
-    roster: Vec<&'static str>,
-    attempts: usize,
-    returns: Vec<(bool, Carrier)>,
-    frames: u32,
-    closed: Option<(CloseReason, String)>,
-}
-
-/// Someone in a room who writes down what happens.
-struct Witness {
-    room: Arc<Room>,
-    seen: watch::Sender<Seen>,
-    _watching: JoinSet<()>,
-}
-
-impl Witness {
-    fn new(room: Room) -> Self {
-        let (room, seen) = (Arc::new(room), watch::Sender::new(Seen::default()));
-        let mut watching = JoinSet::new();
-        watching.spawn(watch_room(room.clone(), seen.clone()));
-        Self { room, seen, _watching: watching }
-    }
-
-    fn seen(&self) -> Seen {
-        self.seen.borrow().clone()
-    }
-
-    async fn until(&self, what: &str, condition: impl Fn(&Seen) -> bool) {
-        let mut seen = self.seen.subscribe();
-        let found = timeout(DEADLINE, seen.wait_for(|seen| condition(seen))).await.map(drop);
-        found.unwrap_or_else(|_| panic!("{what}: not within {DEADLINE:?}, but {:?}", self.seen()));
-    }
-
-    /// Waits until so many more frames and messages have come.
-    async fn until_more(&self, what: &str, messages: usize, frames: u32) {
-        let now = self.seen();
-        let more =
-            |seen: &Seen| seen.messages.len() >= now.messages.len() + messages && seen.frames >= now.frames + frames;
-        self.until(what, more).await;
-    }
-}
-
-async fn watch_room(room: Arc<Room>, seen: watch::Sender<Seen>) {
-    let mut tracks = JoinSet::new();
-    while let Some(event) = room.next_event().await {
-        let about_roster = match &event {
-            Event::ParticipantJoined(_) => Some("joined"),
-            Event::ParticipantLeft { .. } => Some("left"),
-            Event::TrackPublished { .. } => Some("published"),
-            Event::TrackUnpublished { .. } => Some("unpublished"),
-            Event::TrackSubscribed(_) => Some("subscribed"),
-            Event::TrackMuted { muted: true, .. } => Some("muted"),
-            Event::TrackMuted { muted: false, .. } => Some("unmuted"),
-            Event::RoomLocked { locked: true } => Some("locked"),
-            Event::RoomLocked { locked: false } => Some("unlocked"),
-            Event::ChatGap { .. } => Some("gap"),
-            _ => None,
-        };
-        if let Event::TrackSubscribed(track) = event {
-            tracks.spawn(count_frames(track, seen.clone()));
-            seen.send_modify(|seen| seen.roster.extend(about_roster));
-            continue;
-        }
-        seen.send_modify(|seen| {
-            seen.roster.extend(about_roster);
-            match event {
-                Event::ChatMessage(message) => seen.messages.push(message.body),
-                Event::Reconnecting { .. } => seen.attempts += 1,
-                Event::Reconnected { resumed, carrier } => seen.returns.push((resumed, carrier)),
-                Event::Closed { reason, message } => seen.closed = Some((reason, message)),
-                _ => {}
-            }
-        });
-    }
-}
-
-async fn count_frames(track: RemoteTrack, seen: watch::Sender<Seen>) {
-    while track.next_frame().await.is_some() {
-        seen.send_modify(|seen| seen.frames += 1);
-    }
-}
-
-/// Sends frames until it is dropped: a keyframe when one is asked for.
-fn stream(track: Arc<LocalTrack>) -> JoinSet<()> {
-    let wanted = Arc::new(AtomicBool::new(false));
-    let mut tasks = JoinSet::new();
-    let (asked, source) = (wanted.clone(), track.clone());
-    tasks.spawn(async move {
-        while source.next_keyframe_request().await.is_some() {
-            asked.store(true, Ordering::Relaxed);
-        }
-    });
-    tasks.spawn(async move {
-        let mut pace = interval(PACE);
-        for number in 0.. {
-            pace.tick().await;
-            let keyframe = number == 0 || !track.info().is_video() || wanted.swap(false, Ordering::Relaxed);
-            let data = Bytes::from(vec![number as u8; 1500]);
-            let frame = Frame { number, depends_on_distance: u8::from(!keyframe), keyframe, data, ..Frame::default() };
-            if track.send_frame(frame).await.is_err() {
-                return;
-            }
-        }
-    });
-    tasks
-}
-
-/// Says numbers until it is told to stop, and gives back how many there were.
-fn talk(room: &Room, stop: &Arc<AtomicBool>) -> JoinHandle<u32> {
-    let (chat, stop) = (room.chat(), stop.clone());
-    tokio::spawn(async move {
-        let mut pace = interval(PACE);
-        let (mut said, mut last) = (JoinSet::new(), 0);
-        let mut count = 0;
-        while !stop.load(Ordering::Relaxed) {
-            pace.tick().await;
-            // Each is polled once before the next, so that they leave in their order; nobody waits for the answer here.
-            let mut sending = Box::pin({
-                let chat = chat.clone();
-                async move { chat.send(count.to_string()).await }
-            });
-            let answered = (&mut sending).now_or_never();
-            assert!(answered.is_none(), "{answered:?}");
-            said.spawn(sending);
-            count += 1;
-        }
-        while let Some(sequence) = said.join_next().await {
-            last = last.max(sequence.unwrap().expect("every message is kept"));
-        }
-        assert!(last >= u64::from(count));
-        count
-    })
-}
-
-/// Fails at the first message that is missing, double or in the wrong place.
-fn assert_in_order(messages: &[String], count: u32) {
-    let expected: Vec<_> = (0..count).map(|number| number.to_string()).collect();
-    if let Some(wrong) = (0..).zip(messages).position(|(number, body)| expected.get(number) != Some(body)) {
-        let around = &messages[wrong.saturating_sub(3)..messages.len().min(wrong + 4)];
-        panic!("message {wrong} of {count} is not that: {around:?}");
-    }
-    assert_eq!(messages.len(), expected.len());
-}
-
 fn through(proxy: &Proxy, relay: &TestRelay, name: &str) -> Options {
-    Options { idle_timeout: IDLE, fallbacks: vec![proxy.url("wss")], ..relay.options(name) }
+    // What it takes to follow UDP without a break is told by tests/udp_cut.rs.
+    Options { idle_timeout: IDLE, follow_udp: false, fallbacks: vec![proxy.url("wss")], ..relay.options(name) }
+}
+
+/// More than may be under way at a time.
+const SAID_MEANWHILE: u32 = 700;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_without_a_connection_is_said_in_its_order() {
+    let relay = TestRelay::start(limits());
+    let proxy = Proxy::start(relay.relay.address(), "", 1).await;
+    let bo = Witness::new(relay.join("ws", "Bo").await);
+    let ana = Witness::new(Room::connect(&proxy.url("wss"), relay.options("Ana")).await.unwrap());
+    proxy.apply("cut");
+    ana.until("the end of the connection", |seen| seen.attempts > 0).await;
+    let mut said = JoinSet::new();
+    for number in 0..SAID_MEANWHILE {
+        let chat = ana.room.chat();
+        let mut sending = Box::pin(async move { chat.send(number.to_string()).await });
+        assert!((&mut sending).now_or_never().is_none(), "nobody answers yet");
+        said.spawn(sending);
+    }
+    proxy.apply("pass");
+    while let Some(sequence) = soon("an answer", said.join_next()).await {
+        sequence.unwrap().unwrap();
+    }
+    bo.until("all of it", |seen| seen.messages.len() >= SAID_MEANWHILE as usize).await;
+    assert_in_order(&bo.seen().messages, SAID_MEANWHILE);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -226,12 +83,17 @@ async fn ten_cuts_and_three_changes_of_carrier_are_noticed_by_nobody_else() {
     for witness in [&ana, &bo, &cleo] {
         witness.until("the tracks", |seen| seen.frames > 0).await;
     }
+    for witness in [&ana, &bo] {
+        witness.until("Cleo", |seen| seen.roster.last() == Some(&"joined")).await;
+    }
     let before = [&ana, &bo, &cleo].map(|witness| witness.seen().roster);
     let stop = Arc::new(AtomicBool::new(false));
     let talking = [talk(&ana.room, &stop), talk(&bo.room, &stop)];
 
-    for (done, step) in (1..).zip(STEPS) {
+    for step in STEPS {
         ana.until_more(step, 60, 20).await;
+        // There are more of them than steps where the machine stands still for longer than silence may last.
+        let returns = ana.seen().returns.len();
         match step {
             "udp" | "tcp" => {
                 let attempts = ana.seen().attempts;
@@ -249,7 +111,7 @@ async fn ten_cuts_and_three_changes_of_carrier_are_noticed_by_nobody_else() {
                 soon("another carrier", ana.room.switch_to(&proxy.url(carrier))).await.unwrap();
             }
         }
-        ana.until("a session", |seen| seen.returns.len() == done).await;
+        ana.until("a session", |seen| seen.returns.len() > returns).await;
         bo.until_more("Ana's picture and words", 20, 20).await;
     }
     stop.store(true, Ordering::Relaxed);
@@ -449,6 +311,47 @@ async fn who_drops_its_room_or_leaves_has_left_at_once() {
         relay.join(carrier, "Ana").await.disconnect().await;
         bo.until(carrier, |seen| count(seen) == gone + 1).await;
     }
+}
+
+/// How many guests of each kind hang up at a time.
+const HASTY: usize = 8;
+
+/// A WebSocket that has entered a meeting.
+async fn seated_websocket(target: Target, number: usize) -> WebSocketStream<TcpStream> {
+    let mut request = format!("ws://{}/ws", target.http).into_client_request().unwrap();
+    request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static(SUBPROTOCOL));
+    let stream = TcpStream::connect(target.http).await.unwrap();
+    let (mut socket, _) = soon("a WebSocket", client_async(request, stream)).await.unwrap();
+    let join = encode(&ClientMessage::Join(join_of("hasty", &format!("guest {number}"))));
+    socket.send(Message::binary([&[StreamKind::Control.byte()], &join[..]].concat())).await.unwrap();
+    socket
+}
+
+/// The relay learns of the goodbye and of the broken connection together, while a ping is due: their seats are not kept.
+#[tokio::test]
+async fn who_says_goodbye_and_hangs_up_has_left() {
+    let relay = Launch::new(&CROWDED).start();
+    let mut guests = Vec::new();
+    for number in 0..HASTY {
+        guests.push(seated_websocket(relay.target, number).await);
+        guests.push(plain(relay.target, "/hasty", None).await.unwrap());
+    }
+    for carrier in ["websocket", "plain_websocket"] {
+        let seated = format!("tertulia_participants{{carrier=\"{carrier}\"}}");
+        relay.until(&seated, |seated| seated == HASTY as i64).await;
+    }
+    relay.signal("-STOP");
+    for mut guest in guests {
+        guest.get_mut().set_zero_linger().unwrap();
+        guest.close(None).await.unwrap();
+    }
+    sleep(KEEP_ALIVE_INTERVAL).await;
+    relay.signal("-CONT");
+    let [left, lost] = [CloseReason::Left, CloseReason::ConnectionLost]
+        .map(|reason| format!("tertulia_sessions_closed_total{{reason=\"{}\"}}", reason.label()));
+    let ended = async || relay.metric(&left).await + relay.metric(&lost).await;
+    soon("the end of all", async { while ended().await < 2 * HASTY as i64 {} }).await;
+    assert_eq!(relay.metric(&lost).await, 0, "seats are kept");
 }
 
 #[tokio::test]

@@ -32,13 +32,13 @@ const HARDLY_ANYTHING: &str = "down rate 4kbit queue 2kb";
 /// How much higher the p99 of the others may be than in the room where nobody is stalled.
 const FACTOR: f64 = 1.2;
 
-/// What is compared, second by second. When nothing is the cause, the one is higher as often as the other; this many times only if
-/// something is, give or take three standard deviations (of a binomial number, at a half each).
+/// What is compared, second by second: the median of them decides. On a machine that was busy with much else, 5 and 8 seconds of 29
+/// were higher by that factor where nothing is the cause.
 const SECOND: Duration = Duration::from_secs(1);
 
-fn higher_by_chance(seconds: usize) -> usize {
-    (seconds as f64 / 2.0 + 3.0 * (seconds as f64 / 4.0).sqrt()).floor() as usize
-}
+/// A moment for which the machine may hold up the one and not the other. It is what the p99 of all seconds may be higher by, beside
+/// twice that of the room where nobody is stalled.
+const HELD_UP: Duration = Duration::from_millis(100);
 
 /// What the relay's memory may grow by while they are stalled, in bytes. What was sent to them in that time is twice as much.
 const GROWTH_MAX: usize = 4 * 1024 * 1024;
@@ -46,11 +46,15 @@ const GROWTH_MAX: usize = 4 * 1024 * 1024;
 /// When what may wait for them does.
 const FILLED: Duration = Duration::from_secs(5);
 
-/// How long it may take until a subscriber whose path is back gets what is sent then, by carrier. On QUIC a connection that
-/// lasted is in use again in 0.2 s, with a picture in 1.3; of some the native client gives up while they are stalled, and waits up to 7 s
-/// between its attempts to come back.
-const BACK_WITHIN: [(&str, Duration); 3] =
-    [("quic", Duration::from_secs(20)), ("https", Duration::from_secs(20)), ("wss", Duration::from_secs(1))];
+/// The stalled, one over each carrier.
+const CARRIERS: [&str; 3] = ["quic", "https", "wss"];
+
+/// How long it may take until one whose path is back gets what is sent then, beside what holds up everyone.
+const BACK_WITHIN: Duration = Duration::from_secs(1);
+
+/// For how long they are in the meeting before: a client that stalls in its first seconds knows media too little, and may take the relay
+/// for deaf and come back some seconds later.
+const MEETING: Duration = Duration::from_secs(6);
 
 /// Keyframes that each of the stalled may ask for, beyond what a busy machine makes the others ask for: they cost the others.
 const KEYFRAMES_MAX: u32 = 12;
@@ -102,7 +106,7 @@ impl Company {
         let others = Arrivals::default();
         let speaker = join(&format!("quic://{}/", relay.target.quic), "Ana").await;
         let tracks = [speaker.publish(sound()).await.unwrap(), speaker.publish(picture()).await.unwrap()];
-        for (scheme, _) in BACK_WITHIN {
+        for scheme in CARRIERS {
             let network = Proxy::start(relay.target.quic, "delay 10ms", 7).await;
             let room = join(&network.url(scheme), scheme).await;
             let arrivals = [Arrivals::default(), Arrivals::default()];
@@ -128,8 +132,8 @@ impl Company {
         self.networks.iter().for_each(|network| network.apply(line));
     }
 
-    /// The p99 of what the others got in each second from then on.
-    fn p99s(&self, from: Duration, to: Duration) -> Vec<Duration> {
+    /// How long what the others got took, for each second from then on in which it was sent.
+    fn seconds(&self, from: Duration, to: Duration) -> Vec<Vec<Duration>> {
         let others = self.others.lock().unwrap();
         let mut seconds = vec![vec![]; ((to - from).as_secs_f64() / SECOND.as_secs_f64()) as usize];
         for Came { sent, took } in others.iter().filter(|came| came.sent >= from) {
@@ -137,7 +141,13 @@ impl Company {
                 second.push(*took);
             }
         }
-        seconds.into_iter().map(p99).collect()
+        seconds
+    }
+
+    /// How long one of the others waited at most for what was sent from then on.
+    fn held_up(&self, from: Duration) -> Duration {
+        let others = self.others.lock().unwrap();
+        others.iter().filter(|came| came.sent >= from).map(|came| came.took).max().unwrap_or_default()
     }
 
     /// How long after that moment the first frame came that was sent since, for each track of each of those behind a network.
@@ -222,6 +232,7 @@ async fn the_stalled_cost_the_others_nothing_and_are_current_when_their_paths_ar
     let apart = Company::gather(launch.another(), begin).await;
     let beside = Company::gather(launch, begin).await;
     soon("a picture", beside.current(begin.elapsed())).await;
+    sleep(MEETING).await;
     let keyframes = || [&beside, &apart].map(|company| company.keyframes.load(Ordering::Relaxed));
     let keyframes_before = keyframes();
 
@@ -235,23 +246,43 @@ async fn the_stalled_cost_the_others_nothing_and_are_current_when_their_paths_ar
     let back = begin.elapsed();
     let late = beside.relay.metric("tertulia_frames_left_out_total{class=\"audio\"}").await;
     beside.change("clear");
-    let current = beside.current(back).await;
+    let mut current = vec![beside.current(back).await];
+    let mut bounds = vec![apart.held_up(back) + BACK_WITHIN];
 
     // The last ones may still be under way.
     let end = back - SECOND;
-    let pairs: Vec<_> = beside.p99s(stalled, end).into_iter().zip(apart.p99s(stalled, end)).collect();
+    let [beside_took, apart_took] = [&beside, &apart].map(|company| company.seconds(stalled, end));
+    let [beside_p99, apart_p99] = [&beside_took, &apart_took].map(|seconds| p99(seconds.concat()));
+    let p99s = |seconds: Vec<Vec<Duration>>| seconds.into_iter().map(p99);
+    let pairs: Vec<_> = p99s(beside_took).zip(p99s(apart_took)).collect();
     let higher = pairs.iter().filter(|(beside, apart)| *beside > apart.mul_f64(FACTOR)).count();
-    let held_up = apart.others.lock().unwrap().iter().filter(|came| came.sent >= back).map(|came| came.took).max();
     println!("p99 beside them and apart: {pairs:.1?}\n{higher} of {} are higher by {FACTOR}", pairs.len());
+    println!("p99 of all seconds: {beside_p99:.1?} beside them, {apart_p99:.1?} apart");
     println!(
-        "grown by {grown} bytes, {keyframes:?} keyframes, {late} audio frames left out, current after {current:.0?}"
+        "grown by {grown} bytes, {keyframes:?} keyframes, {late} audio frames left out, current after {current:.0?}, bound {bounds:.0?}"
     );
     assert!(late > 300, "they were stalled");
-    assert!(higher <= higher_by_chance(pairs.len()), "{higher} of {}: {pairs:.1?}", pairs.len());
+    assert!(
+        2 * higher < pairs.len(),
+        "the median second is higher by {FACTOR}: {higher} of {}: {pairs:.1?}",
+        pairs.len()
+    );
+    assert!(beside_p99 <= 2 * apart_p99 + HELD_UP, "p99 {beside_p99:.1?} beside them, {apart_p99:.1?} apart");
     assert!(grown <= GROWTH_MAX, "the relay's memory grew by {grown} bytes");
     assert!(keyframes[0] <= keyframes[1] + 3 * KEYFRAMES_MAX, "{keyframes:?} keyframes, which cost the others");
-    for ((scheme, within), after) in BACK_WITHIN.iter().zip(current) {
-        let bound = *within + held_up.unwrap_or_default();
-        assert!(after.iter().all(|after| *after <= bound), "{scheme}: current after {after:.0?}, bound {bound:.0?}");
+    // Whatever else the machine does may hold up one of them and nobody else: of three stalls, two decide.
+    let slow = |current: &[Vec<_>], bounds: &[Duration]| {
+        let is_slow =
+            |(after, bound): &(&Vec<[Duration; 2]>, &Duration)| after.iter().flatten().any(|after| after > *bound);
+        current.iter().zip(bounds).filter(is_slow).count()
+    };
+    while slow(&current, &bounds) == 1 && current.len() < 3 {
+        beside.change(HARDLY_ANYTHING);
+        sleep(STALL).await;
+        let back = begin.elapsed();
+        beside.change("clear");
+        current.push(beside.current(back).await);
+        bounds.push(apart.held_up(back) + BACK_WITHIN);
     }
+    assert!(slow(&current, &bounds) < 2, "{CARRIERS:?} are current after {current:.0?}, bounds {bounds:.0?}");
 }

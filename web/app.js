@@ -1,19 +1,23 @@
 /** The meeting page: a landing, a doorway where one sees oneself, and the room. */
 import { Room, TertuliaError } from './sdk/tertulia.js';
-import { keyOfAddress, linkTo, roomOfPath, transportOfAddress } from './page/address.js';
+import { keyOfAddress, roomOfPath, transportOfAddress } from './page/address.js';
+import { announce, forgetAnnouncements } from './page/announcer.js';
 import { showBadge, showStatus } from './page/connection.js';
 import { showComposer } from './page/composer.js';
 import { showControls } from './page/controls.js';
 import { find } from './page/element.js';
 import { canEncrypt, isKey, showEncryption } from './page/encryption.js';
+import { showInsecure } from './page/insecure.js';
+import { copyInvitation } from './page/invitation.js';
 import { showLanding } from './page/landing.js';
 import { showMessages } from './page/messages.js';
 import { showModeration } from './page/moderation.js';
 import { tellNews } from './page/news.js';
-import { OwnMedia, videoOptions } from './page/own-media.js';
+import { OwnMedia } from './page/own-media.js';
 import { closePanel, countUnread, showPanels } from './page/panels.js';
 import { asksForToken, showPrejoin } from './page/prejoin.js';
 import { choices } from './page/preferences.js';
+import { askRelay } from './page/relay.js';
 import { showRoster } from './page/roster.js';
 import { showSettings } from './page/settings.js';
 import { listenToKeys } from './page/shortcuts.js';
@@ -39,6 +43,7 @@ function showScreen(screen) {
   document.body.dataset.screen = screen;
   for (const each of ['landing', 'prejoin', 'meeting']) find(each, HTMLElement).hidden = each !== screen;
   if (screen !== 'prejoin') prejoin.close();
+  forgetAnnouncements();
 }
 
 /** Shows what the address names: a room, or the landing. */
@@ -47,6 +52,7 @@ function goToAddress() {
   if (!roomName) {
     media.stop();
     document.title = 'Tertulia';
+    void showInsecure('landing', find('landing-problem', HTMLDivElement));
     return showScreen('landing');
   }
   document.title = `${roomName} · Tertulia`;
@@ -70,7 +76,7 @@ async function enter({ name, ticket, on }) {
   const key = keyOfAddress();
   if (key !== null && !checkKey(key)) return goToAddress();
   const room = new Room({
-    name, room: roomName, token: rememberedToken, ticket, transport: transportOfAddress(), encryptionKey: key ?? undefined, video: videoOptions(),
+    name, room: roomName, token: rememberedToken, ticket, transport: transportOfAddress(), encryptionKey: key ?? undefined,
   });
   if (on) media.want(on);
   showMeeting(room, roomName, key);
@@ -82,6 +88,7 @@ async function connect(room) {
   try {
     await room.connect(location.href);
     showScreen('meeting');
+    arrive();
     await media.publish(room);
     if (choices.speaker) await room.switchActiveDevice('audiooutput', choices.speaker).catch(() => {});
   } catch (error) {
@@ -90,6 +97,14 @@ async function connect(room) {
     goToAddress();
     prejoin.refuse(error);
   }
+}
+
+/** Where one is, for who does not see it; what one clicked is gone. Who comes back after a reload may be writing already. */
+function arrive() {
+  const focused = document.activeElement;
+  const isBusy = find('meeting', HTMLDivElement).contains(focused) && focused?.checkVisibility();
+  if (!isBusy) find('room-title', HTMLHeadingElement).focus({ preventScroll: true });
+  announce('You are in the meeting.');
 }
 
 /** @param {Room} room @param {string} roomName @param {string | null} key */
@@ -108,6 +123,7 @@ function showMeeting(room, roomName, key) {
   showControls(room, media, toast);
   showBadge(room);
   showEncryption(key !== null);
+  void showInsecure('meeting', find('meeting-problem', HTMLDivElement));
   countUnread(room);
   tellNews(room, media, key !== null);
   drawStatistics = showStatistics(room);
@@ -135,9 +151,9 @@ function seat() {
 async function copyLink() {
   // The key of the meeting: the one in the address bar may be another by now.
   const { roomName = '', key = null } = meeting ?? {};
-  const link = linkTo(roomName, key);
-  const copied = await navigator.clipboard?.writeText(link).then(() => true, () => false);
-  toast(copied ? `Link copied${key ? ', with the key' : ''}. Send it to whom you want to see.` : 'The browser does not let the page copy. Copy the link from the address bar.');
+  await copyInvitation(roomName, key);
+  // This computer may be in another network by the next time.
+  askRelay();
 }
 
 /** A link that is opened in a tab which has the page already only changes the fragment. */
@@ -148,6 +164,7 @@ function takeFragment() {
 const former = takeSeat(roomOfPath(location.pathname) ?? '');
 keepSeat(seat);
 askOpener(prejoin.takeToken);
+askRelay();
 showLanding(({ room, search, hash }) => {
   history.pushState(null, '', `/r/${room}${search}${hash}`);
   goToAddress();

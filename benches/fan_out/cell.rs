@@ -8,6 +8,7 @@ use tertulia::config::{CertificateSource, Config, HistoryPlace};
 use tertulia::limits::Limits;
 use tertulia::relay::Relay;
 
+use super::broadcaster::{self, Broadcaster, Reading};
 use super::cpu;
 use super::floor::{self, Floor, Sinks};
 use super::load::{self, Load, Parts};
@@ -28,6 +29,10 @@ pub enum System {
     WebTransport,
     WebSocket,
     Naive,
+    /// A relay whose clients are plain WebSocket clients.
+    PlainWebSocket,
+    Broadcaster,
+    LeanBroadcaster,
 }
 
 /// How long media flows before it counts: subscriptions take effect, round-trip times are learnt.
@@ -54,6 +59,7 @@ enum Server {
     Floor { _floor: Floor },
     Relay { relay: Option<Relay> },
     Naive { _naive: Naive },
+    Broadcaster { _broadcaster: Broadcaster },
 }
 
 impl Drop for Server {
@@ -72,8 +78,9 @@ impl Drop for Server {
 }
 
 impl System {
-    pub const ALL: [Self; 6] =
+    pub const MEDIA: [Self; 6] =
         [Self::Floor, Self::FloorIdle, Self::Quic, Self::WebTransport, Self::WebSocket, Self::Naive];
+    pub const CHAT: [Self; 3] = [Self::PlainWebSocket, Self::LeanBroadcaster, Self::Broadcaster];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -83,6 +90,9 @@ impl System {
             Self::WebTransport => "webtransport",
             Self::WebSocket => "websocket",
             Self::Naive => "naive",
+            Self::PlainWebSocket => "plain-websocket",
+            Self::Broadcaster => "broadcaster",
+            Self::LeanBroadcaster => "lean-broadcaster",
         }
     }
 
@@ -90,8 +100,9 @@ impl System {
     fn threads(self) -> &'static str {
         match self {
             Self::Floor | Self::FloorIdle => floor::THREAD,
-            Self::Quic | Self::WebTransport | Self::WebSocket => "tertulia",
+            Self::Quic | Self::WebTransport | Self::WebSocket | Self::PlainWebSocket => "tertulia",
             Self::Naive => naive::THREAD,
+            Self::Broadcaster | Self::LeanBroadcaster => broadcaster::THREAD,
         }
     }
 }
@@ -103,8 +114,12 @@ impl Cell {
         let (server, load) = match system {
             System::Floor => start_floor(Sinks::Open, parts),
             System::FloorIdle => start_floor(Sinks::Count, parts),
-            System::Quic | System::WebTransport | System::WebSocket => start_relay(system, parts),
+            System::Quic | System::WebTransport | System::WebSocket | System::PlainWebSocket => {
+                start_relay(system, parts)
+            }
             System::Naive => start_naive(parts),
+            System::Broadcaster => start_broadcaster(Reading::Example, parts),
+            System::LeanBroadcaster => start_broadcaster(Reading::Lean, parts),
         };
         thread::sleep(SETTLE);
         let (cpu, delivered) = (Duration::ZERO, 0);
@@ -160,6 +175,9 @@ fn start_relay(system: System, parts: Parts) -> (Server, Load) {
         sessions_per_address: many,
         handshakes_per_second_per_address: many,
         handshakes_burst_per_address: many,
+        // One writes as much as many people.
+        chat_per_second: many,
+        chat_burst: many,
         ..Limits::default()
     };
     let http = vec![loopback];
@@ -169,6 +187,8 @@ fn start_relay(system: System, parts: Parts) -> (Server, Load) {
         certificate,
         history: HistoryPlace::Memory,
         data_directory: None,
+        // The floor has one thread as well.
+        shards: 1,
         limits,
         ..Config::default()
     };
@@ -181,15 +201,27 @@ fn start_relay(system: System, parts: Parts) -> (Server, Load) {
         _ => Endpoint::webtransport(quic),
     };
     pin_server(system);
-    let load = start_load(parts.clone(), async move || load::room(parts, endpoint).await);
+    let load = start_load(parts.clone(), async move || match system {
+        System::PlainWebSocket => load::unseated(parts, || Endpoint::PlainWebSocket { server: http }).await,
+        _ => load::room(parts, endpoint).await,
+    });
     (Server::Relay { relay: Some(relay) }, load)
 }
 
 fn start_naive(parts: Parts) -> (Server, Load) {
     let naive = Naive::start();
     let server = naive.address;
-    let load = start_load(parts.clone(), async move || load::naive(parts, server).await);
+    let load = start_load(parts.clone(), async move || load::unseated(parts, || Endpoint::webtransport(server)).await);
     (Server::Naive { _naive: naive }, load)
+}
+
+fn start_broadcaster(reading: Reading, parts: Parts) -> (Server, Load) {
+    let broadcaster = Broadcaster::start(reading);
+    let server = broadcaster.address;
+    pin_server(System::Broadcaster);
+    let endpoint = move || Endpoint::PlainWebSocket { server };
+    let load = start_load(parts.clone(), async move || load::unseated(parts, endpoint).await);
+    (Server::Broadcaster { _broadcaster: broadcaster }, load)
 }
 
 /// The naive relay has two threads and stays unpinned: it may use both CPUs.

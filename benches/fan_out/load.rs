@@ -133,21 +133,21 @@ pub async fn room(parts: Parts, endpoint: impl Fn() -> Endpoint) -> Vec<Publishe
     }
     let mut publishers = Vec::new();
     for mut session in publishing {
-        let track = session.publish().await;
+        let track = session.publish(parts.profile.track()).await;
         let sender = session.run(Receiver::new(parts.tally.clone()));
         publishers.push(Publisher { track, way: Way::Session(sender), _others: std::mem::take(&mut others) });
     }
     publishers
 }
 
-/// The sessions of the naive relay.
-pub async fn naive(parts: Parts, server: SocketAddr) -> Vec<Publisher> {
+/// Sessions that take no seat in a room: those of the naive relay, and plain WebSocket clients.
+pub async fn unseated(parts: Parts, endpoint: impl Fn() -> Endpoint) -> Vec<Publisher> {
     let beside = if parts.profile.publishers_subscribe() { 0 } else { parts.profile.publishers() };
     let mut endpoints = Vec::new();
     let (mut publishers, mut others) = (Vec::new(), Vec::new());
     for number in 0..parts.subscribers + beside {
         if number % SUBSCRIBERS_PER_SOCKET == 0 {
-            endpoints.push(Endpoint::webtransport(server));
+            endpoints.push(endpoint());
         }
         let path = naive_path(number < parts.subscribers);
         let session = endpoints[number / SUBSCRIBERS_PER_SOCKET].connect(path).await;

@@ -1,13 +1,18 @@
 //! A real relay under load over loopback: what a delivered datagram costs, how late it is, and whether it comes.
 //!
 //! One criterion iteration is one window of load; its value is the relay's CPU time per delivered datagram.
-//! `FAN_OUT_SECONDS` is how long each cell is measured, 3 unless it is set.
+//! `FAN_OUT_SECONDS` is how long each cell is measured, 3 unless it is set. `cargo bench --bench fan_out -- plots` measures
+//! nothing and draws the plots of the table once more.
 
+mod broadcaster;
 mod cell;
+#[path = "../support/chart.rs"]
+mod chart;
 mod cpu;
 mod floor;
 mod load;
 mod naive;
+mod plot;
 mod profile;
 mod session;
 mod socket;
@@ -33,32 +38,37 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 const SERVER_CPU: usize = 0;
 const LOAD_CPU: usize = 1;
 
-const SUBSCRIBERS: [usize; 3] = [10, 50, 100];
 const SAMPLES: u32 = 10;
 
 /// How often the rows are measured whose ratios are targets, in turns: the machine drifts meanwhile for all alike.
 const ROUNDS: usize = 5;
-const COMPARED_SUBSCRIBERS: usize = 100;
-const COMPARED_PROFILES: [Profile; 2] = [Profile::Video, Profile::Audio];
-const COMPARED_SYSTEMS: [System; 3] = [System::Floor, System::WebTransport, System::Naive];
+const COMPARED_SYSTEMS: [System; 6] =
+    [System::Floor, System::Quic, System::WebTransport, System::Naive, System::PlainWebSocket, System::LeanBroadcaster];
 
 fn main() {
+    if env::args().any(|argument| argument == "plots") {
+        return table::draw();
+    }
     let mut criterion =
         Criterion::default().sample_size(SAMPLES as usize).nresamples(1000).without_plots().configure_from_args();
     let tested = env::args().any(|argument| argument == "--test");
     if !tested {
         cpu::keep_busy(LOAD_CPU);
     }
-    let rows = table::medians(&fan_out(&mut criterion));
+    let rows = table::medians(&fan_out(&mut criterion, tested));
     criterion.final_summary();
     let table = table::render(&rows);
     println!("\n{table}");
-    if rows.len() == Profile::ALL.len() * SUBSCRIBERS.len() * System::ALL.len() && !tested {
+    let cells: usize =
+        Profile::ALL.into_iter().map(|profile| profile.subscribers().len() * profile.systems().len()).sum();
+    if rows.len() == cells && !tested {
         table::write(&table);
+        table::draw();
     }
 }
 
-fn fan_out(criterion: &mut Criterion) -> Vec<Row> {
+/// All cells; those with few subscribers, where nothing is asked but whether it runs.
+fn fan_out(criterion: &mut Criterion, tested: bool) -> Vec<Row> {
     let seconds = env::var("FAN_OUT_SECONDS").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(3.0);
     let measured = Duration::from_secs_f64(seconds);
     let window = measured / SAMPLES;
@@ -66,7 +76,8 @@ fn fan_out(criterion: &mut Criterion) -> Vec<Row> {
     for profile in Profile::ALL {
         let mut group = criterion.benchmark_group(format!("fan_out/{}", profile.name()));
         group.sampling_mode(SamplingMode::Flat).warm_up_time(window / 2).measurement_time(measured);
-        for subscribers in SUBSCRIBERS {
+        let most = if tested { 1 } else { usize::MAX };
+        for &subscribers in profile.subscribers().iter().take(most) {
             for (round, system) in in_turns(profile, subscribers) {
                 let mut cell = None;
                 group.bench_function(BenchmarkId::new(system.name(), parameter(subscribers, round)), |bencher| {
@@ -82,11 +93,12 @@ fn fan_out(criterion: &mut Criterion) -> Vec<Row> {
 
 /// What is measured under one load, in this order, and in which round.
 fn in_turns(profile: Profile, subscribers: usize) -> Vec<(usize, System)> {
-    let mut turns: Vec<_> = System::ALL.map(|system| (1, system)).into();
-    if COMPARED_PROFILES.contains(&profile) && subscribers == COMPARED_SUBSCRIBERS {
-        turns.extend((2..=ROUNDS).flat_map(|round| COMPARED_SYSTEMS.map(|system| (round, system))));
-    }
-    turns
+    let rounds = if profile.has_target(subscribers) { ROUNDS } else { 1 };
+    let systems = profile.systems().iter().copied();
+    let takes_part = |round, system| round == 1 || COMPARED_SYSTEMS.contains(&system);
+    let in_round =
+        |round| systems.clone().filter(move |system| takes_part(round, *system)).map(move |system| (round, system));
+    (1..=rounds).flat_map(in_round).collect()
 }
 
 /// criterion wants another name for each round.

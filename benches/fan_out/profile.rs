@@ -2,7 +2,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tertulia::media::Frame;
-use tertulia::wire::{Datagram, TrackId};
+use tertulia::wire::{Datagram, Rational, TrackId, TrackInfo, TrackMedia, TrackSource};
+
+use super::cell::System;
+
+/// A chat message, in bytes, and the digits in front of it that are its number.
+const TEXT_BYTES: usize = 100;
+pub const NUMBER_DIGITS: usize = 10;
 
 /// What is sent, and how often.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,22 +19,60 @@ pub enum Profile {
     Audio,
     /// Ten of the participants publish what `Audio` does, two milliseconds apart.
     Meeting,
+    /// One participant writes texts of 100 bytes, 50 a second: as many as fifty people who write quickly.
+    Chat,
 }
 
 impl Profile {
-    pub const ALL: [Self; 3] = [Self::Video, Self::Audio, Self::Meeting];
+    pub const ALL: [Self; 4] = [Self::Video, Self::Audio, Self::Meeting, Self::Chat];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Video => "video",
             Self::Audio => "audio",
             Self::Meeting => "meeting",
+            Self::Chat => "chat",
+        }
+    }
+
+    /// What carries it.
+    pub fn systems(self) -> &'static [System] {
+        match self {
+            Self::Video | Self::Audio | Self::Meeting => &System::MEDIA,
+            Self::Chat => &System::CHAT,
+        }
+    }
+
+    /// To how many it is sent.
+    pub fn subscribers(self) -> &'static [usize] {
+        match self {
+            Self::Video | Self::Meeting => &[10, 50, 100],
+            Self::Audio => &[10, 50, 100, 400],
+            Self::Chat => &[10, 100, 400],
+        }
+    }
+
+    /// With how many subscribers its ratios have targets.
+    pub fn has_target(self, subscribers: usize) -> bool {
+        match self {
+            Self::Video => subscribers == 100,
+            Self::Audio => [100, 400].contains(&subscribers),
+            Self::Meeting => subscribers == 50,
+            Self::Chat => subscribers == 400,
+        }
+    }
+
+    /// What people write who do not think of all that a relay has to do.
+    pub fn naive(self) -> System {
+        match self {
+            Self::Video | Self::Audio | Self::Meeting => System::Naive,
+            Self::Chat => System::LeanBroadcaster,
         }
     }
 
     pub fn publishers(self) -> usize {
         match self {
-            Self::Video | Self::Audio => 1,
+            Self::Video | Self::Audio | Self::Chat => 1,
             Self::Meeting => 10,
         }
     }
@@ -47,7 +91,7 @@ impl Profile {
     pub fn interval(self) -> Duration {
         match self {
             Self::Video => Duration::from_nanos(1_000_000_000 / 30),
-            Self::Audio | Self::Meeting => Duration::from_millis(20),
+            Self::Audio | Self::Meeting | Self::Chat => Duration::from_millis(20),
         }
     }
 
@@ -60,7 +104,7 @@ impl Profile {
     pub fn fragments(self) -> usize {
         match self {
             Self::Video => 10,
-            Self::Audio | Self::Meeting => 1,
+            Self::Audio | Self::Meeting | Self::Chat => 1,
         }
     }
 
@@ -68,12 +112,37 @@ impl Profile {
         match self {
             Self::Video => 10 * Datagram::PAYLOAD_BYTES_MAX,
             Self::Audio | Self::Meeting => 100,
+            Self::Chat => TEXT_BYTES,
         }
     }
 
-    /// The datagrams of a frame. Each byte of the payload is the publisher's number.
+    /// What a publisher announces, so that the relay does for it what it does for the real thing.
+    pub fn track(self) -> TrackInfo {
+        let (source, codec, media) = match self {
+            Self::Video => {
+                let frame_rate = Rational { numerator: 30, denominator: 1 };
+                let (width, height, temporal_layers, spatial_layers) = (1280, 720, 1, 1);
+                let media = TrackMedia::Video { width, height, frame_rate, temporal_layers, spatial_layers };
+                (TrackSource::Camera, "vp8", media)
+            }
+            Self::Audio | Self::Meeting | Self::Chat => {
+                (TrackSource::Microphone, "opus", TrackMedia::Audio { sample_rate: 48_000, channels: 2 })
+            }
+        };
+        TrackInfo { source, codec: codec.to_owned(), media, description: Vec::new() }
+    }
+
+    /// The datagrams of a frame, each byte of whose payload is the publisher's number; or a text that begins with its own.
     pub fn frame(self, publisher: usize, track: TrackId, number: u32) -> Vec<Bytes> {
-        let frame = Frame { number, data: vec![publisher as u8; self.frame_bytes()].into(), ..Frame::default() };
+        if self == Self::Chat {
+            let text = format!("{number:0NUMBER_DIGITS$}{:.<1$}", "", self.frame_bytes() - NUMBER_DIGITS);
+            return vec![text.into()];
+        }
+        // Pictures follow each other, after one that stands by itself.
+        let keyframe = self != Self::Video || number == 0;
+        let depends_on_distance = u8::from(!keyframe);
+        let data = vec![publisher as u8; self.frame_bytes()].into();
+        let frame = Frame { number, keyframe, depends_on_distance, data, ..Frame::default() };
         frame.datagrams(track).expect("the frame is small").map(|datagram| datagram.bytes).collect()
     }
 }

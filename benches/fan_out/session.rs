@@ -8,12 +8,13 @@ use futures_util::{SinkExt, StreamExt};
 use quinn::crypto::rustls::QuicClientConfig;
 use tertulia::wire::{
     ALPN_QUIC, ALPN_WEBTRANSPORT, ClientMessage, Join, MessageBuffer, SUBPROTOCOL, ServerMessage, StreamKind, TrackId,
-    TrackInfo, TrackMedia, TrackSource, VERSION, decode, delimit, encode,
+    TrackInfo, VERSION, decode, delimit, encode,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest};
+use tokio_tungstenite::tungstenite::handshake::client::Request;
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes, client::IntoClientRequest};
 use wtransport::endpoint::endpoint_side;
 
 use super::tally::Receiver;
@@ -24,9 +25,21 @@ const MEDIA: u8 = 0x00;
 
 /// How sessions of the load reach what is measured. The sessions of one endpoint share a UDP socket.
 pub enum Endpoint {
-    Quic { endpoint: quinn::Endpoint, server: SocketAddr },
-    WebTransport { endpoint: wtransport::Endpoint<endpoint_side::Client>, server: SocketAddr },
-    WebSocket { server: SocketAddr },
+    Quic {
+        endpoint: quinn::Endpoint,
+        server: SocketAddr,
+    },
+    WebTransport {
+        endpoint: wtransport::Endpoint<endpoint_side::Client>,
+        server: SocketAddr,
+    },
+    WebSocket {
+        server: SocketAddr,
+    },
+    /// A client that sends and gets texts and knows of nothing else.
+    PlainWebSocket {
+        server: SocketAddr,
+    },
 }
 
 /// A participant of the load.
@@ -42,7 +55,7 @@ enum Control {
         buffer: MessageBuffer,
     },
     WebSocket,
-    /// The naive relay has none.
+    /// The naive relay has none, and plain clients want none.
     None,
 }
 
@@ -50,6 +63,7 @@ enum Media {
     Quic(quinn::Connection),
     WebTransport(wtransport::Connection),
     WebSocket { send: SplitSink<WebSocketStream<TcpStream>, Message>, receive: SplitStream<WebSocketStream<TcpStream>> },
+    Texts { send: SplitSink<WebSocketStream<TcpStream>, Message>, receive: SplitStream<WebSocketStream<TcpStream>> },
 }
 
 /// Sends the datagrams of a track.
@@ -58,6 +72,7 @@ pub enum Sender {
     /// The session ends with the `wtransport` connection.
     WebTransport(wtransport::Connection),
     WebSocket(SplitSink<WebSocketStream<TcpStream>, Message>),
+    Texts(SplitSink<WebSocketStream<TcpStream>, Message>),
 }
 
 impl Endpoint {
@@ -95,15 +110,24 @@ impl Endpoint {
                 let mut request = format!("ws://{server}/ws").into_client_request().expect("the URL is good");
                 let subprotocol = SUBPROTOCOL.parse().expect("it is a header value");
                 request.headers_mut().insert("sec-websocket-protocol", subprotocol);
-                let stream = TcpStream::connect(server).await.expect("the relay listens");
-                stream.set_nodelay(true).expect("TCP has it");
-                let (stream, _) = tokio_tungstenite::client_async(request, stream).await.expect("the relay accepts");
-                let (send, receive) = stream.split();
+                let (send, receive) = open_websocket(request, *server).await.split();
                 Media::WebSocket { send, receive }
+            }
+            Self::PlainWebSocket { server } => {
+                let request = format!("ws://{server}/").into_client_request().expect("the URL is good");
+                let (send, receive) = open_websocket(request, *server).await.split();
+                Media::Texts { send, receive }
             }
         };
         Session { control: Control::None, media }
     }
+}
+
+async fn open_websocket(request: Request, server: SocketAddr) -> WebSocketStream<TcpStream> {
+    let stream = TcpStream::connect(server).await.expect("the server listens");
+    stream.set_nodelay(true).expect("TCP has it");
+    let (stream, _) = tokio_tungstenite::client_async(request, stream).await.expect("the server accepts");
+    stream
 }
 
 impl Session {
@@ -120,6 +144,7 @@ impl Session {
                 Control::Stream { send: Box::pin(send), receive: Box::pin(receive), buffer: MessageBuffer::default() }
             }
             Media::WebSocket { .. } => Control::WebSocket,
+            Media::Texts { .. } => unreachable!("plain clients take no seat"),
         };
         if let Control::Stream { send, .. } = &mut self.control {
             send.write_all(&[StreamKind::Control.byte()]).await.expect("the stream is open");
@@ -131,10 +156,7 @@ impl Session {
     }
 
     /// Publishes a track; its media may flow at once.
-    pub async fn publish(&mut self) -> TrackId {
-        let media = TrackMedia::Audio { sample_rate: 48_000, channels: 2 };
-        let (source, codec) = (TrackSource::Other, "opus".to_owned());
-        let track = TrackInfo { source, codec, media, description: Vec::new() };
+    pub async fn publish(&mut self, track: TrackInfo) -> TrackId {
         self.tell(&ClientMessage::Publish { request: 1, track }).await;
         loop {
             match self.hear().await {
@@ -206,6 +228,10 @@ impl Session {
                 tokio::task::spawn_local(receive_messages(receive, receiver));
                 Sender::WebSocket(send)
             }
+            Media::Texts { send, receive } => {
+                tokio::task::spawn_local(receive_texts(receive, receiver));
+                Sender::Texts(send)
+            }
         }
     }
 }
@@ -222,6 +248,13 @@ impl Sender {
                 }
                 sink.flush().await.expect("the connection is open");
             }
+            Self::Texts(sink) => {
+                for text in datagrams {
+                    let text = Utf8Bytes::try_from(text).expect("a text is UTF-8");
+                    sink.feed(Message::Text(text)).await.expect("the connection is open");
+                }
+                sink.flush().await.expect("the connection is open");
+            }
         }
     }
 }
@@ -232,7 +265,7 @@ impl Drop for Sender {
         match self {
             Self::Quic(connection) => connection.close(0_u32.into(), b""),
             Self::WebTransport(connection) => connection.quic_connection().close(0_u32.into(), b""),
-            Self::WebSocket(_) => {}
+            Self::WebSocket(_) | Self::Texts(_) => {}
         }
     }
 }
@@ -255,6 +288,14 @@ async fn receive_messages(mut stream: SplitStream<WebSocketStream<TcpStream>>, m
             && bytes.first() == Some(&MEDIA)
         {
             receiver.receive(&bytes);
+        }
+    }
+}
+
+async fn receive_texts(mut stream: SplitStream<WebSocketStream<TcpStream>>, mut receiver: Receiver) {
+    while let Some(Ok(message)) = stream.next().await {
+        if let Message::Text(text) = message {
+            receiver.receive_text(&text);
         }
     }
 }

@@ -3,10 +3,13 @@ use std::fs;
 use std::time::Duration;
 
 use super::cell::System;
+use super::plot;
 use super::profile::Profile;
 use super::tally::{Delivery, Percentiles};
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/fan_out.md");
+const LATENCY_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/fan_out_latency.svg");
+const CPU_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/fan_out_cpu.svg");
 
 const HEAD: &str = "\
 | Profile | Carrier | Subscribers | Delivered | First p50 / p99 (ms) | Last p50 / p99 (ms) | CPU per datagram (us) | x floor | of naive |
@@ -59,7 +62,7 @@ pub fn render(rows: &[Row]) -> String {
             let other = rows.iter().find(|other| other.cell() == (row.profile, system, row.subscribers));
             other.map_or("-".to_owned(), |other| format!("{:.2}", row.cpu_us() / other.cpu_us()))
         };
-        let (floor, naive) = (beside(System::Floor), beside(System::Naive));
+        let (floor, naive) = (beside(System::Floor), beside(row.profile.naive()));
         writeln!(
             table,
             "| {} | {} | {} | {:.2} % | {} | {} | {:.2} | {floor} | {naive} |",
@@ -82,6 +85,14 @@ pub fn write(table: &str) {
         "# Fan-out\n\nWritten by `cargo bench --bench fan_out`; [README.md](README.md) says what the columns mean.\n\n{table}"
     );
     fs::write(FILE, page).expect("the folder of the benches can be written");
+}
+
+/// Draws the plots of the table that was written last.
+pub fn draw() {
+    let points = plot::read(&fs::read_to_string(FILE).expect("the table was written"));
+    for (file, svg) in [(LATENCY_FILE, plot::latency(&points)), (CPU_FILE, plot::cpu(&points))] {
+        fs::write(file, svg).expect("the folder of the benches can be written");
+    }
 }
 
 fn pair(Percentiles { p50, p99 }: Percentiles) -> String {

@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::profile::Profile;
+use super::profile::{NUMBER_DIGITS, Profile};
 
 /// Offset of the frame number in a datagram, and of the payload, whose first byte is the publisher's number.
 pub const FRAME_AT: usize = 7;
@@ -110,6 +110,12 @@ impl Receiver {
         }
         let frame = datagram[FRAME_AT..].first_chunk().expect("the datagram is one of ours");
         self.note(usize::from(datagram[PAYLOAD_AT]), u32::from_be_bytes(*frame));
+    }
+
+    /// Notes a chat message.
+    pub fn receive_text(&mut self, text: &str) {
+        let number = text[..NUMBER_DIGITS].parse().expect("the text is one of ours");
+        self.note(0, number);
     }
 
     /// Notes a datagram of a frame.

@@ -3,8 +3,12 @@
 //! relay stands beside.
 //!
 //! `cargo bench --bench networks` runs all networks, each for all controls and carriers at once; `-- falling` runs one, and
-//! `-- falling tertulia QUIC` that with this control and carrier alone.
+//! `-- falling tertulia QUIC` that with this control and carrier alone, and `-- "60 ms, 5 % in bursts" publisher QUIC seed=2` the rows
+//! of loss repair with these words, by another seed.
 
+#[path = "../support/chart.rs"]
+mod chart;
+mod cut;
 mod layers;
 mod meeting;
 mod network;
@@ -24,6 +28,7 @@ use tertulia::transport::Congestion;
 
 use meeting::{Meeting, Record};
 use network::Network;
+use repair::Behind;
 
 /// What goes over UDP, by scheme.
 const CARRIERS: [(&str, &str); 2] = [("QUIC", "quic"), ("WebTransport", "https")];
@@ -43,10 +48,13 @@ struct Row {
 }
 
 fn main() {
-    let arguments: Vec<_> = env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let is_choice = |argument: &String| argument != "--bench" && !argument.starts_with(meeting::SEED);
+    let arguments: Vec<_> = env::args().skip(1).filter(is_choice).collect();
     // `cargo test --benches`: whether it runs at all.
     let is_test = arguments.iter().any(|argument| argument == "--test");
-    let is_way = |name: &str| ways().any(|way| way.names().contains(&name));
+    let is_way = |name: &str| {
+        ways().any(|way| way.names().contains(&name)) || Behind::ALL.iter().any(|behind| behind.label() == name)
+    };
     let (chosen_ways, arguments): (Vec<_>, Vec<_>) = arguments.into_iter().partition(|argument| is_way(argument));
     let chosen = |network: &&'static Network| {
         let mut names = arguments.iter().filter(|argument| !argument.starts_with("--")).peekable();
@@ -64,9 +72,17 @@ fn main() {
         rows.extend(through);
     }
     let is_newcomer = |argument: &String| newcomer::NAME.contains(argument.as_str());
+    let mut newcomers = String::new();
     if networks.len() == network::ALL.len() || is_test || arguments.iter().any(is_newcomer) {
         println!("{}", newcomer::NAME);
-        print!("{}", runtime.block_on(newcomer::run(meeting::picture(), is_test)));
+        newcomers = runtime.block_on(newcomer::run(meeting::picture(), is_test));
+        print!("{newcomers}");
+    }
+    let is_cut = |argument: &String| cut::NAME.contains(argument.as_str());
+    let mut cuts = cut::HEAD.to_owned();
+    if networks.len() == network::ALL.len() || arguments.iter().any(is_cut) {
+        cuts += &runtime.block_on(cut::run());
+        print!("{cuts}");
     }
     let mut repaired = repair::head();
     let is_chosen = |lossy: &&'static repair::Lossy| {
@@ -74,12 +90,12 @@ fn main() {
         names.peek().is_none() || names.any(|name| name == "repair" || lossy.name.contains(name.as_str()))
     };
     for lossy in repair::ALL.iter().filter(is_chosen).take(if is_test { 1 } else { usize::MAX }) {
-        let through = runtime.block_on(repair::through(lossy, if is_test { 1 } else { repair::SECONDS }));
+        let through = runtime.block_on(repair::through(lossy, &chosen_ways, if is_test { 1 } else { repair::SECONDS }));
         print!("{}{through}", repair::head());
         repaired += &through;
     }
     if !is_test && networks.len() == network::ALL.len() {
-        table::write(&rows, &repaired);
+        table::write(&rows, [&repaired, &newcomers, &cuts]);
         plot::write(&rows);
     }
 }

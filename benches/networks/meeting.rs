@@ -1,3 +1,4 @@
+use std::env;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -24,7 +25,14 @@ pub const LINGER: Duration = Duration::from_millis(1500);
 /// How long the subscriber may take to be told of a track.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
-pub const SEED: u64 = 1;
+/// What an argument begins with that is a seed.
+pub const SEED: &str = "seed=";
+
+/// Of the chance in all networks: 1, or that of an argument such as `seed=2`.
+pub fn seed() -> u64 {
+    let given = env::args().find_map(|argument| argument.strip_prefix(SEED).map(str::to_owned));
+    given.map_or(1, |seed| seed.parse().expect("a seed is a number"))
+}
 
 /// A publisher beside the relay, and a subscriber behind a network.
 pub struct Meeting {
@@ -66,7 +74,7 @@ pub type Quality = Arc<Mutex<Vec<(Duration, (u8, u8))>>>;
 impl Meeting {
     pub async fn start(network: &'static Network, congestion: Congestion, scheme: &str) -> Self {
         let relay = TestRelay::start_config(Config { congestion, ..Config::default() }, Callbacks::default());
-        let proxy = Proxy::start(relay.relay.address(), network.script, SEED).await;
+        let proxy = Proxy::start(relay.relay.address(), network.script, seed()).await;
         let publisher = relay.join("quic", "Ana").await;
         let subscriber = Room::connect(&proxy.url(scheme), relay.options("Ben")).await.expect("the relay is there");
         Self { relay, proxy, publisher, subscriber, network }

@@ -16,7 +16,7 @@ use tertulia::wire::{ALPN_QUIC, Datagram, TrackId};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::layers::{Encoders, FRAME_TIME, Wanted, note};
-use super::meeting::{Frames, LINGER, Quality, Record, SEED, arrived, watch_queue};
+use super::meeting::{Frames, LINGER, Quality, Record, arrived, seed, watch_queue};
 use super::network::Network;
 use super::support::impair::Proxy;
 use super::support::quic;
@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// What a subscriber of it has of audio, video and chat. Keyframes are asked for without any delay.
 pub async fn run(network: &Network, seconds: u64) -> Record {
     let (endpoint, address) = server();
-    let proxy = Proxy::start(address, network.script, SEED).await;
+    let proxy = Proxy::start(address, network.script, seed()).await;
     let (client, server) = tokio::join!(quic::dial(proxy.address, ALPN_QUIC), async {
         endpoint.accept().await.expect("it listens").await
     });

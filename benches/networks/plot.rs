@@ -5,6 +5,7 @@ use std::time::Duration;
 use tertulia::transport::Congestion;
 
 use super::Row;
+use super::chart::{Anchor, Chart, INK, Scale, Stroke};
 use super::meeting::Sent;
 use super::network::FALLING;
 
@@ -24,22 +25,19 @@ const STEP: Duration = Duration::from_millis(250);
 pub fn write(rows: &[Row]) {
     let rows: Vec<_> = rows.iter().filter(|row| row.network.name == FALLING.name && row.carrier == "QUIC").collect();
     let height = 2.0 * (PANEL_HEIGHT + MARGIN) + MARGIN;
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" font-family=\"sans-serif\" font-size=\"12\">\n\
-         <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n<text x=\"{MARGIN}\" y=\"24\" font-size=\"15\">Latency while the \
-         bandwidth falls from 3 Mbit/s to 500 kbit/s (grey) and returns</text>\n"
-    );
+    let title = "Latency while the bandwidth falls from 3 Mbit/s to 500 kbit/s (grey) and returns";
+    let mut chart = Chart::new(WIDTH, height, title);
     for (index, name) in ["audio", "video"].into_iter().enumerate() {
         let top = MARGIN + index as f64 * (PANEL_HEIGHT + MARGIN);
-        frame(&mut svg, top, name);
+        frame(&mut chart, top, name);
         for row in &rows {
             let frames = if name == "audio" { &row.record.audio } else { &row.record.video };
-            curve(&mut svg, top, frames, colour(row.control));
+            curve(&mut chart, top, frames, stroke(row.control));
         }
     }
-    legend(&mut svg, height - 18.0);
-    svg += "</svg>\n";
-    fs::write(FILE, svg).expect("the folder of the benches can be written");
+    let controls = Congestion::ALL.map(Congestion::label).into_iter().chain(["plain"]);
+    chart.legend((MARGIN, height - 18.0), controls.map(|control| (control, stroke(control))));
+    fs::write(FILE, chart.svg()).expect("the folder of the benches can be written");
 }
 
 fn x(at: Duration) -> f64 {
@@ -47,35 +45,28 @@ fn x(at: Duration) -> f64 {
 }
 
 fn y(top: f64, latency_ms: f64) -> f64 {
-    let (least, most) = LATENCY_MS;
-    let share = (latency_ms.clamp(least, most) / least).ln() / (most / least).ln();
-    top + PANEL_HEIGHT * (1.0 - share)
+    Scale { values: LATENCY_MS, places: (top + PANEL_HEIGHT, top) }.at(latency_ms)
 }
 
-fn frame(svg: &mut String, top: f64, name: &str) {
+fn frame(chart: &mut Chart, top: f64, name: &str) {
     let (from, to) = (x(Duration::from_secs(5)), x(Duration::from_secs(12)));
-    let bottom = top + PANEL_HEIGHT;
-    put(
-        svg,
-        format_args!(
-            "<rect x=\"{from}\" y=\"{top}\" width=\"{}\" height=\"{PANEL_HEIGHT}\" fill=\"#eee\"/>",
-            to - from
-        ),
-    );
-    for latency_ms in [50.0, 150.0, 500.0, 1500.0] {
-        let (at, right) = (y(top, latency_ms), WIDTH - MARGIN);
-        put(svg, format_args!("<path d=\"M{MARGIN} {at}H{right}\" stroke=\"#ccc\"/>"));
-        put(svg, format_args!("<text x=\"4\" y=\"{}\">{latency_ms} ms</text>", at + 4.0));
+    let (width, bottom) = (to - from, top + PANEL_HEIGHT);
+    chart.put(format_args!(
+        "<rect x=\"{from}\" y=\"{top}\" width=\"{width}\" height=\"{PANEL_HEIGHT}\" fill-opacity=\"0.15\"/>"
+    ));
+    for (latency_ms, text) in [(50.0, "50 ms"), (150.0, "150 ms"), (500.0, "500 ms"), (1500.0, "1.5 s")] {
+        let at = y(top, latency_ms);
+        chart.rule(at, (MARGIN, WIDTH - MARGIN));
+        chart.text((MARGIN - 4.0, at + 4.0), Anchor::End, text);
     }
     for second in (0..=FALLING.seconds).step_by(5) {
-        let at = x(Duration::from_secs(second));
-        put(svg, format_args!("<text x=\"{at}\" y=\"{}\" text-anchor=\"middle\">{second} s</text>", bottom + 16.0));
+        chart.text((x(Duration::from_secs(second)), bottom + 16.0), Anchor::Middle, &format!("{second} s"));
     }
-    put(svg, format_args!("<text x=\"{}\" y=\"{}\">{name}</text>", MARGIN + 6.0, top + 16.0));
+    chart.text((MARGIN + 6.0, top + 16.0), Anchor::Start, name);
 }
 
 /// The latest frame of each step; where none arrived, the line is broken.
-fn curve(svg: &mut String, top: f64, frames: &[Sent], colour: &str) {
+fn curve(chart: &mut Chart, top: f64, frames: &[Sent], stroke: Stroke) {
     let mut path = String::new();
     let mut pen = 'M';
     for step in 0..(FALLING.seconds * 1000 / STEP.as_millis() as u64) as u32 {
@@ -90,27 +81,16 @@ fn curve(svg: &mut String, top: f64, frames: &[Sent], colour: &str) {
             None => pen = 'M',
         }
     }
-    put(svg, format_args!("<path d=\"{path}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>"));
+    chart.curve(&path, stroke);
 }
 
-fn legend(svg: &mut String, y: f64) {
-    for (control, index) in Congestion::ALL.map(Congestion::label).into_iter().chain(["plain"]).zip(0..) {
-        let (at, colour) = (MARGIN + f64::from(index) * 130.0, colour(control));
-        put(svg, format_args!("<path d=\"M{at} {}h24\" stroke=\"{colour}\" stroke-width=\"3\"/>", y - 4.0));
-        put(svg, format_args!("<text x=\"{}\" y=\"{y}\">{}</text>", at + 30.0, control));
-    }
-}
-
-fn colour(control: &str) -> &'static str {
-    match control {
-        "tertulia" => "#0a7d4f",
+fn stroke(control: &str) -> Stroke {
+    let colour = match control {
+        "tertulia" => "#0f8a58",
         "bbr" => "#c46a00",
-        "cubic" => "#b3261e",
-        "newreno" => "#5b5fc7",
-        _ => "#777",
-    }
-}
-
-fn put(svg: &mut String, line: std::fmt::Arguments<'_>) {
-    writeln!(svg, "{line}").expect("a string takes it");
+        "cubic" => "#d0453a",
+        "newreno" => "#5b6fd8",
+        _ => INK,
+    };
+    Stroke { colour, width: 2.0, dashes: "" }
 }

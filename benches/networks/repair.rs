@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::CARRIERS;
-use super::meeting::{LINGER, PATIENCE, SEED, Sent, picture, sound};
+use super::meeting::{LINGER, PATIENCE, Sent, picture, seed, sound};
 use super::support::TestRelay;
 use super::support::impair::Proxy;
 use super::table::{latency, usable};
@@ -47,17 +47,30 @@ pub const ALL: [Lossy; 3] = [
 ];
 
 #[derive(Clone, Copy, PartialEq)]
-enum Behind {
+pub enum Behind {
     Subscriber,
     Publisher,
 }
 
-/// Runs all meetings through one network at once, and renders their rows.
-pub async fn through(network: &'static Lossy, seconds: u64) -> String {
+impl Behind {
+    pub const ALL: [Self; 2] = [Self::Subscriber, Self::Publisher];
+
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Subscriber => "subscriber",
+            Self::Publisher => "publisher",
+        }
+    }
+}
+
+/// Runs meetings through one network at once, those with these words in their rows or all, and renders their rows.
+pub async fn through(network: &'static Lossy, chosen: &[String], seconds: u64) -> String {
     let mut meetings = Vec::new();
-    for behind in [Behind::Subscriber, Behind::Publisher] {
+    for behind in Behind::ALL {
         for (carrier, scheme) in CARRIERS {
-            meetings.extend([false, true].map(|repair| row(network, behind, carrier, scheme, repair, seconds)));
+            if chosen.iter().all(|word| [behind.label(), carrier].contains(&word.as_str())) {
+                meetings.extend([false, true].map(|repair| row(network, behind, carrier, scheme, repair, seconds)));
+            }
         }
     }
     join_all(meetings).await.concat()
@@ -71,9 +84,9 @@ pub fn head() -> String {
 async fn row(network: &Lossy, behind: Behind, carrier: &str, scheme: &str, repair: bool, seconds: u64) -> String {
     let [audio, video] = meeting(network, behind, scheme, repair, seconds).await;
     let mut row = String::new();
-    let behind = if behind == Behind::Subscriber { "subscriber" } else { "publisher" };
+    let (name, behind) = (network.name, behind.label());
     let repaired = if repair { "yes" } else { "no" };
-    write!(row, "| {} | {behind} | {carrier} | {repaired} |", network.name).expect("a string takes everything");
+    write!(row, "| {name} | {behind} | {carrier} | {repaired} |").expect("a string takes everything");
     for (frames, target) in [audio, video].iter().zip(network.targets) {
         write!(row, " {} | {target} % | {} |", usable(frames), latency(frames)).expect("a string takes everything");
     }
@@ -85,7 +98,7 @@ async fn meeting(network: &Lossy, behind: Behind, scheme: &str, repair: bool, se
     let congestion = Congestion::Tertulia;
     let config = Config { congestion, ..Config::default() };
     let relay = TestRelay::start_config(config, Callbacks::default());
-    let proxy = Proxy::start(relay.relay.address(), network.script, SEED).await;
+    let proxy = Proxy::start(relay.relay.address(), network.script, seed()).await;
     let join = async |name, is_behind| {
         let url = if is_behind { proxy.url(scheme) } else { relay.url(scheme) };
         let options = Options { repair, congestion, ..relay.options(name) };

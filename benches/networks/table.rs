@@ -39,10 +39,10 @@ pub fn render(rows: &[Row]) -> String {
 }
 
 /// Writes the tables where README quotes them.
-pub fn write(rows: &[Row], repair: &str) {
+pub fn write(rows: &[Row], [repair, newcomers, cuts]: [&str; 3]) {
     let page = format!(
         "# Bad networks\n\nWritten by `cargo bench --bench networks`; [README.md](README.md) says what the columns mean.\n\n{}\n## Targets\n\n{}\n\
-         ![latency over time while the bandwidth falls](networks.svg)\n\n## Loss repair\n\n{repair}",
+         ![latency over time while the bandwidth falls](networks.svg)\n\n## Loss repair\n\n{repair}\n## A new subscriber\n\n{newcomers}\n## UDP cut\n\n{cuts}",
         render(rows),
         targets::render(rows),
     );

@@ -115,7 +115,7 @@ impl Seen {
 }
 
 /// The kinds of inputs by their numbers, as often as they are to come.
-const INPUTS: [u8; 22] = [0, 0, 0, 0, 1, 2, 2, 2, 2, 2, 3, 3, 4, 5, 6, 7, 8, 9, 9, 10, 11, 12];
+const INPUTS: [u8; 23] = [0, 0, 0, 0, 1, 2, 2, 2, 2, 2, 3, 3, 4, 5, 6, 7, 8, 9, 9, 10, 11, 12, 13];
 
 /// Whoever adds a kind of input finds here that [`Source::input`] does not make it.
 fn input_number(input: &Input) -> u8 {
@@ -133,6 +133,7 @@ fn input_number(input: &Input) -> u8 {
         Input::PlaceWanted => 10,
         Input::Speaking { .. } => 11,
         Input::Timeout => 12,
+        Input::FellBehind { .. } => 13,
     }
 }
 
@@ -226,7 +227,10 @@ impl Source<'_> {
             3 => Input::Chat { from: self.participant(), message: self.chat() },
             4 => Input::Stored { through: 40 + u64::from(self.next()) },
             5 => Input::NotStored { from: 40 + u64::from(self.next()) },
-            6 => Input::Replayed { participant: self.participant(), through: 30 + u64::from(self.next()) },
+            6 => {
+                let (participant, session) = (self.participant(), SessionKey(self.number().into()));
+                Input::Replayed { participant, session, through: 30 + u64::from(self.next()) }
+            }
             7 => {
                 let (track, spatial_layer) = (TrackId(self.number()), self.next() % 4);
                 let keyframe_at = self.is_odd().then(|| Duration::from_millis(u64::from(self.next()) * 8));
@@ -242,6 +246,10 @@ impl Source<'_> {
             }
             10 => Input::PlaceWanted,
             11 => Input::Speaking { participants: vec![self.participant(), self.participant()] },
+            13 => {
+                let (participant, session) = (self.participant(), SessionKey(self.number().into()));
+                Input::FellBehind { participant, session, after: 30 + u64::from(self.next()) }
+            }
             _ => Input::Timeout,
         };
         assert_eq!(input_number(&input), number);

@@ -3,6 +3,7 @@
 mod attempts;
 mod frame_streams;
 pub(crate) mod quic;
+mod silence;
 mod uplink;
 pub(crate) mod websocket;
 

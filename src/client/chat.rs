@@ -70,9 +70,11 @@ impl Chat {
         if body.len() > max {
             return Err(ChatError::TooLong { bytes: body.len(), max });
         }
+        let turn = self.seat.chat_turn.lock().await;
         let place = self.seat.chat_places.clone().acquire_owned().await.map_err(|_| self.seat.ending())?;
         let (answer, answered) = oneshot::channel();
         self.seat.say(Words { message_id: MessageId(rand::random()), to, body }, answer, place)?;
+        drop(turn);
         answered.await.unwrap_or_else(|_| Err(self.seat.ending().into()))
     }
 }

@@ -83,8 +83,9 @@ pub enum Event {
         /// Which attempt it is, from 1 on. Attempts are counted together where sessions last less than a second.
         attempt: u32,
     },
-    /// There is a connection again, or another one after [`Room::switch_to`](super::Room::switch_to). What changed in the
-    /// room meanwhile was told by other events before this one.
+    /// There is a connection again, or another one, after [`Room::switch_to`](super::Room::switch_to) or because UDP was silent or passes
+    /// again ([`Options::follow_udp`](super::Options::follow_udp)). What changed in the room meanwhile was told by other events before
+    /// this one.
     Reconnected {
         /// Whether the seat was kept: the others noticed nothing. Otherwise they saw this participant leave and join, perhaps
         /// with another id, and its tracks have other ids now.

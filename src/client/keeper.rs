@@ -1,19 +1,23 @@
+mod following;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
+use self::following::Following;
 use super::connect_error::ConnectError;
 use super::event::{Ending, Event};
-use super::live::Live;
+use super::live::{Live, NotOpened};
 use super::options::{Options, Reconnect};
 use super::reconnect::{GOOD_SESSION, attempt_time, place, wait};
 use super::seat::Seat;
 use crate::limits::HANDSHAKE_TIMEOUT;
 use crate::wire::CloseReason;
 
-/// Keeps a session on the seat: opens the next one when one breaks, or when another carrier is asked for.
+/// Keeps a session on the seat: opens the next one when one breaks, when nothing comes over UDP any more or something does again, or when
+/// another carrier is asked for.
 #[derive(Debug)]
 pub(super) struct Keeper {
     seat: Arc<Seat>,
@@ -26,6 +30,7 @@ pub(super) struct Keeper {
     since: Instant,
     /// Attempts in a row that came to nothing, or to a session that did not last.
     attempts: u32,
+    following: Following,
     switches: mpsc::Receiver<Switch>,
 }
 
@@ -51,7 +56,10 @@ impl Keeper {
             match Live::open(&seat, url, &options, attempt_time(turn, &urls)).await {
                 Ok(live) => {
                     let (url, since) = (url.clone(), Instant::now());
-                    return Ok(Self { seat, options, live, url, urls, since, attempts: 0, switches });
+                    let mut following = Following::new(&urls, options.follow_udp);
+                    following.plan_return(&url);
+                    following.add_places(&mut urls);
+                    return Ok(Self { seat, options, live, url, urls, since, attempts: 0, following, switches });
                 }
                 Err(not_opened) => {
                     // A later one has taken the seat over.
@@ -74,13 +82,16 @@ impl Keeper {
     /// Keeps the seat until the room ends.
     pub async fn run(mut self) {
         loop {
+            let session = self.live.session.clone();
             tokio::select! {
-                ending = self.live.session.ended() => {
+                ending = session.ended() => {
                     if let Err(ending) = self.come_back(ending).await {
                         return self.seat.close(ending);
                     }
                 }
                 Some(switch) = self.switches.recv() => self.switch(switch).await,
+                () = self.following.alarmed(&session) => self.leave_udp().await,
+                () = self.following.returning() => self.return_to_udp().await,
             }
         }
     }
@@ -89,19 +100,34 @@ impl Keeper {
     async fn switch(&mut self, Switch { url, done }: Switch) {
         self.live.session.supersede(true);
         let opened = Live::open(&self.seat, &url, &self.options, HANDSHAKE_TIMEOUT).await;
-        let opened = opened.map(|live| self.take_up(live, url)).map_err(|not_opened| not_opened.error);
+        let taken_up = self.superseded(opened, url.clone()).await;
+        if taken_up.is_ok() {
+            self.following.settle_at(url);
+        }
+        let _ = done.send(taken_up);
+    }
+
+    /// Takes up the session that was to take the seat over, if there is one.
+    async fn superseded(&mut self, opened: Result<Live, NotOpened>, url: String) -> Result<(), ConnectError> {
+        let error = match opened {
+            Ok(live) => {
+                self.take_up(live, url);
+                return Ok(());
+            }
+            Err(not_opened) => not_opened.error,
+        };
         // The relay may have given the seat to the other session all the same. If it says so, it does before it answers this.
-        if opened.is_err() && timeout(HANDSHAKE_TIMEOUT, self.live.session.ping()).await.is_ok_and(|pong| pong.is_ok())
-        {
+        if timeout(HANDSHAKE_TIMEOUT, self.live.session.ping()).await.is_ok_and(|pong| pong.is_ok()) {
             self.live.session.supersede(false);
         }
-        let _ = done.send(opened);
+        Err(error)
     }
 
     fn take_up(&mut self, live: Live, url: String) {
         let former = std::mem::replace(&mut self.live, live);
         // The seat is not its any more; if it has another one, nobody needs that.
         former.end(CloseReason::Left);
+        self.following.plan_return(&url);
         (self.url, self.since) = (url, Instant::now());
         let resumed = self.seat.welcome().resumed;
         self.seat.emit(Event::Reconnected { resumed, carrier: self.live.session.carrier });
@@ -133,8 +159,11 @@ impl Keeper {
             let time = attempt_time(turn, &self.urls);
             let error = match Live::open(&self.seat, &url, &self.options, time).await {
                 Ok(live) => {
-                    self.take_up(live, url);
-                    asker.map(|asker| asker.send(Ok(())));
+                    self.take_up(live, url.clone());
+                    if let Some(asker) = asker {
+                        self.following.settle_at(url);
+                        let _ = asker.send(Ok(()));
+                    }
                     return Ok(());
                 }
                 Err(not_opened) => not_opened.error,

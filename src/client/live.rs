@@ -7,12 +7,12 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::address::Address;
+use super::carrier::{self, Carrier, Link, Reader};
 use super::connect_error::ConnectError;
 use super::event::{Ending, RequestError};
 use super::options::Options;
 use super::seat::Seat;
 use super::session::{Session, Stage};
-use super::{Carrier, carrier};
 use crate::wire::{ClientMessage, CloseReason, Join, StreamKind, VERSION, encode};
 
 /// How often something is said until the relay has answered a join.
@@ -58,23 +58,56 @@ impl From<ConnectError> for NotOpened {
     }
 }
 
+/// A connection on which nobody has asked for a seat.
+pub(super) struct Reached {
+    address: Address,
+    link: Link,
+    reader: Reader,
+    tasks: JoinSet<()>,
+}
+
+impl Reached {
+    /// Connects, in at most this time.
+    pub async fn at(url: &str, options: &Options, time: Duration) -> Result<Self, ConnectError> {
+        let address = Address::parse(url, options)?;
+        in_time(time, Self::connect(address, options)).await
+    }
+
+    async fn connect(address: Address, options: &Options) -> Result<Self, ConnectError> {
+        let mut tasks = JoinSet::new();
+        let (link, reader) = carrier::connect(&address, options, &mut tasks).await?;
+        Ok(Self { address, link, reader, tasks })
+    }
+
+    /// Takes the seat, in at most this time; then sees whether media passes.
+    pub async fn join(self, seat: &Arc<Seat>, options: &Options, time: Duration) -> Result<Live, NotOpened> {
+        in_time(time, Live::join(seat, self, options)).await?.proven().await
+    }
+}
+
+async fn in_time<T>(time: Duration, opening: impl Future<Output = Result<T, ConnectError>>) -> Result<T, ConnectError> {
+    timeout(time, opening).await.unwrap_or(Err(ConnectError::Timeout { seconds: time.as_secs() }))
+}
+
 impl Live {
     /// Connects and takes the seat, in at most this time; then sees whether media passes.
     pub async fn open(seat: &Arc<Seat>, url: &str, options: &Options, time: Duration) -> Result<Self, NotOpened> {
         let address = Address::parse(url, options)?;
-        let joined = timeout(time, Self::join(seat, address, options)).await;
-        let live = joined.map_err(|_| ConnectError::Timeout { seconds: time.as_secs() })??;
-        if live.session.carrier != Carrier::WebSocket
-            && let Err(error) = live.prove_datagrams().await
-        {
-            return Err(NotOpened { error, seated: Some(live) });
-        }
-        Ok(live)
+        let opening = async { Self::join(seat, Reached::connect(address, options).await?, options).await };
+        in_time(time, opening).await?.proven().await
     }
 
-    async fn join(seat: &Arc<Seat>, address: Address, options: &Options) -> Result<Self, ConnectError> {
-        let mut tasks = JoinSet::new();
-        let (link, reader) = carrier::connect(&address, options, &mut tasks).await?;
+    async fn proven(self) -> Result<Self, NotOpened> {
+        if self.session.carrier != Carrier::WebSocket
+            && let Err(error) = self.prove_datagrams().await
+        {
+            return Err(NotOpened { error, seated: Some(self) });
+        }
+        Ok(self)
+    }
+
+    async fn join(seat: &Arc<Seat>, reached: Reached, options: &Options) -> Result<Self, ConnectError> {
+        let Reached { address, link, reader, tasks } = reached;
         let (join, asked) = {
             let state = seat.state();
             let asked = state.chat_after(options.history);

@@ -22,6 +22,13 @@ pub struct Options {
     pub history: Option<ChatPosition>,
     /// Further URLs of the same relay, tried in turn when the first one does not answer: `wss://` where UDP may be blocked.
     pub fallbacks: Vec<String>,
+    /// Whether the session follows UDP: after a second in which nothing comes over it that should, one is begun over WebSocket beside it,
+    /// and takes the seat over unless something comes before that stands. From then on it is tried ever more seldom, the first time after
+    /// 5 s, whether the first URL can be returned to.
+    ///
+    /// WebSocket is looked for at those of [`Options::fallbacks`] that begin with `wss://` or `ws://`, and for `https://` at the same host
+    /// and port. Who connects to `quic://` and names no such fallback stays on QUIC, whatever happens.
+    pub follow_udp: bool,
     /// What to do when the connection breaks.
     pub reconnect: Reconnect,
     /// Whether what the path lost is asked for and sent once more, and made good in advance while there is loss. Without it, what
@@ -45,6 +52,7 @@ impl Default for Options {
             auto_subscribe: true,
             history: None,
             fallbacks: Vec::new(),
+            follow_udp: true,
             reconnect: Reconnect::default(),
             repair: true,
             congestion: Congestion::default(),

@@ -19,8 +19,10 @@ const VIDEO_PATIENCE: Duration = Duration::from_millis(300);
 /// Time between two requests for a keyframe, until one comes.
 const KEYFRAME_REQUEST_INTERVAL: Duration = Duration::from_millis(300);
 
-/// How often a rendition that was chosen and does not come is asked for: the path may not carry it, and the relay knows.
-const RENDITION_WISHES_MAX: u32 = 3;
+/// How often a rendition that was chosen and does not come is asked for as often as that, and time between two requests after it: the path
+/// may not carry it, and the relay knows; or the relay passed over what was asked too soon.
+const RENDITION_WISHES_SOON: u32 = 3;
+const RENDITION_WISH_INTERVAL: Duration = Duration::from_secs(4);
 
 /// Time between two reports of how tracks arrive.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
@@ -372,11 +374,13 @@ impl Incoming {
     }
 
     fn keyframe_due(&self) -> Option<Duration> {
-        let is_other = self.rendition != Some(self.layers.spatial) && self.rendition_wishes < RENDITION_WISHES_MAX;
-        let wanted = self.broken || is_other || self.assembly.needs_keyframe();
+        let is_other = self.rendition != Some(self.layers.spatial);
+        let is_needed = self.broken || self.assembly.needs_keyframe();
         let is_sent = !self.held || self.pinned;
-        (wanted && self.is_video && is_sent && !self.unpublished)
-            .then(|| self.keyframe_asked_at.map_or(Duration::ZERO, |asked| asked + KEYFRAME_REQUEST_INTERVAL))
+        let is_soon = is_needed || self.rendition_wishes < RENDITION_WISHES_SOON;
+        let interval = if is_soon { KEYFRAME_REQUEST_INTERVAL } else { RENDITION_WISH_INTERVAL };
+        ((is_needed || is_other) && self.is_video && is_sent && !self.unpublished)
+            .then(|| self.keyframe_asked_at.map_or(Duration::ZERO, |asked| asked + interval))
     }
 }
 
@@ -493,7 +497,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_smaller_rendition_than_was_chosen_is_taken_and_the_chosen_one_asked_for_a_few_times() {
+    async fn a_smaller_rendition_than_was_chosen_is_taken_and_the_chosen_one_asked_for_ever_more_seldom() {
         let mut receive = Receive::default();
         let frames = receive.open(at(0), TRACK, &in_renditions(2));
         for datagram in
@@ -503,7 +507,7 @@ mod tests {
         }
         receive.push(at(11), of_layer(30, 0, 0));
         let asked: Vec<_> = (0..20).flat_map(|step| receive.timeout(at(100 + step * 300), None).keyframes).collect();
-        assert_eq!(asked, [(TRACK, 1); 3]);
+        assert_eq!(asked, [(TRACK, 1); 4], "three times within a second, and once in four");
         receive.push(at(7000), of_layer(32, 0, 1));
         assert_eq!(receive.timeout(at(7500), None).keyframes, [(TRACK, 0)], "what comes has to go on");
         receive.unsubscribe(TRACK);

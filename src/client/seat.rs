@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -42,6 +42,8 @@ pub(super) struct Seat {
     pub events: Queue<Event>,
     /// Places in the outbox.
     pub chat_places: Arc<Semaphore>,
+    /// Whoever has it is the next to get a place: wherever the others run, they speak in the order in which they came.
+    pub chat_turn: tokio::sync::Mutex<()>,
     /// Tells the session's sender that it should look into the outbox.
     pub chat_changed: watch::Sender<()>,
     presence: watch::Sender<Presence>,
@@ -52,6 +54,8 @@ pub(super) struct Seat {
     /// Whether what is lost is repaired.
     pub repair: bool,
     is_leaving: AtomicBool,
+    /// Bytes a second that usually come over QUIC: what one session has learnt, the next one knows.
+    usual_rate: AtomicU64,
     started: Instant,
 }
 
@@ -103,6 +107,7 @@ impl Seat {
         Arc::new(Self {
             events: Queue::new(EVENTS_MAX, EVENT_BYTES_MAX),
             chat_places: Arc::new(Semaphore::new(OUTBOX_MESSAGES_MAX)),
+            chat_turn: tokio::sync::Mutex::default(),
             chat_changed: watch::Sender::new(()),
             presence: watch::Sender::new(Presence::Away),
             state: Mutex::new(State { auto_subscribe, awaits_history, ..State::default() }),
@@ -111,6 +116,7 @@ impl Seat {
             reconnect,
             repair,
             is_leaving: AtomicBool::new(false),
+            usual_rate: AtomicU64::new(0),
             started: Instant::now(),
         })
     }
@@ -118,6 +124,15 @@ impl Seat {
     pub fn now(&self) -> Now {
         let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
         Now { since_start: self.started.elapsed(), unix_ms }
+    }
+
+    /// Bytes a second that usually come over QUIC, as far as a session has noted it.
+    pub fn usual_rate(&self) -> f64 {
+        self.usual_rate.load(Ordering::Relaxed) as f64
+    }
+
+    pub fn note_usual_rate(&self, bytes_per_second: f64) {
+        self.usual_rate.store(bytes_per_second as u64, Ordering::Relaxed);
     }
 
     pub fn state(&self) -> MutexGuard<'_, State> {

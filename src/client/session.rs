@@ -27,6 +27,8 @@ pub(super) struct Session {
     pub asked: Option<ChatPosition>,
     stage: watch::Sender<Stage>,
     ending: watch::Sender<Option<Ending>>,
+    /// Whether nothing comes from the relay at the moment that should.
+    silent: watch::Sender<bool>,
     /// Whether another session of the same room is about to take its place.
     superseded: AtomicBool,
     arrival: Mutex<Arrival>,
@@ -104,6 +106,7 @@ impl Session {
             asked,
             stage: watch::Sender::new(Stage::Joining),
             ending: watch::Sender::new(None),
+            silent: watch::Sender::new(false),
             superseded: AtomicBool::new(false),
             arrival: Mutex::default(),
             pending: Mutex::default(),
@@ -255,6 +258,17 @@ impl Session {
         let mut ending = self.ending.subscribe();
         let _ = ending.wait_for(Option::is_some).await;
         self.ending()
+    }
+
+    /// Notes whether nothing comes from the relay at the moment that should.
+    pub fn note_silence(&self, is_silent: bool) {
+        self.silent.send_if_modified(|silent| std::mem::replace(silent, is_silent) != is_silent);
+    }
+
+    /// Resolves when the silence is as said.
+    pub async fn silent(&self, is_silent: bool) {
+        // The sender is here, so it cannot be gone.
+        let _ = self.silent.subscribe().wait_for(|silent| *silent == is_silent).await;
     }
 
     /// Whether the session goes on.

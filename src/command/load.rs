@@ -3,17 +3,19 @@ use std::fs;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
-use serde_json::json;
 use tertulia::config::Config;
-use tertulia::limits::LOAD_SESSIONS_MAX;
-use tertulia::load::{Plan, Profile, Progress, Report, Search, Target, parse_sha256, run};
+use tertulia::limits::{LOAD_SEARCH_TIME_MAX, LOAD_SESSIONS_MAX};
+use tertulia::load::{
+    AdminAt, Finding, Obstacle, Plan, Profile, Progress, Report, Search, Step, Target, parse_sha256, run,
+};
+use tokio::time::sleep;
 
 use super::secret::SecretSource;
-use super::signal::stop_signal;
+use super::signal::StopSignals;
 use super::time::parse_time;
 
 const HOW_TO_BEGIN: &str = "\
@@ -62,8 +64,10 @@ pub struct Load {
     /// Threads that the sessions are spread over
     #[arg(long, value_name = "COUNT", default_value_t = 1)]
     threads: usize,
-    /// Look for the largest size for which 99 % of the frames are with the last receiver within so many milliseconds, and 99 % of
-    /// the datagrams arrive at all: begin with what is given here, double it, then halve the steps
+    /// Look for the largest size for which 99 % of the frames are with everyone within so many milliseconds, where a frame that
+    /// one receiver lacks is late for ever: begin with what is given here, double it, then halve the steps. What else ends the
+    /// search (the relay lets no more in, the load is late) is said, and is no limit of latency. All runs together take at most an
+    /// hour
     #[arg(long, value_name = "MILLISECONDS")]
     find_p99: Option<f64>,
     /// What --find-p99 makes larger
@@ -78,7 +82,8 @@ pub struct Load {
     /// the system trusts]
     #[arg(long, value_name = "HASH", value_parser = parse_hash)]
     certificate_sha256: Option<[u8; 32]>,
-    /// Where the relay serves plain HTTP, to read what it counts, or `none` [default: localhost:8000, for ws the relay itself]
+    /// Where the relay serves plain HTTP, to read what it counts, or `none` [default: for ws the relay itself, for others
+    /// localhost:8000 if the relay is on this machine]
     #[arg(long, value_name = "HOST:PORT")]
     admin: Option<String>,
     /// The host once more, to load another machine than this one
@@ -136,7 +141,7 @@ impl Load {
     }
 
     async fn once(&self, target: Arc<Target>) -> anyhow::Result<()> {
-        let (report, _) = self.measure(target, self.plan()).await?;
+        let (report, _) = self.measure(target, self.plan(), Duration::MAX).await?;
         self.tell(&report.table(), &report.json())?;
         if report.sessions.joined == 0 {
             bail!("nobody came in; the table says why");
@@ -144,49 +149,52 @@ impl Load {
         Ok(())
     }
 
-    /// Runs larger and smaller sizes until the largest that holds is found.
+    /// Runs larger and smaller sizes until the largest that holds is found, or something else is in the way.
     async fn find(&self, target: Arc<Target>, p99_ms: f64) -> anyhow::Result<()> {
-        let plan = self.plan();
+        let (plan, begun) = (self.plan(), Instant::now());
+        plan.check()?;
         let smallest = self.grow.size(&plan).max(1);
-        let mut search = Search::among(smallest..=self.grow.largest(&plan).max(smallest));
+        let mut search = Search::among(smallest..=self.grow.largest(&plan).max(smallest), LOAD_SEARCH_TIME_MAX);
         let mut steps = Vec::new();
-        let mut table = format!("{:>12} {:>10} {:>12} {:>8}\n", self.grow.name(), "delivered", "p99 (ms)", "holds");
-        while let Some(size) = search.next_size() {
-            let (report, was_stopped) = self.measure(target.clone(), self.grow.grown(&plan, size)).await?;
-            if was_stopped {
+        while let Some(size) = search.next_size(begun.elapsed(), plan.ramp.saturating_add(plan.duration)) {
+            let time_max = LOAD_SEARCH_TIME_MAX.saturating_sub(begun.elapsed());
+            let (report, ended_by) = self.measure(target.clone(), self.grow.grown(&plan, size), time_max).await?;
+            if let Some(ended_by) = ended_by {
+                search.end(ended_by);
                 break;
             }
-            let holds = report.holds(p99_ms);
-            search.note(size, holds);
-            let line = step(size, &report, holds);
-            eprint!("{line}");
-            table += &line;
-            steps.push(json!({ "size": size, "holds": holds, "report": report }));
+            let obstacle = Obstacle::met(&report, p99_ms);
+            search.note(size, obstacle);
+            let step = Step { size, obstacle, report };
+            eprint!("{}", step.row());
+            steps.push(step);
         }
-        let (name, found) = (self.grow.name(), search.found());
-        let verdict = match (found, search.is_limit()) {
-            (Some(size), true) => format!("The largest that holds a p99 of {p99_ms} ms: {size} {name}."),
-            (Some(size), false) => format!("{size} {name} hold a p99 of {p99_ms} ms; more were not tried."),
-            (None, _) => format!("Not even {smallest} {name} hold a p99 of {p99_ms} ms."),
-        };
-        let json =
-            json!({ "grown": name, "p99Ms": p99_ms, "found": found, "isLimit": search.is_limit(), "steps": steps });
-        self.tell(&format!("{table}\n{verdict}\n"), &json.to_string())
+        let (grown, found, ended_by) = (self.grow.name(), search.found(), search.ended_by());
+        let finding = Finding { grown, p99_ms, found, ended_by, steps };
+        self.tell(&finding.table(), &finding.json())
     }
 
-    /// One run, and whether Ctrl-C ended it.
-    async fn measure(&self, target: Arc<Target>, plan: Plan) -> anyhow::Result<(Report, bool)> {
-        let was_stopped = Cell::new(false);
-        let stop = stop_signal()?;
+    /// One run, and what ended it early: Ctrl-C, or that it took longer than it may.
+    async fn measure(
+        &self,
+        target: Arc<Target>,
+        plan: Plan,
+        time_max: Duration,
+    ) -> anyhow::Result<(Report, Option<Obstacle>)> {
+        let ended_by = Cell::new(None);
+        let mut signals = StopSignals::listen()?;
         let stop = async {
-            stop.await;
-            was_stopped.set(true);
+            let ended = tokio::select! {
+                () = signals.next() => Obstacle::Stop,
+                () = sleep(time_max) => Obstacle::Time,
+            };
+            ended_by.set(Some(ended));
         };
         let report = run(target, plan, show, stop).await?;
         if std::io::stderr().is_terminal() {
             eprint!("\r\x1b[2K");
         }
-        Ok((report, was_stopped.get()))
+        Ok((report, ended_by.get()))
     }
 
     fn tell(&self, table: &str, json: &str) -> anyhow::Result<()> {
@@ -208,11 +216,10 @@ impl Load {
 
     fn target(&self) -> anyhow::Result<Target> {
         let relay = self.relay.clone().unwrap_or_else(|| format!("localhost:{}", self.carrier.port()));
-        let admin = match &self.admin {
-            Some(none) if none == "none" => None,
-            Some(admin) => Some(admin.clone()),
-            None if self.carrier == CarrierChoice::Ws => Some(relay.clone()),
-            None => Some(format!("localhost:{}", Config::HTTP_PORT)),
+        let admin = match self.admin.as_deref() {
+            None => AdminAt::Usual,
+            Some("none") => AdminAt::Nowhere,
+            Some(at) => AdminAt::Given(at.to_owned()),
         };
         if self.threads == 0 {
             bail!("sessions need a thread; give --threads 1 or more");
@@ -294,12 +301,6 @@ fn show(progress: Progress) {
         true => eprint!("\r\x1b[2K{line}"),
         false => eprintln!("{line}"),
     }
-}
-
-fn step(size: u32, report: &Report, holds: bool) -> String {
-    let percent = report.delivery.percent.map_or("-".to_owned(), |percent| format!("{percent:.2} %"));
-    let p99 = report.delivery.last_ms.p99.map_or("-".to_owned(), |ms| format!("{ms:.2}"));
-    format!("{size:>12} {percent:>10} {p99:>12} {:>8}\n", if holds { "yes" } else { "no" })
 }
 
 fn parse_duration(text: &str) -> Result<Duration, &'static str> {

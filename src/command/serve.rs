@@ -10,7 +10,7 @@ use tracing_subscriber::{EnvFilter, Layer};
 
 use super::greeting::Greeting;
 use super::settings::{QrChoice, Settings};
-use super::signal::stop_signal;
+use super::signal::StopSignals;
 
 /// Runs a relay until it is told to stop.
 pub fn serve(settings: &Settings) -> anyhow::Result<()> {
@@ -19,14 +19,17 @@ pub fn serve(settings: &Settings) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         // Before anything is printed: who reads that the relay runs may stop it at once.
-        let stop = stop_signal()?;
+        let mut signals = StopSignals::listen()?;
         greet(&relay, settings.qr());
         tokio::select! {
-            () = stop => {}
+            () = signals.next() => {}
             () = relay.ended() => anyhow::bail!("the relay's thread ended; its log says why"),
         }
         say("Stopping: telling everyone.");
-        relay.stop().await;
+        tokio::select! {
+            () = relay.stop() => {}
+            () = signals.next() => say("Stopped at once: not everyone was told."),
+        }
         Ok(())
     })
 }

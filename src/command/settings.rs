@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use tertulia::config::{CertificateSource, Config, HistoryPlace, KeySources, OpenRelay, line_of};
-use tertulia::limits::{Limits, SELECTED_MAX, SameIdentity, TRACKS_PER_PARTICIPANT_MAX};
+use tertulia::limits::{Limits, SELECTED_MAX, SHARDS_MAX, SameIdentity, TRACKS_PER_PARTICIPANT_MAX};
 use tertulia::transport::Congestion;
 
 /// Declares every setting once: as an option of the command line, as a key of the file, and how the two combine.
@@ -39,6 +39,9 @@ settings! {
     /// on --http where that is a loopback address, for requests that no proxy passed on [default: none]
     #[arg(long, value_name = "ADDRESS:PORT")]
     admin: String,
+    /// Threads that serve sessions, at most 64; 0: one for each core [default: 0]
+    #[arg(long, value_name = "COUNT")]
+    shards: u32,
     /// The certificate chain, a PEM file; needs --private-key [default: a self-signed development certificate]
     #[arg(long, value_name = "FILE")]
     certificate: PathBuf,
@@ -85,7 +88,7 @@ settings! {
     #[arg(long, value_name = "WHEN")]
     qr: QrChoice,
     /// Congestion control of QUIC and WebTransport: `tertulia` is made for media, the others are `bbr`, `cubic` and `newreno`
-    /// [default: cubic]
+    /// [default: tertulia]
     #[arg(long, value_name = "NAME")]
     congestion: CongestionChoice,
     /// What is logged: error, warn, info, debug, trace, or a filter like `info,tertulia::relay=debug` [default: info]
@@ -166,11 +169,12 @@ settings! {
     /// Participants of a room whose cameras are passed on at a time, those who spoke last, at most 100; 0: all [default: 0]
     #[arg(long, value_name = "COUNT", help_heading = "Limits")]
     last_videos: u32,
-    /// Milliseconds that audio waits for the path to a participant before it is left out [default: 200]
+    /// Milliseconds that audio waits for the path to a participant before it is left out, and that it may be late when it is asked for
+    /// or sent once more [default: 200]
     #[arg(long, value_name = "MILLISECONDS", help_heading = "Limits")]
     audio_deadline_ms: u32,
-    /// Milliseconds that a video frame waits for the path to a participant before it is left out; a keyframe, three times as
-    /// long [default: 400]
+    /// Milliseconds that a video frame waits for the path to a participant before it is left out (a keyframe, three times as long), and
+    /// that it may be late when it is asked for or sent once more [default: 400]
     #[arg(long, value_name = "MILLISECONDS", help_heading = "Limits")]
     video_deadline_ms: u32,
     /// Seconds for which a participant whose connection broke keeps its seat; 0: not at all [default: 30]
@@ -303,9 +307,18 @@ impl Settings {
             origins,
             hosts,
             data_directory,
+            shards: self.shards(default.shards)?,
             congestion: self.congestion(),
             limits: self.limits()?,
         })
+    }
+
+    fn shards(&self, default: usize) -> anyhow::Result<usize> {
+        match self.shards.map(|shards| shards as usize) {
+            None => Ok(default),
+            Some(shards) if shards <= SHARDS_MAX => Ok(shards),
+            Some(shards) => bail!("--shards {shards} is too many: there are at most {SHARDS_MAX}"),
+        }
     }
 
     fn open_relay(&self) -> OpenRelay {
@@ -501,6 +514,13 @@ mod tests {
         assert_eq!(selected("").unwrap(), (0, 0));
         assert_eq!(selected("loudest-audio = 5\nlast-videos = 9").unwrap(), (5, 9));
         assert!(selected("loudest-audio = 101").unwrap_err().to_string().contains("at most 100"));
+    }
+
+    #[test]
+    fn there_is_a_thread_for_each_core_unless_their_number_is_set() {
+        let shards = |text| Settings::from_toml(text).unwrap().config().map(|config| config.shards);
+        assert_eq!((shards("").unwrap(), shards("shards = 3").unwrap()), (0, 3));
+        assert!(shards("shards = 65").unwrap_err().to_string().contains("at most 64"));
     }
 
     #[test]

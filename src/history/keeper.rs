@@ -25,6 +25,7 @@ pub enum Request {
     Page { query: PageQuery, answer: oneshot::Sender<Result<Page, HistoryError>> },
     Note { room: RoomName, notes: RoomNotes },
     Close { room: RoomName, notes: RoomNotes, unix_ms: u64 },
+    Abandon { room: RoomName },
     Reserve { room: RoomName, notes: RoomNotes, answer: oneshot::Sender<Result<u64, HistoryError>> },
     Stop { answer: oneshot::Sender<()> },
 }
@@ -166,6 +167,7 @@ impl Keeper {
                 }
                 Request::Note { room, notes } => self.note(&mut batch, &room, notes),
                 Request::Close { room, notes, unix_ms } => self.close(&mut batch, &room, notes, unix_ms),
+                Request::Abandon { room } => self.close_as_it_is(&mut batch, &room),
                 Request::Reserve { room, notes, answer } => {
                     self.note(&mut batch, &room, notes);
                     reserved.push((room, answer));

@@ -304,6 +304,26 @@ fn a_room_that_was_opened_for_nobody_is_idle() {
 }
 
 #[test]
+fn a_room_that_was_given_up_while_it_was_opened_is_idle() {
+    for reserves in [false, true] {
+        for mut desk in Desk::both(Limits { history_rooms: 1, ..Limits::default() }) {
+            desk.open("team");
+            desk.keep("team", 1..=1);
+            desk.close("team");
+            desk.open("team");
+            if reserves {
+                let ids = Ids { participants: 9, tracks: 9 };
+                desk.reserve("team", RoomNotes { ids, ..RoomNotes::default() }).unwrap();
+            }
+            desk.keeper.take(Request::Abandon { room: room("team") });
+            desk.work();
+            desk.make_place_for("other");
+            assert_eq!(desk.open_at("team", 8, now_ms()).unwrap().position, ChatPosition { epoch: 8, sequence: 0 });
+        }
+    }
+}
+
+#[test]
 fn a_room_of_which_nothing_is_kept_is_forgotten() {
     for mut desk in Desk::both(Limits::default()) {
         desk.open("team");

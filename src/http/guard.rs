@@ -97,7 +97,7 @@ fn check_hosts(site: &Site, uri: &Uri, headers: &HeaderMap) -> Result<(), Reques
     Ok(())
 }
 
-/// Judges the page that asks for a WebSocket.
+/// Judges the page that wants to connect.
 pub(super) fn check_origin(site: &Site, headers: &HeaderMap) -> Result<(), RequestError> {
     let host = headers.get(header::HOST).map_or("", text);
     let mut origins = headers.get_all(header::ORIGIN).iter();
@@ -108,6 +108,6 @@ pub(super) fn check_origin(site: &Site, headers: &HeaderMap) -> Result<(), Reque
 }
 
 /// What is not ASCII is neither a host nor an origin, and neither is nothing.
-fn text(value: &HeaderValue) -> &str {
+pub(super) fn text(value: &HeaderValue) -> &str {
     value.to_str().unwrap_or_default()
 }

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::sync::{mpsc, oneshot};
 
+use super::description::describe;
 use super::guard::{RequestError, check_origin, guard};
 use super::page;
 use crate::limits::{
@@ -18,15 +19,15 @@ use crate::limits::{
 };
 use crate::relay::Metrics;
 use crate::transport::{Arrival, BearerToken, CertificateStore, Gate, PlainEntry, WebSocketKind, hex};
-use crate::wire::{RoomName, SUBPROTOCOL, VERSION};
+use crate::wire::{RoomName, SUBPROTOCOL};
 
 /// What the HTTP side serves from, shared by all its connections.
 #[derive(Debug, Clone)]
 pub struct Site {
     pub(super) metrics: Arc<Metrics>,
     pub(super) gate: Arc<Gate>,
-    certificates: Arc<CertificateStore>,
-    port: u16,
+    pub(super) certificates: Arc<CertificateStore>,
+    pub(super) address: SocketAddr,
     doors: Doors,
 }
 
@@ -53,15 +54,15 @@ pub struct SessionQuestion {
 pub(super) struct Remote(pub SocketAddr);
 
 impl Site {
-    /// A site that hands upgraded WebSockets and questions to `doors` and says that WebTransport is served on `port`.
+    /// A site that hands upgraded WebSockets and questions to `doors` and says that WebTransport is served at `address`.
     pub fn new(
         metrics: Arc<Metrics>,
         gate: Arc<Gate>,
         certificates: Arc<CertificateStore>,
-        port: u16,
+        address: SocketAddr,
         doors: Doors,
     ) -> Self {
-        Self { metrics, gate, certificates, port, doors }
+        Self { metrics, gate, certificates, address, doors }
     }
 
     /// What is served to everyone.
@@ -85,7 +86,7 @@ impl Site {
         routes
             .route("/health", get(|| async { "ok\n" }))
             .route("/certificate.sha256", get(certificate))
-            .route("/relay.json", get(relay))
+            .route("/relay.json", get(describe))
             .fallback(page_or_websocket)
             .layer(from_fn_with_state(self.clone(), guard))
             .with_state(self)
@@ -94,12 +95,17 @@ impl Site {
 
 /// A proxy on this machine may pass requests on from anywhere.
 async fn refuse_forwarded(request: Request, next: Next) -> Response {
-    let names = [header::FORWARDED, header::VIA, HeaderName::from_static("x-forwarded-for")];
-    if names.iter().any(|name| request.headers().contains_key(name)) {
+    if is_forwarded(request.headers()) {
         let advice = "this is told to the relay's own machine alone, or at --admin\n";
         return (StatusCode::NOT_FOUND, advice).into_response();
     }
     next.run(request).await
+}
+
+/// Whether a proxy says that it asks for somebody else.
+pub(super) fn is_forwarded(headers: &HeaderMap) -> bool {
+    let names = [header::FORWARDED, header::VIA, HeaderName::from_static("x-forwarded-for")];
+    names.iter().any(|name| headers.contains_key(name))
 }
 
 async fn metrics(State(site): State<Site>) -> Response {
@@ -132,18 +138,6 @@ async fn certificate(State(site): State<Site>) -> Response {
             (StatusCode::NOT_FOUND, "this relay's certificate is taken by its name, not by its hash\n").into_response()
         }
     }
-}
-
-/// What a page needs to know to connect.
-async fn relay(State(site): State<Site>) -> Response {
-    let sha256 = site.certificates.sha256().map_or("null".to_owned(), |sha256| format!("\"{}\"", hex(&sha256)));
-    let version = env!("CARGO_PKG_VERSION");
-    let port = site.port;
-    let body = format!(
-        "{{\"name\":\"tertulia\",\"version\":\"{version}\",\"protocol\":{VERSION},\"webtransport\":{port},\"certificateSha256\":{sha256}}}\n"
-    );
-    let headers = [(header::CONTENT_TYPE, "application/json"), (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*")];
-    (headers, body).into_response()
 }
 
 /// Every other path: an upgrade becomes a session, a request gets the page or a file.

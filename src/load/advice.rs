@@ -1,8 +1,5 @@
 use super::report::{Counted, Report};
 
-/// Later than this, in milliseconds, what is measured is the load itself.
-const LATE_MS_MAX: f64 = 5.0;
-
 /// Other programs that use more than so many percent of a core are in the way.
 const OTHERS_PERCENT_MAX: f64 = 50.0;
 
@@ -29,7 +26,7 @@ pub fn advice(report: &Report) -> Vec<String> {
     }
     let failed = report.sessions.failed.keys();
     advice.extend(failed.filter_map(|reason| close(reason)).map(str::to_owned));
-    if report.delivery.late_ms.p99.is_some_and(|ms| ms > LATE_MS_MAX) {
+    if report.delivery.is_sent_late() {
         advice.push(
             "The load itself sent too late, so the latencies are partly its own: take less load, more --threads, or another \
              machine than the relay's."
@@ -83,6 +80,10 @@ fn drop(reason: &str) -> Option<&'static str> {
         "over_budget" => Some(
             "Publishers send more than the relay allows one participant: start it with higher --media-datagrams-per-second and \
              --media-bits-per-second.",
+        ),
+        "not_selected" => Some(
+            "The relay passes on some voices or cameras of a room alone: start it with higher --loudest-audio and --last-videos, or \
+             without them.",
         ),
         "subscriber_slow" | "late" | "reference_missing" | "superseded" => Some(
             "The relay left media out for subscribers that did not take it in time: the path, or the machine of the load, is full.",
@@ -142,6 +143,8 @@ mod tests {
                 "{reason}"
             );
         }
+        let selected = counted(Counted { dropped: once("not_selected"), ..Counted::default() });
+        assert!(selected.contains("--loudest-audio"), "{selected}");
         let over_budget = counted(Counted { dropped: once("over_budget"), ..Counted::default() });
         assert!(over_budget.contains("--media-datagrams-per-second"), "{over_budget}");
     }
@@ -157,7 +160,7 @@ mod tests {
     #[test]
     fn a_load_that_is_late_says_so() {
         let mut late = report();
-        late.delivery.late_ms.p99 = Some(LATE_MS_MAX + 1.0);
+        late.delivery.late_ms.p99 = Some(5.1);
         assert!(advice(&late).concat().contains("The load itself sent too late"));
     }
 }

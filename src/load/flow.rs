@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::outcome::Outcome;
+use super::outcome::{Outcome, Took};
 
 /// What arrives later than this after it was sent is not delivered.
 pub const PATIENCE: Duration = Duration::from_secs(2);
@@ -23,7 +23,9 @@ struct Frame {
     sent_at: Option<Duration>,
     counts: bool,
     datagrams: u32,
-    /// How long it took until the first and the last receiver had it whole.
+    /// How many receivers had it whole.
+    whole: u32,
+    /// How long it took until the first and the last of them had.
     took: Option<(Duration, Duration)>,
 }
 
@@ -63,7 +65,7 @@ impl Flow {
 
     fn push(&mut self, sent_at: Option<Duration>, counts: bool, now: Duration, outcome: &mut Outcome) -> u32 {
         self.settle(now.checked_sub(PATIENCE), outcome);
-        self.frames.push_back(Frame { sent_at, counts, datagrams: 0, took: None });
+        self.frames.push_back(Frame { sent_at, counts, datagrams: 0, whole: 0, took: None });
         self.first.wrapping_add(self.frames.len() as u32 - 1)
     }
 
@@ -77,6 +79,7 @@ impl Flow {
         }
         frame.datagrams += 1;
         if is_whole {
+            frame.whole += 1;
             let (first, last) = frame.took.unwrap_or((took, took));
             frame.took = Some((first.min(took), last.max(took)));
         }
@@ -96,8 +99,20 @@ impl Flow {
         while let Some(frame) = self.frames.pop_front_if(|frame| frame.sent_at.is_none_or(|at| at < until)) {
             self.first = self.first.wrapping_add(1);
             if frame.counts {
-                outcome.settled(frame.datagrams, frame.took);
+                outcome.settled(frame.datagrams, frame.took_of(self.receivers));
             }
+        }
+    }
+}
+
+impl Frame {
+    /// How long it took until the first and the last of so many receivers had it whole.
+    fn took_of(&self, receivers: u32) -> Took {
+        match self.took {
+            _ if receivers == 0 => Took::Nobody,
+            None => Took::Nowhere,
+            Some((first, _)) if self.whole < receivers => Took::Somewhere { first },
+            Some((first, last)) => Took::Everywhere { first, last },
         }
     }
 }
@@ -136,6 +151,28 @@ mod tests {
         assert_eq!(flow.receive(3, true, ms(50)), None, "it was not sent");
         flow.finish(&mut outcome);
         assert_eq!((outcome.due, outcome.delivered), (3, 1));
+    }
+
+    #[test]
+    fn what_one_receiver_lacks_never_was_with_the_last_one() {
+        let (mut flow, mut outcome) = (Flow::new(2, 1), Outcome::default());
+        (0..4).for_each(|turn| _ = flow.send(at(turn * 20), &mut outcome));
+        flow.miss(at(80), &mut outcome);
+        for (number, now) in [(0, 10), (0, 15), (1, 30), (1, 35), (2, 50)] {
+            assert!(flow.receive(number, true, ms(now)).is_some());
+        }
+        flow.finish(&mut outcome);
+        let (first, last) = (outcome.first_ms(), outcome.last_ms());
+        assert_eq!((first.p50.map(f64::round), last.p50), (Some(10.0), Some(f64::INFINITY)), "3 and 2 of 5 were there");
+        assert_eq!(first.p90, Some(f64::INFINITY), "one was with nobody, one was not even sent");
+    }
+
+    #[test]
+    fn what_nobody_is_there_for_takes_no_time() {
+        let (mut flow, mut outcome) = (Flow::new(0, 1), Outcome::default());
+        flow.send(at(0), &mut outcome);
+        flow.finish(&mut outcome);
+        assert_eq!((outcome.first_ms().p50, outcome.last_ms().p50), (None, None));
     }
 
     #[test]

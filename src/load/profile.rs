@@ -115,21 +115,24 @@ impl Profile {
 
     /// The track that publishers announce, where media is sent.
     pub fn track(self) -> Option<TrackInfo> {
-        let (codec, media) = match self {
-            Self::Audio | Self::Meeting => ("opus", TrackMedia::Audio { sample_rate: 48_000, channels: 1 }),
+        let (source, codec, media) = match self {
+            Self::Audio | Self::Meeting => {
+                (TrackSource::Microphone, "opus", TrackMedia::Audio { sample_rate: 48_000, channels: 1 })
+            }
             Self::Video => {
                 let frame_rate = Rational { numerator: 30, denominator: 1 };
                 let media =
                     TrackMedia::Video { width: 1280, height: 720, frame_rate, temporal_layers: 1, spatial_layers: 1 };
-                ("vp8", media)
+                (TrackSource::Camera, "vp8", media)
             }
             Self::Chat | Self::Idle => return None,
         };
-        Some(TrackInfo { source: TrackSource::Other, codec: codec.to_owned(), media, description: Vec::new() })
+        Some(TrackInfo { source, codec: codec.to_owned(), media, description: Vec::new() })
     }
 
-    /// The datagrams of a frame.
-    pub fn datagrams(self, mark: Mark, track: TrackId, number: u32, is_keyframe: bool) -> Vec<Bytes> {
+    /// The datagrams of a frame. Of video it is a keyframe if one is wanted; audio stands by itself always.
+    pub fn datagrams(self, mark: Mark, track: TrackId, number: u32, keyframe_wanted: bool) -> Vec<Bytes> {
+        let is_keyframe = keyframe_wanted || self != Self::Video;
         let size = if self == Self::Video { Datagram::PAYLOAD_BYTES_MAX } else { AUDIO_BYTES };
         let mut payload = mark.bytes().to_vec();
         payload.resize(size, 0);
@@ -177,6 +180,24 @@ mod tests {
                 assert_eq!((header.track, header.frame, header.fragment_index), (TrackId(3), 5, index));
                 assert_eq!(Mark::read(&Datagram::decode(datagram).unwrap().payload()), Some(MARK));
             }
+        }
+    }
+
+    #[test]
+    fn a_relay_knows_the_tracks_for_microphones_and_cameras() {
+        for (profile, source, is_video) in [
+            (Profile::Audio, TrackSource::Microphone, false),
+            (Profile::Meeting, TrackSource::Microphone, false),
+            (Profile::Video, TrackSource::Camera, true),
+        ] {
+            let track = profile.track().unwrap();
+            assert_eq!((track.source, track.is_video()), (source, is_video), "{profile:?}");
+            let header = |keyframe_wanted| {
+                MediaHeader::decode(&profile.datagrams(MARK, TrackId(3), 5, keyframe_wanted)[0]).unwrap()
+            };
+            assert_eq!((header(true).keyframe, header(true).depends_on_distance), (true, 0), "{profile:?}");
+            let (is_keyframe, distance) = (header(false).keyframe, header(false).depends_on_distance);
+            assert_eq!((is_keyframe, distance), (!is_video, u8::from(is_video)), "{profile:?}");
         }
     }
 

@@ -1,4 +1,4 @@
-mod table;
+pub(super) mod table;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,6 +8,9 @@ use serde::Serialize;
 use super::counts::Counts;
 use super::outcome::{Outcome, Percentiles};
 use super::plan::Plan;
+
+/// Later than this, in milliseconds, what is measured is the load itself.
+const SENT_LATE_MS_MAX: f64 = 5.0;
 
 /// What a run has shown. [`Report::table`] is for people, [`Report::json`] says the same to programs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -75,9 +78,9 @@ pub struct Delivery {
     pub percent: Option<f64>,
     /// What arrived in a room that it was not sent in. There should be none.
     pub strayed: u64,
-    /// How long frames took until the first receiver had them whole.
+    /// How long frames took until the first receiver had them whole; infinite where none ever had.
     pub first_ms: Percentiles,
-    /// How long frames took until the last receiver had them whole.
+    /// How long frames took until the last receiver had them whole, and so everyone; infinite where one never had.
     pub last_ms: Percentiles,
     /// How much the times vary, of all pairs of publisher and receiver (RFC 3550).
     pub jitter_ms: Percentiles,
@@ -175,6 +178,11 @@ impl Delivery {
             late_ms: outcome.late_ms(),
         }
     }
+
+    /// Whether the load sent so late that the latencies are partly its own.
+    pub(super) fn is_sent_late(&self) -> bool {
+        self.late_ms.p99.is_some_and(|ms| ms > SENT_LATE_MS_MAX)
+    }
 }
 
 /// What a process has used.
@@ -250,15 +258,6 @@ impl Report {
     pub fn json(&self) -> String {
         serde_json::to_string(self).expect("it holds nothing that JSON cannot say")
     }
-
-    /// Whether everyone came in, enough arrived, and the last receivers had it in time: what a stepped run looks for.
-    pub fn holds(&self, p99_ms: f64) -> bool {
-        /// In percent: less is no meeting any more, however quick the rest is.
-        const DELIVERED_MIN: f64 = 99.0;
-        let is_whole = self.sessions.joined == self.sessions.wanted && self.sessions.lost.is_empty();
-        let is_delivered = self.delivery.percent.is_some_and(|percent| percent >= DELIVERED_MIN);
-        is_whole && is_delivered && self.delivery.last_ms.p99.is_some_and(|ms| ms <= p99_ms)
-    }
 }
 
 #[cfg(test)]
@@ -326,24 +325,6 @@ pub(super) mod tests {
         assert_eq!(Machine::of(&Looks::default(), Duration::ZERO), None);
         let nothing = Process::of(&Looks::default(), Duration::ZERO, 0, 0);
         assert_eq!((nothing.cpu_us_per_delivered, nothing.resident_bytes_per_session), (None, None));
-    }
-
-    #[test]
-    fn it_holds_if_everyone_got_it_in_time() {
-        assert!(report().holds(4.1));
-        assert!(!report().holds(3.9));
-        let mut incomplete = report();
-        incomplete.delivery.percent = Some(98.9);
-        assert!(!incomplete.holds(4.1));
-        let mut lost = report();
-        lost.sessions.lost.insert("idle_timeout".to_owned(), 1);
-        assert!(!lost.holds(4.1));
-        let mut refused = report();
-        refused.sessions.joined = 9;
-        assert!(!refused.holds(4.1));
-        let mut idle = report();
-        (idle.delivery.percent, idle.delivery.last_ms.p99) = (None, None);
-        assert!(!idle.holds(4.1));
     }
 
     #[test]

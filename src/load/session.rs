@@ -205,8 +205,8 @@ impl Session {
                 let message = ClientChat::Send { message_id, to: None, body: Profile::text() };
                 self.link.send(StreamKind::Chat, &encode(&message)).await;
             } else if let Some(track) = self.track {
-                let is_keyframe = std::mem::take(&mut self.keyframe_wanted);
-                self.link.send_datagrams(run.plan.profile.datagrams(mark, track, number, is_keyframe)).await;
+                let keyframe_wanted = std::mem::take(&mut self.keyframe_wanted);
+                self.link.send_datagrams(run.plan.profile.datagrams(mark, track, number, keyframe_wanted)).await;
             }
         }
     }

@@ -5,7 +5,8 @@ use thiserror::Error;
 use super::admin::Admin;
 use crate::auth::SecretKey;
 use crate::client::address::Address;
-use crate::client::{Certificates, ConnectError, Options};
+use crate::client::{Carrier, Certificates, ConnectError, Options};
+use crate::config::Config;
 
 /// The relay that is loaded, and how.
 #[derive(Debug)]
@@ -14,15 +15,38 @@ pub struct Target {
     pub url: String,
     /// The host of [`Self::url`] once more, if it may be another machine than this one.
     pub elsewhere: Option<String>,
-    /// Where the relay serves HTTP without TLS, like `localhost:8000`: it says there what it counts, and on this machine which
-    /// certificate it has. `None`: nobody is asked.
-    pub admin: Option<String>,
+    /// Where the relay is asked what it counts, and on this machine which certificate it has.
+    pub admin: AdminAt,
     /// The SHA-256 hash of the relay's certificate. `None`: the one that the relay says, or else what the system trusts.
     pub certificate_sha256: Option<[u8; 32]>,
     /// What access tokens are made with, for relays with keys.
     pub key: Option<SecretKey>,
     /// Threads that the sessions are spread over, at least one.
     pub threads: usize,
+}
+
+/// Where a relay serves HTTP without TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AdminAt {
+    /// On WebSocket without TLS the relay itself. Otherwise port 8000 of this machine, for a relay that is on it; nobody is asked
+    /// about another one, since this machine may have a relay as well.
+    Usual,
+    /// At this host and port, like `localhost:8000`.
+    Given(String),
+    /// Nobody is asked.
+    Nowhere,
+}
+
+impl AdminAt {
+    /// The host and port to ask about a relay that has this address.
+    fn of(&self, relay: &Address, remote: SocketAddr) -> Option<String> {
+        match self {
+            Self::Usual if relay.carrier == Carrier::WebSocket && !relay.encrypted => Some(relay.authority()),
+            Self::Usual => remote.ip().is_loopback().then(|| format!("localhost:{}", Config::HTTP_PORT)),
+            Self::Given(at) => Some(at.clone()),
+            Self::Nowhere => None,
+        }
+    }
 }
 
 /// Why a relay is not loaded.
@@ -61,8 +85,8 @@ impl Target {
         let remotes = address.resolve().await?;
         self.consent(&address.host, remotes.iter().map(SocketAddr::ip))?;
         let remote = remotes[0];
-        let admin = match &self.admin {
-            Some(at) => Admin::of(at, &address).await,
+        let admin = match self.admin.of(&address, remote) {
+            Some(at) => Admin::of(&at, &address).await,
             None => None,
         };
         let said = admin.as_ref().filter(|_| remote.ip().is_loopback()).and_then(|admin| admin.certificate_sha256);
@@ -89,12 +113,33 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_relay_of_this_machine_is_not_asked_about_another_one() {
+        let asked = |admin: AdminAt, url: &str, remote: &str| {
+            let address = Address::parse(url, &Options::default()).unwrap();
+            admin.of(&address, remote.parse().unwrap())
+        };
+        let given = || AdminAt::Given("relay.example:8000".to_owned());
+        for (admin, url, remote, expected) in [
+            (AdminAt::Usual, "https://relay.example:4433/", "192.0.2.1:4433", None),
+            (AdminAt::Usual, "wss://relay.example:4433/", "[2001:db8::1]:4433", None),
+            (AdminAt::Usual, "ws://relay.example:8000/", "192.0.2.1:8000", Some("relay.example:8000")),
+            (AdminAt::Usual, "https://localhost:4433/", "127.0.0.1:4433", Some("localhost:8000")),
+            (AdminAt::Usual, "quic://localhost:4433/", "[::1]:4433", Some("localhost:8000")),
+            (AdminAt::Usual, "ws://localhost:8000/", "[::1]:8000", Some("localhost:8000")),
+            (given(), "https://relay.example:4433/", "192.0.2.1:4433", Some("relay.example:8000")),
+            (AdminAt::Nowhere, "ws://localhost:8000/", "127.0.0.1:8000", None),
+        ] {
+            assert_eq!(asked(admin.clone(), url, remote).as_deref(), expected, "{admin:?} {url}");
+        }
+    }
+
+    #[test]
     fn another_machine_is_loaded_if_it_is_named_twice() {
         let may = |elsewhere: Option<&str>, addresses: &[&str]| {
             let target = Target {
                 url: String::new(),
                 elsewhere: elsewhere.map(str::to_owned),
-                admin: None,
+                admin: AdminAt::Nowhere,
                 certificate_sha256: None,
                 key: None,
                 threads: 1,

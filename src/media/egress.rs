@@ -5,6 +5,7 @@ use bytes::Bytes;
 mod class;
 mod drain;
 mod flow;
+mod heard;
 mod held;
 mod left_out;
 mod missing;
@@ -20,16 +21,23 @@ use crate::wire::{Datagram, DropReason, MediaHeader, TrackId};
 use class::{BEGUN_DEADLINES, KEYFRAME_DEADLINES};
 use drain::Drain;
 use flow::{Flow, Part};
+use heard::Heard;
 use held::{Held, Waiting};
 
 /// Audio that has waited for less passes as it comes.
 const PROMPT_TIME: Duration = Duration::from_millis(50);
 
-/// For how long it has to pass as it comes, until a path that took none is taken to be back.
+/// For how long it has to pass as it comes until a path that took none is taken to be back.
 const RETURN_TIME: Duration = Duration::from_millis(250);
+
+/// For how long after that keyframes are asked for without growing pauses: round trips of seconds, of before, still slow it down.
+const RETURNED_TIME: Duration = Duration::from_secs(3);
 
 /// Bytes a second, below which a path takes nothing: less than a voice has.
 const STALLED_RATE: u64 = 2000;
+
+/// For how long it is remembered that nothing was acknowledged: what is left out in that time says nothing about the path.
+const STALL_MEMORY: Duration = Duration::from_secs(1);
 
 /// What waits to be sent to one subscriber, and what of it is left out because it could not arrive in time.
 ///
@@ -41,11 +49,19 @@ pub struct Egress {
     audio_deadline: Duration,
     video_deadline: Duration,
     audio: Waiting,
+    heard: Heard,
     /// Video tracks of which something waits, or of which something was left out that matters to what comes.
     flows: Vec<Flow>,
+    /// Room for what waits of a track, of one of which nothing does any more: frames come and go.
+    spare: Waiting,
+    is_idle: bool,
     drain: Drain,
     /// Since when everything has passed as it came, after audio had been left out.
     returning: Option<Duration>,
+    /// When a path that had taken no audio was last taken to be back.
+    returned: Option<Duration>,
+    /// When it was last said that the path takes nothing, as long as that is remembered.
+    stalled: Option<Duration>,
     left_out: LeftOut,
 }
 
@@ -54,6 +70,8 @@ pub struct Egress {
 pub struct Space {
     /// How many bytes.
     pub bytes: usize,
+    /// Whether video may go on: audio, which takes little, waits for no pace.
+    pub video_open: bool,
     /// Whether frames that travel on streams can go on; others pass them by if they cannot.
     pub streams_open: bool,
 }
@@ -61,7 +79,7 @@ pub struct Space {
 impl From<usize> for Space {
     /// So many bytes of anything.
     fn from(bytes: usize) -> Self {
-        Self { bytes, streams_open: true }
+        Self { bytes, video_open: true, streams_open: true }
     }
 }
 
@@ -72,6 +90,8 @@ pub struct Due {
     pub header: MediaHeader,
     /// All of it.
     pub bytes: Bytes,
+    /// Its class.
+    pub class: Class,
     /// How long it has waited.
     pub waited: Duration,
 }
@@ -80,29 +100,41 @@ impl Egress {
     /// One in which nothing waits.
     pub fn new(limits: &Limits) -> Self {
         Self {
-            audio_deadline: Duration::from_millis(limits.audio_deadline_ms.into()),
-            video_deadline: Duration::from_millis(limits.video_deadline_ms.into()),
+            audio_deadline: limits.audio_deadline(),
+            video_deadline: limits.video_deadline(),
             audio: Waiting::default(),
+            heard: Heard::default(),
             flows: Vec::new(),
+            spare: Waiting::default(),
+            is_idle: true,
             drain: Drain::default(),
             returning: None,
+            returned: None,
+            stalled: None,
             left_out: LeftOut::default(),
         }
     }
 
-    /// Whether the path takes nothing at all, as it seems or as it was said.
+    /// Whether the path takes nothing at all, as it seems, or as was said a moment ago.
     pub fn is_stalled(&self) -> bool {
-        [self.drain.measured(), self.drain.said()].into_iter().flatten().any(|rate| rate < STALLED_RATE)
+        self.stalled.is_some()
+            || [self.drain.measured(), self.drain.said()].into_iter().flatten().any(|rate| rate < STALLED_RATE)
     }
 
     /// Whether nothing waits, and nothing was left out that matters to what comes.
     pub fn is_idle(&self) -> bool {
-        self.audio.is_empty() && self.flows.is_empty()
+        self.is_idle
     }
 
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.audio.is_empty() && self.flows.iter().all(|flow| flow.waiting.is_empty())
+    }
+
+    /// Whether this datagram waits: it will come, or is left out because it could not come in time.
+    pub fn holds(&self, datagram: &[u8]) -> bool {
+        let waiting = std::iter::once(&self.audio).chain(self.flows.iter().map(|flow| &flow.waiting));
+        waiting.flat_map(Waiting::iter).any(|held| held.bytes == datagram)
     }
 
     /// How many bytes wait.
@@ -126,43 +158,72 @@ impl Egress {
         std::mem::take(&mut self.left_out)
     }
 
-    /// Forgets all that waits: nobody is there to get it.
+    /// Leaves out all that waits: nobody is there to get it.
     pub fn clear(&mut self) {
+        self.left_out.count(DropReason::SubscriberGone, self.datagrams() as u64);
         self.audio = Waiting::default();
         self.flows.clear();
+        self.is_idle = true;
     }
 
-    /// Lets a datagram wait, or leaves it out, or something less important.
+    /// Lets a datagram wait, or leaves it out, or something less important. A second copy of an audio frame that came here already is
+    /// left out: it would take the place of others.
     pub fn offer(&mut self, now: Now, medium: Medium, datagram: Datagram) {
+        self.offer_held(now, |egress, now| {
+            let held = Held { header: datagram.header, bytes: datagram.bytes, since: now, is_repeat: false };
+            match medium {
+                Medium::Audio if egress.heard.is_copy(&held.header) => {
+                    egress.left_out.count(DropReason::Superseded, 1);
+                }
+                Medium::Audio => egress.offer_audio(held),
+                Medium::Video => egress.offer_video(now, held),
+            }
+        });
+    }
+
+    /// Lets a datagram wait that was sent before and is asked for once more. Where there is no time or place, it alone is left out: its
+    /// frame may be whole without it.
+    pub fn offer_repeat(&mut self, now: Now, medium: Medium, datagram: Datagram) {
+        self.offer_held(now, |egress, now| {
+            let held = Held { header: datagram.header, bytes: datagram.bytes, since: now, is_repeat: true };
+            match medium {
+                Medium::Audio => egress.offer_audio(held),
+                Medium::Video => egress.offer_again(now, held),
+            }
+        });
+    }
+
+    fn offer_held(&mut self, now: Now, offer: impl FnOnce(&mut Self, Duration)) {
         let now = now.since_start;
-        let held = Held { header: datagram.header, bytes: datagram.bytes, since: now };
-        match medium {
-            Medium::Audio => self.offer_audio(held),
-            Medium::Video => self.offer_video(now, held),
-        }
+        self.remember_stall(now);
+        offer(self, now);
+        self.rest(now);
         self.drain.note_waiting(now, !self.is_empty());
     }
 
     /// Takes what is to be sent next, if there is space for it.
     pub fn take(&mut self, now: Now, space: Space) -> Option<Due> {
         let now = now.since_start;
+        self.remember_stall(now);
         self.leave_out_late(now);
         let fits = |held: &Held| held.bytes.len() <= space.bytes;
         let can_leave = |held: &&Held| space.streams_open || !held.header.on_stream;
         let held = match self.audio.first().filter(can_leave) {
-            Some(first) if fits(first) => self.audio.pop(),
+            Some(first) if fits(first) => self.audio.pop().map(|held| (Class::Audio, held)),
             // Nothing overtakes it.
             Some(_) => None,
+            None if !space.video_open => None,
             None => {
                 let flows = self.flows.iter_mut().filter(|flow| flow.waiting.first().filter(can_leave).is_some());
                 flows
-                    .min_by_key(|flow| flow.rank())
+                    .min_by_key(|flow| flow.rank(now))
                     .filter(|flow| flow.waiting.first().is_some_and(fits))
-                    .and_then(Flow::pop)
+                    .and_then(|flow| flow.pop(now))
+                    .map(|held| (Class::of(&held.header), held))
             }
         };
-        self.flows.retain(|flow| flow.matters(now));
-        if let Some(held) = &held {
+        self.rest(now);
+        if let Some((_, held)) = &held {
             self.drain.note_taken(held.bytes.len());
             // A large frame takes its time on any path; what is too much for this one is given up.
             let waited = if held.header.on_stream { Duration::ZERO } else { now.saturating_sub(held.since) };
@@ -174,7 +235,7 @@ impl Egress {
             }
         }
         self.drain.note_waiting(now, !self.is_empty());
-        held.map(|held| Due { waited: now - held.since, header: held.header, bytes: held.bytes })
+        held.map(|(class, held)| Due { class, waited: now - held.since, header: held.header, bytes: held.bytes })
     }
 
     /// How long a frame may take on a stream, from its first datagram until the other side has all of it.
@@ -194,6 +255,7 @@ impl Egress {
             flow.turn_to(frame.spatial_layer, &mut self.left_out);
         }
         flow.give_up(now, frame, &mut self.left_out);
+        self.rest(now);
     }
 
     /// A track of which nothing can be seen until there is a keyframe of this rendition, to be asked for now. Each is given again
@@ -205,9 +267,13 @@ impl Egress {
         }
         let now = now.since_start;
         if self.returning.take_if(|since| *since + RETURN_TIME <= now).is_some() {
+            self.returned = Some(now);
             self.flows.iter_mut().for_each(|flow| flow.wish_by(now));
         }
-        self.flows.retain(|flow| flow.matters(now));
+        if self.returned.is_some_and(|at| now < at + RETURNED_TIME) {
+            self.flows.iter_mut().for_each(Flow::wish_soon);
+        }
+        self.rest(now);
         self.flows.iter_mut().find_map(|flow| flow.take_wish(now))
     }
 
@@ -215,6 +281,28 @@ impl Egress {
     pub fn next_wish(&self) -> Option<Duration> {
         let wish = self.flows.iter().filter_map(Flow::next_wish).min()?;
         Some(self.returning.map_or(wish, |since| wish.min(since + RETURN_TIME)))
+    }
+
+    /// Forgets what does not matter any more.
+    fn rest(&mut self, now: Duration) {
+        let spare = &mut self.spare;
+        let mut matters = false;
+        self.flows.retain_mut(|flow| {
+            let flow_matters = flow.matters(now);
+            matters |= flow_matters;
+            let is_kept = flow_matters || flow.rest(now);
+            if !is_kept {
+                std::mem::swap(spare, &mut flow.waiting);
+                spare.shrink();
+            }
+            is_kept
+        });
+        self.is_idle = self.audio.is_empty() && !matters;
+    }
+
+    fn remember_stall(&mut self, now: Duration) {
+        let is_stalled = self.drain.said().is_some_and(|rate| rate < STALLED_RATE);
+        self.stalled = if is_stalled { Some(now) } else { self.stalled.filter(|at| now < *at + STALL_MEMORY) };
     }
 
     fn offer_audio(&mut self, held: Held) {
@@ -245,6 +333,17 @@ impl Egress {
         }
     }
 
+    fn offer_again(&mut self, now: Duration, held: Held) {
+        let index = self.flow_of(now, held.header.track).ok_or(DropReason::SubscriberSlow);
+        let accepted = index.and_then(|index| self.flows[index].accept_again(now, &held.header).map(|()| index));
+        let placed =
+            accepted.and_then(|index| self.make_place(Class::of(&held.header), now, held.bytes.len()).map(|()| index));
+        match placed {
+            Ok(index) => self.flows[index].push(held),
+            Err(reason) => self.left_out.count(reason, 1),
+        }
+    }
+
     /// Sees to it that there is time and place for a datagram.
     fn place(&mut self, index: usize, held: &Held) -> Result<(), DropReason> {
         let class = Class::of(&held.header);
@@ -264,32 +363,56 @@ impl Egress {
         }
         let is_place = self.flows.len() < EGRESS_FLOWS_MAX;
         is_place.then(|| {
-            self.flows.push(Flow::new(track, now));
+            self.flows.push(Flow::new(track, now, std::mem::take(&mut self.spare)));
             self.flows.len() - 1
         })
     }
 
-    /// Sees to it that a frame which begins with this datagram can be complete in time.
+    /// Sees to it that a frame which begins with this datagram can be complete in time. Where that cannot be had, nothing is left out
+    /// in vain: how large a frame will be is only what its sender says.
     fn make_time(&mut self, index: usize, class: Class, held: &Held) -> Result<(), DropReason> {
         let bytes = held.bytes.len() * usize::from(held.header.fragment_count);
-        if class == Class::Keyframe && !self.is_in_time(class, bytes) {
+        let rights = self.flows[index].rights(class, held.since);
+        if self.is_in_time(rights, self.bytes() + bytes) {
+            return Ok(());
+        }
+        let spare = self.spare_bytes(index, class, rights);
+        let is_enough = self.is_in_time(rights, (self.bytes() + bytes).saturating_sub(spare));
+        // Late is better than never: nothing else can be seen before it.
+        let is_first = class == Class::Keyframe && !self.waits_for_keyframe(index);
+        if !is_enough && !is_first {
+            return Err(DropReason::Late);
+        }
+        if class == Class::Keyframe {
             // What waits before it will not be missed.
             self.flows[index].supersede(&mut self.left_out);
         }
-        while !self.is_in_time(class, bytes) {
-            if self.leave_out_below(class, held.since) {
-                continue;
-            }
-            // Late is better than never: nothing else can be seen before it.
-            let is_first = class == Class::Keyframe && !self.flows.iter().any(Flow::has_keyframe);
-            return if is_first { Ok(()) } else { Err(DropReason::Late) };
-        }
+        while is_enough && !self.is_in_time(rights, self.bytes() + bytes) && self.leave_out_below(rights, held.since) {}
         Ok(())
+    }
+
+    /// How many bytes can be left out for a frame of this class and with these rights.
+    fn spare_bytes(&self, index: usize, class: Class, rights: Class) -> usize {
+        let of_flow = |(other, flow): (usize, &Flow)| {
+            let is_replaced = class == Class::Keyframe && other == index;
+            let spare = |held: &&Held| {
+                let is_below = !held.is_repeat && Class::of(&held.header) > rights;
+                !flow.is_under_way(held.header.frame) && (is_replaced || is_below)
+            };
+            flow.waiting.iter().filter(spare).map(|held| held.bytes.len()).sum::<usize>()
+        };
+        self.flows.iter().enumerate().map(of_flow).sum()
+    }
+
+    /// Whether a keyframe of any track goes before one of this track, which replaces what its own track has waiting.
+    fn waits_for_keyframe(&self, index: usize) -> bool {
+        let has_one = |(other, flow): (usize, &Flow)| flow.has_keyframe(other == index);
+        self.flows.iter().enumerate().any(has_one)
     }
 
     fn is_in_time(&self, class: Class, bytes: usize) -> bool {
         let time = self.deadline(class).as_secs_f64();
-        self.rate().is_none_or(|rate| (self.bytes() + bytes) as f64 <= rate as f64 * time)
+        self.rate().is_none_or(|rate| bytes as f64 <= rate as f64 * time)
     }
 
     /// Sees to it that so many bytes more can wait.
@@ -330,7 +453,7 @@ impl Egress {
                 && now.saturating_sub(first.since) > self.deadline_of(&self.flows[index], first)
             {
                 let header = first.header;
-                if header.parity {
+                if header.parity || first.is_repeat || self.flows[index].is_of_other_rendition(&header) {
                     self.flows[index].waiting.pop();
                     self.left_out.count(DropReason::Late, 1);
                 } else {

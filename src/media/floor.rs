@@ -1,3 +1,4 @@
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::voice::Voice;
@@ -37,6 +38,27 @@ const ABSENT_TIME: Duration = Duration::from_millis(500);
 #[derive(Debug, Default)]
 pub(super) struct Floor {
     places: Vec<Place>,
+}
+
+/// The floor of a room, shared by its routes on all shards: it is decided among all who speak. The lock is held for as long as it takes to
+/// look at the places, and only for frames of microphones where not all are passed on.
+#[derive(Debug, Clone, Default)]
+pub struct SharedFloor(Arc<Mutex<Floor>>);
+
+impl SharedFloor {
+    /// See [`Floor::admits`].
+    pub(super) fn admits(&self, now: Now, places: usize, track: TrackId, level: AudioLevel, voice: Voice) -> bool {
+        self.floor().admits(now, places, track, level, voice)
+    }
+
+    /// A microphone is gone.
+    pub(super) fn leave(&self, track: TrackId) {
+        self.floor().leave(track);
+    }
+
+    fn floor(&self) -> MutexGuard<'_, Floor> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[derive(Debug)]

@@ -1,9 +1,12 @@
+mod rhythm;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::limits::{GAP_DATAGRAMS_MAX, GAP_FRAMES_MAX, REPEAT_ASKS_MAX};
 use crate::now::Now;
 use crate::wire::{MediaHeader, RepeatRequest, TrackId, Wanted};
+use rhythm::{AHEAD_FRAMES_MAX, Rhythm};
 
 /// How long a datagram may be behind those after it before it counts as lost: networks change the order of what is sent
 /// together, by little.
@@ -23,13 +26,16 @@ const WHOLE: u16 = u16::MAX;
 /// A datagram is missing when a later one of its spatial layer came; the last ones of a frame when nothing of it comes any
 /// more. It is asked for after a moment, again after about a round trip, and given up when it could not come in time. Frames of one
 /// datagram, as audio has, are asked for twice at first: a request or its answer can be lost as well, and the second answer is small.
+/// Where they come regularly, they are asked for as soon as they are overdue, by more than their intervals differ: after a burst of
+/// losses it may be too late.
 #[derive(Debug)]
 pub struct Gaps {
     deadline: Duration,
     layers: BTreeMap<u8, Layer>,
 }
 
-/// What a datagram was.
+/// What a datagram was. Of one that was asked for because it was overdue, and before a later one came, this is a guess: it may have been
+/// late. If it comes within a round trip after that, it is taken to have come by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arrival {
     /// It came by itself.
@@ -45,6 +51,7 @@ struct Layer {
     missing: BTreeMap<(u32, u16), Wish>,
     /// How long one fragment of a frame comes after the other, on average.
     spacing: Duration,
+    rhythm: Rhythm,
 }
 
 /// How far the newest frame has come.
@@ -54,6 +61,7 @@ struct Newest {
     count: u16,
     /// The fragments below it have come, or are missing.
     next: u16,
+    /// When the last of them came; for an answer, when it should have come.
     at: Duration,
 }
 
@@ -63,6 +71,11 @@ struct Wish {
     due_at: Duration,
     ask_at: Duration,
     asks: u8,
+    /// It was overdue, and no later frame has come: it may only be late.
+    may_be_late: bool,
+    /// When it was first asked for, and how long the round trip took then.
+    asked_at: Duration,
+    round_trip: Duration,
 }
 
 impl Gaps {
@@ -91,7 +104,7 @@ impl Gaps {
             return Arrival::Unasked;
         }
         match header.frame.cmp(&layer.newest.frame) {
-            std::cmp::Ordering::Less => layer.late(header),
+            std::cmp::Ordering::Less => layer.late(now, header),
             std::cmp::Ordering::Equal => layer.more(now, header),
             std::cmp::Ordering::Greater => layer.begin(now, header, all_frames),
         }
@@ -146,7 +159,12 @@ impl Gaps {
 impl Layer {
     /// What stands before it was not for us to get, but for the rest of a frame from which one can begin.
     fn beginning_with(now: Now, header: &MediaHeader) -> Self {
-        let mut layer = Self { newest: Newest::of(now, header), missing: BTreeMap::new(), spacing: Duration::ZERO };
+        let mut layer = Self {
+            newest: Newest::of(now, header),
+            missing: BTreeMap::new(),
+            spacing: Duration::ZERO,
+            rhythm: Rhythm::default(),
+        };
         if header.keyframe && !header.on_stream {
             layer.miss(now.since_start, header.frame, 0..header.fragment_index);
         }
@@ -157,7 +175,7 @@ impl Layer {
     fn more(&mut self, now: Now, header: &MediaHeader) -> Arrival {
         let Newest { next, at, count, .. } = self.newest;
         if header.fragment_index < next || header.fragment_count != count {
-            return self.found(header.frame, header.fragment_index);
+            return self.found(now, header.frame, header.fragment_index);
         }
         self.newest.at = now.since_start;
         self.newest.next = header.fragment_index + 1;
@@ -174,20 +192,35 @@ impl Layer {
     fn begin(&mut self, now: Now, header: &MediaHeader, all_frames: bool) -> Arrival {
         let Newest { frame, count, next, at } = self.newest;
         self.newest = Newest::of(now, header);
+        self.rhythm.begin();
         let skipped = frame + 1..header.frame;
         if skipped.len() > GAP_FRAMES_MAX {
             self.missing.clear();
+            self.rhythm = Rhythm::default();
             return Arrival::Unasked;
+        }
+        let wish = self.missing.remove(&(header.frame, WHOLE));
+        let answered = wish.filter(|wish| wish.arrival(now) == Arrival::Asked);
+        // Where some are left out on purpose, none is overdue.
+        let is_regular = all_frames && count == 1 && header.fragment_count == 1 && !header.on_stream;
+        if let Some(wish) = answered.filter(|_| is_regular) {
+            // When an answer comes says nothing of when the next frame does.
+            self.newest.at = wish.due_at;
+        }
+        // It should have come between the frames around it: audio is not waited for any longer.
+        let pause = self.newest.at.saturating_sub(at) / (skipped.len() as u32 + 1);
+        if !is_regular {
+            self.rhythm = Rhythm::default();
+        } else if answered.is_none() {
+            self.rhythm.note(pause);
         }
         self.miss(at, frame, next..count);
         let needed = header.frame.wrapping_sub(header.depends_on_distance.into());
-        // It should have come between the frames around it: audio is not waited for any longer.
-        let pause = now.since_start.saturating_sub(at) / (skipped.len() as u32 + 1);
         for number in skipped.filter(|number| all_frames || *number == needed) {
             self.miss(at + pause * (number - frame), number, WHOLE..=WHOLE);
         }
         self.miss(now.since_start, header.frame, 0..header.fragment_index);
-        Arrival::Unasked
+        answered.map_or(Arrival::Unasked, |_| Arrival::Asked)
     }
 
     /// A fragment of a frame that comes on a stream: nothing of it is lost. Frames may overtake it.
@@ -199,22 +232,22 @@ impl Layer {
     }
 
     /// A fragment of an earlier frame.
-    fn late(&mut self, header: &MediaHeader) -> Arrival {
+    fn late(&mut self, now: Now, header: &MediaHeader) -> Arrival {
         let Some(wish) = self.missing.remove(&(header.frame, WHOLE)) else {
-            return self.found(header.frame, header.fragment_index);
+            return self.found(now, header.frame, header.fragment_index);
         };
         // Now it is known how many there are; those that were asked for come together.
         if !self.has_room_for(header.fragment_count.into()) {
-            return wish.arrival();
+            return wish.arrival(now);
         }
         for fragment in (0..header.fragment_count).filter(|fragment| *fragment != header.fragment_index) {
             self.missing.insert((header.frame, fragment), wish);
         }
-        wish.arrival()
+        wish.arrival(now)
     }
 
-    fn found(&mut self, frame: u32, fragment: u16) -> Arrival {
-        self.missing.remove(&(frame, fragment)).map_or(Arrival::Unasked, Wish::arrival)
+    fn found(&mut self, now: Now, frame: u32, fragment: u16) -> Arrival {
+        self.missing.remove(&(frame, fragment)).map_or(Arrival::Unasked, |wish| wish.arrival(now))
     }
 
     /// Fragments did not come that should have come at this time.
@@ -224,12 +257,13 @@ impl Layer {
         frame: u32,
         fragments: impl IntoIterator<Item = u16, IntoIter: ExactSizeIterator>,
     ) {
-        let (ask_at, fragments) = (due_at + REORDERING, fragments.into_iter());
+        let (wish, fragments) = (Wish::new(due_at, due_at + REORDERING), fragments.into_iter());
         if !self.has_room_for(fragments.len()) {
             return;
         }
         for fragment in fragments {
-            self.missing.insert((frame, fragment), Wish { due_at, ask_at, asks: 0 });
+            // It may have been overdue before.
+            self.missing.entry((frame, fragment)).and_modify(Wish::note_later).or_insert(wish);
         }
     }
 
@@ -248,11 +282,28 @@ impl Layer {
         (next < count).then(|| at + TAIL.max(self.spacing * TAIL_SPACINGS))
     }
 
+    /// When the next frame of one datagram is overdue, if they come regularly.
+    fn overdue_at(&self) -> Option<Duration> {
+        let has_next = self.newest.frame < u32::MAX - AHEAD_FRAMES_MAX;
+        self.rhythm.overdue_at(self.newest.at).filter(|_| has_next)
+    }
+
+    fn miss_overdue(&mut self, now: Now) {
+        while self.overdue_at().is_some_and(|due| due <= now.since_start) {
+            let (ahead, due_at) = self.rhythm.miss(self.newest.at);
+            if self.has_room_for(1) {
+                let wish = Wish { may_be_late: true, ..Wish::new(due_at, now.since_start) };
+                self.missing.entry((self.newest.frame + ahead, WHOLE)).or_insert(wish);
+            }
+        }
+    }
+
     fn ask(&mut self, now: Now, round_trip: Duration, deadline: Duration) -> Vec<Wanted> {
+        self.miss_overdue(now);
         if self.tail_due().is_some_and(|due| due <= now.since_start) {
             let Newest { frame, count, next, at } = self.newest;
             self.newest.next = count;
-            let wish = Wish { due_at: at, ask_at: now.since_start, asks: 0 };
+            let wish = Wish::new(at, now.since_start);
             if self.has_room_for((count - next).into()) {
                 self.missing.extend((next..count).map(|fragment| ((frame, fragment), wish)));
             }
@@ -278,6 +329,9 @@ impl Layer {
                     Wanted::fragment(*frame, *fragment)
                 });
             }
+            if wish.asks == 0 {
+                (wish.asked_at, wish.round_trip) = (now.since_start, round_trip);
+            }
             wish.asks += 1;
             let is_twice = is_small && wish.asks == 1;
             wish.ask_at = now.since_start + REORDERING + if is_twice { Duration::ZERO } else { round_trip };
@@ -286,7 +340,7 @@ impl Layer {
     }
 
     fn next_timeout(&self) -> Option<Duration> {
-        self.missing.values().map(|wish| wish.ask_at).chain(self.tail_due()).min()
+        self.missing.values().map(|wish| wish.ask_at).chain(self.tail_due()).chain(self.overdue_at()).min()
     }
 }
 
@@ -299,8 +353,21 @@ impl Newest {
 }
 
 impl Wish {
-    fn arrival(self) -> Arrival {
-        if self.asks > 0 { Arrival::Asked } else { Arrival::Unasked }
+    fn new(due_at: Duration, ask_at: Duration) -> Self {
+        let (asked_at, round_trip) = (Duration::ZERO, Duration::ZERO);
+        Self { due_at, ask_at, asks: 0, may_be_late: false, asked_at, round_trip }
+    }
+
+    /// A later frame has come: it is lost.
+    fn note_later(&mut self) {
+        self.may_be_late = false;
+    }
+
+    fn arrival(self, now: Now) -> Arrival {
+        // The round trip is a mean: an answer may be quicker.
+        let answer_time = if self.may_be_late { self.round_trip } else { self.round_trip / 2 };
+        let is_answer = self.asks > 0 && now.since_start >= self.asked_at + answer_time;
+        if is_answer { Arrival::Asked } else { Arrival::Unasked }
     }
 }
 
@@ -310,15 +377,15 @@ mod tests {
     use crate::media::Frame;
 
     const TRACK: TrackId = TrackId(1);
-    const DEADLINE: Duration = Duration::from_millis(400);
+    pub(super) const DEADLINE: Duration = Duration::from_millis(400);
     const ROUND_TRIP: Duration = Duration::from_millis(60);
 
-    fn at(ms: u64) -> Now {
+    pub(super) fn at(ms: u64) -> Now {
         Now::after(Duration::from_millis(ms))
     }
 
     /// Fragment `index` of `count` of a frame that needs the one before it.
-    fn header(frame: u32, index: u16, count: u16) -> MediaHeader {
+    pub(super) fn header(frame: u32, index: u16, count: u16) -> MediaHeader {
         let depends_on_distance = u8::from(frame > 0);
         let whole = Frame { number: frame, depends_on_distance, keyframe: frame == 0, ..Frame::default() };
         let header = whole.datagrams(TRACK).unwrap().next().unwrap().header;
@@ -334,7 +401,7 @@ mod tests {
         [(frame, 0), (frame, 1), (frame, 2)]
     }
 
-    fn asked(gaps: &mut Gaps, ms: u64) -> Vec<Wanted> {
+    pub(super) fn asked(gaps: &mut Gaps, ms: u64) -> Vec<Wanted> {
         gaps.timeout(at(ms), TRACK, ROUND_TRIP).into_iter().flat_map(|request| request.wanted).collect()
     }
 
@@ -353,7 +420,7 @@ mod tests {
         assert_eq!((asked(&mut gaps, 300), due_ms(&gaps)), (vec![], None));
     }
 
-    fn due_ms(gaps: &Gaps) -> Option<u128> {
+    pub(super) fn due_ms(gaps: &Gaps) -> Option<u128> {
         gaps.next_timeout().map(|due| due.as_millis())
     }
 

@@ -4,7 +4,6 @@ use std::time::Duration;
 use super::{Arrivals, Gaps, Slot};
 use crate::limits::{
     Bucket, Limits, MEDIA_BYTES_MAX, REPEAT_REQUESTS_PER_SECOND, REPEATS_PER_SECOND, Rate, TRACKS_PER_PARTICIPANT_MAX,
-    VIDEO_DEADLINE,
 };
 use crate::now::Now;
 use crate::wire::{MediaHeader, RepeatRequest, TrackId};
@@ -74,8 +73,8 @@ impl Publisher {
         self.repeats.take(now, Rate { per_second: REPEATS_PER_SECOND, burst: REPEATS_PER_SECOND }, 1)
     }
 
-    /// Takes note of a datagram that came from it.
-    pub(super) fn note(&mut self, now: Now, header: &MediaHeader) {
+    /// Takes note of a datagram that came from it, of a track of which nothing is of use that is later than `deadline`.
+    pub(super) fn note(&mut self, now: Now, header: &MediaHeader, deadline: Duration) {
         let Some(gaps) = &mut self.gaps else {
             return;
         };
@@ -83,7 +82,7 @@ impl Publisher {
         if gaps.len() == TRACKS_PER_PARTICIPANT_MAX as usize && !gaps.contains_key(&header.track) {
             gaps.pop_first();
         }
-        gaps.entry(header.track).or_insert_with(|| Gaps::new(VIDEO_DEADLINE)).push(now, header, true);
+        gaps.entry(header.track).or_insert_with(|| Gaps::new(deadline)).push(now, header, true);
     }
 
     /// What to ask it for once more now, if that comes after `round_trip`.
@@ -111,7 +110,7 @@ mod tests {
     fn note(publisher: &mut Publisher, track: u32, number: u32) {
         let frame = Frame { number, ..Frame::default() };
         let datagram = frame.datagrams(TrackId(track)).unwrap().next().unwrap();
-        publisher.note(at(0), &datagram.header);
+        publisher.note(at(0), &datagram.header, Duration::from_millis(400));
     }
 
     #[test]

@@ -1,5 +1,5 @@
-use std::cell::Cell;
-use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -28,7 +28,7 @@ pub(super) struct RecentPictures {
     last_at: Duration,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Recent {
     frame: u32,
     fragment: u16,
@@ -36,7 +36,7 @@ struct Recent {
     datagram: Bytes,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct RecentFrame {
     number: u32,
     temporal_layer: u8,
@@ -44,10 +44,33 @@ struct RecentFrame {
     missing: u16,
 }
 
-/// What the recent pictures of all rooms may hold together.
+/// The recent pictures of a rendition, as another shard takes them over.
+#[derive(Debug, Clone)]
+pub struct KeptPictures {
+    keyframe: Option<u32>,
+    datagrams: Vec<Recent>,
+    frames: Vec<RecentFrame>,
+    bytes: usize,
+    begun_at: Duration,
+    last_at: Duration,
+}
+
+impl KeptPictures {
+    /// How many bytes of datagrams they are.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The datagrams, in the order in which they were passed on.
+    pub(super) fn datagrams(&self) -> impl Iterator<Item = &Bytes> {
+        self.datagrams.iter().map(|recent| &recent.datagram)
+    }
+}
+
+/// What the recent pictures of all rooms may hold together, on all shards.
 #[derive(Debug, Clone, Default)]
 pub struct PictureBudget {
-    held: Rc<Cell<usize>>,
+    held: Arc<AtomicUsize>,
 }
 
 impl RecentPictures {
@@ -137,6 +160,28 @@ impl RecentPictures {
         Some(taken.map(|recent| recent.datagram.clone()).collect())
     }
 
+    /// All that is kept, for another shard.
+    pub fn kept(&self) -> KeptPictures {
+        KeptPictures {
+            keyframe: self.keyframe,
+            datagrams: self.datagrams.clone(),
+            frames: self.frames.clone(),
+            bytes: self.bytes,
+            begun_at: self.begun_at,
+            last_at: self.last_at,
+        }
+    }
+
+    /// Goes on from what another shard has kept; of what was kept here, nothing stays.
+    pub fn take_over(&mut self, kept: &KeptPictures) {
+        self.forget();
+        (self.keyframe, self.begun_at, self.last_at) = (kept.keyframe, kept.begun_at, kept.last_at);
+        if self.budget.take(kept.bytes) {
+            self.bytes = kept.bytes;
+            (self.datagrams, self.frames) = (kept.datagrams.clone(), kept.frames.clone());
+        }
+    }
+
     /// Keeps nothing until a keyframe begins.
     pub fn forget(&mut self) {
         self.budget.give_back(std::mem::take(&mut self.bytes));
@@ -177,22 +222,21 @@ impl Drop for RecentPictures {
 
 impl PictureBudget {
     fn take(&self, bytes: usize) -> bool {
-        let held = self.held.get() + bytes;
-        let fits = held <= RECENT_PICTURES_BYTES_ALL;
-        if fits {
-            self.held.set(held);
+        let fits = self.held.fetch_add(bytes, Ordering::Relaxed) + bytes <= RECENT_PICTURES_BYTES_ALL;
+        if !fits {
+            self.give_back(bytes);
         }
         fits
     }
 
-    /// Whether nothing is held.
+    /// What is held, in bytes.
     #[cfg(test)]
-    pub fn is_unused(&self) -> bool {
-        self.held.get() == 0
+    pub fn held_bytes(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
     }
 
     fn give_back(&self, bytes: usize) {
-        self.held.set(self.held.get() - bytes);
+        self.held.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
@@ -314,7 +358,7 @@ mod tests {
             }
             let end = at(u64::from(frames - 1) * ms);
             assert_eq!(told(&pictures, end, 0), None, "{what}");
-            assert_eq!((pictures.bytes, pictures.budget.held.get()), (0, 0), "{what}");
+            assert_eq!((pictures.bytes, pictures.budget.held_bytes()), (0, 0), "{what}");
             push(&mut pictures, end, &frame(frames, 0, 10));
             assert_eq!(told(&pictures, end, 0), Some(vec![(frames, 0)]), "{what}");
         }
@@ -339,12 +383,12 @@ mod tests {
         let mut all: Vec<_> = (0..=shares + shares / 4).map(|_| RecentPictures::new(budget.clone())).collect();
         all.iter_mut().for_each(|pictures| push(pictures, at(0), &frame(0, 0, RECENT_PICTURES_BYTES_MAX * 9 / 10)));
         let served = |all: &[RecentPictures]| all.iter().filter(|one| one.through(at(0), 0).is_some()).count();
-        assert!(served(&all) < all.len() && budget.held.get() <= RECENT_PICTURES_BYTES_ALL);
+        assert!(served(&all) < all.len() && budget.held_bytes() <= RECENT_PICTURES_BYTES_ALL);
         all.drain(..2);
         let last = all.last_mut().unwrap();
         push(last, at(0), &frame(1, 0, RECENT_PICTURES_BYTES_MAX * 9 / 10));
         assert!(last.through(at(0), 0).is_some(), "there is space again");
         drop(all);
-        assert_eq!(budget.held.get(), 0);
+        assert_eq!(budget.held_bytes(), 0);
     }
 }

@@ -36,11 +36,6 @@ impl Rendition {
         !self.awaiting.is_empty()
     }
 
-    /// Whether `slot` gets it.
-    pub fn has(&self, slot: Slot) -> bool {
-        self.takers.contains(&slot)
-    }
-
     /// The highest temporal layer that `slot` gets of it, if it gets any.
     pub fn highest(&self, slot: Slot) -> Option<u8> {
         let position = self.takers.iter().position(|taker| *taker == slot)?;
@@ -52,6 +47,12 @@ impl Rendition {
         let highest = index(temporal_layer);
         self.takers.insert(self.counts[highest], slot);
         self.counts[..=highest].iter_mut().for_each(|count| *count += 1);
+    }
+
+    /// `slot` gets all of it from now on, and stands before those that are [added](Self::add).
+    pub fn add_first(&mut self, slot: Slot) {
+        self.takers.insert(0, slot);
+        self.counts.iter_mut().for_each(|count| *count += 1);
     }
 
     /// `slot` gets it no longer. Says whether it did.
@@ -106,6 +107,16 @@ mod tests {
         assert_eq!(takers(&rendition), [vec![4, 3, 1, 5], vec![4, 3], vec![4]]);
         assert!(rendition.remove(Slot(1)));
         assert_eq!(takers(&rendition), [vec![4, 3, 5], vec![4, 3], vec![4]]);
+    }
+
+    #[test]
+    fn who_is_to_stand_first_does() {
+        let mut rendition = rendition(&[(1, 7), (2, 0)]);
+        rendition.add_first(Slot(3));
+        rendition.add(Slot(4), 7);
+        assert_eq!(takers(&rendition), [vec![3, 1, 4, 2], vec![3, 1, 4], vec![3, 1, 4]]);
+        assert_eq!((rendition.highest(Slot(3)), rendition.remove(Slot(3))), (Some(7), true));
+        assert_eq!(takers(&rendition), [vec![1, 4, 2], vec![1, 4], vec![1, 4]]);
     }
 
     #[test]

@@ -1,15 +1,18 @@
+mod crossing;
+
 use std::cell::{Cell, RefCell};
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::floor::Floor;
+use super::floor::SharedFloor;
 use super::recent_pictures::{PictureBudget, RecentPictures};
 use super::rendition::Rendition;
 use super::voice::Voice;
 use super::{Publisher, Recent};
-use crate::limits::{Limits, VIDEO_DEADLINE};
+use crate::limits::Limits;
 use crate::now::Now;
 use crate::wire::{DropReason, HeaderError, Layers, MediaHeader, RepeatRequest, TrackId};
 
@@ -17,20 +20,23 @@ use crate::wire::{DropReason, HeaderError, Layers, MediaHeader, RepeatRequest, T
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Slot(pub u32);
 
-/// Who gets which track of one room.
-#[derive(Debug, Default)]
+/// Who gets which track of one room: on one shard, where a room spans several.
+#[derive(Debug)]
 pub struct Routes {
     routes: BTreeMap<TrackId, Route>,
+    audio_deadline: Duration,
+    video_deadline: Duration,
     budget: PictureBudget,
     /// Whether somebody has begun to speak who did not.
     voice_begun: Cell<bool>,
     /// Whose microphones are passed on, where not all are.
-    floor: RefCell<Floor>,
+    floor: SharedFloor,
 }
 
 #[derive(Debug)]
 struct Route {
-    publisher: Slot,
+    /// `None`: its media comes from another shard.
+    publisher: Option<Slot>,
     /// By their numbers; there is at least one.
     renditions: Vec<Rendition>,
     temporal_layer_max: u8,
@@ -39,8 +45,19 @@ struct Route {
     held: bool,
     /// Of a microphone. In a cell, because those who get a datagram stay borrowed while the next one is looked at.
     voice: Option<Cell<Voice>>,
+    /// How late its media may be that is asked for, and sent, once more.
+    deadline: Duration,
     /// What was passed on lately. A datagram is looked up once, so it is kept where it was found.
     recent: RefCell<Recent>,
+}
+
+/// A microphone into which somebody speaks.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Speaking {
+    /// Which.
+    pub track: TrackId,
+    /// How loud, in dB below full scale.
+    pub db: f32,
 }
 
 /// What to do with a datagram.
@@ -63,25 +80,44 @@ pub struct Change {
     layers: Layers,
 }
 
+impl Default for Routes {
+    fn default() -> Self {
+        Self::new(&Limits::default(), PictureBudget::default(), SharedFloor::default())
+    }
+}
+
 impl Routes {
-    /// None yet. What is kept of recent pictures counts against a budget that other rooms share.
-    pub fn new(budget: PictureBudget) -> Self {
-        Self { budget, ..Self::default() }
+    /// None yet. What is kept of recent pictures counts against a budget that other rooms share; the floor is that of the room.
+    pub fn new(limits: &Limits, budget: PictureBudget, floor: SharedFloor) -> Self {
+        let (audio_deadline, video_deadline) = (limits.audio_deadline(), limits.video_deadline());
+        let (routes, voice_begun) = (BTreeMap::new(), Cell::default());
+        Self { routes, audio_deadline, video_deadline, budget, voice_begun, floor }
     }
 
     /// Media of `track` may come from `publisher` now, in layers up to these.
     pub fn open(&mut self, track: TrackId, publisher: Slot, highest: Layers) {
+        self.open_from(track, Some(publisher), highest);
+    }
+
+    fn open_from(&mut self, track: TrackId, publisher: Option<Slot>, highest: Layers) {
         let renditions = (0..=highest.spatial).map(|_| Rendition::default()).collect();
-        let recent = RefCell::new(Recent::new(VIDEO_DEADLINE));
+        // It is not known to be video yet.
+        let deadline = self.audio_deadline;
+        let recent = RefCell::new(Recent::new(deadline));
         let temporal_layer_max = highest.temporal;
-        let route = Route { publisher, renditions, temporal_layer_max, muted: false, held: false, voice: None, recent };
+        let (muted, held, voice) = (false, false, None);
+        let route = Route { publisher, renditions, temporal_layer_max, muted, held, voice, deadline, recent };
         self.routes.insert(track, route);
     }
 
     /// `track` is video: its [recent pictures](Self::recent_pictures) are kept from now on.
     pub fn keep_pictures(&mut self, track: TrackId) {
-        let renditions = self.routes.get_mut(&track).into_iter().flat_map(|route| &mut route.renditions);
-        for rendition in renditions {
+        let Some(route) = self.routes.get_mut(&track) else {
+            return;
+        };
+        route.deadline = self.video_deadline;
+        route.recent = RefCell::new(Recent::new(route.deadline));
+        for rendition in &mut route.renditions {
             rendition.pictures = Some(RefCell::new(RecentPictures::new(self.budget.clone())));
         }
     }
@@ -99,11 +135,18 @@ impl Routes {
     }
 
     /// The microphones into which somebody speaks, the loudest first.
-    pub fn speaking(&self, now: Now) -> Vec<TrackId> {
+    pub fn speaking(&self, now: Now) -> Vec<Speaking> {
         let voices = self.routes.iter().filter_map(|(track, route)| Some((*track, route.voice.as_ref()?.get())));
-        let mut speaking: Vec<_> = voices.filter(|(_, voice)| voice.speaks(now)).collect();
-        speaking.sort_by(|(_, one), (_, other)| one.db().total_cmp(&other.db()));
-        speaking.into_iter().map(|(track, _)| track).collect()
+        let speaking = voices.filter(|(_, voice)| voice.speaks(now));
+        let mut speaking: Vec<_> = speaking.map(|(track, voice)| Speaking { track, db: voice.db() }).collect();
+        speaking.sort_by(|one, other| one.db.total_cmp(&other.db));
+        speaking
+    }
+
+    /// Whether `track` carries pictures.
+    pub fn is_video(&self, track: TrackId) -> bool {
+        let rendition = self.routes.get(&track).and_then(|route| route.renditions.first());
+        rendition.is_some_and(|rendition| rendition.pictures.is_some())
     }
 
     /// What a new subscriber is to be sent first, so that it has a picture at once: the last keyframe and all that was passed on
@@ -126,8 +169,9 @@ impl Routes {
 
     /// Media of `track` goes nowhere from now on.
     pub fn close(&mut self, track: TrackId) {
-        self.floor.get_mut().leave(track);
-        self.routes.remove(&track);
+        if self.routes.remove(&track).is_some_and(|route| route.publisher.is_some()) {
+            self.floor.leave(track);
+        }
     }
 
     /// Media of `track` is left out from now on, or passed on again.
@@ -137,7 +181,7 @@ impl Routes {
             route.forget_pictures();
         }
         if muted {
-            self.floor.get_mut().leave(track);
+            self.floor.leave(track);
         }
     }
 
@@ -159,18 +203,29 @@ impl Routes {
     }
 
     /// `subscriber` wants other layers of `track` than before: another rendition when a keyframe of it begins, other temporal
-    /// layers at once.
+    /// layers at once. Until that keyframe it gets the rendition that it had: no more temporal layers of it than before, and no fewer
+    /// where it is to get a larger one.
     pub fn set_layers(&mut self, track: TrackId, subscriber: Slot, layers: Layers) {
         let Some(route) = self.routes.get_mut(&track) else {
             return;
         };
         route.renditions.iter_mut().for_each(|rendition| rendition.forget(subscriber));
-        let Some(current) = route.renditions.iter().position(|rendition| rendition.has(subscriber)) else {
+        let mut renditions = (0..).zip(&mut route.renditions);
+        let taken =
+            renditions.find_map(|(number, rendition)| Some((number, rendition.highest(subscriber)?, rendition)));
+        let Some((current, temporal, rendition)) = taken else {
             return;
         };
-        route.renditions[current].remove(subscriber);
-        route.renditions[current].add(subscriber, layers.temporal);
-        if current != usize::from(layers.spatial)
+        let meanwhile = match layers.spatial.cmp(&current) {
+            Ordering::Equal => layers.temporal,
+            // Where the path is short of time, all of what is too large would be too much.
+            Ordering::Less => temporal.min(layers.temporal),
+            // What is small is to be had as before.
+            Ordering::Greater => temporal,
+        };
+        rendition.remove(subscriber);
+        rendition.add(subscriber, meanwhile);
+        if current != layers.spatial
             && let Some(wanted) = route.rendition_mut(layers.spatial)
         {
             wanted.await_keyframe(subscriber, layers.temporal);
@@ -209,7 +264,7 @@ impl Routes {
             return Ok(Forward::Echo);
         }
         let route = self.routes.get(&header.track).ok_or(DropReason::TrackUnknown)?;
-        if route.publisher != publisher.slot() {
+        if route.publisher != Some(publisher.slot()) {
             return Err(DropReason::TrackNotOwned);
         }
         if route.muted {
@@ -225,26 +280,12 @@ impl Routes {
         let begins = !progress.has_reached(header.frame);
         publisher.arrivals.note(&mut progress, now, &header);
         rendition.progress.set(progress);
-        publisher.note(now, &header);
+        publisher.note(now, &header, route.deadline);
         let is_wanted = !route.held || rendition.is_awaited() || !rendition.takers(layers.temporal).is_empty();
         if !is_heard || !is_wanted {
             return Err(DropReason::NotSelected);
         }
-        // Whoever misses parity, or comes later, has no use for it.
-        if !header.parity {
-            let copy = rendition.copies.borrow_mut().make(datagram);
-            if let Some(pictures) = &rendition.pictures {
-                pictures.borrow_mut().push(now, &header, &copy);
-            }
-            route.recent.borrow_mut().push(now, &header, copy);
-        }
-        // Whoever began in the middle of a keyframe would get the rest of it in vain, also where its first datagram comes once more.
-        // On a stream it comes once, although frames may overtake it.
-        let begins = begins || header.on_stream;
-        if rendition.is_awaited() && begins && header.keyframe && header.fragment_index == 0 && !header.parity {
-            return Ok(Forward::After(Change { track: header.track, layers }));
-        }
-        Ok(Forward::To(rendition.takers(layers.temporal)))
+        Ok(route.pass(now, &header, rendition, begins, datagram))
     }
 
     /// Listens to a frame of a microphone, and says whether it is passed on.
@@ -255,7 +296,7 @@ impl Routes {
         }
         voice.set(heard);
         let places = limits.loudest_audio as usize;
-        places == 0 || self.floor.borrow_mut().admits(now, places, header.track, header.audio_level, heard)
+        places == 0 || self.floor.admits(now, places, header.track, header.audio_level, heard)
     }
 
     /// Puts into `found` what a subscriber asks for once more, as far as it is subscribed to it and it is still worth sending.
@@ -304,15 +345,48 @@ impl Routes {
     }
 
     /// Who gets a datagram that was to be [forwarded](Forward::To) a moment ago, and waited.
-    pub fn takers_now(&self, datagram: &[u8]) -> &[Slot] {
-        MediaHeader::decode(datagram).map_or(&[], |header| {
-            let layers = Layers { spatial: header.spatial_layer, temporal: header.temporal_layer };
-            self.takers(Change { track: header.track, layers })
-        })
+    ///
+    /// # Errors
+    /// The [`DropReason`] of one that goes nowhere any more.
+    pub fn takers_now(&self, datagram: &[u8]) -> Result<&[Slot], DropReason> {
+        let header = MediaHeader::decode(datagram)?;
+        let route = self.routes.get(&header.track).ok_or(DropReason::TrackUnknown)?;
+        if route.muted {
+            return Err(DropReason::TrackMuted);
+        }
+        let rendition = route.renditions.get(usize::from(header.spatial_layer)).ok_or(DropReason::LayerUnknown)?;
+        Ok(rendition.takers(header.temporal_layer))
     }
 }
 
 impl Route {
+    /// Keeps what may be wanted once more, and says who gets it.
+    fn pass<'a>(
+        &self,
+        now: Now,
+        header: &MediaHeader,
+        rendition: &'a Rendition,
+        begins: bool,
+        datagram: &[u8],
+    ) -> Forward<'a> {
+        // Whoever misses parity, or comes later, has no use for it.
+        if !header.parity {
+            let copy = rendition.copies.borrow_mut().make(datagram);
+            if let Some(pictures) = &rendition.pictures {
+                pictures.borrow_mut().push(now, header, &copy);
+            }
+            self.recent.borrow_mut().push(now, header, copy);
+        }
+        // Whoever began in the middle of a keyframe would get the rest of it in vain, also where its first datagram comes once more.
+        // On a stream it comes once, although frames may overtake it.
+        let begins = begins || header.on_stream;
+        if rendition.is_awaited() && begins && header.keyframe && header.fragment_index == 0 && !header.parity {
+            let layers = Layers { spatial: header.spatial_layer, temporal: header.temporal_layer };
+            return Forward::After(Change { track: header.track, layers });
+        }
+        Forward::To(rendition.takers(header.temporal_layer))
+    }
+
     fn rendition_mut(&mut self, spatial_layer: u8) -> Option<&mut Rendition> {
         self.renditions.get_mut(usize::from(spatial_layer))
     }
@@ -349,10 +423,10 @@ impl From<HeaderError> for DropReason {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
     use super::*;
-    use crate::limits::{RECENT_PICTURES_TIME, REPEAT_REQUESTS_PER_SECOND, REPEATS_PER_SECOND};
+    use crate::limits::{RECENT_PICTURES_TIME, REPEAT_REQUESTS_PER_SECOND, REPEATS_PER_SECOND, VIDEO_DEADLINE};
     use crate::media::Frame;
     use crate::wire::{AudioLevel, Wanted};
 
@@ -397,7 +471,7 @@ mod tests {
         };
         let data = vec![1; 1500].into();
         let (spatial_layer, temporal_layer) = (layers.spatial, layers.temporal);
-        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+        let number = NUMBERS.fetch_add(1, Relaxed);
         let frame = Frame { number, keyframe, spatial_layer, temporal_layer, data, ..Frame::default() };
         let datagram = frame.datagrams(TRACK).unwrap().nth(fragment).unwrap();
         let slots = match forward(routes, PUBLISHER, &datagram.bytes).unwrap() {
@@ -460,6 +534,21 @@ mod tests {
     }
 
     #[test]
+    fn what_has_waited_goes_to_those_who_take_it_by_then_or_is_dropped_for_a_reason() {
+        let mut routes = routes();
+        let waited = datagram(TRACK);
+        assert!(forward(&routes, PUBLISHER, &waited).is_ok());
+        routes.unsubscribe(TRACK, Slot(1));
+        assert_eq!(routes.takers_now(&waited), Ok(&[Slot(2)][..]));
+        routes.set_muted(TRACK, true);
+        assert_eq!(routes.takers_now(&waited), Err(DropReason::TrackMuted));
+        routes.close(TRACK);
+        assert_eq!(routes.takers_now(&waited), Err(DropReason::TrackUnknown));
+        routes.open(TRACK, PUBLISHER, layers(0, 0));
+        assert_eq!(routes.takers_now(&waited), Err(DropReason::LayerUnknown));
+    }
+
+    #[test]
     fn temporal_layers_change_at_once() {
         let mut routes = routes();
         routes.set_layers(TRACK, Slot(1), layers(2, 1));
@@ -489,6 +578,44 @@ mod tests {
         ] {
             assert_eq!(passed_on(&mut routes, piece, of), to, "{of:?}");
         }
+    }
+
+    #[test]
+    fn whoever_waits_for_another_rendition_gets_the_one_before_as_far_as_it_helps() {
+        for (before, wanted, meanwhile) in [
+            ((2, 0), (1, 2), 0),
+            ((2, 1), (1, 2), 1),
+            ((2, 2), (1, 0), 0),
+            ((2, 2), (0, 1), 1),
+            ((1, 2), (2, 0), 2),
+            ((1, 0), (2, 2), 0),
+            ((0, 1), (2, 1), 1),
+        ] {
+            let [before, wanted] = [before, wanted].map(|(spatial, temporal)| layers(spatial, temporal));
+            let mut routes = Routes::default();
+            routes.open(TRACK, PUBLISHER, HIGHEST);
+            routes.subscribe(TRACK, Slot(1), before);
+            routes.set_layers(TRACK, Slot(1), wanted);
+            let taken = |routes: &mut Routes, spatial| {
+                let gets = |temporal: &u8| !passed_on(routes, Piece::Delta, layers(spatial, *temporal)).is_empty();
+                (0..3).filter(gets).last()
+            };
+            assert_eq!(taken(&mut routes, before.spatial), Some(meanwhile), "{before:?} to {wanted:?}");
+            assert_eq!(passed_on(&mut routes, Piece::Keyframe { fragment: 0 }, layers(wanted.spatial, 0)), [1]);
+            assert_eq!(taken(&mut routes, wanted.spatial), Some(wanted.temporal), "{before:?} to {wanted:?}");
+            assert_eq!(taken(&mut routes, before.spatial), None, "{before:?} to {wanted:?}");
+        }
+    }
+
+    #[test]
+    fn whoever_thinks_better_of_less_has_what_it_had_of_the_smaller_rendition() {
+        let mut routes = routes();
+        routes.set_layers(TRACK, Slot(1), layers(2, 0));
+        routes.set_layers(TRACK, Slot(1), layers(1, 2));
+        assert_eq!(passed_on(&mut routes, Piece::Delta, HIGHEST), [2], "Ben waits, beside Cat who takes all");
+        assert_eq!(passed_on(&mut routes, Piece::Delta, layers(2, 0)), [2, 1]);
+        routes.set_layers(TRACK, Slot(1), HIGHEST);
+        assert_eq!(passed_on(&mut routes, Piece::Delta, HIGHEST), [2, 1]);
     }
 
     #[test]
@@ -559,6 +686,38 @@ mod tests {
     }
 
     #[test]
+    fn what_is_lost_is_asked_for_and_sent_again_as_long_as_media_may_wait() {
+        let limits = Limits { audio_deadline_ms: 100, video_deadline_ms: 700, ..Limits::default() };
+        for (limits, is_video, deadline_ms) in
+            [(Limits::default(), false, 200), (Limits::default(), true, 400), (limits, false, 100), (limits, true, 700)]
+        {
+            let mut routes = Routes::new(&limits, PictureBudget::default(), SharedFloor::default());
+            routes.open(TRACK, PUBLISHER, Layers::ONE);
+            routes.subscribe(TRACK, Slot(1), Layers::ONE);
+            if is_video {
+                routes.keep_pictures(TRACK);
+            }
+            let after = |ms| Now::after(NOW.since_start + Duration::from_millis(ms));
+            let mut publisher = Publisher::on_lossy_path(PUBLISHER);
+            for number in [0, 2] {
+                let frame = Frame { number, ..Frame::default() };
+                let datagram = frame.datagrams(TRACK).unwrap().next().unwrap();
+                assert!(routes.forward(NOW, &limits, &mut publisher, &datagram.bytes).is_ok());
+            }
+            // It is asked for after 10 ms, if the answer comes in time.
+            let late = publisher.missing(after(10), Duration::from_millis(deadline_ms - 9));
+            assert_eq!(late, [], "of {deadline_ms} ms");
+            let request = RepeatRequest { track: TRACK, spatial_layer: 0, wanted: vec![Wanted::whole(2)] }.encode();
+            let kept = |ms| {
+                let mut found = Vec::new();
+                routes.repeat(after(ms), &mut Publisher::new(Slot(1)), &request, &mut found).unwrap();
+                found.len()
+            };
+            assert_eq!([deadline_ms - 1, deadline_ms].map(kept), [1, 0], "for {deadline_ms} ms");
+        }
+    }
+
+    #[test]
     fn only_the_loudest_microphones_are_passed_on_where_that_is_set() {
         let mut routes = Routes::default();
         let tracks = [1, 2, 3, 4].map(TrackId);
@@ -610,7 +769,7 @@ mod tests {
         assert_eq!((routes.keyframe_at(TRACK, 1), routes.keyframe_at(TrackId(8), 0)), (None, None));
         let kept = |routes: &mut Routes, after| {
             routes.forget_old(Now::after(NOW.since_start + after));
-            (routes.routes[&TRACK].recent.borrow().is_empty(), routes.budget.is_unused())
+            (routes.routes[&TRACK].recent.borrow().is_empty(), routes.budget.held_bytes() == 0)
         };
         assert_eq!(kept(&mut routes, VIDEO_DEADLINE / 2), (false, false));
         assert_eq!(kept(&mut routes, VIDEO_DEADLINE), (true, false));

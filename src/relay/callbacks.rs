@@ -1,5 +1,6 @@
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::transport::Carrier;
 use crate::wire::{CloseReason, Identity, ParticipantId, RoomName};
@@ -79,11 +80,12 @@ pub struct Failed {
     pub reason: CloseReason,
 }
 
-type Callback<E, R> = Box<dyn Fn(E) -> R + Send>;
-type SaidCallback = Box<dyn Fn(Said<'_>) -> Verdict + Send>;
+/// In a lock, since shards share it: it runs for one event at a time.
+type Callback<E, R> = Mutex<Box<dyn Fn(E) -> R + Send>>;
+type SaidCallback = Mutex<Box<dyn Fn(Said<'_>) -> Verdict + Send>>;
 
 /// The four events that server libraries in other languages offer, for rooms and participants. They run on the relay's
-/// thread: one that blocks holds up every meeting.
+/// threads, each for one event at a time: one that blocks holds up every meeting.
 #[derive(Default)]
 pub struct Callbacks {
     open: Option<Callback<Opened, Verdict>>,
@@ -96,50 +98,55 @@ impl Callbacks {
     /// Asked before a room opens and before someone takes a seat.
     #[must_use]
     pub fn on_open(mut self, callback: impl Fn(Opened) -> Verdict + Send + 'static) -> Self {
-        self.open = Some(Box::new(callback));
+        self.open = Some(Mutex::new(Box::new(callback)));
         self
     }
 
     /// Asked before a chat message is taken.
     #[must_use]
     pub fn on_message(mut self, callback: impl Fn(Said<'_>) -> Verdict + Send + 'static) -> Self {
-        self.message = Some(Box::new(callback));
+        self.message = Some(Mutex::new(Box::new(callback)));
         self
     }
 
     /// Told after someone left and after a room is gone.
     #[must_use]
     pub fn on_close(mut self, callback: impl Fn(Closed) + Send + 'static) -> Self {
-        self.close = Some(Box::new(callback));
+        self.close = Some(Mutex::new(Box::new(callback)));
         self
     }
 
     /// Told when a session fails.
     #[must_use]
     pub fn on_error(mut self, callback: impl Fn(Failed) + Send + 'static) -> Self {
-        self.error = Some(Box::new(callback));
+        self.error = Some(Mutex::new(Box::new(callback)));
         self
     }
 
     pub(super) fn open(&self, event: impl FnOnce() -> Opened) -> Verdict {
-        self.open.as_ref().map_or(Verdict::Accept, |callback| callback(event()))
+        self.open.as_ref().map_or(Verdict::Accept, |callback| call(callback)(event()))
     }
 
     pub(super) fn message(&self, event: Said<'_>) -> Verdict {
-        self.message.as_ref().map_or(Verdict::Accept, |callback| callback(event))
+        self.message.as_ref().map_or(Verdict::Accept, |callback| call(callback)(event))
     }
 
     pub(super) fn close(&self, event: impl FnOnce() -> Closed) {
         if let Some(callback) = &self.close {
-            callback(event());
+            call(callback)(event());
         }
     }
 
     pub(super) fn error(&self, event: Failed) {
         if let Some(callback) = &self.error {
-            callback(event);
+            call(callback)(event);
         }
     }
+}
+
+/// One that panicked may be called again: what it did is the hosting program's own.
+fn call<T>(callback: &Mutex<T>) -> MutexGuard<'_, T> {
+    callback.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl fmt::Debug for Callbacks {

@@ -8,20 +8,14 @@ use tokio::time::sleep;
 use super::Metrics;
 use super::frame_streams::FrameStreams;
 use super::media_outbox::{Burst, MediaOutbox};
+use super::path::{Path, QUEUE_BYTES_MIN};
 use super::tally::Tally;
 use crate::limits::{DATAGRAM_SEND_BYTES_MAX, Limits, SEND_WINDOW_BYTES};
-use crate::media::{Due, Space};
+use crate::media::{Due, Pace, Space};
 use crate::now::Now;
 use crate::room::Pressure;
-use crate::transport::Carrier;
-use crate::wire::{DropReason, TrackId};
-
-/// What of the path's time may wait in quinn: there, nothing can be left out any more, and chat waits behind it. Less than what
-/// passes between two looks at it would leave the path idle.
-const QUEUE_TIME: Duration = Duration::from_millis(15);
-
-/// What may wait in quinn however slow the path is, in bytes: a large datagram and some small ones.
-const QUEUE_BYTES_MIN: usize = 1500;
+use crate::transport::{Carrier, Estimate};
+use crate::wire::{DropReason, MediaHeader, TrackId};
 
 /// What quinn needs for a datagram that waits, in bytes beside its own.
 const QUEUED_OVERHEAD_BYTES: usize = 32;
@@ -47,7 +41,8 @@ const SILENCE: Duration = Duration::from_millis(250);
 pub(super) struct Downlink {
     connection: Connection,
     media: MediaOutbox,
-    path: Cell<Path>,
+    path: Box<Cell<Path>>,
+    pace: Cell<Pace>,
     /// What quinn's queue had when it was looked at, in bytes, and since when.
     queue: Cell<(usize, Duration)>,
     /// Since when something waits above it.
@@ -64,34 +59,13 @@ struct Streams {
     queued_bytes: Cell<usize>,
 }
 
-/// What is known of the path.
-#[derive(Debug, Clone, Copy, Default)]
-struct Path {
-    seen: Option<Duration>,
-    bytes_per_second: u64,
-    /// What has left on it since the connection began.
-    left_bytes: u64,
-    round_trip: Duration,
-    least_round_trip: Duration,
-    /// When something was acknowledged, since that measures the round trip, and how long something had waited for it.
-    acknowledged: Duration,
-    pause: Duration,
-}
-
-impl Path {
-    /// What may wait in quinn, in bytes.
-    fn queue_bytes_max(self) -> usize {
-        let bytes = self.bytes_per_second as f64 * QUEUE_TIME.as_secs_f64();
-        (bytes as usize).clamp(QUEUE_BYTES_MIN, DATAGRAM_SEND_BYTES_MAX)
-    }
-}
-
 impl Downlink {
     pub fn new(connection: Connection, carrier: Carrier, limits: &Limits) -> Self {
         Self {
             connection,
             media: MediaOutbox::new(limits),
-            path: Cell::default(),
+            path: Box::default(),
+            pace: Cell::default(),
             queue: Cell::default(),
             waiting_since: Cell::default(),
             streams: Box::new(Streams {
@@ -106,6 +80,11 @@ impl Downlink {
         &self.connection
     }
 
+    /// Whether this datagram waits for it.
+    pub fn holds(&self, datagram: &[u8]) -> bool {
+        self.media.holds(datagram)
+    }
+
     /// How many bytes more may wait for it.
     pub fn waiting_space(&self) -> usize {
         self.media.space()
@@ -118,7 +97,9 @@ impl Downlink {
 
     /// Sends a burst at once if nothing is in its way; otherwise it waits for its turn.
     pub fn send(&self, burst: &Burst<'_>, metrics: &Metrics) {
+        self.turn_streams(burst);
         if self.media.is_idle() && !burst.is_on_stream && self.has_space(burst) {
+            self.note_handed(burst.bytes + burst.datagrams.len() * QUEUED_OVERHEAD_BYTES);
             return self.send_now(burst.datagrams, metrics);
         }
         self.media.offer(burst, metrics);
@@ -129,7 +110,36 @@ impl Downlink {
         let queued = self.queued_bytes() + self.streams.queued_bytes.get();
         let bytes = queued + burst.bytes + burst.datagrams.len() * QUEUED_OVERHEAD_BYTES;
         // The path need not be asked about what always fits.
-        bytes <= QUEUE_BYTES_MIN || bytes <= self.path(burst.now, queued).queue_bytes_max()
+        if queued == 0 && bytes <= QUEUE_BYTES_MIN {
+            return true;
+        }
+        let path = self.path(burst.now, queued);
+        bytes <= path.queue_bytes_max() && self.credit_bytes(burst.now, path) >= bytes
+    }
+
+    /// How much video may leave at once: the pace allows it, and the window, so that none waits in quinn in front of audio.
+    fn credit_bytes(&self, now: Now, path: Path) -> usize {
+        let Some(estimate) = path.estimate else {
+            return usize::MAX;
+        };
+        if !path.has_room() {
+            return 0;
+        }
+        let mut pace = self.pace.get();
+        let credit = pace.credit_bytes(now.since_start, estimate.bytes_per_second);
+        self.pace.set(pace);
+        credit
+    }
+
+    fn note_handed(&self, bytes: usize) {
+        let (mut path, mut pace) = (self.path.get(), self.pace.get());
+        if path.estimate.is_none() {
+            return;
+        }
+        path.handed(bytes);
+        pace.sent(bytes);
+        self.path.set(path);
+        self.pace.set(pace);
     }
 
     fn queued_bytes(&self) -> usize {
@@ -139,13 +149,17 @@ impl Downlink {
 
     fn path(&self, now: Now, queued: usize) -> Path {
         let path = self.path.get();
-        let age_max = if queued == 0 { IDLE_PATH_AGE_MAX } else { PATH_AGE_MAX };
+        let age_max = if queued == 0 && self.media.is_empty() { IDLE_PATH_AGE_MAX } else { PATH_AGE_MAX };
         if path.seen.is_some_and(|seen| now.since_start.saturating_sub(seen) < age_max) {
             return path;
         }
         let stats = self.connection.stats();
         let left_bytes = stats.udp_tx.bytes;
         let stats = stats.path;
+        let mut estimate = Estimate::of(&self.connection);
+        if let Some(estimate) = &mut estimate {
+            estimate.room_bytes = estimate.room_bytes.saturating_sub(queued as u64);
+        }
         let is_news = path.seen.is_none() || stats.rtt != path.round_trip;
         let rate = (stats.cwnd as f64 / stats.rtt.as_secs_f64().max(1e-4)) as u64;
         // Without an acknowledgement a window is larger by the probes alone that leave beyond it.
@@ -155,8 +169,17 @@ impl Downlink {
             false => (path.acknowledged, path.pause),
         };
         let least_round_trip = path.seen.map_or(stats.rtt, |_| stats.rtt.min(path.least_round_trip));
-        let (seen, round_trip) = (Some(now.since_start), stats.rtt);
-        let path = Path { seen, bytes_per_second, left_bytes, round_trip, least_round_trip, acknowledged, pause };
+        let path = Path {
+            seen: Some(now.since_start),
+            bytes_per_second,
+            left_bytes,
+            round_trip: stats.rtt,
+            least_round_trip,
+            acknowledged,
+            pause,
+            estimate,
+            packet_bytes: stats.current_mtu.into(),
+        };
         self.path.set(path);
         path
     }
@@ -188,11 +211,19 @@ impl Downlink {
     pub fn send_waiting(&self, now: Now, metrics: &Metrics) {
         self.tend_streams(now, metrics);
         let mut bytes = self.space(now);
-        while let Some(due) = self.media.take(now, self.space_of(bytes), metrics) {
-            bytes = bytes.saturating_sub(due.bytes.len() + QUEUED_OVERHEAD_BYTES);
-            match due.header.on_stream {
+        while let Some(due) = self.media.take(now, self.space_of(now, bytes), metrics) {
+            let handed = due.bytes.len() + QUEUED_OVERHEAD_BYTES;
+            let is_sent = match due.header.on_stream {
                 true => self.send_on_stream(now, due, metrics),
-                false => self.send_now(&[due.bytes], metrics),
+                false => {
+                    self.send_now(&[due.bytes], metrics);
+                    true
+                }
+            };
+            // The rest of a frame whose stream has ended takes nothing of the path.
+            if is_sent {
+                self.note_handed(handed);
+                bytes = bytes.saturating_sub(handed);
             }
         }
         if self.media.is_empty() {
@@ -200,10 +231,35 @@ impl Downlink {
         }
     }
 
-    fn send_on_stream(&self, now: Now, due: Due, metrics: &Metrics) {
-        self.streams.queued_bytes.update(|queued| queued + due.bytes.len());
-        self.streams.frames.borrow_mut().write(&self.connection, now, due, metrics);
-        self.tally().note_sent(metrics, 1);
+    /// Says whether it was taken.
+    fn send_on_stream(&self, now: Now, due: Due, metrics: &Metrics) -> bool {
+        let bytes = due.bytes.len();
+        let written = self.streams.frames.borrow_mut().write(&self.connection, now, due, metrics);
+        match written {
+            Ok(()) => {
+                self.streams.queued_bytes.update(|queued| queued + bytes);
+                self.tally().note_sent(metrics, 1);
+            }
+            Err(reason) => self.tally().leave_out(metrics, reason, 1),
+        }
+        written.is_ok()
+    }
+
+    /// A rendition that begins does not wait behind large frames of the one before.
+    fn turn_streams(&self, burst: &Burst<'_>) {
+        let mut frames = self.streams.frames.borrow_mut();
+        if frames.is_empty() {
+            return;
+        }
+        if let Some(Ok(header)) = burst.datagrams.last().map(|datagram| MediaHeader::decode(datagram)) {
+            frames.turn_to(&header);
+        }
+    }
+
+    /// Nothing is sent any more: the participant is gone.
+    pub fn close(&self, metrics: &Metrics) {
+        self.media.close(metrics);
+        self.tally().leave_out(metrics, DropReason::SubscriberGone, self.streams.frames.borrow_mut().close());
     }
 
     /// Goes on with what is on streams, and gives up what is stale there.
@@ -225,8 +281,9 @@ impl Downlink {
         }
     }
 
-    fn space_of(&self, bytes: usize) -> Space {
-        Space { bytes, streams_open: !self.streams.frames.borrow().is_blocked() }
+    fn space_of(&self, now: Now, bytes: usize) -> Space {
+        let video_open = self.credit_bytes(now, self.path.get()) > 0;
+        Space { bytes, video_open, streams_open: !self.streams.frames.borrow().is_blocked() }
     }
 
     fn space(&self, now: Now) -> usize {
@@ -244,6 +301,10 @@ impl Downlink {
         let silence = self.silence(now, path).max(path.pause);
         let is_silent = silence >= SILENCE.max(path.least_round_trip * 2);
         self.media.note_path_rate(if is_silent { 0 } else { path.bytes_per_second });
+        if is_silent {
+            // Video may be all there is to probe with.
+            self.path.set(Path { estimate: None, ..path });
+        }
         path.queue_bytes_max().saturating_sub(queued + on_streams)
     }
 
@@ -281,6 +342,11 @@ impl Downlink {
             let queued = self.queued_bytes() + self.streams.queued_bytes.get();
             let over = queued.saturating_sub(path.queue_bytes_max() / 2);
             let time = Duration::from_secs_f64(over as f64 / path.bytes_per_second.max(1) as f64);
+            let time = time.max(match path.estimate {
+                Some(_) if !path.has_room() => PATH_AGE_MAX,
+                Some(estimate) => self.pace.get().wait(estimate.bytes_per_second),
+                None => Duration::ZERO,
+            });
             return sleep(time.clamp(POLL_TIME_MIN, POLL_TIME_MAX)).await;
         }
         let stale = self.streams.frames.borrow().due(now, |header| self.media.stream_time(header));

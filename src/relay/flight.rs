@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use super::Metrics;
 use super::media_outbox::MediaOutbox;
 use crate::limits::INITIAL_WINDOW_BYTES;
-use crate::media::Pace;
+use crate::media::{Pace, Space};
 use crate::now::Now;
 use crate::transport::Window;
 
@@ -94,25 +94,30 @@ impl Flight {
 
     /// Takes what is to be sent next, if there is space for it.
     pub fn take(&self, media: &MediaOutbox, now: Now, metrics: &Metrics) -> Option<Bytes> {
-        if let Some(rate) = self.inner.borrow().window.rate() {
+        if let Some(rate) = self.rate() {
             media.note_path_rate(rate);
         }
-        let due = media.take(now, self.space(now.since_start).into(), metrics);
+        let due = media.take(now, self.space(now.since_start), metrics);
         self.is_blocked.set(due.is_none() && !media.is_empty());
         media.tally().note_sent(metrics, due.is_some().into());
         due.map(|due| due.bytes)
     }
 
-    /// How many bytes of media more may be sent. While nothing is on its way, any.
-    fn space(&self, now: Duration) -> usize {
+    /// Bytes a second that the path carries by estimate; `None` while too little was sent to know it.
+    pub fn rate(&self) -> Option<u64> {
+        self.inner.borrow().window.rate()
+    }
+
+    /// What more may be sent. While nothing is on its way, anything; video as the pace allows it, which audio does not wait for.
+    fn space(&self, now: Duration) -> Space {
         let inner = &mut *self.inner.borrow_mut();
         let window = inner.window.bytes();
-        let is_paced = inner.window.rate().is_some_and(|rate| inner.pace.credit_bytes(now, rate) == 0);
-        match inner.bytes {
-            _ if is_paced => 0,
+        let video_open = inner.window.rate().is_none_or(|rate| inner.pace.credit_bytes(now, rate) > 0);
+        let bytes = match inner.bytes {
             0 => usize::MAX,
             bytes => window.saturating_sub(bytes) as usize,
-        }
+        };
+        Space { video_open, ..bytes.into() }
     }
 
     /// So much was sent.
@@ -195,14 +200,14 @@ mod tests {
     #[test]
     fn what_is_on_its_way_is_what_no_answer_has_come_for() {
         let flight = Flight::default();
-        assert_eq!((flight.space(ms(0)), flight.is_mark_due(ms(100))), (usize::MAX, false));
+        assert_eq!((flight.space(ms(0)).bytes, flight.is_mark_due(ms(100))), (usize::MAX, false));
         flight.sent(1000);
         let first = flight.mark(ms(100));
         flight.sent(2000);
         assert_eq!([124, 125].map(|now| flight.is_mark_due(ms(now))), [false, true]);
         let second = flight.mark(ms(125));
         flight.sent(500);
-        assert_eq!(flight.space(ms(130)), INITIAL_WINDOW_BYTES as usize - 3500);
+        assert_eq!(flight.space(ms(130)).bytes, INITIAL_WINDOW_BYTES as usize - 3500);
         assert_eq!(flight.answered(ms(160), &first), Some(ms(60)));
         assert_eq!(flight.inner.borrow().bytes, 2500);
         assert_eq!([flight.answered(ms(170), &first), flight.answered(ms(170), b"another")], [None; 2]);
@@ -233,6 +238,12 @@ mod tests {
         assert!(flight.is_mark_due(ms(102)));
     }
 
+    /// What video may be sent.
+    fn space(flight: &Flight, now: Duration) -> usize {
+        let space = flight.space(now);
+        if space.video_open { space.bytes } else { 0 }
+    }
+
     #[test]
     fn a_path_that_is_slower_than_what_is_sent_gets_less_than_would_fill_its_queue() {
         let flight = Flight::default();
@@ -244,7 +255,7 @@ mod tests {
                 let (_, payload) = answers.pop_front().unwrap();
                 flight.answered(now, &payload);
             }
-            while flight.space(now) >= 1000 {
+            while space(&flight, now) >= 1000 {
                 flight.sent(1000);
                 passes = passes.max(now) + Duration::from_secs_f64(1000.0 / 75_000.0);
             }

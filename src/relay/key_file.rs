@@ -15,7 +15,7 @@ use crate::limits::KEY_FILE_BYTES_MAX;
 #[derive(Debug, Error)]
 pub enum KeyError {
     /// A file could not be read.
-    #[error("cannot read {}: {error}", path.display())]
+    #[error("cannot read {}: {error}; name a file that is there and that tertulia may read", path.display())]
     Read {
         /// Which one.
         path: PathBuf,
@@ -183,19 +183,6 @@ impl KeyFile {
     }
 }
 
-/// Whether everyone on this machine can read a file.
-#[cfg(unix)]
-pub(super) fn is_open_to_everyone(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
-}
-
-/// Whether everyone on this machine can read a file: not known here.
-#[cfg(not(unix))]
-pub(super) fn is_open_to_everyone(_: &Path) -> bool {
-    false
-}
-
 fn stamp(path: &Path) -> Option<Stamp> {
     let metadata = fs::metadata(path).ok()?;
     Some((metadata.modified().ok()?, metadata.len()))
@@ -256,6 +243,7 @@ mod tests {
     fn a_file_without_an_end_is_not_read_to_it() {
         #[cfg(unix)]
         assert!(matches!(read(Path::new("/dev/zero")), Err(KeyError::TooLarge { .. })));
-        assert!(matches!(read(Path::new("missing.toml")), Err(KeyError::Read { .. })));
+        let missing = read(Path::new("missing.toml")).unwrap_err().to_string();
+        assert!(missing.starts_with("cannot read missing.toml") && missing.contains("name a file"), "{missing}");
     }
 }

@@ -4,10 +4,11 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-use super::key_file::{KeyError, Loaded, Seen, is_open_to_everyone, load};
+use super::key_file::{KeyError, Loaded, Seen, load};
 use crate::auth::Keys;
 use crate::config::KeySources;
 use crate::limits::KEY_POLL_INTERVAL;
+use crate::owner_only::is_open_to_everyone;
 
 /// The keys that tokens are checked with, replaced while the relay runs when their files change.
 #[derive(Debug)]
@@ -104,11 +105,11 @@ fn warn_if_readable(sources: &KeySources) {
 #[cfg(test)]
 mod tests {
     use std::fs::{self, File};
-    use std::io::{self, Write};
     use std::path::{Path, PathBuf};
     use std::time::{Duration, SystemTime};
 
     use super::*;
+    use crate::logged::logged;
 
     const SECRET: &str = "canary-canary-canary-canary-canary";
 
@@ -138,31 +139,6 @@ mod tests {
         }
     }
 
-    /// What was logged.
-    #[derive(Debug, Clone, Default)]
-    struct Log(Arc<Mutex<Vec<u8>>>);
-
-    impl Log {
-        fn during(act: impl FnOnce()) -> String {
-            let log = Self::default();
-            let writer = log.clone();
-            let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-            tracing::subscriber::with_default(subscriber, act);
-            let bytes = log.0.lock().unwrap().clone();
-            String::from_utf8(bytes).unwrap()
-        }
-    }
-
-    impl Write for Log {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
     fn secrets(count: usize) -> String {
         let lines = (0..count).map(|number| format!("key-{number} = '{SECRET}'\n"));
         format!("[secrets]\n{}", lines.collect::<String>())
@@ -180,13 +156,13 @@ mod tests {
         let weak = secrets(1).replace(SECRET, "short-canary");
         for broken in [&format!("[secrets]\nkey-0 = {SECRET}"), "secrets = 7", &weak] {
             directory.write("keys.toml", broken);
-            let log = Log::during(|| (0..3).for_each(|_| store.reload_if_changed()));
+            let log = logged(|| (0..3).for_each(|_| store.reload_if_changed()));
             assert_eq!(log.matches("WARN").count(), 1, "{log}");
             assert!(log.contains("keys.toml") && !log.contains("canary"), "{log}");
             assert_eq!(store.current().len(), 1);
         }
         fs::remove_file(&path).unwrap();
-        let log = Log::during(|| (0..3).for_each(|_| store.reload_if_changed()));
+        let log = logged(|| (0..3).for_each(|_| store.reload_if_changed()));
         assert_eq!((log.matches("WARN").count(), store.current().len()), (1, 1), "{log}");
 
         directory.write("keys.toml", &secrets(2));
@@ -211,7 +187,7 @@ mod tests {
             let store = KeyStore::open(&sources).unwrap();
             assert_eq!(store.current().len(), 1, "{name}");
             directory.write(name, emptied);
-            let log = Log::during(|| (0..3).for_each(|_| store.reload_if_changed()));
+            let log = logged(|| (0..3).for_each(|_| store.reload_if_changed()));
             assert!(store.current().is_empty() && !store.is_open(), "{name}: {emptied}");
             assert_eq!(log.matches("nobody can come in").count(), 1, "{log}");
             assert!(matches!(KeyStore::open(&sources), Err(KeyError::Empty { .. })), "{name}: {emptied}");
@@ -237,7 +213,7 @@ mod tests {
         let path = directory.write("keys.toml", &secrets(1));
         let store = KeyStore::open(&sources(&path)).unwrap();
         let first = store.current();
-        assert_eq!(Log::during(|| store.reload_if_changed()), "");
+        assert_eq!(logged(|| store.reload_if_changed()), "");
         assert!(Arc::ptr_eq(&first, &store.current()));
 
         // The same length at another time.
@@ -257,7 +233,7 @@ mod tests {
         let store = KeyStore::open(&sources(&path)).unwrap();
         let first = store.current();
         directory.write("a.pem", &key(&rcgen::PKCS_ECDSA_P256_SHA256));
-        let log = Log::during(|| store.reload_if_changed());
+        let log = logged(|| store.reload_if_changed());
         assert!(log.contains("the algorithm of the key"), "{log}");
         assert!(Arc::ptr_eq(&first, &store.current()));
         directory.write("a.pem", &key(&rcgen::PKCS_ED25519));
@@ -273,7 +249,7 @@ mod tests {
         let path = directory.write("keys.toml", &secrets(1));
         for (mode, warnings) in [(0o644, 1), (0o640, 0), (0o600, 0)] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-            let log = Log::during(|| drop(KeyStore::open(&sources(&path)).unwrap()));
+            let log = logged(|| drop(KeyStore::open(&sources(&path)).unwrap()));
             assert_eq!(log.matches("chmod 600").count(), warnings, "{mode:o}: {log}");
             assert!(!log.contains(SECRET));
         }

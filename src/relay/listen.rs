@@ -1,69 +1,132 @@
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Barrier, mpsc, watch};
 use tokio::task::{JoinSet, spawn_blocking, yield_now};
-use tokio::time::{interval, timeout};
+use tokio::time::{interval, timeout, timeout_at};
 use tracing::{debug, error, warn};
 
+use super::common::Common;
+use super::mail::Mail;
 use super::memory::Memory;
-use super::shard::{Pending, Shard, ShardParts};
+use super::post::{Post, ShardId};
+use super::shard::{Pending, Shard};
 use super::{plain_session, quic_session, websocket_session};
-use crate::history::Outcome;
 use crate::http;
 use crate::limits::{
     CONNECTIONS_PENDING_MAX, CONNECTIONS_UNVALIDATED_MAX, HANDSHAKE_TIMEOUT, LOAD_INTERVAL, MEMORY_INTERVAL,
     SAMPLE_INTERVAL, SESSION_QUESTIONS_MAX, UDP_DROPS_INTERVAL,
 };
 use crate::media::Load;
-use crate::transport::{
-    Arrival, CertificateStore, EstablishError, GateError, QuicSession, Refusal, UdpDrops, WebSocketKind,
-};
+use crate::transport::{Arrival, CertificateStore, GateError, QuicSession, Refusal, UdpDrops, Unproved, WebSocketKind};
 use crate::wire::CloseReason;
 
-/// How long sessions may take to say goodbye when the relay stops.
-const STOP_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a relay takes at most to stop: whoever waits for it takes it to hang after 5 s.
+const STOP_TIME_MAX: Duration = Duration::from_millis(4500);
+
+/// How long of that sessions may take to say goodbye.
+const GOODBYES_TIME_MAX: Duration = Duration::from_secs(3);
+
+/// How long of that the shards may wait for each other, until what is kept is closed by the first one.
+const SHARDS_TIME_MAX: Duration = Duration::from_millis(3500);
+
+/// How long the last packets may take to leave: a remote that does not answer is not waited for.
+const LAST_PACKETS_TIME_MAX: Duration = Duration::from_millis(500);
 
 /// WebSockets that were upgraded and wait for their session.
 const ARRIVALS_MAX: usize = 64;
 
-/// What the relay's thread is given.
-pub(super) struct Part {
-    pub shard: ShardParts,
-    pub outcomes: mpsc::UnboundedReceiver<Outcome>,
+/// What one of the relay's threads is given.
+pub(super) struct Beginning {
+    pub id: ShardId,
+    pub common: Arc<Common>,
+    pub unproved: Arc<Unproved>,
+    pub mail: Mail,
+    pub post: Post,
     pub udp_drops: UdpDrops,
     pub certificates: Arc<CertificateStore>,
-    pub port: u16,
+    pub address: SocketAddr,
     pub stopping: watch::Receiver<bool>,
+    /// Where all threads wait for each other when they stop: a room's home is needed until the last of its sessions has ended.
+    pub ended: Arc<Barrier>,
 }
 
-/// The TCP listeners of a relay.
+/// What one shard listens to by TCP.
 pub(super) struct Listeners {
     pub tls: TcpListener,
     pub plain: Vec<TcpListener>,
     pub admin: Option<TcpListener>,
 }
 
-/// Serves all sockets until the relay stops.
-pub(super) async fn serve(part: Part, endpoint: quinn::Endpoint, listeners: Listeners) {
-    let Listeners { tls, plain, admin } = listeners;
-    let Part { shard, mut outcomes, udp_drops, certificates, port, mut stopping } = part;
-    let shard = Shard::new(shard);
-    let mut background = JoinSet::new();
-    background.spawn_local(shard.keys.clone().watch());
-    background.spawn_local(certificates.clone().watch());
-    background.spawn_local(count_losses(shard.clone(), udp_drops));
-    background.spawn_local(watch_memory(shard.clone()));
-    background.spawn_local(sample_sessions(shard.clone()));
-    background.spawn_local(watch_load(shard.clone()));
-    background.spawn_local(shard.clone().send_gathered());
+/// Serves the sockets of a shard until the relay stops.
+pub(super) async fn serve(beginning: Beginning, endpoint: quinn::Endpoint, listeners: Listeners) {
+    let Beginning { id, common, unproved, mut mail, post, udp_drops, certificates, address, mut stopping, ended } =
+        beginning;
+    let shard = Shard::new(id, common, post, unproved);
+    let _background = background(&shard, &certificates, udp_drops);
     let (arrivals, mut arrived) = mpsc::channel(ARRIVALS_MAX);
     let (questions, mut asked) = mpsc::channel(SESSION_QUESTIONS_MAX);
     let doors = http::Doors { arrivals, questions };
-    let site = http::Site::new(shard.metrics.clone(), shard.gate.clone(), certificates.clone(), port, doors);
+    let site = http::Site::new(shard.metrics.clone(), shard.gate.clone(), certificates.clone(), address, doors);
+    let _http = serve_http(listeners, site, &certificates);
+
+    let mut tasks = JoinSet::new();
+    loop {
+        tokio::select! {
+            Some(incoming) = endpoint.accept() => accept(&shard, &mut tasks, incoming, endpoint.open_connections()),
+            Some(arrival) = arrived.recv() => {
+                tasks.spawn_local(serve_websocket(shard.clone(), arrival));
+            }
+            Some(http::SessionQuestion { room, answer }) = asked.recv() => {
+                let shard = shard.clone();
+                // Whoever asked may be gone.
+                tasks.spawn_local(async move { _ = answer.send(shard.sessions_json(room).await) });
+            }
+            letter = mail.next() => mail.carry_out(&shard, letter, &mut tasks),
+            Some(ended) = tasks.join_next(), if !tasks.is_empty() => note_panic(&shard, ended),
+            _ = stopping.wait_for(|stop| *stop) => break,
+        }
+    }
+    let begun = tokio::time::Instant::now();
+    shard.stop();
+    if timeout_at(begun + GOODBYES_TIME_MAX, end_sessions(&shard, &mut mail, &mut tasks)).await.is_err() {
+        warn!("some sessions did not end in time");
+    }
+    // The sessions of other shards need the homes of their rooms. A shard that has failed is not waited for.
+    let _ = timeout_at(begun + SHARDS_TIME_MAX, wait_for_others(&shard, &mut mail, &mut tasks, &ended)).await;
+    mail.carry_out_rest(&shard, &mut tasks);
+    endpoint.close(u32::from(CloseReason::ShuttingDown.code()).into(), CloseReason::ShuttingDown.label().as_bytes());
+    let _ = timeout(LAST_PACKETS_TIME_MAX, endpoint.wait_idle()).await;
+    shard.note_stopped();
+    let _ = timeout_at(begun + SHARDS_TIME_MAX + LAST_PACKETS_TIME_MAX, ended.wait()).await;
+    if id == ShardId::FIRST && timeout_at(begun + STOP_TIME_MAX, shard.history.stop()).await.is_err() {
+        warn!("the disk takes too long: chat that nobody was told of yet may not be kept");
+    }
+}
+
+/// What a shard looks at now and then; the first one, for all of them.
+fn background(shard: &Rc<Shard>, certificates: &Arc<CertificateStore>, udp_drops: UdpDrops) -> JoinSet<()> {
+    let mut background = JoinSet::new();
+    background.spawn_local(count_losses(shard.clone(), udp_drops));
+    background.spawn_local(sample_sessions(shard.clone()));
+    background.spawn_local(watch_load(shard.clone()));
+    background.spawn_local(shard.clone().send_gathered());
+    let sending = shard.clone();
+    background.spawn_local(async move { sending.post.send_packed().await });
+    if shard.id == ShardId::FIRST {
+        background.spawn_local(shard.keys.clone().watch());
+        background.spawn_local(certificates.clone().watch());
+        background.spawn_local(watch_memory(shard.clone()));
+    }
+    background
+}
+
+fn serve_http(listeners: Listeners, site: http::Site, certificates: &Arc<CertificateStore>) -> JoinSet<()> {
+    let Listeners { tls, plain, admin } = listeners;
     let mut http = JoinSet::new();
     http.spawn(http::serve_tls(tls, site.clone(), certificates.server_config(&[b"http/1.1"])));
     for listener in plain {
@@ -72,64 +135,56 @@ pub(super) async fn serve(part: Part, endpoint: quinn::Endpoint, listeners: List
     if let Some(listener) = admin {
         http.spawn(http::serve_admin(listener, site));
     }
+    http
+}
 
-    let mut sessions = JoinSet::new();
+/// Waits until all sessions here have said goodbye.
+async fn end_sessions(shard: &Rc<Shard>, mail: &mut Mail, tasks: &mut JoinSet<()>) {
     loop {
         tokio::select! {
-            Some(incoming) = endpoint.accept() => accept(&shard, &mut sessions, incoming, endpoint.open_connections()),
-            Some(arrival) = arrived.recv() => {
-                sessions.spawn_local(serve_websocket(shard.clone(), arrival));
-            }
-            Some(http::SessionQuestion { room, answer }) = asked.recv() => {
-                // Whoever asked may be gone.
-                let _ = answer.send(shard.sessions_json(room.as_ref()));
-            }
-            Some(outcome) = outcomes.recv() => shard.guard("chat", || shard.note_outcome(outcome)),
-            Some(ended) = sessions.join_next(), if !sessions.is_empty() => note_panic(&shard, ended),
-            _ = stopping.wait_for(|stop| *stop) => break,
+            letter = mail.next() => mail.carry_out(shard, letter, tasks),
+            ended = tasks.join_next() => match ended {
+                Some(ended) => note_panic(shard, ended),
+                None => break,
+            },
         }
     }
-    shard.stop();
-    let goodbye = async {
-        loop {
-            tokio::select! {
-                Some(outcome) = outcomes.recv() => shard.guard("chat", || shard.note_outcome(outcome)),
-                ended = sessions.join_next() => match ended {
-                    Some(ended) => note_panic(&shard, ended),
-                    None => break,
-                },
-            }
+}
+
+/// Waits until those of all other shards have.
+async fn wait_for_others(shard: &Rc<Shard>, mail: &mut Mail, tasks: &mut JoinSet<()>, ended: &Barrier) {
+    let mut all = std::pin::pin!(ended.wait());
+    loop {
+        tokio::select! {
+            _ = &mut all => break,
+            letter = mail.next() => mail.carry_out(shard, letter, tasks),
         }
-    };
-    if timeout(STOP_TIMEOUT, goodbye).await.is_err() {
-        warn!("some sessions did not end in time");
     }
-    endpoint.close(u32::from(CloseReason::ShuttingDown.code()).into(), CloseReason::ShuttingDown.label().as_bytes());
-    // Lets the last packets leave; a remote that does not answer is not waited for.
-    let _ = timeout(Duration::from_millis(500), endpoint.wait_idle()).await;
-    shard.note_stopped();
-    shard.history.stop().await;
 }
 
 /// Counts what the kernel dropped and what the history found to be damaged, and forgets handshakes that came to nothing, for as
 /// long as it is polled.
 async fn count_losses(shard: Rc<Shard>, udp_drops: UdpDrops) {
     let mut due = interval(UDP_DROPS_INTERVAL);
+    let mut counted = 0;
     loop {
         due.tick().await;
         // The kernel goes through all sockets of the machine for it: media does not wait for that.
         let dropped = spawn_blocking(move || udp_drops.count()).await.unwrap_or_default();
-        let counted = shard.metrics.udp_dropped.get();
         shard.metrics.udp_dropped.inc_by(dropped.saturating_sub(counted));
-        let counted = shard.metrics.chat_lost.get();
-        shard.metrics.chat_lost.inc_by(shard.history.messages_lost().saturating_sub(counted));
+        counted = counted.max(dropped);
         shard.unproved.forget();
+        // The history is that of all shards.
+        if shard.id == ShardId::FIRST {
+            let counted = shard.metrics.chat_lost.get();
+            shard.metrics.chat_lost.inc_by(shard.history.messages_lost().saturating_sub(counted));
+        }
     }
 }
 
 /// Lets nobody new in while memory is short, for as long as it is polled.
 async fn watch_memory(shard: Rc<Shard>) {
-    let memory = Memory::new(shard.limits.memory_megabytes);
+    let mut memory = Memory::new(shard.limits.memory_megabytes);
     let mut due = interval(MEMORY_INTERVAL);
     let mut was_short = false;
     loop {
@@ -144,7 +199,8 @@ async fn watch_memory(shard: Rc<Shard>) {
     }
 }
 
-/// Looks how busy the shard is, for as long as it is polled: a busy one lets small datagrams wait for each other.
+/// Looks how busy the shard is and what it has to wait for, for as long as it is polled: a busy one lets small datagrams wait for each
+/// other.
 async fn watch_load(shard: Rc<Shard>) {
     let runtime = Handle::current().metrics();
     let mut load = Load::default();
@@ -157,6 +213,7 @@ async fn watch_load(shard: Rc<Shard>) {
         (busy, seen) = (runtime.worker_total_busy_duration(0), Instant::now());
         load.note(busy.saturating_sub(busy_before), seen - seen_before);
         shard.gather_time.set(load.gather_time());
+        shard.rosters.borrow_mut().look();
     }
 }
 
@@ -165,8 +222,8 @@ async fn sample_sessions(shard: Rc<Shard>) {
     let mut due = interval(SAMPLE_INTERVAL);
     loop {
         due.tick().await;
-        for room in shard.rooms() {
-            room.borrow_mut().sample(shard.now(), &shard.metrics);
+        for part in shard.parts() {
+            part.borrow_mut().sample(shard.now(), &shard.metrics);
             yield_now().await;
         }
     }
@@ -180,9 +237,10 @@ fn note_panic(shard: &Shard, ended: Result<(), tokio::task::JoinError>) {
 }
 
 /// Takes a connection attempt, asks it to prove its address, refuses it, or passes it over.
-fn accept(shard: &Rc<Shard>, sessions: &mut JoinSet<()>, incoming: quinn::Incoming, open: usize) {
+fn accept(shard: &Rc<Shard>, tasks: &mut JoinSet<()>, incoming: quinn::Incoming, open: usize) {
     let address = incoming.remote_address().ip();
-    let pending = shard.connections_pending.get();
+    let pending = shard.connections_pending.load(Ordering::Relaxed);
+    let open = shard.note_connections(shard.id, open);
     // Some are open that are neither a session nor pending: see the known limits in ARCHITECTURE.md.
     let open_max = shard.limits.sessions as usize + CONNECTIONS_PENDING_MAX;
     if pending >= CONNECTIONS_PENDING_MAX || open >= open_max {
@@ -201,7 +259,7 @@ fn accept(shard: &Rc<Shard>, sessions: &mut JoinSet<()>, incoming: quinn::Incomi
         refuse(shard, incoming, &error);
     } else {
         let pending = Pending::new(shard.clone());
-        sessions.spawn_local(serve_quic(shard.clone(), incoming, pending));
+        tasks.spawn_local(serve_quic(shard.clone(), incoming, pending));
     }
 }
 
@@ -225,18 +283,14 @@ async fn serve_quic(shard: Rc<Shard>, incoming: quinn::Incoming, pending: Pendin
         Ok(connecting) => connecting,
         Err(error) => return failed(CloseReason::ConnectionLost, error.to_string()),
     };
+    let refused = |error: &GateError| shard.metrics.refuse(Refusal::from(error));
     let established = tokio::select! {
-        established = timeout(HANDSHAKE_TIMEOUT, QuicSession::establish(connecting, &shard.gate)) => established,
+        established = timeout(HANDSHAKE_TIMEOUT, QuicSession::establish(connecting, &shard.gate, refused)) => established,
         () = shard.stop_requested() => return,
     };
     let session = match established {
         Ok(Ok(session)) => session,
-        Ok(Err(error)) => {
-            if let EstablishError::Gate(error) = &error {
-                shard.metrics.refuse(Refusal::from(error));
-            }
-            return failed(CloseReason::ConnectionLost, error.to_string());
-        }
+        Ok(Err(error)) => return failed(CloseReason::ConnectionLost, error.to_string()),
         Err(_) => return failed(CloseReason::HandshakeTimeout, "it took too long".into()),
     };
     counted.prove();

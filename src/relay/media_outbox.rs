@@ -7,10 +7,10 @@ use tokio::sync::Notify;
 use super::Metrics;
 use super::tally::Tally;
 use crate::limits::{EGRESS_BYTES_MAX, Limits};
-use crate::media::{Class, Due, Egress, Medium, Space};
+use crate::media::{Class, Due, Egress, Medium, Routes, Space};
 use crate::now::Now;
-use crate::room::{Pressure, Room};
-use crate::wire::{Datagram, MediaHeader, TrackId};
+use crate::room::Pressure;
+use crate::wire::{Datagram, DropReason, MediaHeader, TrackId};
 
 /// How often it is looked whether there is room for a keyframe that is to be asked for.
 const TROUBLE_POLL_TIME: Duration = Duration::from_millis(10);
@@ -26,22 +26,47 @@ pub(super) struct Burst<'a> {
     pub bytes: usize,
     /// Whether any of them is of a frame that travels on a stream.
     pub is_on_stream: bool,
-    room: &'a Room,
+    /// Whether they were sent before, and are asked for once more.
+    is_repeat: bool,
+    routes: &'a Routes,
     medium: OnceCell<Medium>,
+    /// Whether they are copies already.
+    is_kept: bool,
+    copies: OnceCell<Vec<Bytes>>,
 }
 
 impl<'a> Burst<'a> {
-    pub fn new(now: Now, datagrams: &'a [Bytes], room: &'a Room) -> Self {
+    pub fn new(now: Now, datagrams: &'a [Bytes], routes: &'a Routes) -> Self {
         let bytes = datagrams.iter().map(Bytes::len).sum();
         let is_on_stream = datagrams.iter().any(|datagram| MediaHeader::is_on_stream(datagram));
-        Self { now, datagrams, bytes, is_on_stream, room, medium: OnceCell::new() }
+        let (medium, copies) = (OnceCell::new(), OnceCell::new());
+        Self { now, datagrams, bytes, is_on_stream, is_repeat: false, routes, medium, is_kept: false, copies }
+    }
+
+    /// One of what is [kept](Routes::recent_pictures).
+    pub fn of_kept(now: Now, datagrams: &'a [Bytes], routes: &'a Routes) -> Self {
+        Self { is_kept: true, ..Self::new(now, datagrams, routes) }
+    }
+
+    /// What was sent before, is kept, and is asked for once more.
+    pub fn repeat(now: Now, datagrams: &'a [Bytes], routes: &'a Routes) -> Self {
+        Self { is_repeat: true, ..Self::of_kept(now, datagrams, routes) }
+    }
+
+    /// Copies of them, for those who let them wait, made once for all subscribers: a datagram as it was received may keep alive
+    /// 64 KiB that arrived together with it.
+    fn copies(&self) -> &[Bytes] {
+        if self.is_kept {
+            return self.datagrams;
+        }
+        self.copies.get_or_init(|| self.datagrams.iter().map(|datagram| Bytes::copy_from_slice(datagram)).collect())
     }
 
     /// Looked up only where something has to wait, and once for all subscribers. An echo belongs to no track.
     fn medium(&self) -> Medium {
         *self.medium.get_or_init(|| {
             let header = self.datagrams.first().and_then(|datagram| MediaHeader::decode(datagram).ok());
-            let is_video = header.is_some_and(|header| self.room.is_video(header.track));
+            let is_video = header.is_some_and(|header| self.routes.is_video(header.track));
             if is_video { Medium::Video } else { Medium::Audio }
         })
     }
@@ -84,11 +109,16 @@ impl MediaOutbox {
 
     /// Whether datagrams may pass it by.
     pub fn is_idle(&self) -> bool {
-        self.is_idle.get()
+        self.is_idle.get() && !self.is_closed.get()
     }
 
     pub fn is_empty(&self) -> bool {
         self.egress.borrow().is_empty()
+    }
+
+    /// Whether this datagram waits.
+    pub fn holds(&self, datagram: &[u8]) -> bool {
+        self.egress.borrow().holds(datagram)
     }
 
     /// How many bytes more may wait.
@@ -99,13 +129,15 @@ impl MediaOutbox {
     /// Lets datagrams wait, or leaves them out.
     pub fn offer(&self, burst: &Burst<'_>, metrics: &Metrics) {
         if self.is_closed.get() {
-            return;
+            return self.tally.leave_out(metrics, DropReason::SubscriberGone, burst.datagrams.len() as u64);
         }
         let mut egress = self.egress.borrow_mut();
-        for bytes in burst.datagrams {
+        for bytes in burst.copies() {
             // Whoever forwarded it has read it.
-            if let Ok(datagram) = Datagram::decode(bytes.clone()) {
-                egress.offer(burst.now, burst.medium(), datagram);
+            match Datagram::decode(bytes.clone()) {
+                Ok(datagram) if burst.is_repeat => egress.offer_repeat(burst.now, burst.medium(), datagram),
+                Ok(datagram) => egress.offer(burst.now, burst.medium(), datagram),
+                Err(error) => self.tally.leave_out(metrics, error.into(), 1),
             }
         }
         self.note(&mut egress, metrics);
@@ -117,7 +149,7 @@ impl MediaOutbox {
         let mut egress = self.egress.borrow_mut();
         let due = egress.take(now, space);
         self.note(&mut egress, metrics);
-        due.inspect(|due| metrics.media_waited(due.waited))
+        due.inspect(|due| metrics.media_waited(due.class, due.waited))
     }
 
     /// How long a frame may take on its stream.
@@ -201,9 +233,34 @@ impl MediaOutbox {
     }
 
     /// Nothing is sent any more: what waits is not worth a goodbye that comes later.
-    pub fn close(&self) {
+    pub fn close(&self, metrics: &Metrics) {
         self.is_closed.set(true);
-        self.egress.borrow_mut().clear();
+        let mut egress = self.egress.borrow_mut();
+        egress.clear();
+        self.note(&mut egress, metrics);
         self.offered.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::Frame;
+
+    #[test]
+    fn what_waits_keeps_nothing_of_what_it_arrived_with_and_is_copied_once_for_all() {
+        let (now, metrics) = (Now::after(Duration::ZERO), Metrics::default());
+        let sent = Frame::default().datagrams(TrackId(7)).unwrap().next().unwrap().bytes;
+        let batch = Bytes::from([&sent[..], &[0; 60_000]].concat());
+        let outboxes = [0, 1].map(|_| MediaOutbox::new(&Limits::default()));
+        let (routes, datagrams) = (Routes::default(), [batch.slice(..sent.len())]);
+        {
+            let burst = Burst::new(now, &datagrams, &routes);
+            outboxes.iter().for_each(|outbox| outbox.offer(&burst, &metrics));
+        }
+        drop(datagrams);
+        assert!(batch.is_unique(), "nobody else holds it");
+        let [one, other] = outboxes.map(|outbox| outbox.take(now, usize::MAX.into(), &metrics).unwrap().bytes);
+        assert_eq!((&one, one.as_ptr()), (&sent, other.as_ptr()));
     }
 }

@@ -5,9 +5,10 @@ use std::path::Path;
 const CONTROL_GROUPS: &str = "/sys/fs/cgroup";
 
 /// The memory that this process may use. On systems that do not tell, it is never short.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Memory {
     bytes_max: u64,
+    is_short: bool,
 }
 
 impl Memory {
@@ -17,20 +18,23 @@ impl Memory {
             0 => machine().into_iter().chain(control_groups()).min().unwrap_or(u64::MAX),
             megabytes => u64::from(megabytes) * 1_000_000,
         };
-        Self { bytes_max }
+        Self { bytes_max, is_short: false }
     }
 
-    pub fn bytes_max(self) -> u64 {
+    pub fn bytes_max(&self) -> u64 {
         self.bytes_max
     }
 
-    /// Whether more than four fifths are used.
-    pub fn is_short(self) -> bool {
+    /// Looks whether more than four fifths are used. From then on it is short until no more than three quarters are: what is used
+    /// goes up and down all the time.
+    pub fn is_short(&mut self) -> bool {
         used().is_some_and(|bytes| self.is_short_with(bytes))
     }
 
-    fn is_short_with(self, used_bytes: u64) -> bool {
-        used_bytes > self.bytes_max / 5 * 4
+    fn is_short_with(&mut self, used_bytes: u64) -> bool {
+        let most = if self.is_short { self.bytes_max / 4 * 3 } else { self.bytes_max / 5 * 4 };
+        self.is_short = used_bytes > most;
+        self.is_short
     }
 }
 
@@ -83,9 +87,18 @@ mod tests {
     }
 
     #[test]
-    fn four_fifths_are_the_bound() {
-        let memory = Memory::new(100);
-        assert!(!memory.is_short_with(80_000_000) && memory.is_short_with(80_000_001));
+    fn memory_is_short_from_four_fifths_until_three_quarters() {
+        let mut memory = Memory::new(100);
+        for (used_bytes, is_short) in [
+            (80_000_000, false),
+            (80_000_001, true),
+            (75_000_001, true),
+            (75_000_000, false),
+            (80_000_000, false),
+            (90_000_000, true),
+        ] {
+            assert_eq!(memory.is_short_with(used_bytes), is_short, "{used_bytes}");
+        }
     }
 
     #[cfg(target_os = "linux")]

@@ -1,3 +1,6 @@
+mod spread;
+mod waits;
+
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -5,8 +8,10 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry};
+
+pub(super) use spread::Spread;
+use waits::Waits;
 
 use super::samples::Samples;
 use crate::media::{Class, LeftOut};
@@ -16,9 +21,6 @@ use crate::wire::{CloseReason, DropReason, RefuseReason};
 
 type Labels = [(&'static str, &'static str); 1];
 type Counters = Family<Labels, Counter>;
-
-/// The bounds by which waiting is counted.
-const WAIT_SECONDS: [f64; 9] = [0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 1.2];
 
 /// What the relay counts. Every label has a fixed set of values, so the number of series is fixed.
 #[derive(Debug)]
@@ -36,8 +38,8 @@ pub struct Metrics {
     left_out: Vec<Counter>,
     /// Those of which a part had left.
     frames_cut: Counter,
-    /// How long media that had to wait did so, in seconds.
-    media_wait: Histogram,
+    /// How long media that had to wait and was sent did so.
+    media_wait: Waits,
     /// Connections and sessions turned away at the gate, in the order of [`Refusal::ALL`].
     refused: Vec<Counter>,
     /// Requests and chat messages that were refused, in the order of [`RefuseReason::ALL`].
@@ -53,9 +55,9 @@ pub struct Metrics {
     /// UDP packets that the kernel dropped because they were not read fast enough.
     pub(super) udp_dropped: Counter,
     /// Media datagrams that arrived.
-    pub(super) datagrams_received: Counter,
+    pub(super) datagrams_received: Counter<u64, Spread>,
     /// Media datagrams that were passed to a subscriber's connection.
-    pub(super) datagrams_sent: Counter,
+    pub(super) datagrams_sent: Counter<u64, Spread>,
     /// Media datagrams that waited for others to share a packet with.
     pub(super) datagrams_gathered: Counter,
     /// Times that a new subscriber of a video got a recent picture at once, and times that a keyframe had to be made.
@@ -73,6 +75,7 @@ pub struct Metrics {
     pub(super) chat_messages: Counter,
     /// Times that chat could not be kept.
     pub(super) chat_failures: Counter,
+    pub(super) chat_fell_behind: Counter,
     /// Kept messages that were found to be damaged.
     pub(super) chat_lost: Counter,
     /// Handshakes that were asked to prove their address.
@@ -96,8 +99,9 @@ impl Default for Metrics {
         let passed_over: Counters = register(all, "passed_over", "Messages without an answer that came too fast");
         let streams_stopped: Counters = register(all, "streams_stopped", "Streams that the relay stopped, by reason");
         let pictures: Counters = register(all, "pictures", "New subscribers of a video, by what they begin with");
-        let media_wait = Histogram::new(WAIT_SECONDS);
-        all.register("media_wait_seconds", "How long media waited for a subscriber's path", media_wait.clone());
+        let media_wait = Waits::default();
+        let help = "How long media waited for a subscriber's path until it was sent, by class";
+        all.register("media_wait_seconds", help, media_wait.clone());
         let samples = Samples::register(all);
         let of = |labels: &[&'static str], key| -> Vec<Labels> { labels.iter().map(|label| [(key, *label)]).collect() };
         let carriers = of(&Carrier::ALL.map(Carrier::label), "carrier");
@@ -132,6 +136,11 @@ impl Default for Metrics {
             repeats_requested: register(all, "repeats_requested", "Requests to publishers for media once more"),
             chat_messages: register(all, "chat_messages", "Chat messages that were kept"),
             chat_failures: register(all, "chat_failures", "Times that chat could not be kept"),
+            chat_fell_behind: register(
+                all,
+                "chat_fell_behind",
+                "Times that a participant took chat more slowly than it came",
+            ),
             chat_lost: register(all, "chat_lost", "Kept messages that were found to be damaged"),
             handshakes_retried: register(all, "handshakes_retried", "Handshakes asked to prove their address"),
             handshakes_ignored: register(all, "handshakes_ignored", "Handshakes that were passed over"),
@@ -232,8 +241,8 @@ impl Metrics {
         }
     }
 
-    pub(super) fn media_waited(&self, time: Duration) {
-        self.media_wait.observe(time.as_secs_f64());
+    pub(super) fn media_waited(&self, class: Class, time: Duration) {
+        self.media_wait.observe(class, time);
     }
 
     pub(crate) fn refuse(&self, reason: Refusal) {

@@ -1,4 +1,4 @@
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -13,8 +13,9 @@ use super::downlink::Downlink;
 use super::flight::Flight;
 use super::media_outbox::{Burst, MediaOutbox};
 use super::outbox::{Full, Outbox};
+use super::shard::Shard;
 use super::tally::Tally;
-use crate::limits::Limits;
+use crate::limits::{CHAT_PATIENCE, Limits};
 use crate::now::Now;
 use crate::room::Pressure;
 use crate::transport::Carrier;
@@ -73,7 +74,7 @@ pub(super) enum Outlet {
     /// A meeting session over WebSocket.
     WebSocket { messages: Outbox<Message>, media: MediaOutbox, flight: Box<Flight> },
     /// A plain WebSocket client.
-    Plain { messages: Outbox<Message>, tally: Tally },
+    Plain { messages: Outbox<Message>, tally: Tally, pings: Cell<u32> },
 }
 
 impl Outlet {
@@ -87,7 +88,7 @@ impl Outlet {
     }
 
     pub fn plain(limits: &Limits) -> Self {
-        Self::Plain { messages: outbox(limits), tally: Tally::default() }
+        Self::Plain { messages: outbox(limits), tally: Tally::default(), pings: Cell::default() }
     }
 
     pub fn carrier(&self) -> Carrier {
@@ -96,6 +97,10 @@ impl Outlet {
             Self::WebSocket { .. } => Carrier::WebSocket,
             Self::Plain { .. } => Carrier::PlainWebSocket,
         }
+    }
+
+    pub fn is_plain(&self) -> bool {
+        matches!(self, Self::Plain { .. })
     }
 
     /// What is counted of the session.
@@ -166,11 +171,31 @@ impl Outlet {
         }
     }
 
-    /// Waits until the last queued chat message is on its way.
-    pub async fn chat_drained(&self) {
+    /// Queues a chat message that the history has as well: half of the place is kept for what cannot be had later.
+    pub fn offer_chat(&self, chat: &EncodedChat) -> Result<(), Full> {
         match self {
-            Self::Quic { chat, .. } => chat.drained().await,
-            Self::WebSocket { messages, .. } | Self::Plain { messages, .. } => messages.drained().await,
+            Self::Plain { messages, .. } => messages.offer(Message::Text(chat.text.clone()), chat.text.len()),
+            Self::Quic { .. } | Self::WebSocket { .. } => self.offer(&chat.message),
+        }
+    }
+
+    /// Queues a message of the chat that can be done without, or be had later.
+    pub fn offer(&self, encoded: &Encoded) -> Result<(), Full> {
+        let bytes = encoded.message.len();
+        match self {
+            Self::Quic { chat, .. } => chat.offer(encoded.on_stream(), bytes),
+            Self::WebSocket { messages, .. } => messages.offer(Message::Binary(encoded.on_websocket()), bytes),
+            Self::Plain { .. } => Ok(()),
+        }
+    }
+
+    /// Waits until the last queued chat message is on its way. `false`: nothing of it has been taken for [`CHAT_PATIENCE`].
+    pub async fn chat_drained(&self) -> bool {
+        match self {
+            Self::Quic { chat, .. } => chat.drained_with(CHAT_PATIENCE).await,
+            Self::WebSocket { messages, .. } | Self::Plain { messages, .. } => {
+                messages.drained_with(CHAT_PATIENCE).await
+            }
         }
     }
 
@@ -188,7 +213,7 @@ impl Outlet {
     }
 
     /// Nothing will be queued any more.
-    pub fn close(&self) {
+    pub fn close(&self, metrics: &Metrics) {
         match self {
             Self::Quic { control, chat, .. } => {
                 control.close();
@@ -196,9 +221,19 @@ impl Outlet {
             }
             Self::WebSocket { messages, media, .. } => {
                 messages.close();
-                media.close();
+                media.close(metrics);
             }
             Self::Plain { messages, .. } => messages.close(),
+        }
+    }
+
+    /// Nobody is there for media any more: what waits is left out, and what still comes.
+    pub fn close_media(&self, metrics: &Metrics) {
+        match self {
+            Self::Quic { media, .. } => media.close(metrics),
+            Self::WebSocket { media, .. } => media.close(metrics),
+            // The room subscribes no plain client to any track.
+            Self::Plain { .. } => {}
         }
     }
 
@@ -207,6 +242,15 @@ impl Outlet {
         match self {
             Self::Quic { media, .. } => media.waiting_space() >= bytes,
             Self::WebSocket { media, .. } => media.space() >= bytes,
+            Self::Plain { .. } => false,
+        }
+    }
+
+    /// Whether this datagram still waits for its turn.
+    pub fn holds(&self, datagram: &[u8]) -> bool {
+        match self {
+            Self::Quic { media, .. } => media.holds(datagram),
+            Self::WebSocket { media, .. } => media.holds(datagram),
             Self::Plain { .. } => false,
         }
     }
@@ -287,7 +331,7 @@ fn outbox<T>(limits: &Limits) -> Outbox<T> {
 /// How a session is told to end; the first reason counts.
 #[derive(Debug, Default)]
 pub(super) struct Ending {
-    reason: std::cell::Cell<Option<CloseReason>>,
+    reason: Cell<Option<CloseReason>>,
     requested: Notify,
 }
 
@@ -329,10 +373,11 @@ impl Outlet {
     }
 
     /// Takes what to write next: messages before media.
-    pub fn take_message(&self, now: Now, metrics: &Metrics) -> Option<Message> {
+    pub fn take_message(&self, shard: &Shard) -> Option<Message> {
         match self {
             Self::WebSocket { messages, media, flight } => {
-                let message = messages.take().or_else(|| flight.take(media, now, metrics).map(Message::Binary));
+                let media = || flight.take(media, shard.now(), &shard.metrics).map(Message::Binary);
+                let message = messages.take().or_else(media);
                 if let Some(Message::Binary(bytes)) = &message {
                     flight.sent(bytes.len());
                 }
@@ -344,27 +389,52 @@ impl Outlet {
     }
 
     /// A ping to be written behind what was taken, if one is due.
-    pub fn due_ping(&self, now: Now) -> Option<Message> {
-        match self {
-            Self::WebSocket { flight, .. } => flight.is_mark_due(now.since_start).then(|| self.ping(now)),
-            Self::Quic { .. } | Self::Plain { .. } => None,
-        }
+    pub fn due_ping(&self, shard: &Shard) -> Option<Message> {
+        let Self::WebSocket { flight, .. } = self else {
+            return None;
+        };
+        let now = shard.now();
+        flight.is_mark_due(now.since_start).then(|| self.ping(now))
     }
 
     /// A ping to be written now.
     pub fn ping(&self, now: Now) -> Message {
         match self {
             Self::WebSocket { flight, .. } => Message::Ping(Bytes::copy_from_slice(&flight.mark(now.since_start))),
-            Self::Quic { .. } | Self::Plain { .. } => Message::Ping(Bytes::new()),
+            Self::Plain { pings, .. } => {
+                pings.update(|pings| pings.saturating_add(1));
+                Message::Ping(Bytes::new())
+            }
+            Self::Quic { .. } => Message::Ping(Bytes::new()),
         }
     }
 
     /// Takes a pong. `false`: it answers no ping.
     pub fn take_pong(&self, now: Now, payload: &[u8]) -> bool {
-        let Self::WebSocket { flight, media, .. } = self else {
-            return false;
-        };
-        let round_trip = flight.answered(now.since_start, payload);
-        round_trip.inspect(|round_trip| media.tally().note_round_trip(*round_trip)).is_some()
+        match self {
+            Self::WebSocket { flight, media, .. } => {
+                let round_trip = flight.answered(now.since_start, payload);
+                round_trip.inspect(|round_trip| media.tally().note_round_trip(*round_trip)).is_some()
+            }
+            Self::Plain { pings, .. } => {
+                let left = pings.get().checked_sub(1);
+                left.inspect(|left| pings.set(*left)).is_some()
+            }
+            Self::Quic { .. } => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_pongs_of_a_plain_client_answer_pings_as_there_were() {
+        let (outlet, now) = (Outlet::plain(&Limits::default()), Now::after(Duration::ZERO));
+        assert!(!outlet.take_pong(now, b""), "nobody asked for it");
+        (0..20).for_each(|_| _ = outlet.ping(now));
+        // They may come late, and all at once.
+        assert_eq!((0..30).filter(|_| outlet.take_pong(now, b"")).count(), 20);
     }
 }

@@ -1,6 +1,6 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::extract::ws::{Message, WebSocket};
 use futures_util::future::maybe_done;
@@ -9,10 +9,11 @@ use tokio::time::{sleep, timeout};
 
 use super::entry::plain_request;
 use super::outlet::Outlet;
+use super::own_turn::own_turn;
 use super::seat::Seat;
 use super::shard::{SeatRequest, Shard};
-use super::websocket_session::{failure, note_end, say_goodbye, write};
-use crate::limits::{Bucket, CLOSE_TIMEOUT, IDLE_TIMEOUT, Rate};
+use super::websocket_session::{failure, heard_out, note_end, say_goodbye, write};
+use crate::limits::{Bucket, CLOSE_TIMEOUT, IDLE_TIMEOUT};
 use crate::transport::{PingBudget, PlainEntry};
 use crate::wire::{ClientChat, CloseReason, MessageId};
 
@@ -24,17 +25,23 @@ pub(super) async fn serve(shard: Rc<Shard>, socket: WebSocket, remote: SocketAdd
     let reason = match join(&shard, &outlet, remote, entry).await {
         Err(reason) => reason,
         Ok(seat) => {
+            let mut listening = std::pin::pin!(async {
+                tokio::select! {
+                    reason = read(&shard, &seat, &mut stream) => reason,
+                    reason = seat.feed_history() => reason,
+                    reason = seat.ending.requested() => reason,
+                }
+            });
             let reason = tokio::select! {
-                reason = read(&shard, &seat, &mut stream) => reason,
-                reason = seat.ending.requested() => reason,
-                () = &mut writer => CloseReason::ConnectionLost,
+                reason = own_turn(listening.as_mut()) => reason,
+                () = &mut writer => heard_out(listening).await,
             };
             seat.note_reason(reason);
             reason
         }
     };
     note_end(&shard, remote, reason);
-    outlet.close();
+    outlet.close(&shard.metrics);
     let goodbye = async {
         writer.as_mut().await;
         if let Some(sink) = writer.as_mut().take_output() {
@@ -62,10 +69,11 @@ struct Pace {
 }
 
 impl Pace {
-    async fn wait(&mut self, shard: &Shard, seat: &Seat) {
-        let rate = Rate { per_second: shard.limits.chat_per_second, burst: shard.limits.chat_burst };
+    async fn wait(&mut self, shard: &Shard, seat: &Seat, bytes: usize) {
+        let (rate, units) = (shard.limits.chat(), shard.limits.chat_units(bytes));
+        shard.post.space().await;
         let mut waits = false;
-        while seat.is_chat_busy() || !self.bucket.take(shard.now(), rate, 1) {
+        while seat.is_chat_busy() || !self.bucket.take(shard.now(), rate, units) {
             if !std::mem::replace(&mut waits, true) {
                 shard.metrics.plain_waits.inc();
             }
@@ -86,10 +94,14 @@ async fn read(shard: &Shard, seat: &Seat, stream: &mut SplitStream<WebSocket>) -
                 return CloseReason::TooLarge;
             }
             Some(Ok(Message::Text(text))) => {
-                pace.wait(shard, seat).await;
+                let begun = Instant::now();
+                pace.wait(shard, seat, text.len()).await;
+                pings.note_unread(begun.elapsed());
                 let message_id = MessageId(rand::random());
                 seat.chat(ClientChat::Send { message_id, to: None, body: text.as_str().to_owned() });
             }
+            Some(Ok(Message::Pong(payload))) if seat.outlet.take_pong(shard.now(), &payload) => {}
+            // Nobody asked for such a pong.
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => {
                 if let Err(reason) = pings.take() {
                     return reason;

@@ -22,8 +22,9 @@ use crate::wire::{ClientChat, ClientMessage, CloseReason, ServerMessage, StreamK
 /// How an HTTP/3 connection ends that has nothing to complain about (RFC 9114, section 8.1).
 const H3_NO_ERROR: u64 = 0x100;
 
-/// How many pieces of an outbox leave in one call.
+/// How many pieces of an outbox leave in one call, and how many bytes there are until it is not waited for more.
 const WRITE_PIECES_MAX: usize = 64;
+const WRITE_BYTES: usize = 8 * 1024;
 
 /// Serves one session over QUIC or WebTransport, from its first stream to its end.
 pub(super) async fn serve(shard: Rc<Shard>, session: QuicSession, pending: Pending) {
@@ -32,6 +33,7 @@ pub(super) async fn serve(shard: Rc<Shard>, session: QuicSession, pending: Pendi
     let joined = tokio::select! {
         joined = join(&shard, &session, remote) => joined,
         () = shard.stop_requested() => Err((CloseReason::ShuttingDown, None)),
+        () = session.crumbs_found() => Err((CloseReason::TooFast, None)),
     };
     drop(pending);
     let reason = match joined {
@@ -124,6 +126,7 @@ impl Joined {
             reason = seat.ask_again() => reason,
             reason = seat.tend_media() => reason,
             reason = seat.ending.requested() => reason,
+            () = session.crumbs_found() => CloseReason::TooFast,
             () = &mut control_out => return CloseReason::ConnectionLost,
             reason = seat.begin_media() => reason,
             reason = seat.roster_overdue() => reason,
@@ -134,7 +137,7 @@ impl Joined {
         drop(seat);
         if reason != CloseReason::ConnectionLost {
             outlet.send_uncounted(&Encoded::control(&closing(reason)));
-            outlet.close();
+            outlet.close(&shard.metrics);
             // What cannot be sent in that time is not worth waiting for: the other side is slow or gone.
             let written = async { tokio::join!(control_out, chat_out) };
             let _ = timeout(CLOSE_TIMEOUT, heard(session, written)).await;
@@ -168,7 +171,14 @@ async fn say_goodbye(session: &QuicSession, control: SendStream, reason: CloseRe
 async fn write(outbox: &Outbox<Bytes>, mut stream: SendStream) {
     let stream = stream.quic();
     while outbox.wait().await {
-        let mut pieces: Vec<_> = std::iter::from_fn(|| outbox.take()).take(WRITE_PIECES_MAX).collect();
+        let mut pieces = Vec::new();
+        let mut bytes = 0;
+        // Few bytes at a time, so that one who reads slowly is seen to read.
+        while pieces.len() < WRITE_PIECES_MAX && bytes < WRITE_BYTES {
+            let Some(piece) = outbox.take() else { break };
+            bytes += piece.len();
+            pieces.push(piece);
+        }
         if stream.write_all_chunks(&mut pieces).await.is_err() {
             return;
         }
@@ -181,6 +191,7 @@ async fn write(outbox: &Outbox<Bytes>, mut stream: SendStream) {
 
 async fn read_control(stream: &mut MessageReader, seat: &Seat, shard: &Shard) -> CloseReason {
     loop {
+        shard.post.space().await;
         let message = match stream.next().await {
             Ok(message) => message,
             Err(error) => return error.close_reason(),
@@ -235,7 +246,7 @@ async fn read_chat(
     let _ = opened.send(send);
     loop {
         let read = tokio::select! {
-            read = read_chat_messages(receive, seat) => read,
+            read = read_chat_messages(receive, seat, shard) => read,
             reason = extra_stream(streams) => return reason,
         };
         if let Err(reason) = read {
@@ -257,8 +268,9 @@ async fn read_chat(
 }
 
 /// Reads until the session has to end, which is an error, or until a message is too slow.
-async fn read_chat_messages(stream: &mut MessageReader, seat: &Seat) -> Result<(), CloseReason> {
+async fn read_chat_messages(stream: &mut MessageReader, seat: &Seat, shard: &Shard) -> Result<(), CloseReason> {
     loop {
+        shard.post.space().await;
         let message = match stream.next().await {
             Ok(message) => message,
             Err(StreamError::Slow) => return Ok(()),

@@ -7,9 +7,9 @@ use tokio::sync::Notify;
 use tokio::time::{sleep, sleep_until, timeout};
 
 use super::callbacks::Said;
-use super::live_room::Replay;
 use super::outlet::{Ending, Outlet};
-use super::shard::{Shard, SharedRoom};
+use super::part::{Replay, Seated, SharedPart};
+use super::shard::Shard;
 use crate::history::PageQuery;
 use crate::limits::{Bucket, HISTORY_RETRY_INTERVAL, Limits, ROSTER_TIMEOUT};
 use crate::media::{Publisher, Slot};
@@ -20,10 +20,12 @@ use crate::wire::{ChatMessage, ClientChat, ClientMessage, CloseReason, DropReaso
 #[derive(Debug)]
 pub(super) struct Seat {
     shard: Rc<Shard>,
-    room: SharedRoom,
+    part: SharedPart,
     participant: ParticipantId,
     session: SessionKey,
     slot: Slot,
+    /// What the participant is called.
+    name: String,
     publisher: RefCell<Publisher>,
     /// For messages of all kinds.
     messages: RefCell<Bucket>,
@@ -36,14 +38,8 @@ pub(super) struct Seat {
 }
 
 impl Seat {
-    pub fn new(
-        shard: Rc<Shard>,
-        room: SharedRoom,
-        (participant, session): (ParticipantId, SessionKey),
-        slot: Slot,
-        outlet: Rc<Outlet>,
-        ending: Rc<Ending>,
-    ) -> Self {
+    pub fn new(shard: Rc<Shard>, session: SessionKey, seated: Seated, outlet: Rc<Outlet>, ending: Rc<Ending>) -> Self {
+        let Seated { part, participant, slot, name } = seated;
         shard.metrics.participant_joined(outlet.carrier());
         let publisher = match outlet.round_trip() {
             Some(_) => Publisher::on_lossy_path(slot),
@@ -51,10 +47,11 @@ impl Seat {
         };
         Self {
             shard,
-            room,
+            part,
             participant,
             session,
             slot,
+            name,
             publisher: RefCell::new(publisher),
             messages: RefCell::default(),
             look_at: Cell::new(None),
@@ -67,7 +64,7 @@ impl Seat {
 
     /// Whether the room takes no chat until some of it is kept.
     pub fn is_chat_busy(&self) -> bool {
-        self.room.borrow().room().is_chat_busy()
+        self.part.borrow().is_chat_busy()
     }
 
     /// Counts one message of whatever kind, before it is looked at: what is refused or passed over costs time as well.
@@ -81,7 +78,7 @@ impl Seat {
 
     pub fn message(&self, message: ClientMessage) {
         if self.is_held() {
-            self.shard.handle(&self.room, Input::Message { from: self.participant, message });
+            self.shard.tell(&self.part, Input::Message { from: self.participant, message });
         }
     }
 
@@ -90,20 +87,22 @@ impl Seat {
             return;
         }
         if let ClientChat::Send { to, body, .. } = &message {
-            let room = self.room.borrow();
-            let from_name = room.participant_name(self.participant);
-            let said = Said { room: room.name(), from: self.participant, from_name, to: *to, body };
+            let part = self.part.borrow();
+            let said = Said { room: part.name(), from: self.participant, from_name: &self.name, to: *to, body };
             if !self.shard.may_say(said) {
-                return room.refuse_chat(&self.shard, self.participant, &message);
+                return part.refuse_chat(&self.shard, self.participant, &message);
             }
         }
-        self.shard.handle(&self.room, Input::Chat { from: self.participant, message });
+        self.shard.tell(&self.part, Input::Chat { from: self.participant, message });
     }
 
     /// Passes on what arrived, and empties `burst`.
     pub fn forward(&self, burst: &mut Vec<Bytes>) {
         let mut publisher = self.publisher.borrow_mut();
-        self.room.borrow_mut().forward(&self.shard, &mut publisher, burst);
+        let voice_begun = self.part.borrow_mut().forward(&self.shard, &mut publisher, burst);
+        if voice_begun {
+            self.shard.note_voice(&self.part);
+        }
         let due = publisher.next_timeout();
         if due.is_some_and(|due| self.look_at.get().is_none_or(|at| due < at)) {
             self.look_earlier.notify_one();
@@ -147,7 +146,8 @@ impl Seat {
     pub async fn begin_media(&self) -> CloseReason {
         self.outlet.control_goes_first().await;
         if self.is_held() {
-            self.room.borrow_mut().begin(&self.shard, self.participant);
+            self.part.borrow_mut().begin(&self.shard, self.participant);
+            self.shard.tell_said(&self.part);
         }
         std::future::pending().await
     }
@@ -160,11 +160,11 @@ impl Seat {
         }
     }
 
-    /// Sends history, page by page, as fast as the other side takes it. Ends with the session.
+    /// Sends history, page by page, as fast as the other side takes it. Ends with the session, or when nothing is taken any more.
     pub async fn feed_history(&self) -> CloseReason {
         let bytes_max = replay_page_bytes(&self.shard.limits);
         loop {
-            let wanted = self.room.borrow().wanted_replay(self.participant);
+            let wanted = self.part.borrow().wanted_replay(self.participant);
             let replay = match wanted {
                 Ok(replay) => replay,
                 Err(Some(changed)) => {
@@ -174,7 +174,11 @@ impl Seat {
                 // Another session has the seat, or nobody: this one is about to end.
                 Err(None) => std::future::pending().await,
             };
-            let (room, Replay { after, through }) = (self.room.borrow().name().clone(), replay);
+            // What waits was said before it.
+            if !self.outlet.chat_drained().await {
+                return CloseReason::SlowConsumer;
+            }
+            let (room, Replay { after, through }) = (self.part.borrow().name().clone(), replay);
             let query = PageQuery { room, reader: self.participant, after, through, bytes_max };
             let Ok(page) = self.shard.history.page(query).await else {
                 // The meeting goes on meanwhile.
@@ -184,9 +188,9 @@ impl Seat {
             if !self.is_held() {
                 std::future::pending::<()>().await;
             }
-            let more = self.room.borrow_mut().take_page(&self.shard, self.participant, &page);
-            if more && !page.messages.is_empty() {
-                self.outlet.chat_drained().await;
+            let replayed = self.part.borrow_mut().take_page(self.participant, &page);
+            if let Some(replayed) = replayed {
+                self.shard.tell(&self.part, replayed);
             }
         }
     }
@@ -198,13 +202,18 @@ impl Seat {
             self.outlet.media_due(shard.now()).await;
             let now = shard.now();
             self.outlet.send_waiting(now, &shard.metrics);
-            if let Some(pressure) = self.outlet.take_pressure(now).filter(|_| self.is_held()) {
-                shard.handle(&self.room, Input::Pressed { participant, pressure });
+            if let Some(pressure) = self.outlet.take_pressure(now).filter(|_| self.may_tell()) {
+                shard.tell(&self.part, Input::Pressed { participant, pressure });
             }
-            while let Some((track, spatial_layer)) = self.outlet.take_keyframe_wish(now).filter(|_| self.is_held()) {
-                shard.handle(&self.room, Input::KeyframeWanted { participant, track, spatial_layer });
+            while let Some((track, spatial_layer)) = self.outlet.take_keyframe_wish(now).filter(|_| self.may_tell()) {
+                shard.tell(&self.part, Input::KeyframeWanted { participant, track, spatial_layer });
             }
         }
+    }
+
+    /// Whether the room is to hear of what comes again if nothing comes of it.
+    fn may_tell(&self) -> bool {
+        self.is_held() && self.shard.post.has_space()
     }
 
     /// Whether the session still speaks for its participant: not when it was told to end.
@@ -222,8 +231,9 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let (participant, session, reason) = (self.participant, self.session, self.reason.get());
         self.shard.metrics.participant_left(self.outlet.carrier());
-        self.shard.handle(&self.room, Input::Ended { participant, session, reason });
-        self.room.borrow_mut().free(self.slot);
+        self.shard.tell(&self.part, Input::Ended { participant, session, reason });
+        self.part.borrow_mut().free(self.slot);
+        self.outlet.close_media(&self.shard.metrics);
     }
 }
 

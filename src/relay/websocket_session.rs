@@ -11,6 +11,7 @@ use tracing::debug;
 
 use super::entry::seat_request;
 use super::outlet::{Encoded, Outlet};
+use super::own_turn::own_turn;
 use super::quic_session::{chat_message, closing, control_message};
 use super::seat::Seat;
 use super::shard::{SeatRequest, Shard};
@@ -27,13 +28,16 @@ pub(super) async fn serve(shard: Rc<Shard>, socket: WebSocket, remote: SocketAdd
     let outlet = Rc::new(Outlet::websocket(&shard.limits));
     // It may end first and is awaited again for the goodbye.
     let mut writer = std::pin::pin!(maybe_done(write(sink, &outlet, &shard)));
-    let reason = tokio::select! {
-        reason = converse(&shard, &outlet, &mut stream, remote) => reason,
-        () = &mut writer => CloseReason::ConnectionLost,
+    let reason = {
+        let mut conversing = std::pin::pin!(converse(&shard, &outlet, &mut stream, remote));
+        tokio::select! {
+            reason = own_turn(conversing.as_mut()) => reason,
+            () = &mut writer => heard_out(conversing).await,
+        }
     };
     note_end(&shard, remote, reason);
     outlet.send_uncounted(&Encoded::control(&closing(reason)));
-    outlet.close();
+    outlet.close(&shard.metrics);
     let goodbye = async {
         writer.as_mut().await;
         if let Some(sink) = writer.as_mut().take_output() {
@@ -42,6 +46,12 @@ pub(super) async fn serve(shard: Rc<Shard>, socket: WebSocket, remote: SocketAdd
     };
     // What cannot be sent in that time is not worth waiting for: the other side is slow or gone.
     let _ = timeout(CLOSE_TIMEOUT, goodbye).await;
+}
+
+/// Why a session ends that nothing can be written to any more: what was said before that is still read, for whoever says goodbye and
+/// hangs up has left.
+pub(super) async fn heard_out(conversing: impl Future<Output = CloseReason>) -> CloseReason {
+    timeout(CLOSE_TIMEOUT, conversing).await.unwrap_or(CloseReason::ConnectionLost)
 }
 
 /// Counts the end of a session.
@@ -186,8 +196,10 @@ async fn take_burst(
     pings: &mut PingBudget,
     burst: &mut Vec<Bytes>,
 ) -> Result<(), CloseReason> {
+    shard.post.space().await;
     take(shard, seat, next_binary(shard, &seat.outlet, stream, pings).await?, burst)?;
     while burst.len() < BURST_DATAGRAMS_MAX
+        && shard.post.has_space()
         && let Some(message) = next_binary(shard, &seat.outlet, stream, pings).now_or_never()
     {
         take(shard, seat, message?, burst)?;
@@ -245,12 +257,12 @@ async fn write_messages(
     shard: &Shard,
 ) -> Result<(), axum::Error> {
     for _ in 0..WRITE_MESSAGES_MAX {
-        let Some(message) = outlet.take_message(shard.now(), &shard.metrics) else {
+        let Some(message) = outlet.take_message(shard) else {
             break;
         };
         sink.feed(message).await?;
     }
-    if let Some(ping) = outlet.due_ping(shard.now()) {
+    if let Some(ping) = outlet.due_ping(shard) {
         sink.feed(ping).await?;
     }
     sink.flush().await

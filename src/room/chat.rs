@@ -1,11 +1,13 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use super::{Audience, Output, Participant, PassedOver, Room};
-use crate::limits::{CHAT_IDS_MAX, CHAT_PENDING_MAX, Rate};
+use super::participant::Presence;
+use super::{Audience, Output, Participant, PassedOver, Room, SessionKey};
+use crate::limits::{CHAT_IDS_MAX, CHAT_PENDING_MAX};
 use crate::now::Now;
 use crate::wire::{
-    ChatMessage, ChatPosition, ClientChat, MessageId, ParticipantId, ParticipantKind, RefuseReason, ServerChat,
+    ChatMessage, ChatPosition, ClientChat, MessageId, NOT_KEPT, ParticipantId, ParticipantKind, RefuseReason,
+    ServerChat,
 };
 
 /// The chat of a room: one count of sequence numbers, and what is on its way into the history.
@@ -30,9 +32,6 @@ struct Known {
     sent_at_ms: u64,
 }
 
-/// The sequence number of a message that could not be kept.
-const NOT_KEPT: u64 = 0;
-
 impl Known {
     fn acknowledgement(self, message_id: MessageId) -> ServerChat {
         let Self { sequence, sent_at_ms } = self;
@@ -55,8 +54,10 @@ struct Words {
 pub(super) enum Delivery {
     /// Gets each message as it is kept.
     Live,
-    /// Is being sent history; what comes meanwhile will be history too.
+    /// Is being sent the history that it asked for; what comes meanwhile will be history too.
     Replaying,
+    /// Could not be sent all as it was kept, and is being sent the rest as it takes it.
+    Behind,
 }
 
 impl Chat {
@@ -142,9 +143,9 @@ impl Room {
             return Err(RefuseReason::ChatBusy);
         }
         let sender = self.participants.get_mut(&from).ok_or(RefuseReason::ParticipantUnknown)?;
-        let rate = Rate { per_second: limits.chat_per_second, burst: limits.chat_burst };
         // A plain client understands no refusal: its session waits instead.
-        if sender.kind == ParticipantKind::Meeting && !sender.chat_bucket.take(now, rate, 1) {
+        let (rate, units) = (limits.chat(), limits.chat_units(body.len()));
+        if sender.kind == ParticipantKind::Meeting && !sender.chat_bucket.take(now, rate, units) {
             return Err(RefuseReason::ChatTooFast);
         }
         self.chat.given += 1;
@@ -233,16 +234,46 @@ impl Room {
         }
     }
 
-    pub(super) fn chat_replayed(&mut self, id: ParticipantId, through: u64, out: &mut Vec<Output>) {
-        let Some(participant) = self.participants.get_mut(&id) else {
+    /// A session has been sent the history up to a message.
+    pub(super) fn chat_replayed(
+        &mut self,
+        (id, session): (ParticipantId, SessionKey),
+        through: u64,
+        out: &mut Vec<Output>,
+    ) {
+        let holds = |participant: &&mut Participant| participant.presence == Presence::Here(session);
+        let Some(participant) = self.participants.get_mut(&id).filter(holds) else {
             return;
         };
         if through < self.chat.delivered {
             out.push(Output::Replay { participant: id, after: through, through: self.chat.delivered });
-        } else {
-            participant.delivery = Delivery::Live;
+            return;
+        }
+        // Who was only slow for a while asked for nothing, and is told nothing.
+        if std::mem::replace(&mut participant.delivery, Delivery::Live) == Delivery::Replaying {
             out.push(Output::CaughtUp { participant: id, position: self.chat.position() });
         }
+    }
+
+    /// Someone who is slow for the moment gets the rest from the history.
+    pub(super) fn chat_fell_behind(
+        &mut self,
+        (id, session): (ParticipantId, SessionKey),
+        after: u64,
+        out: &mut Vec<Output>,
+    ) {
+        let is_live = |participant: &&mut Participant| {
+            participant.presence == Presence::Here(session) && participant.delivery == Delivery::Live
+        };
+        let Some(participant) = self.participants.get_mut(&id).filter(is_live) else {
+            return;
+        };
+        participant.delivery = Delivery::Behind;
+        out.push(Output::Replay {
+            participant: id,
+            after: after.min(self.chat.delivered),
+            through: self.chat.delivered,
+        });
     }
 
     fn set_typing(&mut self, now: Now, from: ParticipantId, active: bool, out: &mut Vec<Output>) {

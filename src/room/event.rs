@@ -68,8 +68,19 @@ pub enum Input {
     Replayed {
         /// Who.
         participant: ParticipantId,
+        /// By which session: another one may have taken the seat meanwhile.
+        session: SessionKey,
         /// The last sequence number that was sent.
         through: u64,
+    },
+    /// A participant takes chat more slowly than it is kept: what is left is to come from the history.
+    FellBehind {
+        /// Who.
+        participant: ParticipantId,
+        /// In which session.
+        session: SessionKey,
+        /// The last message that it was sent.
+        after: u64,
     },
     /// Something of a track was left out on the way to a participant, so that nothing of it can be seen until a keyframe comes.
     KeyframeWanted {

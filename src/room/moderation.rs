@@ -23,7 +23,7 @@ impl Room {
         if let Some(identity) = removed.identity().cloned() {
             self.keep_out(now, &identity, out);
         }
-        self.send_away(participant, CloseReason::Removed, out);
+        self.send_away(now, participant, CloseReason::Removed, out);
         Ok(())
     }
 
@@ -84,6 +84,7 @@ impl Room {
     /// Sends everyone away, the admin too. The room stays as open as it was: whoever has a token can begin anew.
     pub(super) fn end_meeting(
         &mut self,
+        now: Now,
         from: ParticipantId,
         request: u32,
         out: &mut Vec<Output>,
@@ -96,10 +97,10 @@ impl Room {
         // All sessions first: each is told why it ends, and not of everyone else's end.
         let everyone: Vec<_> = self.participants.keys().copied().collect();
         for participant in &everyone {
-            self.detach(*participant, reason, out);
+            self.detach(now, *participant, reason, out);
         }
         for participant in everyone {
-            self.leave(participant, reason, out);
+            self.leave(now, participant, reason, out);
         }
         Ok(())
     }

@@ -44,19 +44,25 @@ impl Room {
     fn regulate_all(&mut self, now: Now, id: ParticipantId, out: &mut Vec<Output>) {
         let subscribed = self.tracks.iter().filter(|(_, track)| track.subscribers.contains(id));
         for track in subscribed.map(|(track, _)| *track).collect::<Vec<_>>() {
-            self.regulate(now, id, track, out);
+            if let Some(layer) = self.regulate(now, id, track, out) {
+                self.ask_for_keyframe(now, track, layer, out);
+            }
         }
     }
 
-    /// Sends a subscriber what it wishes of a track, as far as its path carries it.
-    pub(super) fn regulate(&mut self, now: Now, subscriber: ParticipantId, id: TrackId, out: &mut Vec<Output>) {
-        let Some(Sending { before, sent }) = self.send_anew(subscriber, id, out) else {
-            return;
-        };
-        self.tell_wanted(id, out);
-        if let Some(layers) = sent.filter(|layers| Some(layers.spatial) != before.map(|before| before.spatial)) {
-            self.request_keyframe(now, subscriber, id, layers.spatial, out);
-        }
+    /// Sends a subscriber what it wishes of a track, as far as its path carries it. Gives the rendition of which it needs a keyframe
+    /// to begin with, if that is another one than before.
+    pub(super) fn regulate(
+        &mut self,
+        now: Now,
+        subscriber: ParticipantId,
+        id: TrackId,
+        out: &mut Vec<Output>,
+    ) -> Option<u8> {
+        let Sending { before, sent } = self.send_anew(subscriber, id, out)?;
+        self.tell_wanted(now, id, out);
+        let is_other = |spatial: &u8| Some(*spatial) != before.map(|before| before.spatial);
+        sent.map(|layers| layers.spatial).filter(is_other)
     }
 
     /// Changes what a subscriber is sent of a track to what it should be, and says what changed.

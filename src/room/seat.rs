@@ -27,7 +27,7 @@ impl Room {
             }
             // Others have to see it leave, or come.
             Ok(Entrance::Resume(id)) => {
-                self.send_away(id, CloseReason::Replaced, out);
+                self.send_away(now, id, CloseReason::Replaced, out);
                 id
             }
             Ok(Entrance::Return(id)) => id,
@@ -37,12 +37,12 @@ impl Room {
             }
         };
         if let Some(other) = self.same_identity(&request) {
-            self.send_away(other, CloseReason::Replaced, out);
+            self.send_away(now, other, CloseReason::Replaced, out);
         }
         if self.is_full()
             && let Some(away) = self.longest_away()
         {
-            self.leave(away, CloseReason::ConnectionLost, out);
+            self.leave(now, away, CloseReason::ConnectionLost, out);
         }
         self.seat(now, session, id, request, out);
         self.note_ids(out);
@@ -149,7 +149,7 @@ impl Room {
         request: JoinRequest,
         out: &mut Vec<Output>,
     ) {
-        self.detach(id, CloseReason::Replaced, out);
+        self.detach(now, id, CloseReason::Replaced, out);
         let Some(mut participant) = self.participants.remove(&id) else {
             return;
         };
@@ -223,26 +223,26 @@ impl Room {
             seat = seat.min(PAGE_SEAT_TIME);
         }
         if participant.kind == ParticipantKind::Plain || !reason.keeps_seat() || seat.is_zero() {
-            return self.leave(id, reason, out);
+            return self.leave(now, id, reason, out);
         }
         participant.presence = Presence::Away { until: now.since_start + seat, reason };
-        self.release(id, out);
+        self.release(now, id, out);
         out.push(Output::Away { participant: id });
     }
 
     /// Ends a participant's session, if it has one; the seat is as if the session had broken.
-    pub(super) fn detach(&mut self, id: ParticipantId, reason: CloseReason, out: &mut Vec<Output>) {
+    pub(super) fn detach(&mut self, now: Now, id: ParticipantId, reason: CloseReason, out: &mut Vec<Output>) {
         let Some(participant) = self.participants.get_mut(&id).filter(|participant| participant.is_here()) else {
             return;
         };
         participant.presence = Presence::Away { until: Duration::ZERO, reason };
         out.push(Output::Close { participant: id, reason });
-        self.release(id, out);
+        self.release(now, id, out);
         out.push(Output::Away { participant: id });
     }
 
     /// Stops what flows to and from a participant whose session is gone.
-    fn release(&mut self, id: ParticipantId, out: &mut Vec<Output>) {
+    fn release(&mut self, now: Now, id: ParticipantId, out: &mut Vec<Output>) {
         self.stage_is_due = true;
         let ids: Vec<_> = self.tracks.keys().copied().collect();
         for track in ids {
@@ -254,7 +254,7 @@ impl Room {
             } else if published.subscribers.contains(id) {
                 published.subscribers.set_here(id, false);
                 out.push(Output::Unsubscribed { track, subscriber: id });
-                self.tell_wanted(track, out);
+                self.tell_wanted(now, track, out);
             }
         }
         self.stop_typing(id, out);
@@ -278,7 +278,7 @@ impl Room {
                 let wanted = track.wanted_renditions();
                 self.open_route(track_id, out);
                 // Its new session knows of no wish, and the subscribers missed what was sent meanwhile.
-                self.tell_wanted_again(track_id, out);
+                self.tell_wanted_again(now, track_id, out);
                 wanted.for_each(|layer| self.ask_for_keyframe(now, track_id, layer, out));
             } else if track.publisher == id {
                 // It is there and its own, so it cannot fail.
@@ -294,7 +294,7 @@ impl Room {
                 track.subscribers.set_sent(id, sent);
                 if let Some(layers) = sent {
                     out.push(Output::Subscribed { track: track_id, subscriber: id, layers });
-                    self.tell_wanted(track_id, out);
+                    self.tell_wanted(now, track_id, out);
                     self.want_picture(now, id, track_id, layers, out);
                 }
             }
@@ -319,14 +319,14 @@ impl Room {
     }
 
     /// Ends a participant's session, if it has one, and gives up its seat.
-    pub(super) fn send_away(&mut self, id: ParticipantId, reason: CloseReason, out: &mut Vec<Output>) {
+    pub(super) fn send_away(&mut self, now: Now, id: ParticipantId, reason: CloseReason, out: &mut Vec<Output>) {
         if self.participants.get(&id).is_some_and(Participant::is_here) {
             out.push(Output::Close { participant: id, reason });
         }
-        self.leave(id, reason, out);
+        self.leave(now, id, reason, out);
     }
 
-    pub(super) fn leave(&mut self, id: ParticipantId, reason: CloseReason, out: &mut Vec<Output>) {
+    pub(super) fn leave(&mut self, now: Now, id: ParticipantId, reason: CloseReason, out: &mut Vec<Output>) {
         let Some(gone) = self.participants.remove(&id) else {
             return;
         };
@@ -348,7 +348,7 @@ impl Room {
             if is_here {
                 out.push(Output::Unsubscribed { track, subscriber: id });
             }
-            self.tell_wanted(track, out);
+            self.tell_wanted(now, track, out);
         }
         out.push(Output::Left { participant: id, reason });
         if !gone.grant.hidden {
@@ -358,9 +358,9 @@ impl Room {
     }
 
     /// Gives up every seat that nobody is in: others need the place.
-    pub(super) fn give_up_empty_seats(&mut self, out: &mut Vec<Output>) {
+    pub(super) fn give_up_empty_seats(&mut self, now: Now, out: &mut Vec<Output>) {
         while let Some(away) = self.longest_away() {
-            self.leave(away, CloseReason::ConnectionLost, out);
+            self.leave(now, away, CloseReason::ConnectionLost, out);
         }
     }
 
@@ -375,7 +375,7 @@ impl Room {
                 Some(Presence::Away { reason, .. }) => reason,
                 _ => CloseReason::TokenExpired,
             };
-            self.send_away(id, reason, out);
+            self.send_away(now, id, reason, out);
         }
     }
 }

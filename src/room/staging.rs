@@ -59,7 +59,7 @@ impl Room {
         }
         track.subscribers.set_chosen(from, pinned);
         self.show_or_hide(now, from, id, out);
-        self.tell_wanted(id, out);
+        self.tell_wanted(now, id, out);
         Ok(())
     }
 
@@ -85,7 +85,7 @@ impl Room {
         let subscribers: Vec<_> = track.subscribers.ids_here().collect();
         out.push(Output::RouteHeld { track: id, held });
         subscribers.into_iter().for_each(|subscriber| self.show_or_hide(now, subscriber, id, out));
-        self.tell_wanted(id, out);
+        self.tell_wanted(now, id, out);
     }
 
     fn show_or_hide(&mut self, now: Now, subscriber: ParticipantId, id: TrackId, out: &mut Vec<Output>) {

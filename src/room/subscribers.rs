@@ -1,6 +1,8 @@
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::patience::Patience;
 use crate::limits::{KEYFRAME_ABOVE_INTERVAL, LAYERS_MAX, REPORT_LIFETIME};
 use crate::now::Now;
 use crate::wire::{Layers, ParticipantId, TrackReport};
@@ -25,6 +27,10 @@ struct Subscription {
     chosen: bool,
     /// Whether it can be reached: others keep their choice and take nothing.
     is_here: bool,
+    /// With its requests for keyframes of the rendition that it is sent; and with its changes from one to another, each of which
+    /// needs one, and may need one of the rendition that goes on meanwhile.
+    asking: Patience,
+    changing: Patience,
     /// When it last asked for a keyframe of a rendition above what it is sent.
     asked_above: Option<Duration>,
     /// What it said last, and when.
@@ -40,14 +46,19 @@ pub(super) struct Wanted {
     pub temporal_layer: u8,
 }
 
+impl Subscription {
+    /// Of one that is sent all that it chose.
+    fn new(wished: Layers, is_here: bool) -> Self {
+        let (asking, changing) = (Patience::default(), Patience::default());
+        Self { wished, sent: Some(wished), chosen: false, is_here, asking, changing, asked_above: None, report: None }
+    }
+}
+
 impl Subscribers {
     /// One more, that chose and is sent all of these layers.
     pub fn insert(&mut self, id: ParticipantId, wished: Layers, is_here: bool) {
         self.remove(id);
-        self.all.insert(
-            id,
-            Subscription { wished, sent: Some(wished), chosen: false, is_here, asked_above: None, report: None },
-        );
+        self.all.insert(id, Subscription::new(wished, is_here));
         self.count(Some(wished), is_here, 1);
     }
 
@@ -86,9 +97,26 @@ impl Subscribers {
         self.all.get(&id).and_then(|subscription| subscription.sent)
     }
 
-    /// Of which rendition a keyframe is asked for when a subscriber asks for one of this rendition. One that is above what it is sent
-    /// was chosen and does not come, or stands for whatever does.
+    /// Of which rendition a keyframe is asked for when a subscriber asks for one of this rendition, if it does not do so too often.
     pub fn asks_for(&mut self, now: Now, id: ParticipantId, spatial_layer: u8) -> Option<u8> {
+        let subscription = self.all.get_mut(&id)?;
+        let may_ask = match spatial_layer.cmp(&subscription.sent?.spatial) {
+            Ordering::Less => subscription.changing.take(now),
+            Ordering::Equal => subscription.asking.take(now),
+            Ordering::Greater => true,
+        };
+        if may_ask { self.needs(now, id, spatial_layer) } else { None }
+    }
+
+    /// Whether a keyframe is asked for because a subscriber has chosen another rendition: not if it does so too often. It asks for one
+    /// then as long as it waits.
+    pub fn may_change(&mut self, now: Now, id: ParticipantId) -> bool {
+        self.all.get_mut(&id).is_some_and(|subscription| subscription.changing.take(now))
+    }
+
+    /// Of which rendition a keyframe is asked for when a subscriber needs one of this rendition. One that is above what it is sent was
+    /// chosen and does not come, or stands for whatever does.
+    pub fn needs(&mut self, now: Now, id: ParticipantId, spatial_layer: u8) -> Option<u8> {
         let subscription = self.all.get_mut(&id)?;
         let sent = subscription.sent?.spatial;
         if spatial_layer <= sent {
@@ -137,8 +165,7 @@ impl Subscribers {
     pub fn set_here(&mut self, id: ParticipantId, is_here: bool) {
         if let Some(subscription) = self.all.get_mut(&id) {
             let Subscription { wished, sent, chosen, is_here: was_here, .. } = *subscription;
-            *subscription =
-                Subscription { wished, sent: Some(wished), chosen, is_here, asked_above: None, report: None };
+            *subscription = Subscription { chosen, ..Subscription::new(wished, is_here) };
             self.count(sent, was_here, -1);
             self.count(Some(wished), is_here, 1);
         }

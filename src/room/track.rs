@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::allowance::Allowance;
+use super::demand::Demand;
 use super::merged::Merged;
 use super::subscribers::{Subscribers, Wanted};
 use super::{Audience, Output, Participant, Room};
@@ -26,8 +27,7 @@ pub(super) struct Track {
     held: bool,
     /// By rendition: requests of many subscribers become few requests to the publisher.
     keyframes: Vec<Merged>,
-    /// What its publisher believes that somebody takes.
-    wanted_told: Wanted,
+    demand: Demand,
 }
 
 impl Track {
@@ -37,7 +37,7 @@ impl Track {
             subscribers,
             feedback: Merged::every(FEEDBACK_INTERVAL),
             keyframes: vec![Merged::every(KEYFRAME_INTERVAL); usize::from(info.highest_layers().spatial) + 1],
-            wanted_told: Wanted::default(),
+            demand: Demand::default(),
             info,
             muted: false,
             silenced: false,
@@ -108,7 +108,13 @@ impl Track {
     }
 
     pub fn next_timeout(&self) -> Option<Duration> {
-        self.keyframes.iter().chain([&self.feedback]).filter_map(Merged::due).min()
+        let merged = self.keyframes.iter().chain([&self.feedback]).filter_map(Merged::due);
+        merged.chain(self.demand.next_timeout()).min()
+    }
+
+    /// Whether there are layers that nobody has taken for long enough.
+    pub fn closes_layers(&self, now: Now) -> bool {
+        self.demand.next_timeout().is_some_and(|due| due <= now.since_start)
     }
 
     /// The renditions of which a keyframe was asked for and is to be made now.
@@ -121,6 +127,7 @@ impl Track {
 impl Room {
     pub(super) fn publish(
         &mut self,
+        now: Now,
         from: ParticipantId,
         request: u32,
         info: TrackInfo,
@@ -150,7 +157,7 @@ impl Room {
         self.open_route(id, out);
         out.push(Output::Tell { to: Audience::EveryoneBut(from), message });
         out.push(Output::tell(from, ServerMessage::Published { request, track: id }));
-        self.tell_wanted(id, out);
+        self.tell_wanted(now, id, out);
         self.note_ids(out);
         Ok(())
     }
@@ -220,7 +227,7 @@ impl Room {
         track.subscribers.set_sent(from, sent);
         if let Some(layers) = sent {
             out.push(Output::Subscribed { track: id, subscriber: from, layers });
-            self.tell_wanted(id, out);
+            self.tell_wanted(now, id, out);
             self.want_picture(now, from, id, layers, out);
         }
         Ok(())
@@ -228,6 +235,7 @@ impl Room {
 
     pub(super) fn unsubscribe(
         &mut self,
+        now: Now,
         from: ParticipantId,
         id: TrackId,
         out: &mut Vec<Output>,
@@ -238,7 +246,7 @@ impl Room {
                 subscriber.subscriptions -= 1;
             }
             out.push(Output::Unsubscribed { track: id, subscriber: from });
-            self.tell_wanted(id, out);
+            self.tell_wanted(now, id, out);
         }
         Ok(())
     }
@@ -270,7 +278,11 @@ impl Room {
         }
         layers.temporal = layers.temporal.min(highest.temporal);
         track.subscribers.set_wished(from, layers);
-        self.regulate(now, from, id, out);
+        let begins = self.regulate(now, from, id, out);
+        let track = self.tracks.get_mut(&id);
+        if let Some(layer) = begins.filter(|_| track.is_some_and(|track| track.subscribers.may_change(now, from))) {
+            self.ask_for_keyframe(now, id, layer, out);
+        }
         Ok(())
     }
 
@@ -306,9 +318,9 @@ impl Room {
         }
     }
 
-    /// Asks a publisher for a keyframe on behalf of a subscriber. What is not subscribed, not video or no rendition is passed
-    /// over: the request may have crossed an unsubscribe or unpublish.
-    pub(super) fn request_keyframe(
+    /// A subscriber asks for a keyframe. What is not subscribed, not video or no rendition is passed over: the request may have
+    /// crossed an unsubscribe or unpublish; so is what it asks for too often.
+    pub(super) fn keyframe_requested(
         &mut self,
         now: Now,
         from: ParticipantId,
@@ -318,6 +330,21 @@ impl Room {
     ) {
         let track = self.tracks.get_mut(&id);
         if let Some(layer) = track.and_then(|track| track.subscribers.asks_for(now, from, layer)) {
+            self.ask_for_keyframe(now, id, layer, out);
+        }
+    }
+
+    /// Asks a publisher for a keyframe on behalf of a subscriber, for which something was left out.
+    pub(super) fn keyframe_needed(
+        &mut self,
+        now: Now,
+        subscriber: ParticipantId,
+        id: TrackId,
+        layer: u8,
+        out: &mut Vec<Output>,
+    ) {
+        let track = self.tracks.get_mut(&id);
+        if let Some(layer) = track.and_then(|track| track.subscribers.needs(now, subscriber, layer)) {
             self.ask_for_keyframe(now, id, layer, out);
         }
     }
@@ -334,27 +361,26 @@ impl Room {
         }
     }
 
-    /// Tells the publisher of a track what somebody takes of it, if that is news.
-    pub(super) fn tell_wanted(&mut self, id: TrackId, out: &mut Vec<Output>) {
+    /// Tells the publisher of a track what is wanted of it, if that is news.
+    pub(super) fn tell_wanted(&mut self, now: Now, id: TrackId, out: &mut Vec<Output>) {
         let Some(track) = self.tracks.get_mut(&id) else {
             return;
         };
+        track.demand.note(now, track.subscribers.wanted());
         // Who is away is told when it comes back.
         let is_here = self.participants.get(&track.publisher).is_some_and(Participant::is_here);
-        if is_here && track.wanted_told != track.subscribers.wanted() {
-            self.tell_wanted_again(id, out);
+        if is_here && let Some(wanted) = track.demand.take_news() {
+            out.push(layers_wanted(id, track.publisher, wanted));
         }
     }
 
-    /// Tells the publisher of a track what somebody takes of it.
-    pub(super) fn tell_wanted_again(&mut self, id: TrackId, out: &mut Vec<Output>) {
-        let Some(track) = self.tracks.get_mut(&id) else {
-            return;
-        };
-        track.wanted_told = track.subscribers.wanted();
-        let Wanted { spatial_layers, temporal_layer } = track.wanted_told;
-        let message = ServerMessage::LayersWanted { track: id, spatial_layers, temporal_layer };
-        out.push(Output::tell(track.publisher, message));
+    /// Tells the publisher of a track, which was away, what is wanted of it.
+    pub(super) fn tell_wanted_again(&mut self, now: Now, id: TrackId, out: &mut Vec<Output>) {
+        if let Some(track) = self.tracks.get_mut(&id) {
+            let wanted = track.subscribers.wanted();
+            track.demand.begin_again(now, wanted);
+            out.push(layers_wanted(id, track.publisher, wanted));
+        }
     }
 
     /// Subscribes those who take every track to one more, by this publisher.
@@ -394,6 +420,11 @@ impl Room {
 /// Audio is sent as long as anything is.
 fn sent_of(info: &TrackInfo, allowance: &Allowance, wished: Layers) -> Option<Layers> {
     if info.is_video() { allowance.layers(info.highest_layers(), wished) } else { Some(wished) }
+}
+
+fn layers_wanted(track: TrackId, publisher: ParticipantId, wanted: Wanted) -> Output {
+    let Wanted { spatial_layers, temporal_layer } = wanted;
+    Output::tell(publisher, ServerMessage::LayersWanted { track, spatial_layers, temporal_layer })
 }
 
 /// Screens are there to be seen by everyone.

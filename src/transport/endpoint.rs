@@ -7,9 +7,12 @@ use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{
     AckFrequencyConfig, IdleTimeout, MtuDiscoveryConfig, Runtime, ServerConfig, TokioRuntime, TransportConfig, VarInt,
 };
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use thiserror::Error;
+use tracing::warn;
 
+use super::crumbs::Watching;
+use super::steering::{Share, share_port, steer};
 use super::unproved::CountingSocket;
 use super::{CertificateStore, Congestion, EndpointKeys, Unproved};
 use crate::config::Config;
@@ -26,6 +29,9 @@ const INITIAL_RTT: Duration = Duration::from_millis(100);
 
 /// How many packets a subscriber may leave unacknowledged before the time is over in which it has to acknowledge any.
 const UNACKNOWLEDGED_PACKETS_MAX: u32 = 10;
+
+/// What connection attempts may have sent that are not accepted yet, in bytes, on all threads.
+const INCOMING_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// How often another port is tried when the TCP port with the number of the UDP port is taken and any would do.
 const PORT_ATTEMPTS: usize = 16;
@@ -66,7 +72,7 @@ fn advice(error: &io::Error, address: &SocketAddr) -> String {
     }
 }
 
-/// The sockets of a relay, bound and not yet served.
+/// The sockets of one thread of a relay, bound and not yet served.
 #[derive(Debug)]
 pub struct Sockets {
     /// QUIC and WebTransport.
@@ -80,11 +86,42 @@ pub struct Sockets {
 }
 
 impl Sockets {
-    /// Binds all of them.
+    /// Binds those of so many threads, all to the same ports. Fewer where the system does not divide a port: then one thread serves all.
     ///
     /// # Errors
     /// [`BindError`] names the address and what to do.
-    pub fn bind(config: &Config) -> Result<Self, BindError> {
+    pub fn bind_all(config: &Config, shards: usize) -> Result<Vec<Self>, BindError> {
+        let first = Self::bind(config)?;
+        let mut all = vec![first];
+        if shards > 1
+            && let Err(error) = Self::bind_others(&mut all, shards)
+        {
+            warn!(%error, "one thread serves all: the system does not divide a port among several");
+            all.truncate(1);
+        }
+        Ok(all)
+    }
+
+    /// The first sockets were bound as if no others were to come: that is how another program is noticed that has the port.
+    fn bind_others(all: &mut Vec<Self>, shards: usize) -> io::Result<()> {
+        let first = &all[0];
+        let tcp = std::iter::once(&first.tls).chain(&first.plain);
+        tcp.map(SockRef::from).chain([SockRef::from(&first.udp)]).try_for_each(|socket| share_port(&socket))?;
+        for _ in 1..shards {
+            let first = &all[0];
+            let plain = first.plain.iter().map(|listener| tcp_listener(listener.local_addr()?, Port::Shared));
+            let another = Self {
+                udp: udp_socket(first.udp.local_addr()?, Port::Shared)?,
+                tls: tcp_listener(first.tls.local_addr()?, Port::Shared)?,
+                plain: plain.collect::<io::Result<_>>()?,
+                admin: None,
+            };
+            all.push(another);
+        }
+        steer(&all[0].udp, shards)
+    }
+
+    fn bind(config: &Config) -> Result<Self, BindError> {
         let (udp, tls) = match bind_pair(config.listen) {
             // A machine without IPv6 has no `[::]`, but may well have 0.0.0.0.
             Err(error) if config.listen.ip() == Ipv6Addr::UNSPECIFIED && error.is_family_missing() => {
@@ -118,14 +155,16 @@ impl Sockets {
         udp: UdpSocket,
         certificates: &Arc<CertificateStore>,
         keys: &EndpointKeys,
+        share: Share,
         congestion: Congestion,
         unproved: Arc<Unproved>,
     ) -> io::Result<quinn::Endpoint> {
         let mut config = server_config(certificates, congestion);
+        config.incoming_buffer_size_total(INCOMING_BYTES_MAX / share.of as u64);
         config.token_key(keys.token_key());
         let runtime = Arc::new(TokioRuntime);
         let socket = Arc::new(CountingSocket { socket: runtime.wrap_udp_socket(udp)?, unproved });
-        quinn::Endpoint::new_with_abstract_socket(keys.endpoint_config(), Some(config), socket, runtime)
+        quinn::Endpoint::new_with_abstract_socket(keys.endpoint_config(share), Some(config), socket, runtime)
     }
 }
 
@@ -133,7 +172,7 @@ fn bind_pair(address: SocketAddr) -> Result<(UdpSocket, TcpListener), BindError>
     let mut attempts = if address.port() == 0 { PORT_ATTEMPTS } else { 1 };
     loop {
         attempts -= 1;
-        let udp = bind_udp(address).map_err(|error| BindError { protocol: "UDP", address, error })?;
+        let udp = udp_socket(address, Port::Own).map_err(|error| BindError { protocol: "UDP", address, error })?;
         let port = udp.local_addr().map_err(|error| BindError { protocol: "UDP", address, error })?.port();
         match bind_tcp(SocketAddr::new(address.ip(), port)) {
             Ok(tls) => return Ok((udp, tls)),
@@ -152,8 +191,20 @@ fn socket(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Soc
     Ok(socket)
 }
 
-fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
+/// Who may bind to a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Port {
+    /// This socket alone.
+    Own,
+    /// Others of this program too.
+    Shared,
+}
+
+fn udp_socket(address: SocketAddr, port: Port) -> io::Result<UdpSocket> {
     let socket = socket(address, Type::DGRAM, Protocol::UDP)?;
+    if port == Port::Shared {
+        share_port(&SockRef::from(&socket))?;
+    }
     // The kernel may grant less than is asked for; what it grants is good enough to go on.
     let _ = socket.set_recv_buffer_size(UDP_SOCKET_BUFFER_BYTES);
     let _ = socket.set_send_buffer_size(UDP_SOCKET_BUFFER_BYTES);
@@ -162,25 +213,28 @@ fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
 }
 
 fn bind_tcp(address: SocketAddr) -> Result<TcpListener, BindError> {
-    let bind = || {
-        let socket = socket(address, Type::STREAM, Protocol::TCP)?;
-        socket.set_reuse_address(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(1024)?;
-        socket.set_nonblocking(true)?;
-        Ok(socket.into())
-    };
-    bind().map_err(|error| BindError { protocol: "TCP", address, error })
+    tcp_listener(address, Port::Own).map_err(|error| BindError { protocol: "TCP", address, error })
+}
+
+fn tcp_listener(address: SocketAddr, port: Port) -> io::Result<TcpListener> {
+    let socket = socket(address, Type::STREAM, Protocol::TCP)?;
+    socket.set_reuse_address(true)?;
+    if port == Port::Shared {
+        share_port(&SockRef::from(&socket))?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(1024)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
 }
 
 fn server_config(certificates: &Arc<CertificateStore>, congestion: Congestion) -> ServerConfig {
     let tls = certificates.server_config(&[ALPN_WEBTRANSPORT, ALPN_QUIC]);
     let tls = QuicServerConfig::try_from(tls).expect("ring has the cipher suite that QUIC begins with");
-    let mut config = ServerConfig::with_crypto(Arc::new(tls));
+    let mut config = ServerConfig::with_crypto(Arc::new(Watching(Arc::new(tls))));
     config.transport_config(Arc::new(transport_config(congestion)));
     config.max_incoming(CONNECTIONS_PENDING_MAX);
     config.incoming_buffer_size(64 * 1024);
-    config.incoming_buffer_size_total(16 * 1024 * 1024);
     config
 }
 

@@ -38,6 +38,11 @@ impl HostPolicy {
     }
 }
 
+/// Whether a request names, as the host that it goes to (with or without a port), the machine on which its sender runs.
+pub fn is_name_of_own_machine(host: &str) -> bool {
+    parse_host(host).as_ref().is_some_and(is_own_machine)
+}
+
 /// As names in certificates are compared (RFC 6125, section 6.4.3).
 fn matches(pattern: &str, name: &str) -> bool {
     match pattern.strip_prefix('*') {

@@ -8,9 +8,11 @@ use quinn::EndpointConfig;
 use quinn_proto::HashedConnectionIdGenerator;
 use ring::{hkdf, hmac};
 use thiserror::Error;
+use tracing::warn;
 
+use super::steering::{Share, SteeredIds};
 use crate::limits::STATELESS_RESET_INTERVAL;
-use crate::owner_only;
+use crate::owner_only::{self, is_open_to_everyone};
 
 const FILE: &str = "endpoint.keys";
 
@@ -21,7 +23,10 @@ const SECRET_BYTES: usize = 32;
 #[derive(Debug, Error)]
 pub enum KeysError {
     /// The file could not be read.
-    #[error("cannot read {}: {error}", path.display())]
+    #[error(
+        "cannot read {}: {error}; let tertulia read it, or remove it, and the relay makes new keys",
+        path.display()
+    )]
     Read {
         /// Which one.
         path: PathBuf,
@@ -66,7 +71,10 @@ impl EndpointKeys {
         };
         let path = directory.join(FILE);
         let secret = match fs::read(&path) {
-            Ok(content) => content.try_into().map_err(|_| KeysError::Content(path))?,
+            Ok(content) => {
+                warn_if_readable(&path);
+                content.try_into().map_err(|_| KeysError::Content(path))?
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let secret: [u8; SECRET_BYTES] = rand::random();
                 owner_only::write(&path, &secret).map_err(|error| KeysError::Write { path, error })?;
@@ -86,16 +94,25 @@ impl EndpointKeys {
         }
     }
 
-    pub(super) fn endpoint_config(&self) -> EndpointConfig {
+    pub(super) fn endpoint_config(&self, share: Share) -> EndpointConfig {
         let connection_id = self.connection_id;
         let mut config = EndpointConfig::new(Arc::new(self.reset.clone()));
-        config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(connection_id)));
+        config.cid_generator(move || {
+            Box::new(SteeredIds { ids: HashedConnectionIdGenerator::from_key(connection_id), share })
+        });
         config.min_reset_interval(STATELESS_RESET_INTERVAL);
         config
     }
 
     pub(super) fn token_key(&self) -> Arc<hkdf::Prk> {
         Arc::new(hkdf::Salt::new(hkdf::HKDF_SHA256, &[]).extract(&self.token))
+    }
+}
+
+fn warn_if_readable(path: &Path) {
+    if is_open_to_everyone(path) {
+        let path = path.display();
+        warn!(%path, "everyone on this machine can read the relay's keys; run `chmod 600` on the file, or remove it");
     }
 }
 
@@ -127,6 +144,7 @@ fn derived<const N: usize>(secret: &[u8; SECRET_BYTES], purpose: &str) -> [u8; N
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::logged::logged;
 
     /// What tells keys apart.
     fn fingerprint(keys: &EndpointKeys) -> (Vec<u8>, u64, [u8; 32], [u8; 32]) {
@@ -156,6 +174,20 @@ mod tests {
         fs::remove_dir_all(&directory).unwrap();
     }
 
+    #[cfg(unix)]
+    #[test]
+    fn keys_that_everyone_can_read_are_warned_of() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = directory("readable");
+        assert_eq!(logged(|| _ = EndpointKeys::open(Some(&directory)).unwrap()), "", "its own are not readable");
+        for (mode, warnings) in [(0o644, 1), (0o640, 0), (0o600, 0)] {
+            fs::set_permissions(directory.join(FILE), fs::Permissions::from_mode(mode)).unwrap();
+            let log = logged(|| _ = EndpointKeys::open(Some(&directory)).unwrap());
+            assert_eq!(log.matches("chmod 600").count(), warnings, "{mode:o}: {log}");
+        }
+        fs::remove_dir_all(&directory).unwrap();
+    }
+
     #[test]
     fn without_a_directory_keys_are_new_every_time() {
         let [one, other] = [(); 2].map(|()| fingerprint(&EndpointKeys::open(None).unwrap()));
@@ -175,7 +207,8 @@ mod tests {
         fs::write(directory.join(FILE), "too short").unwrap();
         assert!(EndpointKeys::open(Some(&directory)).unwrap_err().to_string().contains("remove it"));
         let file = directory.join(FILE);
-        assert!(EndpointKeys::open(Some(&file)).unwrap_err().to_string().starts_with("cannot read"));
+        let unreadable = EndpointKeys::open(Some(&file)).unwrap_err().to_string();
+        assert!(unreadable.starts_with("cannot read") && unreadable.contains("let tertulia read it"), "{unreadable}");
         fs::remove_dir_all(&directory).unwrap();
     }
 

@@ -1,4 +1,5 @@
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
 use wtransport::proto::error::ErrorCode;
 
+use super::crumbs::Crumbs;
 use super::{Carrier, Gate, GateError, MediaStream};
 use crate::limits::{BURST_DATAGRAMS_MAX, HANDSHAKE_TIMEOUT, MESSAGE_TIMEOUT};
 use crate::wire::{ALPN_QUIC, ALPN_WEBTRANSPORT, CloseReason, MessageBuffer, OversizedMessage, StreamKind};
@@ -32,6 +34,7 @@ pub enum QuicCarrier {
 pub struct QuicSession {
     connection: Connection,
     carrier: QuicCarrier,
+    crumbs: Arc<Crumbs>,
 }
 
 /// Why no session came of a connection.
@@ -58,25 +61,35 @@ pub enum EstablishError {
 }
 
 impl QuicSession {
-    /// Makes a session of a connection whose handshake is under way.
+    /// Makes a session of a connection whose handshake is under way. What the gate refuses is `refused` before the answer leaves:
+    /// whoever is turned away finds it counted.
     ///
     /// # Errors
     /// [`EstablishError`]. There is no deadline in here: the caller sets one.
-    pub async fn establish(mut connecting: quinn::Connecting, gate: &Gate) -> Result<Self, EstablishError> {
+    pub async fn establish(
+        mut connecting: quinn::Connecting,
+        gate: &Gate,
+        refused: impl Fn(&GateError),
+    ) -> Result<Self, EstablishError> {
         let handshake = connecting.handshake_data().await?;
         let protocol = handshake.downcast::<HandshakeData>().ok().and_then(|handshake| handshake.protocol);
         match protocol.as_deref() {
-            Some(ALPN_QUIC) => Ok(Self { connection: connecting.await?, carrier: QuicCarrier::Quic }),
-            Some(ALPN_WEBTRANSPORT) => Self::establish_webtransport(connecting, gate).await,
+            Some(ALPN_QUIC) => Ok(Self::new(connecting.await?, QuicCarrier::Quic)),
+            Some(ALPN_WEBTRANSPORT) => Self::establish_webtransport(connecting, gate, refused).await,
             _ => Err(EstablishError::Protocol),
         }
     }
 
-    async fn establish_webtransport(connecting: quinn::Connecting, gate: &Gate) -> Result<Self, EstablishError> {
+    async fn establish_webtransport(
+        connecting: quinn::Connecting,
+        gate: &Gate,
+        refused: impl Fn(&GateError),
+    ) -> Result<Self, EstablishError> {
         let request = wtransport::endpoint::IncomingSessionFuture::with_quic_connecting(connecting).await?;
         // A server has to look at the origin before it accepts (draft-ietf-webtrans-http3, section 3.2).
         let host = request.authority();
         if let Err(error) = gate.allows_host(host).and_then(|()| gate.allows_origin(request.origin(), host)) {
+            refused(&error);
             request.forbidden().await;
             return Err(error.into());
         }
@@ -91,7 +104,12 @@ impl QuicSession {
         if session.session_id().into_u64() != 0 {
             return Err(EstablishError::NotFirst);
         }
-        Ok(Self { connection: session.quic_connection().clone(), carrier: QuicCarrier::WebTransport(session) })
+        Ok(Self::new(session.quic_connection().clone(), QuicCarrier::WebTransport(session)))
+    }
+
+    fn new(connection: Connection, carrier: QuicCarrier) -> Self {
+        let crumbs = Crumbs::of(&connection);
+        Self { connection, carrier, crumbs }
     }
 
     /// Which of the two carriers it is.
@@ -105,6 +123,13 @@ impl QuicSession {
     /// The QUIC connection, for datagrams and figures.
     pub fn connection(&self) -> &Connection {
         &self.connection
+    }
+
+    /// Waits until the remote has sent its streams in too many pieces, which are dear to put together:
+    /// [`STREAM_FRAMES_PER_PACKET_MAX`](crate::limits::STREAM_FRAMES_PER_PACKET_MAX). Nothing of it is read any more then. One may
+    /// wait at a time.
+    pub async fn crumbs_found(&self) {
+        self.crumbs.found().await;
     }
 
     /// Waits for datagrams and takes all that have arrived, up to [`BURST_DATAGRAMS_MAX`], into `burst`.

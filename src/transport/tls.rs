@@ -40,7 +40,7 @@ const KEY_FILE: &str = "development.key";
 #[derive(Debug, Error)]
 pub enum CertificateError {
     /// A file could not be read.
-    #[error("cannot read {}: {error}", path.display())]
+    #[error("cannot read {}: {error}; name a file that is there and that tertulia may read", path.display())]
     Read {
         /// Which one.
         path: PathBuf,

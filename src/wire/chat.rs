@@ -8,6 +8,9 @@ use super::reason::RefuseReason;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct MessageId(pub [u8; 16]);
 
+/// The sequence number of a message that could not be kept: it has no place in the order.
+pub const NOT_KEPT: u64 = 0;
+
 /// A place in a room's chat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct ChatPosition {

@@ -446,7 +446,8 @@ pub struct TrackInfo {
     pub codec: String,
     /// The rest of what a decoder has to know.
     pub media: TrackMedia,
-    /// What WebCodecs calls the decoder's `description`: `OpusHead`, an AVC configuration; empty if there is none.
+    /// What WebCodecs calls the decoder's `description`: `OpusHead`, an AVC configuration; of VP8 and VP9 the colours that they stand for,
+    /// as PROTOCOL.md says. Empty if there is none.
     /// At most 1024 bytes.
     pub description: Vec<u8>,
 }

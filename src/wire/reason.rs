@@ -56,6 +56,9 @@ reasons! {
         ReferenceMissing = "reference_missing", "Its frame needs one that was left out for the subscriber";
         Superseded = "superseded", "A later frame stands by itself, and there was no time for both";
         NotSelected = "not_selected", "Only the loudest voices and the videos of the last speakers are passed on, and it is of none of them";
+        ShardBusy = "shard_busy", "As much media waits to cross to another thread of the relay as may wait";
+        StreamStopped = "stream_stopped", "The subscriber has stopped the stream of its frame";
+        Doubled = "doubled", "All of its frame has gone to the subscriber before, on a stream";
     }
 }
 

@@ -219,5 +219,10 @@ test('pages of other origins are refused, the relay\'s own are not', { timeout: 
   assert.deepEqual(await opens(foreign), { webTransport: false, webSocket: false });
   assert.equal(await refusedOrigins(), before + 2);
   assert.ok(said.some((text) => /WebSocket.*403/.test(text)), said.join('\n'));
+  const told = foreign.evaluate(async (url) => {
+    const { Room } = await import(new URL('/sdk/tertulia.js', url).href);
+    return new Room({ name: 'Eve' }).connect(url).catch((/** @type {{ code: string, message: string }} */ { code, message }) => [code, message]);
+  }, relay.url);
+  assert.deepEqual(await told, ['origin_refused', 'This relay does not take pages of https://elsewhere.example. Whoever runs it allows them with its option --origin https://elsewhere.example.']);
   await meeting.closeAll(own, foreign);
 });

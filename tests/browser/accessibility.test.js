@@ -52,6 +52,13 @@ async function examine(page, name) {
   assert.deepEqual(await violations(page), []);
 }
 
+/** @param {Page} admin @param {boolean} isLocked */
+async function lock(admin, isLocked) {
+  await openPanel(admin, 'people');
+  await admin.getByTestId('lock').click();
+  await admin.locator(`[data-testid="lock"][aria-checked="${isLocked}"]`).waitFor();
+}
+
 /** @type {[string, meeting.ContextOptions][]} */
 const LOOKS = [
   ['desktop-light', {}],
@@ -68,6 +75,15 @@ for (const [look, options] of LOOKS) {
     const denied = await arrive('Dai', options, withoutDevices);
     await denied.locator('[data-testid="media-problem"][data-code="device_denied"]').waitFor();
     await t.test('devices that are denied', () => examine(denied, `denied-${look}`));
+    await meeting.enter(ana, 'Ana');
+    await ana.getByTestId('invite').waitFor();
+    await t.test('alone in the meeting', () => examine(ana, `alone-${look}`));
+    await lock(ana, true);
+    await denied.getByTestId('name').fill('Dai');
+    await denied.getByTestId('join').click();
+    await denied.locator('[data-testid="join-error"]', { hasText: 'locked' }).waitFor();
+    await t.test('a room that is locked', () => examine(denied, `locked-${look}`));
+    await lock(ana, false);
     await meeting.closeAll(landing, ana, denied);
   });
 }

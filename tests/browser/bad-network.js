@@ -21,16 +21,16 @@ export async function withoutUdp(relay) {
 /**
  * A network that loses UDP packets in both directions, by chance, and takes some time for the others.
  * @param {string} relay the address of its page
- * @param {{ loss: number, delayMs: number }} path a part of the packets; and milliseconds in each direction
- * @returns {Promise<Network>}
+ * @param {{ loss: number, delayMs: number }} path a part of the packets; and milliseconds in each direction: as they are when a packet comes
+ * @returns {Promise<Network & { closeUdp: () => Promise<void> }>} `closeUdp`: from then on nobody takes UDP there, and who sends some is told so
  */
-export async function withLoss(relay, { loss, delayMs }) {
+export async function withLoss(relay, path) {
   const description = /** @type {{ webtransport: number }} */ (await (await fetch(new URL('/relay.json', relay))).json());
   const dice = generator(1);
   const listening = createSocket('udp6').bind(0, '::');
   /** One for each client, by its port. @type {Map<number, import('node:dgram').Socket>} */
   const beyond = new Map();
-  const later = (/** @type {() => void} */ send) => { if (dice() >= loss) setTimeout(send, delayMs); };
+  const later = (/** @type {() => void} */ send) => { if (dice() >= path.loss) setTimeout(send, path.delayMs); };
   let isOver = false;
   listening.on('message', (packet, from) => {
     const known = beyond.get(from.port) ?? createSocket('udp6').on('message', (answer) => later(() => { if (!isOver) listening.send(answer, from.port, from.address); }));
@@ -39,14 +39,13 @@ export async function withLoss(relay, { loss, delayMs }) {
   });
   await once(listening, 'listening');
   const page = await pageBehind(relay, listening.address().port);
-  return {
-    url: page.url,
-    async stop() {
-      isOver = true;
-      for (const socket of beyond.values()) socket.close();
-      await Promise.all([page.stop(), once(listening.close(), 'close')]);
-    },
+  const closeUdp = async () => {
+    if (isOver) return;
+    isOver = true;
+    for (const socket of beyond.values()) socket.close();
+    await once(listening.close(), 'close');
   };
+  return { url: page.url, closeUdp, stop: async () => void await Promise.all([page.stop(), closeUdp()]) };
 }
 
 /** @typedef {{ url: string, stop: () => Promise<void> }} Network */
@@ -65,7 +64,7 @@ function generator(seed) {
 async function pageBehind(relay, webtransport) {
   const { port } = new URL(relay);
   const server = createServer((incoming, answer) => {
-    const isDescription = incoming.url === '/relay.json';
+    const isDescription = incoming.url?.startsWith('/relay.json');
     const asked = request({ port, path: incoming.url, method: incoming.method, headers: incoming.headers }, async (got) => {
       if (!isDescription) return void got.pipe(answer.writeHead(got.statusCode ?? 502, got.headers));
       const description = JSON.parse(Buffer.concat(await got.toArray()).toString());

@@ -1,7 +1,7 @@
 // Chat over sessions that break: what is said once arrives once, and in order.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Chat, PENDING_MAX } from '../../web/sdk/chat.js';
+import { Chat, PENDING_MAX, RETRY_MS } from '../../web/sdk/chat.js';
 import { IDS_MAX, MESSAGES_MAX, Transcript } from '../../web/sdk/transcript.js';
 import { decodeClientChat } from '../../web/sdk/wire.js';
 
@@ -76,10 +76,48 @@ test('what was not acknowledged goes again after the break, with the same id and
     hear(2, 9, 'missed');
     assert.deepEqual(sent, []);
   });
-  assert.deepEqual(sent, ['m2', 'm3', 'm4', 'm5']);
-  for (const byte of [2, 3, 4, 5]) accept(byte + 1, byte);
+  // One by one, so that they stay in order whatever the relay makes of each.
+  for (const byte of [2, 3, 4, 5]) {
+    assert.deepEqual(sent.splice(0), [`m${byte}`]);
+    accept(byte + 1, byte);
+  }
   assert.deepEqual((await Promise.all(all)).map(({ sequence }) => sequence), [1, 3, 4, 5, 6]);
   assert.deepEqual(told, ['m1 (own)', 'missed', 'm2 (own)', 'm3 (own)', 'm4 (own)', 'm5 (own)']);
+});
+
+test('what waited and comes too fast for the relay goes a little later, and what is said meanwhile after it', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const { chat, sent, begin, accept, end } = chatRoom();
+  const refuse = (/** @type {number} */ byte, /** @type {string} */ reason) => chat.refused({ type: 'refused', messageId: id(byte), reason, message: '' });
+  begin(1, 0);
+  chat.interrupted();
+  const waited = [1, 2].map((byte) => chat.send(`m${byte}`, { messageId: hex(byte) }));
+  begin(1, 0);
+  const last = chat.send('m3', { messageId: hex(3) });
+  for (const reason of ['chat_too_fast', 'chat_busy']) {
+    refuse(1, reason);
+    assert.deepEqual(sent.splice(0), ['m1']);
+    t.mock.timers.tick(RETRY_MS);
+  }
+  accept(1, 1);
+  accept(2, 2);
+  assert.deepEqual(sent.splice(0), ['m1', 'm2', 'm3']);
+  assert.deepEqual((await Promise.all(waited)).map(({ sequence }) => sequence), [1, 2]);
+  accept(3, 3);
+  await last;
+  // What was said on a connection that is there is refused.
+  const hasty = chat.send('m4', { messageId: hex(4) });
+  refuse(4, 'chat_too_fast');
+  await assert.rejects(hasty, { code: 'chat_too_fast' });
+  // After the end nothing leaves any more.
+  chat.interrupted();
+  const never = chat.send('m5', { messageId: hex(5) });
+  begin(1, 3);
+  refuse(5, 'chat_busy');
+  end('left');
+  t.mock.timers.tick(RETRY_MS);
+  await assert.rejects(never, { code: 'left' });
+  assert.deepEqual(sent, ['m4', 'm5']);
 });
 
 test('a history that began anew tells nothing twice', () => {

@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { prefersWebSocket } from '../../web/sdk/carrier.js';
 import { ECHO_TIMEOUT_MS, HEAD_START_MS, moveToWebTransport, takeSeat } from '../../web/sdk/connection.js';
 import { REACH_TIMEOUT_MS, deadline } from '../../web/sdk/deadline.js';
+import { TertuliaError } from '../../web/sdk/error.js';
 import { ASK_AGAIN_TIMEOUT_MS, findRelay } from '../../web/sdk/relay.js';
 import { FakeCarrier, join, pass } from './carriers.js';
 
@@ -43,6 +44,15 @@ test('WebSocket starts at once when WebTransport is refused', async (t) => {
   assert.deepEqual(outcome, { carrier: 'websocket', code: '', remembered: 1 });
 });
 
+test('where no carrier stands, it is said why the relay keeps the page away', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout', 'setInterval'] });
+  const refusal = new TertuliaError('origin_refused', 'Ask for --origin.');
+  const without = (/** @type {AbortSignal | undefined} */ signal) =>
+    takeSeat({ webtransport: new FakeCarrier('webtransport', { afterMs: null }).open, websocket: new FakeCarrier('websocket', { afterMs: null }).open, join, refusal, signal });
+  await assert.rejects(without(undefined), { code: 'origin_refused' });
+  await assert.rejects(without(AbortSignal.abort(new TertuliaError('left', 'You left.'))), { code: 'left' });
+});
+
 test('WebSocket starts at once when WebTransport is absent, or known to be blocked', async (t) => {
   const absent = start(t, null, new FakeCarrier('websocket', { afterMs: 10 }));
   await pass(t, 30);
@@ -71,16 +81,18 @@ test('a WebTransport session that ends before a datagram came back says nothing 
   assert.deepEqual(outcome, { carrier: 'websocket', code: '', remembered: 0 });
 });
 
-test('leaving before a datagram came back gives the seat up', async (t) => {
-  const mute = new FakeCarrier('webtransport', { afterMs: 10, echo: false });
-  const leaving = new AbortController();
-  const outcome = start(t, mute, new FakeCarrier('websocket', { afterMs: 10 }), false, leaving.signal);
-  await pass(t, 100);
-  leaving.abort(new Error('left'));
-  await pass(t, ECHO_TIMEOUT_MS + 100);
-  assert.deepEqual(outcome, { carrier: '', code: 'left', remembered: 0 });
-  assert.deepEqual(mute.log, ['open', 'join', 'leave', 'close']);
-});
+for (const [among, websocket] of /** @type {[string, FakeCarrier | null][]} */ ([['both carriers', new FakeCarrier('websocket', { afterMs: 10 })], ['WebTransport alone', null]])) {
+  test(`leaving before a datagram came back gives the seat up, of ${among}`, async (t) => {
+    const mute = new FakeCarrier('webtransport', { afterMs: 10, echo: false });
+    const leaving = new AbortController();
+    const outcome = start(t, mute, websocket, false, leaving.signal);
+    await pass(t, 100);
+    leaving.abort(new Error('left'));
+    await pass(t, ECHO_TIMEOUT_MS + 100);
+    assert.deepEqual(outcome, { carrier: '', code: 'left', remembered: 0 });
+    assert.deepEqual(mute.log, ['open', 'join', 'leave', 'close']);
+  });
+}
 
 test('a forced WebTransport fails when datagrams do not pass, and nothing is left when both fail', async (t) => {
   const forced = start(t, new FakeCarrier('webtransport', { afterMs: 10, echo: false }), null);
@@ -167,6 +179,26 @@ test('a relay that does not answer is taken to be where it was, and a new one is
 
   fetched.mock.mockImplementation(() => Promise.reject(new TypeError('refused')));
   await assert.rejects(findRelay(page, signal), { code: 'relay_unreachable' });
+});
+
+test('a relay that keeps pages of this site away is not said to be out of reach', async (t) => {
+  const asked = /** @type {string[]} */ ([]);
+  t.mock.method(globalThis, 'fetch', (/** @type {URL} */ { pathname, search }) => {
+    asked.push(pathname + search);
+    return Promise.resolve(Response.json({ webtransport: 4433, originAllowed: false }));
+  });
+  const { signal } = new AbortController();
+  const find = () => findRelay(new URL('http://refusing.test/'), signal);
+  t.after(() => Reflect.deleteProperty(globalThis, 'origin'));
+  for (const [origin, words] of /** @type {const} */ ([['https://app.example', /option --origin https:\/\/app\.example\.$/], ['null', /not from a file/]])) {
+    Object.assign(globalThis, { origin });
+    await assert.rejects(find(), { code: 'origin_refused', message: words });
+  }
+  // Its own page, when a proxy in between asks by another name: WebTransport goes past it.
+  Object.assign(globalThis, { origin: 'http://refusing.test' });
+  const { webTransport, refusal } = await find();
+  assert.deepEqual([webTransport, refusal?.code], ['https://refusing.test:4433/', 'origin_refused']);
+  assert.deepEqual(asked, ['/relay.json', '/relay.json', '/relay.json?origin=http%3A%2F%2Frefusing.test']);
 });
 
 test('WebKit and old Firefox begin with WebSocket', () => {

@@ -1,7 +1,7 @@
 // Which frames go to the decoder: never one whose reference is missing.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Dependency, PATIENCE_MS, WAITING_MAX, WISH_INTERVAL_MS } from '../../web/sdk/media/receive/dependency.js';
+import { Dependency, ON_STREAM_PATIENCE_MS, PATIENCE_MS, WAITING_MAX, WISH_INTERVAL_MS } from '../../web/sdk/media/receive/dependency.js';
 import { frame } from './frames.js';
 
 /** @param {Dependency} dependency @param {number} [nowMs] */
@@ -47,6 +47,16 @@ test('who needs a frame that still comes on a stream waits for it, and wishes fo
   assert.deepEqual([popped(dependency, 20 + 2 * PATIENCE_MS), dependency.isBroken], [[], true]);
   assert.equal(dependency.wishesKeyframe(PATIENCE_MS + WISH_INTERVAL_MS), false);
   assert.equal(dependency.wishesKeyframe(20 + PATIENCE_MS + WISH_INTERVAL_MS), true);
+});
+
+test('what came on a stream waits longer for its reference, which comes on one too', () => {
+  const dependency = begun();
+  dependency.push(delta(2, 1, { onStream: true }, 10));
+  assert.deepEqual([popped(dependency, 9 + ON_STREAM_PATIENCE_MS), dependency.isBroken], [[], false]);
+  dependency.push(delta(1, 1, { onStream: true }, 9 + ON_STREAM_PATIENCE_MS));
+  assert.deepEqual(popped(dependency, 9 + ON_STREAM_PATIENCE_MS), [1, 2]);
+  dependency.push(delta(4, 1, { onStream: true }, 1000));
+  assert.deepEqual([popped(dependency, 1000 + ON_STREAM_PATIENCE_MS), dependency.isBroken], [[], true]);
 });
 
 test('a reference that does not come is given up, and a keyframe wished for until one comes', () => {

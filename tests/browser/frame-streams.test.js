@@ -16,6 +16,16 @@ class PretendError extends Error {
   }
 }
 
+/** Firefox's takes one dictionary. */
+class FirefoxError extends Error {
+  /** @param {{ message: string, streamErrorCode: number }} init */
+  constructor(init) {
+    if (typeof init !== 'object') throw new TypeError('it cannot be converted to a dictionary');
+    super(init.message);
+    this.streamErrorCode = init.streamErrorCode;
+  }
+}
+
 beforeEach(() => {
   Object.assign(globalThis, { WebTransportError: PretendError });
   mock.timers.enable({ apis: ['setTimeout'] });
@@ -70,6 +80,15 @@ for (const [what, rest, timeMs] of /** @type {const} */ ([['frame', { dependsOnD
     assert.deepEqual(frames.counts, { in: 0, out: 0 });
   });
 }
+
+test('a frame that has not left is taken back in Firefox too', async () => {
+  Object.assign(globalThis, { WebTransportError: FirefoxError });
+  const { frames, streams, settled } = start({ isStuck: true });
+  frames.send(datagrams(1, { dependsOnDistance: 1 }));
+  await settled();
+  mock.timers.tick(900);
+  assert.equal(streams[0].code, 13, 'late');
+});
 
 test('a keyframe leaves those before it half of the time, but not those of another rendition', async () => {
   const { frames, streams, settled } = start({ isStuck: true });

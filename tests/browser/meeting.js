@@ -1,12 +1,12 @@
 // The meeting page as a person uses it. What can be clicked, filled or read has a data-testid:
 //
-// landing    host-name new-meeting new-encrypted-meeting meeting-link go
+// landing    host-name new-meeting new-encrypted-meeting meeting-link go landing-problem
 // pre-join   name token join join-without join-error preview[data-state] preview-microphone preview-camera level
 //            device-camera device-microphone device-speaker media-problem[data-code] insecure
 // meeting    badge[data-state] encryption[data-on] locked copy-link status[data-kind][data-reason] again leave
 //            toggle-microphone toggle-camera toggle-screen toggle-chat toggle-people open-settings (aria-pressed, aria-expanded)
 //            tile[data-name][data-source][data-own][data-picture][data-muted][data-speaking][data-pinned] pin
-//            page-previous page-next invite toast start-audio
+//            page-previous page-next invite toast start-audio meeting-problem[data-code]
 // panels     panel[data-shown] close-panel: chat (messages composer text send to), people (roster admin lock end mute-track),
 //            statistics (plot track-row copy-diagnostics)
 // settings   settings settings-close settings-camera settings-microphone settings-speaker quality noise-suppression
@@ -21,6 +21,12 @@ const OUTPUT = fileURLToPath(new URL('../output/', import.meta.url));
 export const DESKTOP = { width: 1180, height: 760 };
 export const PHONE = { width: 390, height: 844 };
 
+/**
+ * Chromium loses the frame that comes while a camera is stopped, also of a page that reads its frames itself and closes each (measured without the
+ * SDK; none was lost while no camera was stopped). Pages without a camera are asked for it: receive.test.js. Those with one would say no more if
+ * they closed none: Chromium looks once in ten seconds, and says the same of one frame and of hundreds. There, send.test.js counts frames.
+ */
+const OF_A_STOPPED_CAMERA = /A VideoFrame was garbage collected without being closed/;
 /** What browsers log of requests that a relay which is gone cannot answer. */
 const OF_A_LOST_RELAY = /net::ERR_|Failed to load resource|WebSocket connection to|WebTransport/;
 
@@ -46,7 +52,7 @@ export function watch(page, loses = false) {
   page.setDefaultTimeout(15_000);
   page.on('pageerror', (error) => complaints.push(String(error.stack)));
   page.on('console', (message) => {
-    if (message.type() === 'error' && !(loses && OF_A_LOST_RELAY.test(message.text()))) complaints.push(message.text());
+    if (message.type() === 'error' && !OF_A_STOPPED_CAMERA.test(message.text()) && !(loses && OF_A_LOST_RELAY.test(message.text()))) complaints.push(message.text());
   });
 }
 

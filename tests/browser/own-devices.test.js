@@ -7,7 +7,7 @@ import { complaints } from './meeting.js';
 import { showsPattern } from './pattern.js';
 import { allStarted, startBrowser, startRelay } from './relay.js';
 import { eventually, has, openChromium, openFirefox, reads, until } from './tab.js';
-import { heldDevices, isQuiet, listen, soundStates, unplug } from './witness.js';
+import { heldDevices, isQuiet, listen, settingsOf, soundStates, unplug } from './witness.js';
 
 /** @typedef {import('./tab.js').Tab} Tab */
 
@@ -114,6 +114,26 @@ test('another camera and another microphone are taken in the meeting', { timeout
   await showsPattern(bo, 'Ana', 'chromium');
   await hears(bo);
   await close();
+});
+
+test('in the meeting one chooses how large a picture is sent, and what becomes of one\'s voice', { timeout: 60_000 }, async () => {
+  const ana = await openChromium(chromium, roomAt(relay.url, 'chosen', '?video=180p'));
+  await enter(ana, 'Ana');
+  await ana.click(testId('open-settings'));
+  assert.equal(await ana.evaluate((quality) => /** @type {HTMLSelectElement} */ (document.querySelector(quality)).value, testId('quality')), '180', 'as the address asks');
+  const usual = await ana.evaluate(() => (navigator.hardwareConcurrency > 2 ? 720 : 360), null);
+  for (const [lines, height] of /** @type {[string, number][]} */ ([['0', usual], ['180', 180]])) {
+    await ana.select(testId('quality'), lines);
+    await eventually(`a picture of ${height} lines`, () => settingsOf(ana, 'video'), (all) => all.length === 1 && all[0].height === height);
+  }
+  const before = { noiseSuppression: true, echoCancellation: true, autoGainControl: true };
+  for (const [box, changed] of Object.entries({ 'noise-suppression': 'noiseSuppression', 'echo-cancellation': 'echoCancellation', 'gain-control': 'autoGainControl' })) {
+    await ana.click(testId(box));
+    Object.assign(before, { [changed]: false });
+    await eventually(`a microphone without ${box}`, () => settingsOf(ana, 'audio'), ([first, ...others]) => others.length === 0 && first !== undefined
+      && Object.entries(before).every(([name, value]) => /** @type {any} */ (first)[name] === value));
+  }
+  await ana.close();
 });
 
 test('a camera that is unplugged costs only the picture', { timeout: 120_000 }, async () => {

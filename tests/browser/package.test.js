@@ -11,6 +11,8 @@ import { promisify } from 'node:util';
 const run = promisify(execFile);
 const HERE = fileURLToPath(new URL('.', import.meta.url));
 const WEB = fileURLToPath(new URL('../../web/', import.meta.url));
+/** What it has. */
+const PROGRAM = ['consumer.ts', 'by-address.ts', 'tertulia.d.ts'];
 const TSC = join(HERE, 'node_modules/.bin/tsc');
 
 /** A program that has installed the package. @type {string} */
@@ -23,7 +25,7 @@ before(async () => {
   await mkdir(join(program, 'node_modules/tertulia'), { recursive: true });
   await run('tar', ['-xzf', join(program, filename), '--strip-components=1', '-C', 'node_modules/tertulia'], { cwd: program });
   await writeFile(join(program, 'package.json'), '{ "type": "module" }');
-  await copyFile(join(HERE, 'package/consumer.ts'), join(program, 'consumer.ts'));
+  for (const file of PROGRAM) await copyFile(join(HERE, 'package', file), join(program, file));
 });
 
 after(() => rm(program, { recursive: true, force: true }));
@@ -31,7 +33,7 @@ after(() => rm(program, { recursive: true, force: true }));
 for (const [module, resolution] of [['nodenext', 'nodenext'], ['esnext', 'bundler']]) {
   test(`a program in TypeScript compiles against it, with modules resolved as ${resolution}`, { timeout: 60_000 }, async () => {
     const options = ['--noEmit', '--strict', '--target', 'es2022', '--lib', 'es2022,dom,dom.iterable,dom.asynciterable', '--types', ''];
-    const { stdout } = await run(TSC, [...options, '--module', module, '--moduleResolution', resolution, 'consumer.ts'], { cwd: program }).catch((error) => error);
+    const { stdout } = await run(TSC, [...options, '--module', module, '--moduleResolution', resolution, ...PROGRAM], { cwd: program }).catch((error) => error);
     assert.equal(stdout, '');
   });
 }

@@ -2,10 +2,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { roomOfPath } from '../../web/page/address.js';
+import { unheardMessages } from '../../web/page/announcer.js';
 import { isKey, newKey } from '../../web/page/encryption.js';
 import { bits, milliseconds, share } from '../../web/page/figures.js';
 import { fit, pageOf } from '../../web/page/grid.js';
+import { wayForOthers } from '../../web/page/invitation.js';
 import { pathsOf } from '../../web/page/plot.js';
+import { isOwnComputer, read } from '../../web/page/relay.js';
 import { newRoomName } from '../../web/page/room-name.js';
 
 const DESK = { width: 1156, height: 630, gap: 10 };
@@ -57,4 +60,45 @@ test('a key of a link is whole, or it is none', () => {
 test('the path names the room', () => {
   assert.deepEqual(['/r/standup', '/r/standup/', '/', '/r/', '/r/a/b', '/r/%20'].map(roomOfPath), ['standup', 'standup', null, null, null, null]);
   assert.equal(roomOfPath(`/r/${newRoomName()}`)?.split('-').length, 4);
+});
+
+test('a link leads others to the relay, wherever the page was opened', () => {
+  const way = (/** @type {string} */ page, /** @type {Record<string, unknown>} */ said) => {
+    const { origin, hostname, protocol } = new URL(page);
+    return wayForOthers({ origin, hostname, isSecure: protocol === 'https:' || isOwnComputer(hostname) }, read({ webtransport: 4433, certificateSha256: null, ...said }));
+  };
+  const addresses = ['https://192.0.2.7:4433/', 'https://10.0.0.5:4433/'];
+  const send = 'Send it to whom you want to see.';
+  const warned = `${send} Their browsers may warn about this address; they can go on to the page.`;
+  for (const host of ['localhost', 'app.localhost', '127.9.9.9', '[::1]']) assert.deepEqual(way(`http://${host}:8000/`, { addresses }), { origin: 'https://192.0.2.7:4433', hint: warned });
+  assert.match(way('http://localhost:8000/', { addresses, certificateSha256: 'ab' }).hint, /^Send it to whom you want to see\. Their browsers will warn/);
+  const here = 'It works on this computer only';
+  for (const none of [[], ['javascript:alert(1)', 7]]) {
+    assert.deepEqual(way('http://localhost:8000/', { addresses: none }), { origin: 'http://localhost:8000', hint: `${here}: others do not reach this relay.` });
+  }
+  // Others may reach it, in a container or behind a proxy: that is not told.
+  for (const untold of [null, undefined, 'none']) {
+    assert.deepEqual(way('http://localhost:8000/', { addresses: untold }), { origin: 'http://localhost:8000', hint: `${here}.` });
+  }
+  for (const page of ['https://relay.example', 'https://localhost.example', 'https://192.0.2.7.example']) assert.deepEqual(way(page, { addresses: null }), { origin: page, hint: send });
+  // A certificate of an authority is for a name, and the link has none.
+  for (const page of ['https://192.0.2.7:4433', 'https://[2001:db8::7]:4433']) assert.deepEqual(way(page, { addresses: null }), { origin: page, hint: warned });
+  assert.deepEqual(way('http://192.0.2.7:8000/', { addresses: null }), { origin: 'https://192.0.2.7:4433', hint: warned });
+  assert.deepEqual(way('http://relay.example:8000/', { addresses: null }), { origin: 'https://relay.example:4433', hint: send });
+  assert.deepEqual(way('http://192.0.2.7:8000/', { webtransport: null }), { origin: 'http://192.0.2.7:8000', hint: send });
+});
+
+test('messages that come one upon the other are said one at a time', (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const said = /** @type {string[]} */ ([]);
+  const unheard = unheardMessages((text) => void said.push(text));
+  for (const text of ['one', 'two', 'three']) unheard.came('Bo', text);
+  assert.deepEqual(said.splice(0), ['Bo: one']);
+  t.mock.timers.tick(5000);
+  assert.deepEqual(said.splice(0), ['2 new messages. Bo: three']);
+  unheard.came('Carmen', 'x'.repeat(10_000));
+  unheard.seen();
+  t.mock.timers.tick(5000);
+  unheard.came('Carmen', 'x'.repeat(10_000));
+  assert.deepEqual([said.length, said[0].length], [1, 'Carmen: '.length + 161]);
 });

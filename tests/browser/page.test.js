@@ -2,9 +2,11 @@
 import assert from 'node:assert/strict';
 import { createServer } from 'node:net';
 import { after, before, test } from 'node:test';
+import { diagnostics } from './guest.js';
 import * as meeting from './meeting.js';
 import { PHONE, bubbles, complaints, enterWithoutDevices, openPanel, say, sees, shoot } from './meeting.js';
 import { allStarted, startBrowser, startRelay } from './relay.js';
+import { eventually } from './tab.js';
 
 /** @typedef {import('playwright-core').Page} Page */
 
@@ -26,11 +28,32 @@ after(async () => {
 /** @param {string} url @param {meeting.ContextOptions} [options] */
 const open = (url, options) => meeting.open(browser, url, options);
 
-/** @param {string} room @param {string} name @param {Partial<Parameters<typeof meeting.join>[3]>} [options] */
-const join = (room, name, options) => meeting.join(browser, room, name, { at: relay.url, ...options });
+/** Small pictures do here: large ones take most of the time. @param {string} room @param {string} name @param {Partial<Parameters<typeof meeting.join>[3]>} [options] */
+const join = (room, name, options) => meeting.join(browser, room, name, { at: relay.url, query: '?video=180p', ...options });
 
 /** Who comes to chat. @param {string} room @param {string} name @param {Partial<Parameters<typeof meeting.join>[3]>} [options] */
 const attend = (room, name, options) => join(room, name, { through: enterWithoutDevices, ...options });
+
+/** Does something; if it does not come to its end, says what the pages know of their meeting: a camera, an encoder or a decoder may be why. @param {Page[]} pages @param {() => Promise<void>} act */
+async function explained(pages, act) {
+  try {
+    await act();
+  } catch (error) {
+    const told = await Promise.all(pages.map(async (page) => {
+      const tab = /** @type {any} */ ({ evaluate: page.evaluate.bind(page), click: (/** @type {string} */ selector) => page.locator(selector).click() });
+      const { last } = await diagnostics(tab).catch(() => ({ last: null }));
+      return JSON.stringify({ tiles: await meeting.tiles(page), last });
+    }));
+    throw new Error([error, ...told].join('\n'), { cause: error });
+  }
+}
+
+/** Tries to reach the relay that failed, from now on: each begins with its description. @param {Page} page */
+function failedTries(page) {
+  const failed = /** @type {string[]} */ ([]);
+  page.on('requestfailed', (request) => { if (new URL(request.url()).pathname === '/relay.json') failed.push(request.url()); });
+  return failed;
+}
 
 /** The code that every tutorial has. @param {Page} page @param {string} url */
 async function openPlain(page, url) {
@@ -132,36 +155,40 @@ test('a page says why the relay is gone, and tries again', { timeout: 60_000 }, 
   const brief = await startRelay();
   const pages = [
     await join('brief', 'Ana', { at: brief.url, loses: true }),
-    await join('brief', 'Bo', { at: brief.url, loses: true, query: '?transport=websocket' }),
+    await join('brief', 'Bo', { at: brief.url, loses: true, query: '?transport=websocket&video=180p' }),
   ];
+  const tries = pages.map(failedTries);
   await brief.stop();
   for (const page of pages) await page.locator('#status[data-kind="working"][data-reason="shutting_down"]').waitFor();
   await say(pages[0], 'Is anyone still here?');
   await pages[0].locator('.message.pending', { hasText: 'Waiting for the connection' }).waitFor();
   await shoot(pages[0], 'reconnecting');
+  for (const failed of tries) await eventually('a second try', async () => failed.length, (count) => count > 1);
   await meeting.closeAll(...pages);
 });
 
 test('who leaves is gone for the others at once, and can join again', { timeout: 60_000 }, async () => {
-  const [ana, bo] = [await join('leave', 'Ana'), await join('leave', 'Bo', { query: '?transport=websocket' })];
-  for (const [one, other, name] of /** @type {[Page, Page, string][]} */ ([[ana, bo, 'Ana'], [bo, ana, 'Bo']])) {
-    await meeting.seesPerson(other, name);
-    const otherName = name === 'Ana' ? 'Bo' : 'Ana';
-    await meeting.shows(one, otherName, { picture: 'on' });
-    await one.locator('#leave').click();
-    await meeting.ended(one, 'left');
-    await other.locator('#roster .who').getByText(name, { exact: true }).waitFor({ state: 'detached' });
-    await one.locator('#again').click();
-    await meeting.seesPerson(other, name);
-    await meeting.shows(one, otherName, { picture: 'on' });
-    await meeting.shows(other, name, { picture: 'on' });
-  }
+  const [ana, bo] = [await join('leave', 'Ana'), await join('leave', 'Bo', { query: '?transport=websocket&video=180p' })];
+  await explained([ana, bo], async () => {
+    for (const [one, other, name] of /** @type {[Page, Page, string][]} */ ([[ana, bo, 'Ana'], [bo, ana, 'Bo']])) {
+      await meeting.seesPerson(other, name);
+      const otherName = name === 'Ana' ? 'Bo' : 'Ana';
+      await meeting.shows(one, otherName, { picture: 'on' });
+      await one.locator('#leave').click();
+      await meeting.ended(one, 'left');
+      await other.locator('#roster .who').getByText(name, { exact: true }).waitFor({ state: 'detached' });
+      await one.locator('#again').click();
+      await meeting.seesPerson(other, name);
+      await meeting.shows(one, otherName, { picture: 'on' });
+      await meeting.shows(other, name, { picture: 'on' });
+    }
+  });
   await meeting.closeAll(ana, bo);
 });
 
 test('a meeting whose link has a key says so, and keeps out who has another link', { timeout: 90_000 }, async () => {
   const key = 'AAECAwQFBgcICQoLDA0ODw';
-  const query = `#key=${key}`;
+  const query = `?video=180p#key=${key}`;
   const [ana, bo] = [await join('sealed', 'Ana', { query }), await join('sealed', 'Bo', { query })];
   for (const page of [ana, bo]) await page.locator('[data-testid="encryption"][data-on="true"]', { hasText: 'End-to-end encrypted' }).waitFor();
   await meeting.shows(ana, 'Bo', { picture: 'on' });
@@ -182,8 +209,6 @@ for (const [look, options] of /** @type {[string, meeting.ContextOptions][]} */ 
   ['phone-dark', { viewport: PHONE, colorScheme: 'dark' }],
 ])) {
   test(`screens are kept as pictures: ${look}`, { timeout: 60_000 }, async () => {
-    const landing = await open(relay.url, options);
-    await shoot(landing, `landing-${look}`);
     const [ana, bo] = [await join(look, 'Ana Lucía', options), await join(look, 'Bo')];
     await say(bo, 'Good morning! Is everyone here?');
     await sees(ana, 'Good morning! Is everyone here?');
@@ -195,7 +220,7 @@ for (const [look, options] of /** @type {[string, meeting.ContextOptions][]} */ 
     await ana.locator('#typing', { hasText: 'Bo is writing…' }).waitFor();
     await ana.locator('#badge', { hasText: ' ms' }).waitFor();
     await shoot(ana, `room-${look}`);
-    await Promise.all([landing, ana, bo].map((page) => page.context().close()));
+    await meeting.closeAll(ana, bo);
   });
 }
 

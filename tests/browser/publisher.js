@@ -257,6 +257,11 @@ export class Stage {
     return performance.now() - began;
   }
 
+  /** Waits until a canvas shows one of {@link COLOURS}: the first picture waits for a worker to begin. @param {HTMLCanvasElement} canvas @param {number} name */
+  shows(canvas, name) {
+    return this.until(() => nameOf(colourOf(canvas)) === name);
+  }
+
   /** Figures of a track, when the next second is over. @param {RemoteTrack} track */
   async statsOf(track) {
     const reports = () => this.link.told.filter(({ type }) => type === 'report').length;
@@ -305,6 +310,15 @@ export class Ear {
       if (to[0] === context.destination) Reflect.apply(connect, this, [analyser]);
       return Reflect.apply(connect, this, to);
     };
+  }
+
+  /** What is heard every 50 ms until something has been done. @param {Promise<unknown>} done */
+  async during(done) {
+    const heard = /** @type {ReturnType<Ear['listen']>[]} */ ([]);
+    const timer = setInterval(() => heard.push(this.listen()), 50);
+    await done;
+    clearInterval(timer);
+    return heard;
   }
 
   /** The root mean square of the last 85 ms, and the longest run of silence in them in milliseconds. */

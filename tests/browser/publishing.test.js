@@ -1,6 +1,7 @@
 // What happens to devices when something is published, with devices, a page and encoders that are made up.
 import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
+import { FIRST_FRAME_SECONDS_MAX } from '../../web/sdk/media/send/publication.js';
 import { Publishing } from '../../web/sdk/media/send/publishing.js';
 import { LocalTrack, makeLocalTrack } from '../../web/sdk/media/send/local-track.js';
 
@@ -67,6 +68,15 @@ function start() {
   return { publishing, asked };
 }
 
+/** Seconds pass in which the worker has had so many frames. @param {number} seconds @param {number} captured */
+async function pass(seconds, captured) {
+  const counts = { captured, unwanted: 0, dropped: 0, thinned: 0, encoded: 0 };
+  for (let second = 0; second < seconds; second++) {
+    FakeWorker.last?.onmessage?.({ data: { type: 'statistics', target: 1, tracks: [{ key: 1, bits: 0, frames: 0, framesSent: 0, renditions: [], counts }] } });
+    await new Promise(setImmediate);
+  }
+}
+
 test('nothing that was asked for before one left is opened afterwards', async () => {
   const { publishing } = start();
   const permission = deferred();
@@ -87,6 +97,48 @@ test('a camera that is turned on in a page that is not looked at is published as
   await publishing.setEnabled('camera', true);
   assert.deepEqual(asked.map(({ type, muted }) => [type, muted]), [['publish', undefined], ['setMuted', true]]);
   publishing.closed();
+});
+
+test('a camera of which nothing comes is opened again, once', async () => {
+  const { publishing } = start();
+  await publishing.setEnabled('camera', true);
+  await pass(FIRST_FRAME_SECONDS_MAX - 1, 0);
+  assert.equal(opened.length, 1);
+  await pass(1, 0);
+  assert.deepEqual(opened.map(({ readyState }) => readyState), ['ended', 'live']);
+  await pass(20, 0);
+  assert.equal(opened.length, 2);
+  publishing.closed();
+});
+
+test('a camera that has given something, or is to give nothing, does not hang', async () => {
+  const { publishing } = start();
+  await publishing.setEnabled('camera', true);
+  await publishing.setEnabled('camera', false);
+  await pass(2 * FIRST_FRAME_SECONDS_MAX, 0);
+  await publishing.setEnabled('camera', true);
+  await pass(2 * FIRST_FRAME_SECONDS_MAX, 1);
+  assert.equal(opened.length, 2);
+  publishing.closed();
+});
+
+test('no camera is opened in place of what a program publishes, nor for a page that is not looked at, nor when it was switched off', async () => {
+  const { publishing } = start();
+  await publishing.publishTrack(await makeLocalTrack('camera', /** @type {any} */ (new FakeDevice('video'))));
+  await pass(2 * FIRST_FRAME_SECONDS_MAX, 0);
+  assert.equal(opened.length, 0);
+  publishing.closed();
+  const other = start().publishing;
+  await other.setEnabled('camera', true);
+  await pass(FIRST_FRAME_SECONDS_MAX - 1, 0);
+  page.hidden = true;
+  await pass(2 * FIRST_FRAME_SECONDS_MAX, 0);
+  page.hidden = false;
+  const off = other.setEnabled('camera', false);
+  await pass(1, 0);
+  await off;
+  assert.deepEqual(opened.map(({ readyState }) => readyState), ['ended']);
+  other.closed();
 });
 
 test('a device that stopped before it was published is lost, and is not announced', async () => {

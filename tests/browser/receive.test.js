@@ -3,11 +3,16 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, before, beforeEach, test } from 'node:test';
 import { serveFiles } from './files.js';
+import { LATE_MS, undisturbed } from './lateness.js';
 import { complaints, watch } from './meeting.js';
 import { allStarted, startBrowser } from './relay.js';
 
 /** @typedef {import('playwright-core').Page} Page */
 /** @typedef {typeof import('./publisher.js')} Publisher */
+
+/** How many seconds of a tone are judged, and how many are heard for that at most. */
+const HEARD_SECONDS = 3;
+const SECONDS_MAX = 12;
 
 /** @type {import('playwright-core').Browser} */
 let browser;
@@ -46,26 +51,29 @@ after(async () => {
  */
 const inPage = (act, argument) => page.evaluate(`import('/tests/browser/publisher.js').then((publisher) => (${act})(publisher, ${JSON.stringify(argument) ?? 'undefined'}))`);
 
-test('pictures are drawn as they were sent, at once', { timeout: 30_000 }, async (t) => {
-  const { stats, colours, size, state, events } = await inPage(async ({ Stage, colourOf, nameOf }) => {
+/** What needs its time: done again where the machine held it up. @param {string} name @param {(t: import('node:test').TestContext) => Promise<void>} act */
+const receives = (name, act) => test(name, { timeout: 90_000 }, (t) => undisturbed(t, page, () => act(t)));
+
+receives('pictures are drawn as they were sent, at once', async (t) => {
+  const { stats, size, state, events } = await inPage(async ({ Stage }) => {
     const stage = new Stage();
     const { track, canvas, camera } = stage.show(640, 360);
-    const colours = [];
     for (let at = 0; at < 4; at++) {
       await stage.film(camera, 10);
-      colours.push(nameOf(colourOf(canvas)));
-      await stage.film(camera, 20, (datagrams, { header }) => (header.temporalLayer >= 0 ? datagrams : []));
+      await stage.shows(canvas, 0);
+      await stage.film(camera, 20);
+      await stage.shows(canvas, 1);
     }
-    return { stats: await stage.statsOf(track), colours, size: [track.width, track.height], state: track.state, events: stage.link.events.map(({ type }) => type) };
+    return { stats: await stage.statsOf(track), size: [track.width, track.height], state: track.state, events: stage.link.events.map(({ type }) => type) };
   });
   t.diagnostic(`capture to drawn: ${JSON.stringify(stats.latencyMs)}`);
-  assert.deepEqual([colours, size, state], [Array(4).fill(0), [640, 360], 'playing']);
+  assert.deepEqual([size, state], [[640, 360], 'playing']);
   assert.deepEqual([stats.framesReceived, stats.framesDrawn, stats.framesLeftOut, stats.freezes, stats.decoderFailures], [120, 120, 0, 0, 0]);
   assert.deepEqual(events, ['trackSubscribed', 'trackStateChanged']);
   assert.ok(stats.latencyMs.p50 <= 60 && stats.latencyMs.p95 <= 120, JSON.stringify(stats.latencyMs));
 });
 
-test('datagrams that are mixed up or doubled are harmless', { timeout: 30_000 }, async () => {
+receives('datagrams that are mixed up or doubled are harmless', async () => {
   const { stats, strange, told } = await inPage(async ({ Stage }) => {
     const stage = new Stage();
     const { track, canvas, camera } = stage.show(640, 360);
@@ -88,7 +96,7 @@ test('datagrams that are mixed up or doubled are harmless', { timeout: 30_000 },
   assert.deepEqual([stats.lost, stats.decoderFailures], [0, 0]);
 });
 
-test('a lost frame costs a keyframe and no garbage; a lost frame of the upper layer costs itself', { timeout: 30_000 }, async (t) => {
+receives('a lost frame costs a keyframe and no garbage; a lost frame of the upper layer costs itself', async (t) => {
   const result = await inPage(async ({ Stage, pause }) => {
     const stage = new Stage();
     const { track, canvas, camera } = stage.show(640, 360);
@@ -115,19 +123,22 @@ test('a lost frame costs a keyframe and no garbage; a lost frame of the upper la
   assert.ok(result.stats.framesDrawn >= 80 - 10 - 15, `${result.stats.framesDrawn} frames`);
 });
 
-test('when nothing can be decoded, keyframes are wished for every 300 ms', { timeout: 30_000 }, async () => {
-  const wishes = await inPage(async ({ Stage }) => {
+receives('when nothing can be decoded, keyframes are wished for every 300 ms', async () => {
+  const { wishes, tookMs } = await inPage(async ({ Stage }) => {
     const stage = new Stage();
     const { camera } = stage.show(320, 180);
-    stage.link.wished = () => {};
+    let firstMs = NaN;
+    stage.link.wished = () => { firstMs ||= performance.now(); };
     await stage.film(camera, 60, (datagrams, { header }) => (header.keyframe ? [] : datagrams));
-    return stage.link.told.filter(({ type }) => type === 'requestKeyframe');
+    return { wishes: stage.link.told.filter(({ type }) => type === 'requestKeyframe'), tookMs: performance.now() - firstMs };
   });
-  assert.ok(wishes.length >= 5 && wishes.length <= 7, `${wishes.length} wishes in 2 s`);
+  // Each is told at the first look after 300 ms, which there is at every picture.
+  const [least, most] = [tookMs / 360, 1 + tookMs / 300];
+  assert.ok(wishes.length >= least && wishes.length <= most, `${wishes.length} wishes, ${Math.round(tookMs)} ms from the first one on`);
   assert.deepEqual(wishes[0], { type: 'requestKeyframe', track: 3, spatialLayer: 0 });
 });
 
-test('garbage, datagrams of nobody and of others change nothing', { timeout: 30_000 }, async () => {
+receives('garbage, datagrams of nobody and of others change nothing', async () => {
   const { stats, all, strange } = await inPage(async ({ Stage, datagramsOf, headerOf }) => {
     const stage = new Stage();
     const { track, canvas, camera } = stage.show(320, 180);
@@ -144,7 +155,7 @@ test('garbage, datagrams of nobody and of others change nothing', { timeout: 30_
   assert.ok(all.malformed >= 60 * 5 && all.unknown >= 60 * 4, JSON.stringify([all.malformed, all.unknown]));
 });
 
-test('a decoder that fails is replaced; one that fails again and again is told, and the others go on', { timeout: 30_000 }, async () => {
+receives('a decoder that fails is replaced; one that fails again and again is told, and the others go on', async () => {
   const result = await inPage(async ({ Stage, Camera, datagramsOf, headerOf }) => {
     const stage = new Stage();
     const { track, camera } = stage.show(320, 180);
@@ -186,7 +197,7 @@ test('a codec that the browser does not know is told', { timeout: 30_000 }, asyn
   assert.deepEqual([state, code], ['failed', 'codec_unsupported']);
 });
 
-test('what came before its track was announced is drawn', { timeout: 30_000 }, async () => {
+receives('what came before its track was announced is drawn', async () => {
   const drawn = await inPage(async ({ Stage, Camera, videoInfo }) => {
     const stage = new Stage();
     // The worker runs: someone else is there already.
@@ -201,20 +212,19 @@ test('what came before its track was announced is drawn', { timeout: 30_000 }, a
   assert.deepEqual([drawn.stats.framesDrawn, drawn.wishes], [15, 0]);
 });
 
-test('the drawing follows the tile, and what nobody sees is not taken', { timeout: 30_000 }, async () => {
+receives('the drawing follows the tile, and what nobody sees is not taken', async () => {
   const result = await inPage(async ({ Stage, Camera, videoInfo, pause }) => {
     const stage = new Stage();
     const track = stage.publish(3, videoInfo(1280, 720, { spatialLayers: 3 }));
     const tile = stage.tile(640, 360);
     const canvas = /** @type {HTMLCanvasElement} */ (track.attach(tile));
     const camera = new Camera(3, 640, 360, 1);
-    const sizes = [];
     await stage.film(camera, 10);
-    sizes.push(canvas.width);
+    await stage.until(() => canvas.width === 640);
     tile.style.width = '320px';
     tile.style.height = '180px';
     await stage.film(camera, 10);
-    sizes.push(canvas.width);
+    await stage.until(() => canvas.width === 320);
     const small = stage.link.asked.splice(0);
     tile.style.display = 'none';
     const hiddenMs = await stage.until(() => stage.link.asked.length > 0);
@@ -232,9 +242,8 @@ test('the drawing follows the tile, and what nobody sees is not taken', { timeou
     track.setSubscribed(false);
     track.setSubscribed(true);
     const wanted = stage.link.asked.splice(0).map(({ type }) => type);
-    return { sizes, small, hidden, hiddenMs, seen, detached, large, wanted, canvases: tile.childElementCount, told: stage.link.events.map(({ type }) => type) };
+    return { small, hidden, hiddenMs, seen, detached, large, wanted, canvases: tile.childElementCount, told: stage.link.events.map(({ type }) => type) };
   });
-  assert.deepEqual(result.sizes, [640, 320]);
   assert.deepEqual(result.small.at(-1), { type: 'setLayers', track: 3, spatialLayer: 0, temporalLayer: 1 });
   assert.deepEqual(result.hidden, [{ type: 'unsubscribe', track: 3 }]);
   assert.ok(result.hiddenMs > 2500 && result.hiddenMs < 4000, `${result.hiddenMs} ms`);
@@ -245,54 +254,55 @@ test('the drawing follows the tile, and what nobody sees is not taken', { timeou
   assert.deepEqual(result.told.filter((type) => type !== 'trackStateChanged'), ['trackSubscribed', 'trackUnsubscribed', 'trackSubscribed']);
 });
 
-test('the rendition changes at a keyframe, and nothing strange is seen', { timeout: 30_000 }, async () => {
-  const { strange, widths, failures } = await inPage(async ({ Stage, Camera, videoInfo }) => {
+receives('the rendition changes at a keyframe, and nothing strange is seen', async () => {
+  const { strange, width, failures } = await inPage(async ({ Stage, Camera, videoInfo }) => {
     const stage = new Stage();
     const track = stage.publish(3, videoInfo(640, 360, { spatialLayers: 2 }));
     const canvas = /** @type {HTMLCanvasElement} */ (track.attach(stage.tile(640, 360)));
     const watching = stage.watch(canvas);
     const [low, high] = [new Camera(3, 320, 180, 0), new Camera(3, 640, 360, 1)];
-    const widths = [];
+    const becomes = (/** @type {number} */ width) => stage.until(() => track.width === width);
     await stage.film(low, 15);
-    widths.push(track.width);
+    await becomes(320);
     // Nothing of the other rendition can be decoded before its keyframe.
     await high.capture([0, 0, 0]);
     await stage.film(high, 3);
-    widths.push(track.width);
+    const { width } = track;
     high.isKeyframeWished = true;
     await stage.film(high, 15);
-    widths.push(track.width);
+    await becomes(640);
     low.isKeyframeWished = true;
     await stage.film(low, 15);
-    widths.push(track.width);
+    await becomes(320);
     watching.stop();
-    return { strange: watching.strange, widths, failures: (await stage.statsOf(track)).decoderFailures };
+    return { strange: watching.strange, width, failures: (await stage.statsOf(track)).decoderFailures };
   });
-  assert.deepEqual([strange, widths, failures], [[], [320, 320, 640, 320], 0]);
+  assert.deepEqual([strange, width, failures], [[], 320, 0]);
 });
 
-test('a break keeps the last picture, and says so', { timeout: 30_000 }, async () => {
+receives('a break keeps the last picture, and says so', async () => {
   const result = await inPage(async ({ Stage, colourOf, nameOf }) => {
     const stage = new Stage();
     const { track, canvas, camera } = stage.show(320, 180);
     await stage.film(camera, 20);
+    await stage.shows(canvas, 1);
     stage.subscribing.interrupted();
     await stage.until(() => track.state === 'stalled');
     const [colour, wishes] = [nameOf(colourOf(canvas)), stage.link.told.filter(({ type }) => type === 'requestKeyframe').length];
     stage.link.asked = [];
     stage.subscribing.seated({ room: 'stage' });
     await stage.film(camera, 20);
-    const back = track.state;
+    await stage.until(() => track.state === 'playing');
     track.muted = true;
     stage.subscribing.muted(track);
     await stage.until(() => track.state === 'waiting');
-    return { colour, wishes, back, asked: stage.link.asked };
+    return { colour, wishes, asked: stage.link.asked };
   });
-  assert.deepEqual([result.colour, result.wishes, result.back], [1, 0, 'playing']);
+  assert.deepEqual([result.colour, result.wishes], [1, 0]);
   assert.deepEqual(result.asked, [{ type: 'subscribe', track: 3 }, { type: 'setLayers', track: 3, spatialLayer: 0, temporalLayer: 1 }]);
 });
 
-test('who has the key sees, and who has another is told once', { timeout: 30_000 }, async () => {
+receives('who has the key sees, and who has another is told once', async () => {
   const result = await inPage(async ({ Stage, FrameCipher, newSecret, datagramsOf, pause }) => {
     const secret = newSecret();
     const cipher = await FrameCipher.create(secret, 'stage');
@@ -309,18 +319,25 @@ test('who has the key sees, and who has another is told once', { timeout: 30_000
   assert.deepEqual(result, [{ drawn: 30, wishes: 0, failed: [], media: [] }, { drawn: 0, wishes: 0, failed: [7], media: [] }]);
 });
 
-test('a tone is heard without a gap, and conceals what is lost', { timeout: 40_000 }, async (t) => {
-  const result = await inPage(async ({ Stage, Microphone, Ear, audioContext, audioInfo }) => {
+receives('a tone is heard without a gap, and conceals what is lost', async (t) => {
+  const result = await inPage(async ({ Stage, Microphone, Ear, audioContext, audioInfo }, { heardSeconds, secondsMax, late }) => {
+    const { lateness } = /** @type {{ lateness: import('./lateness.js').Lateness }} */ (/** @type {any} */ (globalThis));
     const stage = new Stage();
     const ear = new Ear(audioContext());
     const track = stage.publish(4, audioInfo());
     const microphone = new Microphone(4);
     await stage.speak(microphone, 2500);
     const begun = track.stats();
-    const heard = /** @type {{ loudness: number, silenceMs: number }[]} */ ([]);
-    const timer = setInterval(() => heard.push(ear.listen()), 50);
-    await stage.speak(microphone, 3000);
-    clearInterval(timer);
+    const seconds = /** @type {{ isLate: boolean, gaps: { loudness: number, silenceMs: number }[] }[]} */ ([]);
+    // One that has a gap while something is late says nothing.
+    const judged = () => seconds.filter(({ isLate, gaps }) => !isLate || gaps.length === 0);
+    while (judged().length < heardSeconds && seconds.length < secondsMax) {
+      // What is late is heard later.
+      const sinceMs = performance.now() - 500;
+      const heard = await ear.during(stage.speak(microphone, 1000));
+      const gaps = heard.filter(({ loudness, silenceMs }) => loudness <= 0.2 || loudness >= 0.36 || silenceMs >= 2);
+      seconds.push({ isLate: lateness.worstMs(sinceMs) >= late, gaps });
+    }
     const good = track.stats();
     let frames = 0;
     await stage.speak(microphone, 2000, (datagrams) => (++frames % 20 === 0 ? [] : datagrams));
@@ -330,13 +347,13 @@ test('a tone is heard without a gap, and conceals what is lost', { timeout: 40_0
     await stage.speak(microphone, 400);
     const silent = ear.listen().loudness;
     const speakers = stage.link.of('activeSpeakers').map(({ participants }) => participants.map((/** @type {{ id: number }} */ { id }) => id));
-    return { begun, good, lossy, heard, level, state, silent, speakers, events: stage.link.events.map(({ type }) => type) };
-  });
-  t.diagnostic(`played ${result.good.samplesPlayed}, concealed ${result.good.samplesConcealed - result.begun.samplesConcealed}, stretched ${result.good.samplesStretched}, underruns ${result.good.underruns}, buffer ${result.good.bufferedMs} of ${result.good.targetMs} ms, mouth to ear ${JSON.stringify(result.good.latencyMs)} ms`);
+    return { begun, good, lossy, judged: judged(), passedOver: seconds.length - judged().length, level, state, silent, speakers, events: stage.link.events.map(({ type }) => type) };
+  }, { heardSeconds: HEARD_SECONDS, secondsMax: SECONDS_MAX, late: LATE_MS });
+  t.diagnostic(`${result.passedOver} seconds passed over, played ${result.good.samplesPlayed}, concealed ${result.good.samplesConcealed - result.begun.samplesConcealed}, stretched ${result.good.samplesStretched}, underruns ${result.good.underruns}, buffer ${result.good.bufferedMs} of ${result.good.targetMs} ms, mouth to ear ${JSON.stringify(result.good.latencyMs)} ms`);
   assert.equal(result.state, 'playing');
-  assert.ok(result.heard.every(({ loudness }) => loudness > 0.2 && loudness < 0.36), JSON.stringify(result.heard.map(({ loudness }) => loudness)));
-  assert.ok(result.heard.every(({ silenceMs }) => silenceMs < 2), JSON.stringify(result.heard.map(({ silenceMs }) => silenceMs)));
-  assert.ok(result.good.samplesConcealed - result.begun.samplesConcealed < 48 * 60, 'less than 2 % of 3 s is concealed');
+  assert.deepEqual(result.judged.map(({ gaps }) => gaps), Array(HEARD_SECONDS).fill([]));
+  const concealedMs = (result.good.samplesConcealed - result.begun.samplesConcealed) / 48;
+  assert.ok(concealedMs < 20 * HEARD_SECONDS + 1000 * result.passedOver, `${concealedMs} ms concealed, less than 2 % should be`);
   assert.ok(result.lossy.samplesConcealed - result.good.samplesConcealed > 48 * 20 * 3, 'what was lost was concealed');
   assert.ok(result.silent < 0.01, `${result.silent}`);
   assert.ok(result.level > 0.8 && result.level < 0.9, `${result.level}`);
@@ -363,7 +380,7 @@ test('afterwards nothing is left: no worker, no canvas, no track', { timeout: 30
     const { track, camera } = stage.show(320, 180);
     const [audio, other] = [stage.publish(4, audioInfo(2)), stage.publish(6, audioInfo(1))];
     await Promise.all([stage.film(camera, 20), stage.speak(new Microphone(4, 2), 600), stage.speak(new Microphone(6), 600)]);
-    const playing = [track.state, audio.state, other.state];
+    await stage.until(() => [track, audio, other].every(({ state }) => state === 'playing'));
     stage.subscribing.unpublished(audio);
     track.detach();
     const canvases = document.querySelectorAll('canvas').length;
@@ -372,25 +389,24 @@ test('afterwards nothing is left: no worker, no canvas, no track', { timeout: 30
     // And again, as after a second `connect`.
     const again = stage.show(320, 180, 5);
     await stage.film(again.camera, 20);
-    const state = again.track.state;
+    await stage.until(() => again.track.state === 'playing');
     stage.subscribing.closed();
-    return { playing, canvases, state, tracks: stage.subscribing.stats().tracks.length };
+    return { canvases, tracks: stage.subscribing.stats().tracks.length };
   });
   for (const worker of page.workers()) await worker.waitForEvent('close').catch(() => {});
-  assert.deepEqual(left, { playing: ['playing', 'playing', 'playing'], canvases: 0, state: 'playing', tracks: 0 });
+  assert.deepEqual(left, { canvases: 0, tracks: 0 });
   assert.deepEqual([before, page.workers().length], [0, 0]);
 });
 
-test('a canvas of the page can be used for one track after the other, and not once it was drawn on', { timeout: 30_000 }, async () => {
-  const result = await inPage(async ({ Stage, Camera, videoInfo, colourOf, nameOf }) => {
+receives('a canvas of the page can be used for one track after the other, and not once it was drawn on', async () => {
+  const result = await inPage(async ({ Stage, Camera, videoInfo }) => {
     const stage = new Stage();
     const canvas = document.body.appendChild(document.createElement('canvas'));
-    const shown = [];
-    for (const id of [3, 4]) {
+    for (const [id, colour] of [[3, 0], [4, 1]]) {
       const track = stage.publish(id, videoInfo(320, 180));
       track.attach(canvas);
-      await stage.film(new Camera(id, 320, 180), id === 3 ? 10 : 20);
-      shown.push(nameOf(colourOf(canvas)));
+      await stage.film(new Camera(id, 320, 180), 10 * (colour + 1));
+      await stage.shows(canvas, colour);
       track.detach(canvas);
     }
     const own = document.createElement('canvas');
@@ -404,7 +420,7 @@ test('a canvas of the page can be used for one track after the other, and not on
         return /** @type {any} */ (error).code;
       }
     });
-    return { shown, codes, kept: canvas.isConnected };
+    return { codes, kept: canvas.isConnected };
   });
-  assert.deepEqual(result, { shown: [0, 1], codes: ['canvas_used', 'element_unsuitable'], kept: true });
+  assert.deepEqual(result, { codes: ['canvas_used', 'element_unsuitable'], kept: true });
 });

@@ -1,7 +1,7 @@
 // The rules of receiving: delay, order, synchronisation, layers, speakers, what fails and what is kept for later.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { colourOf } from '../../web/sdk/media/receive/colour.js';
+import { colourOf, decoderHints, describeColour } from '../../web/sdk/media/colour.js';
 import { Decoder, FAILURES_MS, STUCK_MS } from '../../web/sdk/media/receive/decoder.js';
 import { EARLY_MAX, EARLY_MS_MAX, Early } from '../../web/sdk/media/receive/early.js';
 import { Freezes } from '../../web/sdk/media/receive/freezes.js';
@@ -301,11 +301,16 @@ test('one click is not speech', () => {
 
 // --- small things
 
-test('cameras and screens are BT.601 where the stream does not say it', () => {
-  const info = /** @type {any} */ ({ codec: 'vp8', source: 'camera' });
+test('cameras and screens are BT.601 where the stream does not say it, and tabs are what is announced of them', () => {
+  const info = /** @type {any} */ ({ codec: 'vp8', source: 'camera', description: new Uint8Array() });
   assert.equal(colourOf(info)?.matrix, 'smpte170m');
-  for (const same of [{ codec: 'vp09.00.10.08' }, { source: 'screen' }]) assert.equal(colourOf({ ...info, ...same })?.matrix, 'smpte170m');
+  for (const same of [{ codec: 'vp09.00.10.08' }, { source: 'screen' }, { description: Uint8Array.of(1, 1) }]) assert.equal(colourOf({ ...info, ...same })?.matrix, 'smpte170m');
   for (const other of [{ source: 'other' }, { codec: 'av01.0.04M.08' }, { codec: 'avc1.42001f' }]) assert.equal(colourOf({ ...info, ...other }), undefined);
+  const tab = { ...info, source: 'screen', description: describeColour('vp8', { displaySurface: 'browser' }) };
+  assert.deepEqual(decoderHints(tab), { colorSpace: { primaries: 'bt709', transfer: 'bt709', matrix: 'bt709', fullRange: false } });
+  for (const displaySurface of ['monitor', 'window', undefined]) assert.equal(describeColour('vp8', { displaySurface }).length, 0);
+  assert.equal(describeColour('av01.0.04M.08', { displaySurface: 'browser' }).length, 0);
+  assert.deepEqual(decoderHints({ ...info, codec: 'avc1.42001f', description: Uint8Array.of(1, 2) }), { description: Uint8Array.of(1, 2) });
 });
 
 test('timestamps are compared across their end', () => {

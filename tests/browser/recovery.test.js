@@ -12,10 +12,14 @@ import { isQuiet, listen } from './witness.js';
 /** @typedef {import('./tab.js').Tab} Tab */
 
 /**
- * Pictures are back after so long at most, in milliseconds: a handshake that began before the relay was there is given up after 5 s, the longest
- * wait between two tries is 8 s, and then a picture has to come.
+ * Pages are back after so long at most, in milliseconds: a handshake that began before the relay was there is given up after 5 s, and the longest
+ * wait between two tries is 8 s.
  */
-const BACK_MS_MAX = 16_000;
+const BACK_MS_MAX = 13_000;
+/** Then pictures come in this time, in milliseconds, and in what they took in the first place. */
+const PICTURES_MS_MAX = 3000;
+
+const NAMES = ['Ana', 'Bo'];
 
 /** @type {import('playwright-core').Browser} */
 let chromium;
@@ -34,34 +38,41 @@ after(async () => {
   assert.deepEqual(complaints, []);
 });
 
-for (const transport of ['webtransport', 'websocket']) {
-  test(`a relay that is killed and started again: all see and hear each other again, over ${transport}`, { timeout: 120_000 }, async (t) => {
-    const url = roomAt(relay.url, `restart-${transport}`, `?transport=${transport}&video=180p`);
-    const tabs = await Promise.all([openChromium(chromium, url, { loses: true }), openFirefox(firefox, url, { loses: true })]);
-    const names = ['Ana', 'Bo'];
-    await Promise.all(tabs.map((tab, at) => enter(tab, names[at])));
-    const all = (/** @type {(tab: Tab, other: string, kind: Tab['kind']) => Promise<unknown>} */ act) =>
-      Promise.all(tabs.map((tab, at) => act(tab, names[1 - at], tabs[1 - at].kind)));
-    await all(showsPattern);
-
-    await relay.kill();
-    // The last picture stays meanwhile.
-    await all(async (tab, other, kind) => {
-      await has(tab, `${testId('badge')}[data-state="reconnecting"]`);
-      const { isVisible, isPattern, picture } = await lastPicture(tab, other, kind);
-      assert.deepEqual({ isVisible, isPattern }, { isVisible: true, isPattern: true }, `${other} in ${tab.kind}: ${picture.join(' ')}`);
-    });
-    await relay.startAgain();
-    const started = performance.now();
-    await all(async (tab, other, kind) => {
-      await isIn(tab);
-      await shows(tab, other, { picture: 'on', muted: false });
-      await showsPattern(tab, other, kind);
-    });
-    const took = performance.now() - started;
-    t.diagnostic(`pictures ${Math.round(took)} ms after the relay`);
-    assert.ok(took < BACK_MS_MAX, `${took} ms`);
-    await all((tab) => eventually('a sound', () => listen(tab, 1500), (heard) => !isQuiet(heard)));
-    await Promise.all(tabs.map((tab) => tab.close()));
-  });
+/** Ana in Chromium and Bo in Firefox. @param {string} transport */
+async function pair(transport) {
+  const url = roomAt(relay.url, `restart-${transport}`, `?transport=${transport}&video=180p`);
+  const tabs = await Promise.all([openChromium(chromium, url, { loses: true }), openFirefox(firefox, url, { loses: true })]);
+  await Promise.all(tabs.map((tab, at) => enter(tab, NAMES[at])));
+  return tabs;
 }
+
+test('a relay that is killed and started again: all see and hear each other again, over both carriers', { timeout: 120_000 }, async (t) => {
+  const pairs = await Promise.all(['webtransport', 'websocket'].map(pair));
+  t.after(() => Promise.all(pairs.flat().map((tab) => tab.close())));
+  const all = (/** @type {(tab: Tab, other: string, kind: Tab['kind']) => Promise<unknown>} */ act) =>
+    Promise.all(pairs.flatMap((tabs) => tabs.map((tab, at) => act(tab, NAMES[1 - at], tabs[1 - at].kind))));
+  const entered = performance.now();
+  await all(showsPattern);
+  const firstMs = performance.now() - entered;
+
+  await relay.kill();
+  // The last picture stays meanwhile.
+  await all(async (tab, other, kind) => {
+    await has(tab, `${testId('badge')}[data-state="reconnecting"]`);
+    // Nothing new can come. What a page reads of a canvas that a worker draws on may be black for a moment: seen once, in Firefox.
+    await eventually(`${other} in ${tab.kind}`, () => lastPicture(tab, other, kind), ({ isVisible, isPattern }) => isVisible && isPattern);
+  });
+  await relay.startAgain();
+  const started = performance.now();
+  await all(isIn);
+  const backMs = performance.now() - started;
+  await all(async (tab, other, kind) => {
+    await shows(tab, other, { picture: 'on', muted: false });
+    await showsPattern(tab, other, kind);
+  });
+  const picturesMs = performance.now() - started - backMs;
+  const said = `back ${Math.round(backMs)} ms after the relay, pictures ${Math.round(picturesMs)} ms later, at first in ${Math.round(firstMs)} ms`;
+  t.diagnostic(said);
+  assert.ok(backMs < BACK_MS_MAX && picturesMs < PICTURES_MS_MAX + firstMs, said);
+  await all((tab) => eventually('a sound', () => listen(tab, 1500), (heard) => !isQuiet(heard)));
+});

@@ -43,6 +43,21 @@ test('with loss pictures go with parity: those of the base layer, and all where 
   assert.deepEqual([sent(false, true), sent(true, false), sent(true, true)], [[3, 3, 3], [4, 3, 3], [4, 4, 4]]);
 });
 
+test('where datagrams are dropped before they leave, pictures go on streams, without parity', () => {
+  const redundancy = new Redundancy();
+  redundancy.feedback({ received: 98, lost: 2 }, performance.now());
+  const sent = /** @type {[number, boolean][]} */ ([]);
+  const pacer = new Pacer({ send: ({ datagrams, tag }) => void sent.push([datagrams.length, tag.header.onStream]), later() {} });
+  const sender = new FrameSender({ key: 1, kind: 'video', delivery: 'datagrams', pacer, cipher: () => null, redundancy, left: () => assert.fail() });
+  Object.assign(sender, { track: 7, hasRoom: true });
+  const header = { frame: 1, dependsOnDistance: 1, keyframe: false, temporalLayer: 0, spatialLayer: 0, audioLevel: 127, timestamp: 1 };
+  for (const prefersStreams of [false, true]) {
+    sender.prefersStreams = prefersStreams;
+    sender.send({ header, payload: new Uint8Array(2500) });
+  }
+  assert.deepEqual(sent, [[4, false], [3, true]]);
+});
+
 test('the copy outlives the buffer that was sent', () => {
   const redundancy = new Redundancy();
   redundancy.feedback({ received: 1, lost: 1 }, 0);

@@ -70,6 +70,14 @@ for (const [look, options] of /** @type {[string, meeting.ContextOptions][]} */ 
     await insecure.getByTestId('insecure').waitFor();
     assert.equal(await insecure.getByTestId('insecure').textContent(), 'https://localhost:4433/r/calm-amber-harbor');
     await examine(insecure, 'prejoin-insecure', look);
+    await insecure.getByTestId('name').fill('Ana Lucía');
+    await insecure.getByTestId('join').click();
+    await insecure.getByTestId('meeting-problem').waitFor();
+    await let_(insecure, (pretend) => pretend.join('Bo'));
+    await examine(insecure, 'meeting-insecure', look);
+    await insecure.goto(pretend.url);
+    await insecure.getByTestId('landing-problem').waitFor();
+    await examine(insecure, 'landing-insecure', look);
     const locked = await open('/r/calm-amber-harbor', { ...options, script: "window.refuses = { code: 'room_locked', message: 'The room is locked. Ask someone in it to unlock it, and join again.' }" });
     await locked.getByTestId('name').fill('Ana Lucía');
     await locked.getByTestId('join').click();

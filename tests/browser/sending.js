@@ -1,4 +1,5 @@
 // A page that publishes into a made-up room: it numbers tracks, and puts the frames that leave together again.
+import { watch } from './meeting.js';
 
 /** @typedef {import('playwright-core').Page} Page */
 /** @typedef {import('../../web/sdk/media/send/frame-sender.js').FrameHeader} FrameHeader */
@@ -7,11 +8,17 @@
 
 /**
  * @param {import('playwright-core').Browser} browser @param {string} url a page of the relay
- * @param {{ sdk?: string, carrier?: string, options?: object }} [made] `sdk`: where it is imported from, if not from where the page is
+ * @param {{ sdk?: string, carrier?: string, options?: object, before?: () => void }} [made] `sdk`: where it is imported from, if not from where the
+ *   page is; `before`: runs in the worker that encodes before anything else does
  */
-export async function openPublisher(browser, url, { sdk = url, carrier = 'webtransport', options = {} } = {}) {
+export async function openPublisher(browser, url, { sdk = url, carrier = 'webtransport', options = {}, before } = {}) {
   const page = await (await browser.newContext()).newPage();
+  watch(page);
   page.setDefaultTimeout(20_000);
+  if (before) await page.route('**/send.worker.js', async (route) => {
+    const response = await route.fetch();
+    await route.fulfill({ response, body: `(${before})();\n${await response.text()}` });
+  });
   await page.goto(new URL('/relay.json', url).href);
   await page.evaluate(makeRoom, { sdk, carrier, options });
   return page;

@@ -56,6 +56,23 @@ export const listen = (tab, ms) => tab.evaluate(async ({ ms, loud }) => {
   return { loudest, share: louds / looks, starts };
 }, { ms, loud: LOUD });
 
+/** The longest time without a sound while one listens, in milliseconds. @param {Tab} tab @param {number} ms @returns {Promise<number>} */
+export const longestPause = (tab, ms) => tab.evaluate(async ({ ms, loud }) => {
+  const { taps } = /** @type {{ taps: AnalyserNode[] }} */ (/** @type {any} */ (window).witness);
+  const samples = new Float32Array(2048);
+  let last = performance.now();
+  let longest = 0;
+  for (const end = last + ms; performance.now() < end; await new Promise((resolve) => setTimeout(resolve, 20))) {
+    const isLoud = taps.some((tap) => {
+      tap.getFloatTimeDomainData(samples);
+      return samples.some((sample) => Math.abs(sample) > loud);
+    });
+    longest = Math.max(longest, performance.now() - last);
+    if (isLoud) last = performance.now();
+  }
+  return longest;
+}, { ms, loud: LOUD });
+
 /** Whether nothing is heard. @param {{ loudest: number }} heard */
 export const isQuiet = ({ loudest }) => loudest <= LOUD;
 
@@ -64,6 +81,12 @@ export const heldDevices = (tab) => tab.evaluate(() => {
   const { tracks } = /** @type {{ tracks: MediaStreamTrack[] }} */ (/** @type {any} */ (window).witness);
   return [...new Set(tracks.filter(({ readyState }) => readyState === 'live').map(({ label }) => label))];
 }, null);
+
+/** What the cameras, or the microphones, that a page holds are set to. @param {Tab} tab @param {'audio' | 'video'} kind @returns {Promise<MediaTrackSettings[]>} */
+export const settingsOf = (tab, kind) => tab.evaluate((kind) => {
+  const { tracks } = /** @type {{ tracks: MediaStreamTrack[] }} */ (/** @type {any} */ (window).witness);
+  return tracks.filter((track) => track.kind === kind && track.readyState === 'live').map((track) => track.getSettings());
+}, kind);
 
 /** Of all that a page has played with. @param {Tab} tab @returns {Promise<AudioContextState[]>} */
 export const soundStates = (tab) => tab.evaluate(() => {

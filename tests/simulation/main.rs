@@ -10,6 +10,7 @@ mod dice;
 mod history;
 mod model;
 mod outputs;
+mod path;
 mod relay;
 mod sending;
 mod world;
@@ -100,6 +101,7 @@ fn meetings_go_as_they_should() {
         "pinned",
         "not selected",
         "doubled",
+        "fell behind",
         "rooms forgotten",
     ] {
         assert!(tally.get(what).is_some_and(|count| *count > 10), "{what} hardly ever happened: {tally:?}");

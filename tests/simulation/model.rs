@@ -1,6 +1,8 @@
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use tertulia::limits::{LAYER_HOLD_TIME, LAYERS_MAX};
 use tertulia::room::SessionKey;
 use tertulia::wire::{Layers, ParticipantId, ServerMessage, TrackId, TrackInfo, TrackSource};
 
@@ -41,8 +43,17 @@ pub struct Track {
     pub feedback_at: Option<Duration>,
     /// When it was asked for a keyframe, by rendition.
     pub keyframe_asked_at: BTreeMap<u8, Duration>,
+    /// Its renditions, and its temporal layers.
+    pub taken: [Taken; 2],
     /// The newest frame that was passed on, by rendition.
     newest: BTreeMap<u8, u32>,
+}
+
+/// Layers that somebody takes, and when others were left, as bits.
+#[derive(Debug, Clone, Default)]
+pub struct Taken {
+    bits: u8,
+    left_at: BTreeMap<u8, Duration>,
 }
 
 /// What of a track someone takes.
@@ -55,8 +66,38 @@ pub struct Subscription {
     pub asked: bool,
     /// What the room said that is to be sent.
     pub allowed: Option<Layers>,
-    /// The rendition that is sent: another one than is allowed until a keyframe begins.
-    pub sent: u8,
+    /// What is sent: of another rendition than is allowed until a keyframe begins.
+    pub sent: Layers,
+}
+
+/// Renditions and all temporal layers up to one, as bits.
+pub fn layer_bits(spatial_layers: u8, temporal_layer: u8) -> [u8; 2] {
+    [spatial_layers, if spatial_layers == 0 { 0 } else { u8::MAX >> (LAYERS_MAX - 1 - temporal_layer) }]
+}
+
+impl Taken {
+    fn note(&mut self, now: Duration, bits: u8) {
+        for layer in layers(self.bits & !bits) {
+            self.left_at.insert(layer, now);
+        }
+        self.left_at.retain(|layer, _| bits & 1 << layer == 0);
+        self.bits = bits;
+    }
+
+    /// Whether these are those that somebody takes, or took until a while ago.
+    pub fn explains(&self, now: Duration, wanted: u8) -> bool {
+        let is_held = |layer| self.left_at.get(&layer).is_some_and(|left| *left + LAYER_HOLD_TIME >= now);
+        self.bits & !wanted == 0 && layers(wanted & !self.bits).all(is_held)
+    }
+
+    /// Whether nobody has taken any of these for a while.
+    pub fn may_close(&self, now: Duration, closed: u8) -> bool {
+        layers(closed).all(|layer| self.left_at.get(&layer).is_some_and(|left| *left + LAYER_HOLD_TIME <= now))
+    }
+}
+
+fn layers(bits: u8) -> impl Iterator<Item = u8> {
+    (0..LAYERS_MAX).filter(move |layer| bits & 1 << layer != 0)
 }
 
 /// How much that is.
@@ -71,7 +112,7 @@ impl Track {
     }
 
     fn subscription(&mut self, id: ParticipantId) -> &mut Subscription {
-        let new = Subscription { wish: self.highest, chosen: false, asked: false, allowed: None, sent: 0 };
+        let new = Subscription { wish: self.highest, chosen: false, asked: false, allowed: None, sent: Layers::ONE };
         self.subscribers.entry(id).or_insert(new)
     }
 
@@ -83,13 +124,18 @@ impl Track {
     /// The room says what somebody is sent who is sent nothing of it: it begins at once.
     pub fn begin(&mut self, id: ParticipantId, layers: Layers) {
         let its = self.subscription(id);
-        (its.allowed, its.sent) = (Some(layers), layers.spatial);
+        (its.allowed, its.sent) = (Some(layers), layers);
     }
 
     /// The room says that somebody is sent other layers.
     pub fn allow(&mut self, id: ParticipantId, layers: Layers) {
         let its = self.subscribers.get_mut(&id).expect("only who is sent something is sent other layers");
         assert!(its.allowed.replace(layers).is_some(), "{id} is sent nothing of which there could be other layers");
+        its.sent.temporal = match layers.spatial.cmp(&its.sent.spatial) {
+            Ordering::Less => its.sent.temporal.min(layers.temporal),
+            Ordering::Equal => layers.temporal,
+            Ordering::Greater => its.sent.temporal,
+        };
     }
 
     /// The room says that nothing is sent any more.
@@ -113,14 +159,13 @@ impl Track {
     pub fn keyframe_begins(&mut self, spatial: u8) {
         let is_awaited = |its: &&mut Subscription| its.allowed.is_some_and(|allowed| allowed.spatial == spatial);
         let waiting = self.subscribers.values_mut().filter(is_awaited);
-        waiting.for_each(|its| its.sent = spatial);
+        waiting.for_each(|its| its.sent = its.allowed.unwrap_or(its.sent));
     }
 
     /// Who of these gets a datagram of these layers.
     pub fn is_sent(&self, id: ParticipantId, layers: Layers) -> bool {
-        let its = self.subscribers.get(&id);
-        let allowed = |its: &Subscription| its.allowed.is_some_and(|allowed| allowed.temporal >= layers.temporal);
-        its.is_some_and(|its| its.sent == layers.spatial && allowed(its))
+        let its = self.subscribers.get(&id).filter(|its| its.allowed.is_some());
+        its.is_some_and(|its| its.sent.spatial == layers.spatial && its.sent.temporal >= layers.temporal)
     }
 }
 
@@ -157,6 +202,7 @@ impl Model {
             subscribers,
             feedback_at: None,
             keyframe_asked_at: BTreeMap::new(),
+            taken: Default::default(),
             newest: BTreeMap::new(),
         };
         self.people.iter().filter_map(takes).for_each(|id| _ = new.subscribe(id));
@@ -169,11 +215,21 @@ impl Model {
         self.people.remove(&id)
     }
 
-    /// What of a track is taken by those who are here: renditions as bits, and the highest temporal layer.
-    pub fn wanted(&self, track: &Track) -> (u8, u8) {
+    /// What of a track is taken by those who are here: renditions, and temporal layers.
+    fn taken(&self, track: &Track) -> [u8; 2] {
         let is_here = |id: &ParticipantId| self.people.get(id).is_some_and(|person| person.here.is_some());
         let taken = track.subscribers.iter().filter(|(id, _)| is_here(id)).filter_map(|(_, its)| its.allowed);
-        taken.fold((0, 0), |(spatial, temporal), sent| (spatial | 1 << sent.spatial, temporal.max(sent.temporal)))
+        let all = taken.map(|sent| layer_bits(1 << sent.spatial, sent.temporal));
+        all.fold([0, 0], |[spatial, temporal], sent| [spatial | sent[0], temporal | sent[1]])
+    }
+
+    /// Notes what is taken by now.
+    pub fn note_taken(&mut self, now: Duration) {
+        let all: Vec<_> = self.tracks.iter().map(|(id, track)| (*id, self.taken(track))).collect();
+        for (id, bits) in all {
+            let taken = self.track(id).taken.iter_mut();
+            taken.zip(bits).for_each(|(taken, bits)| taken.note(now, bits));
+        }
     }
 
     /// Whether a track is kept from a subscriber because others are on the stage.

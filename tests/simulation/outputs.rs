@@ -3,10 +3,10 @@ use std::sync::Arc;
 use tertulia::auth::SeatClaim;
 use tertulia::limits::MEDIA_BYTES_MAX;
 use tertulia::media::Publisher;
-use tertulia::room::{Admitted, Audience, Output, SessionKey};
-use tertulia::wire::{ChatMessage, ParticipantId, ServerChat, ServerMessage, TrackSource, Welcome};
+use tertulia::room::{Admitted, Audience, Input, Output, SessionKey};
+use tertulia::wire::{ChatMessage, NOT_KEPT, ParticipantId, ServerChat, ServerMessage, TrackSource, Welcome};
 
-use crate::model::hear;
+use crate::model::{hear, layer_bits};
 use crate::relay::SlotState;
 use crate::world::{Down, Event, LIMITS, SECOND, Seat, World, room_name};
 
@@ -20,10 +20,14 @@ impl World {
             Output::Tell { to, message } => self.tell(room, to, &message),
             Output::Chat { to, message } => {
                 for key in self.audience(room, to) {
-                    self.send_down(key, Down::Chat(message.clone()));
+                    // The history has what an acknowledgement says, and it comes in its place there.
+                    let is_behind = |sequence| self.sessions[&key].fell_behind_at.is_some_and(|at| sequence > at);
+                    if !matches!(message, ServerChat::Accepted { sequence, .. } if is_behind(sequence)) {
+                        self.send_down(key, Down::Chat(message.clone()));
+                    }
                 }
             }
-            Output::Deliver { to, message } => self.deliver(room, &to, &message),
+            Output::Deliver { to, message } => self.deliver_or_fall_behind(room, &to, &message),
             Output::Store(message) => {
                 self.history.append(room, message);
                 self.arm_commit();
@@ -34,7 +38,8 @@ impl World {
             }
             Output::Replay { participant, after, through } => {
                 if let Some(key) = self.rooms[&room].members.get(&participant).copied() {
-                    self.sessions.entry(key).and_modify(|session| session.replay = Some((after, through)));
+                    let session = self.sessions.get_mut(&key).expect("members have sessions");
+                    (session.replay, session.fell_behind_at) = (Some((after, through)), None);
                     let delay = self.dice.within(0..200_000);
                     self.after(delay, Event::Page(key));
                 }
@@ -149,15 +154,44 @@ impl World {
     }
 
     fn tell(&mut self, room: usize, to: Audience, message: &ServerMessage) {
+        let since_start = self.now().since_start;
         for key in self.audience(room, to) {
             let session = self.sessions.get_mut(&key).expect("a member has a session");
             let own = session.seat.as_ref().map(|seat| seat.participant);
             hear(&mut session.told, own, message);
             if let ServerMessage::LayersWanted { track, spatial_layers, temporal_layer } = message {
-                session.wanted.insert(*track, (*spatial_layers, *temporal_layer));
+                let told = layer_bits(*spatial_layers, *temporal_layer);
+                let before = session.wanted.insert(*track, told).unwrap_or_default();
+                let taken = &self.rooms[&room].model.tracks[track].taken;
+                for ((taken, before), told) in taken.iter().zip(before).zip(told) {
+                    let closed = before & !told;
+                    assert!(taken.may_close(since_start, closed), "{closed:#b} of track {track} closes: {taken:?}");
+                }
             }
             self.send_down(key, Down::Control(message.clone()));
         }
+    }
+
+    /// Now and then somebody has no place for a message: that one and those after it come from the history.
+    fn deliver_or_fall_behind(&mut self, room: usize, to: &[ParticipantId], message: &Arc<ChatMessage>) {
+        let mut taken = to.to_vec();
+        taken.retain(|id| {
+            let Some(key) = self.rooms[&room].members.get(id).copied().filter(|_| message.sequence != NOT_KEPT) else {
+                return true;
+            };
+            let falls = self.dice.within(0..20) == 0;
+            let session = self.sessions.get_mut(&key).expect("members have sessions");
+            if session.fell_behind_at.is_none() && falls {
+                let after = message.sequence - 1;
+                session.fell_behind_at = Some(after);
+                self.count("fell behind");
+                let input = Input::FellBehind { participant: *id, session: key, after };
+                self.tell_late(room, key, input);
+                return false;
+            }
+            session.fell_behind_at.is_none()
+        });
+        self.deliver(room, &taken, message);
     }
 
     pub fn deliver(&mut self, room: usize, to: &[ParticipantId], message: &Arc<ChatMessage>) {

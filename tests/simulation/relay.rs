@@ -120,7 +120,7 @@ impl World {
     }
 
     /// Whether a session's room is still open; one of the same name may have been opened since.
-    fn is_in_its_room(&self, key: SessionKey) -> bool {
+    pub fn is_in_its_room(&self, key: SessionKey) -> bool {
         let Some(session) = self.sessions.get(&key) else {
             return false;
         };
@@ -184,7 +184,8 @@ impl World {
         };
         let end = through.min(after + PAGE);
         let page: Vec<_> = self.history.kept(room)[after as usize..end as usize].to_vec();
-        for message in page.iter().filter(|message| message.concerns(id)) {
+        let plain = self.clients[self.sessions[&key].client].plain;
+        for message in page.iter().filter(|message| message.concerns(id) && !(plain && message.from == id)) {
             self.deliver(room, &[id], message);
         }
         self.sessions.entry(key).and_modify(|session| session.replay = (end < through).then_some((end, through)));
@@ -192,8 +193,14 @@ impl World {
             let delay = self.dice.within(0..100_000);
             self.after(delay, Event::Page(key));
         } else {
-            self.handle(room, Input::Replayed { participant: id, through });
+            self.tell_late(room, key, Input::Replayed { participant: id, session: key, through });
         }
+    }
+
+    /// A room may hear of its sessions a little later, as from another thread: another one may have taken the seat meanwhile.
+    pub fn tell_late(&mut self, room: usize, key: SessionKey, input: Input) {
+        let delay = self.dice.within(0..20_000);
+        self.after(delay, Event::Told(room, key, input));
     }
 
     /// The relay passes on a datagram.

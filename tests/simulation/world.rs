@@ -87,6 +87,8 @@ pub enum Event {
     ClientEnds(SessionKey),
     /// The relay reads a page of history for a session.
     Page(SessionKey),
+    /// A room hears what became of chat on its way to a session.
+    Told(usize, SessionKey, Input),
     /// The history writes what waits.
     Commit,
     /// The history tells a room what came of its messages, unless the relay was killed since.
@@ -128,10 +130,12 @@ pub struct Session {
     pub client_done: bool,
     /// The part of the history that is to be sent.
     pub replay: Option<(u64, u64)>,
+    /// The last message that it was sent, if it did not take the next.
+    pub fell_behind_at: Option<u64>,
     /// What it was told so far, at the relay's end.
     pub told: Roster,
     /// What it was told that somebody takes of its tracks.
-    pub wanted: BTreeMap<TrackId, (u8, u8)>,
+    pub wanted: BTreeMap<TrackId, [u8; 2]>,
 }
 
 pub struct Seat {
@@ -270,6 +274,11 @@ impl World {
             Event::RelayEnds(key, reason) => self.end_session(key, reason),
             Event::ClientEnds(key) => self.client_ends(key),
             Event::Page(key) => self.send_page(key),
+            Event::Told(room, key, input) => {
+                if self.is_in_its_room(key) {
+                    self.handle(room, input);
+                }
+            }
             Event::Commit => self.commit(),
             Event::Outcome(crashes, room, input) => {
                 if crashes == self.crashes {
@@ -295,6 +304,7 @@ impl World {
             relay_done: false,
             client_done: false,
             replay: None,
+            fell_behind_at: None,
             told: Roster::new(),
             wanted: BTreeMap::new(),
         };

@@ -18,6 +18,10 @@ use super::session::Target;
 /// cargo has built for the tests.
 const RELAY: &str = "TERTULIA_RELAY";
 
+/// Says, with `last`, on which processor relays run that run on one alone: it is the first one otherwise. What two tests do to
+/// their relays at a time is then none of the other's matter.
+const PROCESSOR: &str = "TERTULIA_PROCESSOR";
+
 fn relay_binary() -> String {
     std::env::var(RELAY).unwrap_or_else(|_| env!("CARGO_BIN_EXE_tertulia").to_owned())
 }
@@ -66,14 +70,16 @@ impl Launch {
     }
 
     /// Runs it on one processor alone, always the same one: when a virtual machine is held up, it is one of its processors, and
-    /// two relays are compared.
+    /// two relays are compared. Tests that run beside others take [another one](PROCESSOR).
     pub fn on_one_processor(mut self) -> Self {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
-        let first = allowed.and_then(|list| list.trim().split([',', '-']).next());
+        let mut numbers = allowed.unwrap_or_default().trim().split([',', '-']);
+        let is_last = std::env::var(PROCESSOR).is_ok_and(|which| which == "last");
+        let one = if is_last { numbers.next_back() } else { numbers.next() };
         let is_there = Command::new("taskset").arg("--version").output().is_ok();
-        if let Some(first) = first.filter(|_| is_there) {
-            let pinned = ["taskset", "--cpu-list", first].map(String::from);
+        if let Some(one) = one.filter(|one| is_there && !one.is_empty()) {
+            let pinned = ["taskset", "--cpu-list", one].map(String::from);
             self.wrapper.splice(0..0, pinned);
         }
         self

@@ -3,9 +3,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use tertulia::limits::HANDSHAKE_TIMEOUT;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+
+/// How long an answer may take. What the relay closes for being wrong it closes sooner than what it gives up for being slow.
+pub const PATIENCE: Duration = HANDSHAKE_TIMEOUT.saturating_sub(Duration::from_secs(1));
 
 /// What the relay said to some bytes.
 #[derive(Debug)]
@@ -37,7 +41,7 @@ pub async fn exchange(address: SocketAddr, bytes: &[u8]) -> Reply {
     let mut stream = TcpStream::connect(address).await.unwrap();
     // The relay may hang up before it has read everything.
     let _ = stream.write_all(bytes).await;
-    read(&mut stream, Duration::from_secs(1)).await
+    read(&mut stream, PATIENCE).await
 }
 
 /// Reads until the connection is closed, or an answer is complete after which it is not, or for as long as `patience`

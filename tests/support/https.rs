@@ -2,13 +2,12 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::http::{Reply, read};
+use super::http::{PATIENCE, Reply, read};
 use super::quic::tls_config;
 
 /// Sends bytes on a new connection and reads until the relay closes it or has nothing more to say.
@@ -16,7 +15,7 @@ pub async fn exchange(address: SocketAddr, bytes: &[u8]) -> Reply {
     let versions = [&rustls::version::TLS12, &rustls::version::TLS13];
     let mut stream = connect(address, &versions, &[b"http/1.1"]).await.unwrap();
     let _ = stream.write_all(bytes).await;
-    read(&mut stream, Duration::from_secs(1)).await
+    read(&mut stream, PATIENCE).await
 }
 
 /// A TLS connection of one of these versions, with one of these protocols.

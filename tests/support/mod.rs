@@ -13,10 +13,13 @@ pub mod http;
 pub mod https;
 pub mod impair;
 pub mod quic;
+pub mod rate;
 pub mod scene;
 pub mod session;
+pub mod sources;
 pub mod stand_in;
 pub mod tokens;
+pub mod witness;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, RecvStream, SendStream, TransportConfig};
+use quinn::{
+    ClientConfig, Connection, ConnectionError, ConnectionId, Endpoint, RecvStream, SendStream, TransportConfig,
+};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -32,8 +34,26 @@ pub fn tls_config(versions: &[&'static rustls::SupportedProtocolVersion], alpn: 
 
 /// An endpoint that speaks this protocol. It keeps its connections and would wait a minute for an answer.
 pub fn endpoint(alpn: &[u8]) -> Endpoint {
+    endpoint_with(client_config(alpn))
+}
+
+/// One whose first packets go to the shard of this number, of so many: a client chooses the connection id that it sends them to.
+pub fn endpoint_to(alpn: &[u8], shard: usize, of: usize) -> Endpoint {
+    let mut config = client_config(alpn);
+    config.initial_dst_cid_provider(Arc::new(move || {
+        let mut id: [u8; 12] = rand::random();
+        id[0] = (usize::from(id[0]) % (256 / of) * of + shard) as u8;
+        ConnectionId::new(&id)
+    }));
+    endpoint_with(config)
+}
+
+fn client_config(alpn: &[u8]) -> ClientConfig {
     let tls = tls_config(&[&rustls::version::TLS13], &[alpn]);
-    let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
+    ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()))
+}
+
+fn endpoint_with(mut config: ClientConfig) -> Endpoint {
     let mut transport = TransportConfig::default();
     transport.keep_alive_interval(Some(Duration::from_millis(200)));
     config.transport_config(Arc::new(transport));

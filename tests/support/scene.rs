@@ -75,11 +75,6 @@ impl Scene {
     /// All four, once everybody who did something wrong has gone; the third one is for the test to see.
     pub async fn close(mut self, case: &str) {
         self.assert_undisturbed(case).await;
-        self.close_disturbed(case).await;
-    }
-
-    /// The same after a fault that is known to hold up others, without the meeting: `FAULTS.md` says which ones do.
-    pub async fn close_disturbed(self, case: &str) {
         self.relay.assert_at_rest(case, self.before, MEMORY_KEPT_MAX).await;
     }
 }

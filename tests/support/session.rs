@@ -88,9 +88,14 @@ pub fn camera() -> TrackInfo {
     TrackInfo { source: TrackSource::Camera, codec: "vp8".into(), media, description: vec![] }
 }
 
-/// A whole frame in one datagram.
-pub fn datagram(track: TrackId, payload: &[u8]) -> Bytes {
-    let header = MediaHeader {
+pub fn microphone() -> TrackInfo {
+    let media = TrackMedia::Audio { sample_rate: 48_000, channels: 1 };
+    TrackInfo { source: TrackSource::Microphone, codec: "opus".into(), media, description: vec![] }
+}
+
+/// That of a whole frame in one datagram, which stands by itself.
+pub fn header(track: TrackId) -> MediaHeader {
+    MediaHeader {
         track,
         frame: 0,
         depends_on_distance: 0,
@@ -103,8 +108,12 @@ pub fn datagram(track: TrackId, payload: &[u8]) -> Bytes {
         fragment_index: 0,
         fragment_count: 1,
         timestamp: 0,
-    };
-    Datagram::new(header, payload).bytes
+    }
+}
+
+/// A whole frame in one datagram.
+pub fn datagram(track: TrackId, payload: &[u8]) -> Bytes {
+    Datagram::new(header(track), payload).bytes
 }
 
 /// The payload of a datagram.
@@ -388,7 +397,11 @@ impl Session {
     }
 
     pub async fn publish(&mut self) -> TrackId {
-        match self.request(&ClientMessage::Publish { request: 4711, track: camera() }).await {
+        self.publish_track(camera()).await
+    }
+
+    pub async fn publish_track(&mut self, track: TrackInfo) -> TrackId {
+        match self.request(&ClientMessage::Publish { request: 4711, track }).await {
             ServerMessage::Published { track, .. } => track,
             other => panic!("{other:?}"),
         }

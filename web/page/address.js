@@ -10,14 +10,14 @@ export function roomOfPath(path) {
   return PATH.exec(path)?.[1] ?? null;
 }
 
-/** What someone typed or pasted: a link or the name of a room. @param {string} text @returns {Place | null} */
-export function placeOfText(text) {
+/** What someone typed or pasted: a link or the name of a room. @param {string} text @param {(hostname: string) => boolean} isOfRelay @returns {Place | null} */
+export function placeOfText(text, isOfRelay) {
   const trimmed = text.trim();
   const name = trimmed.replace(/\s+/g, '-');
   if (ROOM.test(name)) return { room: name, search: '', hash: '' };
   const url = URL.parse(trimmed, location.href);
   const room = url && roomOfPath(url.pathname);
-  return url && room && url.hostname === location.hostname ? { room, search: url.search, hash: url.hash } : null;
+  return url && room && isOfRelay(url.hostname) ? { room, search: url.search, hash: url.hash } : null;
 }
 
 /** The key that the address has, as it is written there. @returns {string | null} */
@@ -25,9 +25,9 @@ export function keyOfAddress() {
   return new URLSearchParams(location.hash.slice(1)).get('key');
 }
 
-/** The link to a room, to send to others. @param {string} room @param {string | null} key */
-export function linkTo(room, key) {
-  return `${location.origin}/r/${room}${key ? `#key=${key}` : ''}`;
+/** The link to a room of the relay at `origin`. @param {string} origin @param {string} room @param {string | null} key */
+export function linkTo(origin, room, key) {
+  return `${origin}/r/${room}${key ? `#key=${key}` : ''}`;
 }
 
 /** The height in lines of the picture that the address asks to send, such as `?video=360p`. @returns {number | null} */

@@ -37,6 +37,20 @@ export function showComposer(room, send) {
   showTyping(room);
 }
 
+/** Puts what was not sent back to where it is written, before what is there. @param {{ text: string, to: number | null }} message */
+export function writeAgain(message) {
+  const [text, to] = [find('text', HTMLTextAreaElement), find('to', HTMLSelectElement)];
+  const wanted = String(message.to ?? '');
+  // What was for one participant is never made for everyone in passing: of two recipients, the more private one.
+  const isMixed = text.value !== '' && to.value !== wanted;
+  text.value = [message.text, text.value].filter(Boolean).join('\n');
+  if (!isMixed || to.value === '') to.value = wanted;
+  if (to.selectedIndex >= 0) return (isMixed ? to : text).focus();
+  // Whoever it was for has left: it is for everyone now, which is to be seen before it is sent.
+  to.value = '';
+  to.focus();
+}
+
 /** Tells the others once when writing begins and once when it ends. @param {Room} room */
 function ownTyping(room) {
   let active = false;

@@ -1,5 +1,6 @@
 /** How the page reaches the relay: the badge, and in words what happens when it does not. */
-import { find } from './element.js';
+import { announce } from './announcer.js';
+import { find, setText } from './element.js';
 import { milliseconds, share } from './figures.js';
 
 /** @typedef {import('../sdk/tertulia.js').Room} Room */
@@ -21,6 +22,12 @@ const BRIEFLY = /** @type {Record<string, string>} */ ({ ...REASONS, udp_blocked
 /** Why a page ends that a relay does not understand. */
 const OTHER_VERSION = 'version_unsupported';
 
+const UNREACHABLE = 'relay_unreachable';
+/** A try that failed so says less than why the session broke, until it stays so. */
+const SILENT = new Set([UNREACHABLE, 'connection_lost']);
+/** A relay that starts again is away for a moment: that it is silent is told after so many tries, in about ten seconds. */
+const SILENT_TRIES_MAX = 5;
+
 /** How long the page says that it is back, in milliseconds. */
 const BACK_MS = 3000;
 
@@ -39,8 +46,13 @@ export function showBadge(room) {
   let loss = null;
   const show = () => {
     document.body.dataset.state = badge.dataset.state = room.state;
+    badge.dataset.quiet = String(room.isQuiet);
     badge.textContent = badgeText(room, loss);
   };
+  room.on('quietChanged', ({ quiet }) => {
+    show();
+    if (quiet) announce('The network is silent.');
+  });
   room.on('stateChanged', show).on('roundTrip', show).on('statistics', ({ lossIn }) => {
     loss = lossIn;
     show();
@@ -49,8 +61,9 @@ export function showBadge(room) {
 }
 
 /** @param {Room} room @param {number | null} loss */
-function badgeText({ carrier, roundTripMs, state, carrierReason }, loss) {
+function badgeText({ carrier, roundTripMs, state, carrierReason, isQuiet }, loss) {
   if (!carrier) return STATES[state];
+  if (isQuiet) return `${NAMES[carrier]} · the network is silent`;
   const why = carrier === 'websocket' ? BRIEFLY[carrierReason ?? ''] ?? null : null;
   const figures = [roundTripMs === null ? null : milliseconds(roundTripMs), loss === null ? null : share(loss)];
   return [NAMES[carrier], why, ...figures].filter((part) => part !== null).join(' · ');
@@ -70,8 +83,8 @@ export function showStatus(room, joinAgain) {
     clearTimeout(quiet);
     status.dataset.kind = kind;
     status.dataset.reason = reason;
-    find('status-title', HTMLElement).textContent = title;
-    find('status-text', HTMLSpanElement).textContent = text;
+    setText(find('status-title', HTMLElement), title);
+    setText(find('status-text', HTMLSpanElement), text);
     // Who was removed cannot come back.
     again.hidden = kind !== 'ended' || reason === 'removed';
     again.textContent = reason === OTHER_VERSION ? 'Reload the page' : 'Join again';
@@ -83,8 +96,10 @@ export function showStatus(room, joinAgain) {
     if (state === 'connecting') say('working', 'Joining…', '');
     if (state === 'connected') say('', '', '');
   });
-  room.on('reconnecting', ({ reason, message }) => {
-    say('working', 'Reconnecting…', `${message} What you write meanwhile is sent when you are back.`, reason);
+  room.on('reconnecting', ({ reason, message, attempt }) => {
+    if (SILENT.has(reason) && attempt > 0 && attempt < SILENT_TRIES_MAX) return;
+    const why = reason === UNREACHABLE ? 'The relay cannot be reached. Check the network.' : message;
+    say('working', 'Reconnecting…', `${why} What you write meanwhile is sent when you are back.`, reason);
   });
   room.on('reconnected', () => {
     say('back', 'You are back.', '');

@@ -1,6 +1,7 @@
 /** The bar of one's own microphone, camera and screen. */
 import { find, useIcon } from './element.js';
 import { DEVICES } from './own-media.js';
+import { isInsecure, whyHidden } from './insecure.js';
 import { problemOf } from './problems.js';
 import { choose } from './preferences.js';
 import { TertuliaError } from '../sdk/tertulia.js';
@@ -64,8 +65,8 @@ function showDevice(room, media, device) {
   control.ariaLabel = problem ? `${NAMES[device]}: ${problemOf(device, problem)[0]}` : NAMES[device];
   control.dataset.problem = String(problem !== undefined);
   // A device that is hidden by the browser, or that a token forbids, cannot be switched on.
-  control.disabled = !may || !isSecureContext;
-  control.title = may ? `${isOn ? 'Switch off' : 'Switch on'} your ${device}` : `Your access token does not allow a ${device}`;
+  control.disabled = !may || isInsecure();
+  control.title = !may ? `Your access token does not allow a ${device}` : isInsecure() ? whyHidden(device) : `${isOn ? 'Switch off' : 'Switch on'} your ${device}`;
   useIcon(control, isOn ? device : `${device}-off`);
 }
 

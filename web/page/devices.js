@@ -15,6 +15,9 @@ const KINDS = [
   { kind: 'speaker', list: 'audiooutput', label: 'Loudspeaker' },
 ];
 
+/** What this browser can do. @type {ReturnType<typeof Room.checkSupport> | undefined} */
+let support;
+
 /**
  * Fills `place` with one choice for each kind of device that there is. `prefix` keeps test ids apart.
  * @param {HTMLElement} place
@@ -43,9 +46,10 @@ export function showDevices(place, prefix, media, useSpeaker) {
   });
   place.replaceChildren(...rows.map(({ row }) => row));
   const fill = async () => {
+    const { speakerChoice } = await (support ??= Room.checkSupport());
     const devices = await Room.getLocalDevices().catch(() => /** @type {MediaDeviceInfo[]} */ ([]));
     for (const { kind, list, select, row } of rows) {
-      const known = devices.filter((device) => device.kind === list && device.deviceId !== '');
+      const known = kind === 'speaker' && !speakerChoice ? [] : devices.filter((device) => device.kind === list && device.deviceId !== '');
       row.hidden = known.length === 0;
       select.replaceChildren(...known.map(({ deviceId, label }, at) => new Option(label || `Device ${at + 1}`, deviceId)));
       const used = kind === 'speaker' ? choices.speaker : media.track(kind)?.deviceId ?? choices[kind];

@@ -13,6 +13,13 @@ export function element(tag, className, ...children) {
   return made;
 }
 
+/** Text of people, in the direction of its own letters. @template {keyof HTMLElementTagNameMap} K @param {K} tag @param {string} className @param {string} text */
+export function words(tag, className, text) {
+  const made = element(tag, className, text);
+  made.dir = 'auto';
+  return made;
+}
+
 /**
  * An element that `index.html` holds.
  * @template {HTMLElement} E
@@ -24,6 +31,11 @@ export function find(id, kind) {
   const found = document.getElementById(id);
   if (found instanceof kind) return found;
   throw new Error(`index.html has no ${kind.name} #${id}`);
+}
+
+/** Changes the text of an element, if it is another: what is written again, screen readers say again. @param {HTMLElement} within @param {string} text */
+export function setText(within, text) {
+  if (within.textContent !== text) within.textContent = text;
 }
 
 const SVG = 'http://www.w3.org/2000/svg';

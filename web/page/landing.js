@@ -3,6 +3,7 @@ import { placeOfText } from './address.js';
 import { canEncrypt, newKey } from './encryption.js';
 import { find } from './element.js';
 import { rememberName, rememberedName } from './preferences.js';
+import { isOfRelay } from './relay.js';
 import { newRoomName } from './room-name.js';
 
 /** @typedef {import('./address.js').Place} Place */
@@ -30,7 +31,7 @@ export function showLanding(go) {
   }
   find('link-form', HTMLFormElement).onsubmit = (event) => {
     event.preventDefault();
-    const place = placeOfText(link.value);
+    const place = placeOfText(link.value, isOfRelay);
     problem.textContent = place ? '' : 'That is no link of this relay and no room name. Names have letters, digits, - and _.';
     if (place) leave(place);
     else link.focus();

@@ -1,10 +1,11 @@
 /** The messages of the chat: in the order of the room, one's own unconfirmed ones last. */
 import { TertuliaError, newMessageId } from '../sdk/tertulia.js';
-import { avatar, element, find } from './element.js';
+import { writeAgain } from './composer.js';
+import { avatar, button, element, find, words } from './element.js';
 
 /** @typedef {import('../sdk/tertulia.js').Room} Room */
 /** @typedef {import('../sdk/tertulia.js').ChatMessage} ChatMessage */
-/** @typedef {{ messageId: string, text: string, to: number | null, error: string | null }} Draft sent and not confirmed */
+/** @typedef {{ messageId: string, text: string, to: number | null, error: string | null, isTooLong?: boolean }} Draft sent and not confirmed */
 
 /** Messages of one person closer together than this share a head, in milliseconds. */
 const GROUP_MS = 5 * 60 * 1000;
@@ -42,7 +43,14 @@ export function showMessages(room, isEncrypted) {
 
   const draw = (/** @type {Draft} */ draft) => {
     const waits = room.state === 'connected' ? 'Sending…' : 'Waiting for the connection…';
-    const node = draftNode(draft, waits, () => submit({ ...draft, error: null }), () => discard(draft.messageId));
+    const node = draftNode(draft, waits, {
+      retry: () => submit({ ...draft, error: null }),
+      edit() {
+        discard(draft.messageId);
+        writeAgain(draft);
+      },
+      discard: () => discard(draft.messageId),
+    });
     const old = drafts.get(draft.messageId);
     drafts.set(draft.messageId, { draft, node });
     keepAtEnd(() => (old ? old.node.replaceWith(node) : log.append(node)), !old);
@@ -51,7 +59,8 @@ export function showMessages(room, isEncrypted) {
   const submit = (/** @type {Draft} */ draft) => {
     draw(draft);
     room.chat.send(draft.text, draft).catch((error) => {
-      if (drafts.has(draft.messageId)) draw({ ...draft, error: error instanceof TertuliaError ? error.message : 'It was not sent.' });
+      const { message, code } = error instanceof TertuliaError ? error : { message: 'It was not sent.', code: '' };
+      if (drafts.has(draft.messageId)) draw({ ...draft, error: message, isTooLong: code === 'chat_too_long' });
     });
   };
 
@@ -75,7 +84,7 @@ function messageNode(room, message, before, isEncrypted) {
   const follows = before?.from === message.from && before.fromName === fromName && before.to === to && +sentAt - +before.sentAt < GROUP_MS;
   const when = element('time', '', time.format(sentAt));
   when.dateTime = sentAt.toISOString();
-  const head = element('p', 'head', element('strong', '', own ? 'You' : fromName), when);
+  const head = element('p', 'head', words('strong', '', own ? 'You' : fromName), when);
   if (to !== null) head.append(own ? ` · only to ${room.remoteParticipants.get(to)?.name ?? 'one participant'}` : ' · only to you');
   const node = element('article', `message${own ? ' own' : ''}${follows ? ' follows' : ''}`, avatar(fromName), head, bubbleOf(message));
   if (isEncrypted && protection === 'none') node.append(element('p', 'foot', 'Not encrypted from end to end.'));
@@ -85,20 +94,22 @@ function messageNode(room, message, before, isEncrypted) {
 
 /** @param {ChatMessage} message */
 function bubbleOf({ text, protection }) {
-  if (protection !== 'unreadable') return element('p', 'bubble', text);
+  if (protection !== 'unreadable') return words('p', 'bubble', text);
   return element('p', 'bubble unreadable', 'This message is encrypted. Open the whole link, with its key, to read it.');
 }
 
-/** @param {Draft} draft @param {string} waits @param {() => void} retry @param {() => void} discard */
-function draftNode({ text, error }, waits, retry, discard) {
+/** @param {Draft} draft @param {string} waits @param {{ retry: () => void, edit: () => void, discard: () => void }} acts */
+function draftNode({ text, error, isTooLong }, waits, { retry, edit, discard }) {
   const head = element('p', 'head', error ? 'Not sent' : waits);
-  const node = element('article', `message own ${error ? 'failed' : 'pending'}`, head, element('p', 'bubble', text));
+  const node = element('article', `message own ${error ? 'failed' : 'pending'}`, head, words('p', 'bubble', text));
   if (!error) return node;
-  const again = element('button', '', 'Try again');
-  const drop = element('button', '', 'Discard');
-  again.type = drop.type = 'button';
-  again.onclick = retry;
-  drop.onclick = discard;
-  node.append(element('p', 'foot', error, again, drop));
+  const act = (/** @type {string} */ name, /** @type {() => void} */ does) => {
+    const made = button('', name);
+    made.onclick = does;
+    return made;
+  };
+  // What is too long stays so however often it is sent.
+  const again = isTooLong ? act('Edit', edit) : act('Try again', retry);
+  node.append(element('p', 'foot', error, again, act('Discard', discard)));
   return node;
 }

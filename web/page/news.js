@@ -1,4 +1,5 @@
 /** Who came, who left, and what an admin or a failure did to tracks, said in passing. */
+import { isInsecure } from './insecure.js';
 import { problemOf } from './problems.js';
 import { toast } from './toasts.js';
 
@@ -27,20 +28,34 @@ export function tellNews(room, media, isEncrypted) {
   room.on('localTrackMuted', ({ track, muted, byAdmin }) => {
     if (muted && byAdmin) toast(`An admin switched off your ${track.source}. You can switch it on again.`, 'problem');
   });
-  /** Whose tracks failed: what goes wrong with one does so with all. */
-  const told = new WeakSet();
-  const tellOnce = (/** @type {import('../sdk/tertulia.js').RemoteParticipant} */ participant, /** @type {import('../sdk/tertulia.js').TertuliaError} */ { code, message }) => {
-    if (told.has(participant)) return;
-    told.add(participant);
-    if (!code.startsWith('codec_')) return toast(message, 'problem');
-    // Without a key, what is encrypted is nothing but broken frames.
-    const why = isEncrypted ? 'What they send cannot be decoded.' : 'If the meeting is encrypted, open the whole link, with the key.';
-    toast(`${participant.name} cannot be shown here. ${why}`, 'problem');
-  };
+  const tellFailure = failuresOnce(isEncrypted);
   room.on('mediaFailed', ({ source, error, participant }) => {
-    if (participant) return tellOnce(participant, error);
+    if (participant) return tellFailure(participant, error);
     // What is wrong with these, their controls tell.
     if (source === 'microphone' || source === 'camera') return media.failed(source, error);
     toast(problemOf(source, error).join(' '), 'problem');
   });
+}
+
+/**
+ * What goes wrong with one track of someone does so with all of the kind, and what is wrong with this page with everybody's: each is
+ * said once.
+ * @param {boolean} isEncrypted
+ */
+function failuresOnce(isEncrypted) {
+  const here = {};
+  /** The codes, by whose they are. @type {WeakMap<object, Set<string>>} */
+  const told = new WeakMap();
+  return (/** @type {import('../sdk/tertulia.js').RemoteParticipant} */ participant, /** @type {import('../sdk/tertulia.js').TertuliaError} */ { code, message }) => {
+    // What is wrong then is the address, and the page says so all the time.
+    if (isInsecure()) return;
+    const isTheirs = code.startsWith('codec_');
+    const whose = isTheirs ? participant : here;
+    const codes = told.get(whose) ?? new Set();
+    if (codes.has(code)) return;
+    told.set(whose, codes.add(code));
+    // Without a key, what is encrypted is nothing but broken frames.
+    const why = code === 'codec_failed' && !isEncrypted ? `${message} If the meeting is encrypted, open the whole link, with the key.` : message;
+    toast(isTheirs ? `What ${participant.name} sends cannot be played here. ${why}` : why, 'problem');
+  };
 }

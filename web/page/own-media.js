@@ -208,18 +208,31 @@ export class OwnMedia {
   }
 }
 
-/** How large a picture is sent: what the address asks for, else what was chosen; `undefined`: the SDK's usual one. */
-export function videoOptions() {
-  const lines = videoLinesOfAddress() ?? choices.lines;
-  return lines > 0 ? { width: Math.round(lines * 16 / 9), height: lines } : undefined;
+/** Whether one has chosen how large a picture is sent since the page was opened. */
+let isSizeChosen = false;
+
+/** Height of the picture that is sent, in lines: what the address asks for until one chooses, then what was chosen; 0: the SDK's usual one. */
+export function pictureLines() {
+  return (isSizeChosen ? null : videoLinesOfAddress()) ?? choices.lines;
+}
+
+/** @param {number} lines 0: the SDK's usual ones */
+export function choosePictureLines(lines) {
+  isSizeChosen = true;
+  choose({ lines });
 }
 
 /** How a device is opened. @param {Device} device */
 export function optionsOf(device) {
   const deviceId = choices[device] || undefined;
-  if (device === 'camera') return { deviceId, ...videoOptions() };
+  if (device === 'camera') return { deviceId, ...sizeOf(pictureLines()) };
   const { noiseSuppression, echoCancellation, autoGainControl } = choices;
   return { deviceId, noiseSuppression, echoCancellation, autoGainControl };
+}
+
+/** @param {number} lines */
+function sizeOf(lines) {
+  return lines > 0 ? { width: Math.round(lines * 16 / 9), height: lines } : {};
 }
 
 /** Where the browser would ask twice, once for each device, it is asked for both at once. */

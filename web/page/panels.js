@@ -1,4 +1,5 @@
 /** The panel beside the stage: chat, people or statistics, one at a time. */
+import { announce, unheardMessages } from './announcer.js';
 import { find } from './element.js';
 
 /** @typedef {import('../sdk/tertulia.js').Room} Room */
@@ -16,6 +17,7 @@ let shown = null;
 
 /** Messages that came while the chat was closed. */
 let unread = 0;
+const unheard = unheardMessages(announce);
 
 /** @param {(name: PanelName | null) => void} changed */
 export function showPanels(changed) {
@@ -65,14 +67,17 @@ export function countUnread(room) {
   let isCaughtUp = false;
   showUnread(0);
   room.on('caughtUp', () => (isCaughtUp = true));
-  room.on('chatMessage', ({ own }) => {
-    if (shown !== 'chat' && !own && isCaughtUp) showUnread(unread + 1);
+  room.on('chatMessage', ({ own, fromName, text, to, protection }) => {
+    if (shown === 'chat' || own || !isCaughtUp) return;
+    showUnread(unread + 1);
+    unheard.came(to === null ? fromName : `${fromName}, only to you`, protection === 'unreadable' ? 'a message that cannot be read here' : text);
   });
 }
 
 /** @param {number} count */
 function showUnread(count) {
   unread = count;
+  if (count === 0) unheard.seen();
   const mark = find('unread', HTMLSpanElement);
   mark.hidden = count === 0;
   mark.textContent = count > UNREAD_MAX ? `${UNREAD_MAX}+` : String(count);

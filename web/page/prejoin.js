@@ -1,12 +1,14 @@
 /** Before the meeting: one sees oneself, chooses devices, says a name, and a token if the relay asks for one. */
 import { Room, TertuliaError } from '../sdk/tertulia.js';
 import { assure } from './encryption.js';
-import { avatar, find, useIcon } from './element.js';
+import { problemOfName } from './display-name.js';
+import { avatar, find, setText, useIcon } from './element.js';
 import { showDevices } from './devices.js';
+import { isInsecure, showInsecure, whyHidden } from './insecure.js';
 import { showLevel } from './level.js';
 import { DEVICES } from './own-media.js';
 import { choose, rememberName, rememberedName } from './preferences.js';
-import { isInsecure, problemsOf, showInsecure, showProblems } from './problems.js';
+import { problemsOf, showProblems } from './problems.js';
 import { forgetToken, rememberToken } from './tab.js';
 
 /** @typedef {import('./own-media.js').OwnMedia} OwnMedia */
@@ -24,6 +26,7 @@ export function asksForToken(error) {
 /** @param {OwnMedia} media @param {(wish: { name: string }) => void} join @returns {Prejoin} */
 export function showPrejoin(media, join) {
   const [name, token] = ['name', 'token'].map((id) => find(id, HTMLInputElement));
+  let remembered = rememberedName();
   const submit = find('join', HTMLButtonElement);
   const without = find('join-without', HTMLButtonElement);
   const problem = find('join-error', HTMLParagraphElement);
@@ -33,28 +36,39 @@ export function showPrejoin(media, join) {
     submit.disabled = without.disabled = isBusy;
     submit.textContent = isBusy ? 'Joining…' : 'Join';
   };
+  /** Says what is wrong with the name, if something is. */
+  const isNamed = () => {
+    name.value = name.value.trim();
+    const wrong = problemOfName(name.value);
+    if (wrong === '') return true;
+    problem.textContent = wrong;
+    name.focus();
+    return false;
+  };
   const enter = () => {
-    rememberName(name.value.trim());
+    rememberName((remembered = name.value));
     if (token.value.trim()) rememberToken(token.value.trim());
     problem.textContent = '';
     busy(true);
-    join({ name: name.value.trim() });
+    join({ name: name.value });
   };
   find('join-form', HTMLFormElement).onsubmit = (event) => {
     event.preventDefault();
-    enter();
+    if (isNamed()) enter();
   };
   without.onclick = () => {
-    if (!find('join-form', HTMLFormElement).reportValidity()) return;
+    if (!isNamed() || !find('join-form', HTMLFormElement).reportValidity()) return;
     for (const device of DEVICES) void media.set(device, false);
     enter();
   };
-  name.oninput = preview.draw;
+  name.oninput = preview.drawFace;
   return {
     open(room, isEncrypted) {
       find('prejoin-room', HTMLHeadingElement).textContent = room;
       assure(isEncrypted);
-      name.value ||= rememberedName();
+      // Another one may have been said on the landing since.
+      const known = rememberedName();
+      if (name.value === '' || (known !== '' && known !== remembered)) name.value = remembered = known;
       busy(false);
       preview.open();
       (name.value ? submit : name).focus();
@@ -84,7 +98,10 @@ function showPreview(media, name, fillDevices) {
   let isOpen = false;
   /** What this browser cannot do. @type {{ code: string, title: string, text: string }[]} */
   let unsupported = [];
+  /** What went wrong with devices the last time. @type {typeof unsupported} */
+  let failed = [];
   let endLevel = () => {};
+  const drawFace = () => face.replaceChildren(avatar(name() || '?'));
   const draw = () => {
     if (!isOpen) return;
     const camera = media.isOn('camera') ? media.track('camera') : null;
@@ -94,16 +111,21 @@ function showPreview(media, name, fillDevices) {
       attached = camera;
     }
     preview.dataset.state = camera ? 'on' : media.isBusy('camera') ? 'waiting' : 'off';
-    face.replaceChildren(avatar(name() || '?'));
-    says.textContent = camera ? '' : media.isBusy('camera') ? 'Waiting for the camera. The browser may ask you to allow it.' : 'Your camera is off';
+    drawFace();
+    setText(says, camera ? '' : media.isBusy('camera') ? 'Waiting for the camera. The browser may ask you to allow it.' : 'Your camera is off');
     for (const device of DEVICES) {
       const button = find(`preview-${device}`, HTMLButtonElement);
       button.ariaPressed = String(media.isOn(device));
       useIcon(button, media.isOn(device) ? device : `${device}-off`);
       button.disabled = isInsecure();
+      button.title = isInsecure() ? whyHidden(device) : '';
     }
     if (isInsecure()) return;
-    showProblems(place, [...unsupported, ...problemsOf(media.problems)], () => void media.startAgain());
+    // While it is tried again, what went wrong the last time stays, and so does the focus.
+    if (!DEVICES.some((device) => media.isBusy(device))) failed = problemsOf(media.problems);
+    const hadFocus = place.contains(document.activeElement);
+    showProblems(place, [...unsupported, ...failed], () => void media.startAgain());
+    if (hadFocus && place.hidden) find('join', HTMLButtonElement).focus();
   };
   for (const device of DEVICES) {
     find(`preview-${device}`, HTMLButtonElement).onclick = () => {
@@ -117,13 +139,13 @@ function showPreview(media, name, fillDevices) {
     if (isOpen && !media.isBusy('camera') && !media.isBusy('microphone')) void fillDevices();
   });
   return {
-    draw,
+    drawFace,
     open() {
       isOpen = true;
       endLevel();
       endLevel = showLevel(find('level', HTMLDivElement), () => (media.isOn('microphone') ? media.track('microphone')?.level ?? 0 : null));
       draw();
-      if (isInsecure()) return void showInsecure(place);
+      if (isInsecure()) return void showInsecure('prejoin', place);
       void media.start();
       void Room.checkSupport().then(({ problems }) => {
         // Missing devices are told when they are opened.

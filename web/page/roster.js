@@ -1,5 +1,5 @@
 /** Who is in the room. */
-import { avatar, button, element, find, icon, useIcon } from './element.js';
+import { avatar, button, element, find, icon, useIcon, words } from './element.js';
 
 /** @typedef {import('../sdk/tertulia.js').Room} Room */
 /** @typedef {import('../sdk/tertulia.js').RemoteParticipant} RemoteParticipant */
@@ -7,6 +7,8 @@ import { avatar, button, element, find, icon, useIcon } from './element.js';
 
 /** What an admin can silence. */
 const SOURCES = /** @type {Record<string, string>} */ ({ microphone: 'microphone', camera: 'camera', screen: 'screen' });
+
+const HAS_LEFT = / \(has left\)$/;
 
 /**
  * Keeps the list and the choice of whom to write to in step with the room.
@@ -18,7 +20,9 @@ export function showRoster(room, note) {
   /** @type {Map<RemoteParticipant, Row>} */
   const rows = new Map();
   const fail = (/** @type {Error} */ error) => note(error.message);
-  let self = person(room.localParticipant.name, 'you');
+  const signs = new Signs();
+  const own = () => person(room.localParticipant.name, 'you', ...signs.nodes);
+  let self = own();
   const show = () => {
     find('people-count', HTMLSpanElement).textContent = String(rows.size + 1);
     showRecipients([...rows.keys()]);
@@ -43,37 +47,61 @@ export function showRoster(room, note) {
   }
   room.on('stateChanged', () => {
     list.dataset.admin = String(room.permissions?.admin === true);
-    const now = person(room.localParticipant.name, 'you');
+    const now = own();
     self.replaceWith(now);
     self = now;
   });
+  const showOwn = () => signs.show([...room.localParticipant.tracks.values()]);
+  for (const type of /** @type {const} */ (['localTrackPublished', 'localTrackUnpublished', 'localTrackMuted'])) room.on(type, showOwn);
+  showOwn();
   list.replaceChildren(self);
   show();
 }
 
-/** @param {RemoteParticipant[]} others */
+/** Whoever was chosen stays so after leaving: what is written to them is not for everyone. @param {RemoteParticipant[]} others */
 function showRecipients(others) {
   const to = find('to', HTMLSelectElement);
-  const chosen = to.value;
+  const [chosen] = to.selectedOptions;
   to.replaceChildren(new Option('Everyone', ''), ...others.map(({ id, name }) => new Option(name, String(id))));
-  to.value = others.some(({ id }) => String(id) === chosen) ? chosen : '';
+  if (!chosen) return;
+  to.value = chosen.value;
+  if (to.selectedIndex >= 0) return;
+  to.append(chosen);
+  chosen.text = `${chosen.text.replace(HAS_LEFT, '')} (has left)`;
+  chosen.selected = true;
 }
 
-/** @param {string} name @param {string} tag */
-function person(name, tag) {
-  const who = element('span', 'who', name);
+/** @param {string} name @param {string} tag @param {...HTMLElement} signs */
+function person(name, tag, ...signs) {
+  const who = words('span', 'who', name);
   who.title = name;
-  return element('li', 'person', avatar(name), who, ...(tag ? [element('span', 'tag', tag)] : []));
+  return element('li', 'person', avatar(name), who, ...(tag ? [element('span', 'tag', tag)] : []), ...signs);
 }
 
-/** Someone else in the list, with what an admin can do. */
-class Row {
-  #participant;
+/** Whether the microphone and the camera of someone are on. */
+class Signs {
   #signs = /** @type {const} */ (['microphone', 'camera']).map((source) => {
     const node = element('span', 'sign', icon(source));
     node.role = 'img';
     return { source, node };
   });
+  nodes = this.#signs.map(({ node }) => node);
+
+  /** @param {{ source: string, muted: boolean }[]} tracks */
+  show(tracks) {
+    for (const { source, node } of this.#signs) {
+      const isOn = tracks.some((track) => track.source === source && !track.muted);
+      useIcon(node, isOn ? source : `${source}-off`);
+      node.dataset.on = String(isOn);
+      node.ariaLabel = node.title = `${source === 'camera' ? 'Camera' : 'Microphone'} ${isOn ? 'on' : 'off'}`;
+    }
+  }
+}
+
+/** Someone else in the list, with what an admin can do. */
+class Row {
+  #participant;
+  #signs = new Signs();
   #more = button('more', '⋯');
   #menu = element('div', 'actions');
   #mute;
@@ -97,7 +125,7 @@ class Row {
       remove();
     };
     this.#menu.append(away);
-    this.node.append(...(kind === 'plain' ? [] : this.#signs.map(({ node }) => node)), this.#more, this.#menu);
+    this.node.append(...(kind === 'plain' ? [] : this.#signs.nodes), this.#more, this.#menu);
     this.node.onkeydown = ({ key }) => {
       if (key !== 'Escape' || this.#menu.hidden) return;
       this.#open(false);
@@ -110,12 +138,7 @@ class Row {
   /** What they send changed. */
   show() {
     const tracks = [...this.#participant.tracks.values()];
-    for (const { source, node } of this.#signs) {
-      const isOn = tracks.some((track) => track.info.source === source && !track.muted);
-      useIcon(node, isOn ? source : `${source}-off`);
-      node.dataset.on = String(isOn);
-      node.ariaLabel = node.title = `${source === 'camera' ? 'Camera' : 'Microphone'} ${isOn ? 'on' : 'off'}`;
-    }
+    this.#signs.show(tracks);
     const mutes = tracks.filter(({ muted, info }) => !muted && SOURCES[info.source]).map((track) => {
       const item = button('quiet action', `Switch off ${SOURCES[track.info.source]}`);
       item.dataset.testid = 'mute-track';

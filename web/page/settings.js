@@ -1,6 +1,8 @@
 /** The choices that one makes in the meeting. */
+import { forgetAnnouncements } from './announcer.js';
 import { showDevices } from './devices.js';
 import { find } from './element.js';
+import { choosePictureLines, pictureLines } from './own-media.js';
 import { choices, choose } from './preferences.js';
 import { problemOf } from './problems.js';
 import { bringToasts, toast } from './toasts.js';
@@ -20,17 +22,21 @@ export function showSettings(media, current) {
     current()?.switchActiveDevice('audiooutput', deviceId).catch((/** @type {any} */ error) => toast(problemOf('loudspeaker', error).join(' '), 'problem'));
   };
   const fillDevices = showDevices(find('settings-devices', HTMLDivElement), 'settings', media, speak);
+  const fillQuality = showQuality(media);
   find('open-settings', HTMLButtonElement).onclick = () => {
     void fillDevices();
+    fillQuality();
     dialog.showModal();
   };
   find('settings-close', HTMLButtonElement).onclick = () => dialog.close();
-  dialog.onclose = bringToasts;
+  dialog.onclose = () => {
+    bringToasts();
+    forgetAnnouncements();
+  };
   dialog.onclick = ({ target }) => {
     if (target === dialog) dialog.close();
   };
   navigator.mediaDevices?.addEventListener('devicechange', () => void fillDevices());
-  showQuality(media);
   for (const [id, choice] of Object.entries(SOUND)) {
     const box = find(id, HTMLInputElement);
     box.checked = choices[choice];
@@ -44,14 +50,13 @@ export function showSettings(media, current) {
   shortcuts.onchange = () => choose({ shortcuts: shortcuts.checked });
 }
 
-/** @param {OwnMedia} media */
+/** @param {OwnMedia} media @returns {() => void} shows the size that is sent now */
 function showQuality(media) {
   const quality = find('quality', HTMLSelectElement);
   quality.replaceChildren(...QUALITIES.map(([lines, label]) => new Option(label, String(lines))));
-  quality.value = String(choices.lines);
   quality.onchange = () => {
-    choose({ lines: Number(quality.value) });
+    choosePictureLines(Number(quality.value));
     void media.renew('camera');
   };
+  return () => void (quality.value = String(pictureLines()));
 }
-

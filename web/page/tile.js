@@ -1,5 +1,5 @@
 /** One picture in the meeting: of someone's camera or screen, with the name and what there is to know about it. */
-import { avatar, button, element, icon, useIcon } from './element.js';
+import { avatar, button, element, icon, useIcon, words } from './element.js';
 
 /** @typedef {import('../sdk/tertulia.js').LocalTrack} LocalTrack */
 /** @typedef {import('../sdk/tertulia.js').RemoteTrack} RemoteTrack */
@@ -28,7 +28,7 @@ const PAUSED = 'The screen is paused.';
 export class Tile {
   /** @type {LocalTrack | RemoteTrack | null} */
   #attached = null;
-  #label = element('span', 'name');
+  #label = words('span', 'name', '');
   #muted = icon('microphone-off');
   #says = element('p', 'says');
   #face = element('div', 'face');

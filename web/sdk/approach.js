@@ -24,7 +24,7 @@ export async function approach(url, options, past, signal) {
   // Its time is the program's, not the network's.
   const token = await tokenOf(options);
   const reach = deadline(signal);
-  const { webTransport, certificateSha256, webSocket } = await findRelay(url, reach);
+  const { webTransport, certificateSha256, webSocket, refusal } = await findRelay(url, reach);
   if (forced === 'webtransport' && !webTransport) {
     throw new TertuliaError('transport_unavailable', 'This relay has no WebTransport. Leave the transport out, or use "websocket".');
   }
@@ -38,6 +38,7 @@ export async function approach(url, options, past, signal) {
     blocked: blockedNetworks(webTransport ?? webSocket),
     signal,
     reach,
+    refusal,
   };
 }
 

@@ -31,8 +31,10 @@ import { encodeClientChat } from './wire.js';
  * @property {Promise<Cipher> | null} [cipher] for messages that only those who have the key can read
  */
 
-/** Messages without an acknowledgement: as many as a relay takes at once, so that it takes all of them after a break. */
+/** Messages without an acknowledgement. */
 export const PENDING_MAX = 50;
+/** How long one that waited for the connection waits when the relay says that it comes too fast, in milliseconds. */
+export const RETRY_MS = 100;
 
 const NOT_CONNECTED = 'The room is not connected. Join again, then send it again.';
 
@@ -42,6 +44,10 @@ export class Chat {
   /** In the order in which they were said. @type {Map<string, Pending>} */
   #pending = new Map();
   #bytesMax = 16 * 1024;
+  /** Of these, the ids of those that waited for the connection: they leave one by one, and what is said meanwhile behind them. @type {Set<string>} */
+  #waiting = new Set();
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #retry;
   /** Whether all that was missed is here, so that what is still pending did not arrive. */
   #isLive = false;
   /** Ends when all that was heard so far is taken. */
@@ -89,7 +95,7 @@ export class Chat {
       const pending = { text, body: this.#room.cipher ? null : text, to, resolve, reject };
       this.#pending.set(messageId, pending);
       if (this.#room.cipher) void this.#seal(messageId, pending, this.#room.cipher);
-      else if (this.#isLive) this.#transmit(messageId, pending);
+      else this.#dispatch(messageId, pending);
     });
   }
 
@@ -107,15 +113,17 @@ export class Chat {
   /** The session ended; another will follow. */
   interrupted() {
     this.#isLive = false;
+    clearTimeout(this.#retry);
   }
 
   /** The session ended, and no other will follow. @param {string} code */
   closed(code) {
-    this.#isLive = false;
+    this.interrupted();
     for (const { reject } of this.#pending.values()) {
       reject(new TertuliaError(code, 'The connection ended before the relay confirmed the message. Join again, then send it again.'));
     }
     this.#pending.clear();
+    this.#waiting.clear();
   }
 
   /**
@@ -150,8 +158,11 @@ export class Chat {
   /** @param {Extract<ServerChat, { type: 'refused' }>} refused */
   refused({ messageId, reason, message }) {
     const id = hexOf(messageId);
-    this.#pending.get(id)?.reject(new TertuliaError(reason, sentence(reason, message)));
-    this.#pending.delete(id);
+    if ((reason === 'chat_too_fast' || reason === 'chat_busy') && this.#waiting.has(id)) {
+      this.#retry = setTimeout(() => this.#sendWaiting(), RETRY_MS);
+      return;
+    }
+    this.#take(id)?.reject(new TertuliaError(reason, sentence(reason, message)));
   }
 
   /** @param {Opened} message */
@@ -165,7 +176,32 @@ export class Chat {
   caughtUp({ position }) {
     this.#transcript.advance(position.sequence);
     this.#isLive = true;
-    for (const [id, pending] of this.#pending) this.#transmit(id, pending);
+    this.#waiting = new Set(this.#pending.keys());
+    this.#sendWaiting();
+  }
+
+  /** Sends the first of those that waited. */
+  #sendWaiting() {
+    const [id] = this.#waiting;
+    const pending = id === undefined ? undefined : this.#pending.get(id);
+    if (id !== undefined && pending && this.#isLive) this.#transmit(id, pending);
+  }
+
+  /** Sends what was just said, unless others wait. @param {string} messageId @param {Pending} pending */
+  #dispatch(messageId, pending) {
+    if (!this.#isLive) return;
+    if (this.#waiting.size > 0) this.#waiting.add(messageId);
+    else this.#transmit(messageId, pending);
+  }
+
+  /** One is answered: it is pending no longer, and the next of those that waited leaves. @param {string} messageId */
+  #take(messageId) {
+    const pending = this.#pending.get(messageId);
+    const [first] = this.#waiting;
+    this.#pending.delete(messageId);
+    this.#waiting.delete(messageId);
+    if (first === messageId) this.#sendWaiting();
+    return pending;
   }
 
   /** @param {string} messageId @param {Pending} pending */
@@ -181,10 +217,13 @@ export class Chat {
       pending.body = await body;
     } catch (cause) {
       this.#sealing = Promise.resolve('');
-      this.#pending.delete(messageId);
+      this.#take(messageId);
       return pending.reject(new TertuliaError('encryption_failed', 'The message could not be encrypted. Open the whole link again, with all that follows #.', { cause }));
     }
-    if (this.#isLive && this.#pending.has(messageId)) this.#transmit(messageId, pending);
+    if (!this.#pending.has(messageId)) return;
+    const [first] = this.#waiting;
+    if (first === messageId) this.#sendWaiting();
+    else if (!this.#waiting.has(messageId)) this.#dispatch(messageId, pending);
   }
 
   /** @param {string} messageId @param {Pending} pending @param {number} sequence @param {number} sentAtMs */
@@ -197,8 +236,7 @@ export class Chat {
   /** Takes a message, and takes it as the acknowledgement if it is one's own. @param {Omit<ChatMessage, 'epoch' | 'kept'>} message */
   #keep(message) {
     const { messageId, sequence, sentAt } = message;
-    const pending = this.#pending.get(messageId);
-    this.#pending.delete(messageId);
+    const pending = this.#take(messageId);
     const taken = this.#transcript.add(message);
     if (taken) this.#room.received(taken);
     if (sequence > 0) pending?.resolve({ sequence, sentAt });

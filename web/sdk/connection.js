@@ -37,6 +37,7 @@ import { TRACK_ECHO, decodeMedia, decodeServerMessage, encodeClientMessage, enco
  * @property {Join} join
  * @property {BlockedNetworks} [blocked]
  * @property {AbortSignal} [signal] whoever joins leaves
+ * @property {TertuliaError | null} [refusal] what to say if no carrier stands
  * @property {AbortSignal} [reach] ends what has no carrier yet; left out: `signal` and the usual time
  */
 /** @typedef {{ isBlocked(): boolean, remember(): void, forget(): void }} BlockedNetworks */
@@ -52,10 +53,10 @@ export const WELCOME_TIMEOUT_MS = 5000;
 
 /** @param {Attempt} attempt @returns {Promise<Seat>} */
 export async function takeSeat(attempt) {
-  const { webtransport, websocket, join, blocked, signal, reach = deadline(signal) } = attempt;
+  const { webtransport, websocket, join, blocked, signal, refusal, reach = deadline(signal) } = attempt;
   const both = webtransport !== null && websocket !== null;
   const skip = both && blocked?.isBlocked();
-  const session = await race(skip ? null : webtransport, websocket, reach);
+  const session = await race(skip ? null : webtransport, websocket, reach).catch((error) => { throw signal?.aborted ? error : refusal ?? error; });
   const seat = await joinOn(session, join, signal);
   if (session.carrier === 'webtransport') return proven(seat, attempt);
   if (both && !skip) blocked?.remember();
@@ -76,6 +77,19 @@ export async function moveToWebTransport(attempt, committed) {
   const seat = await proven(await joinOn(session, join, signal), attempt);
   if (seat.session === session) blocked?.forget();
   return seat;
+}
+
+/**
+ * Brings a seat to WebSocket whose session over WebTransport hears nothing any more. That one keeps it until WebSocket stands.
+ * @param {Attempt} attempt
+ * @param {() => void} committed the seat moves: the session before will be told that it is replaced
+ * @returns {Promise<Seat>}
+ */
+export async function moveToWebSocket({ websocket, join, signal, reach = deadline(signal) }, committed) {
+  if (!websocket) throw new TertuliaError('transport_unavailable', 'There is no WebSocket here.');
+  const session = await race(null, websocket, reach);
+  committed();
+  return { ...await joinOn(session, join, signal), carrierReason: 'udp_blocked' };
 }
 
 /**
@@ -251,8 +265,9 @@ function probeDatagrams(session, seat, signal) {
     };
     const cancel = () => {
       settle();
-      leave(session);
+      // First: a session that is left is one that ended, too.
       reject(cancelled());
+      leave(session);
     };
     const probe = () => session.sendDatagram(echo(frame++));
     const interval = setInterval(probe, ECHO_INTERVAL_MS);

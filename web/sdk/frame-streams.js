@@ -20,6 +20,8 @@ export class FrameStreams {
   #order = 0;
   /** @type {FramesOnStreams} */
   counts = { in: 0, out: 0 };
+  /** Datagrams of frames for which there was no stream. */
+  leftOut = 0;
 
   /** @param {WebTransport} transport @param {(media: Uint8Array) => void} received header and payload of each datagram that comes */
   constructor(transport, received) {
@@ -30,7 +32,10 @@ export class FrameStreams {
   /** Sends the datagrams of a frame, zero bytes included; what is stale is taken back. @param {Uint8Array<ArrayBuffer>[]} datagrams */
   send(datagrams) {
     // Whoever misses it asks for a keyframe.
-    if (this.#underWay.size >= FRAMES_MAX) return;
+    if (this.#underWay.size >= FRAMES_MAX) {
+      this.leftOut += datagrams.length;
+      return;
+    }
     const header = decodeMedia(datagrams[0].subarray(PREFIX_BYTES));
     if (header.keyframe) for (const older of this.#underWay) older.supersede(header);
     const frame = new OnStream(header);
@@ -110,6 +115,15 @@ class OnStream {
   #end(reason, timeMs) {
     const streamErrorCode = DROP_REASONS.indexOf(reason);
     const leftMs = this.#beganMs + timeMs - performance.now();
-    return setTimeout(() => this.#stale.abort(new WebTransportError(reason, { streamErrorCode })), leftMs);
+    return setTimeout(() => this.#stale.abort(streamError(reason, streamErrorCode)), leftMs);
+  }
+}
+
+/** What a stream is given up with. Firefox has another constructor than the draft. @param {string} message @param {number} streamErrorCode */
+function streamError(message, streamErrorCode) {
+  try {
+    return new WebTransportError(message, { streamErrorCode });
+  } catch {
+    return new WebTransportError(/** @type {any} */ ({ message, streamErrorCode }));
   }
 }

@@ -10,8 +10,12 @@ export const STABLE_MS = 5000;
 const RECONNECT_STEP_MS = 300;
 
 /** How long a session stays on WebSocket before WebTransport is tried again, in milliseconds: the first time, and at most. */
-const RETURN_DELAY_MS_MIN = 15_000;
+const RETURN_DELAY_MS_MIN = 5000;
 export const RETURN_DELAY_MS_MAX = 5 * 60 * 1000;
+/** After this long without a try to go on over WebSocket, the waits before it begin anew, in milliseconds. */
+export const ALARM_MEMORY_MS = 30_000;
+/** A session over WebTransport that lasted this long was a good one, in milliseconds: when it moves or breaks, these waits begin anew. */
+export const STEADY_MS = 60_000;
 
 /**
  * How long to wait before a try: 0, 0.3, 1.2, 2.7, 4.8, 7, 7 ... seconds, and up to as much again, at least 0.3 and at most a second.
@@ -25,7 +29,7 @@ export function reconnectDelayMs(attempt, random) {
 }
 
 /**
- * How long to wait before WebTransport is tried once more: 15, 30, 60, 120, 240, 300 ... seconds, and up to a tenth more.
+ * How long to wait before WebTransport is tried once more: 5, 10, 20, 40, 80, 160, 300 ... seconds, and up to a tenth more.
  * @param {number} attempt how many tries there were before
  * @param {() => number} random from 0 to 1, as `Math.random`
  * @returns {number} milliseconds

@@ -64,6 +64,11 @@ export class RoomMedia {
     }, options);
   }
 
+  /** Whether media leaves. */
+  get isSending() {
+    return [...this.publishing.tracks.values()].some(({ muted }) => !muted);
+  }
+
   /** A datagram came: what stands behind its zero byte. @param {Uint8Array} bytes */
   datagram(bytes) {
     if (isRepeatRequest(bytes)) this.publishing.repeat(bytes);
@@ -147,8 +152,9 @@ export class RoomMedia {
   stats() {
     const { session, carrierReason, roundTripMs } = this.#room;
     const lossOut = this.#reports.loss(performance.now());
-    const [carrier, framesOnStreams] = [session()?.carrier ?? null, session()?.framesOnStreams() ?? { in: 0, out: 0 }];
-    const room = { carrier, carrierReason: carrierReason(), roundTripMs: roundTripMs(), lossOut, framesOnStreams: { ...framesOnStreams }, relay: this.#measurements };
+    const [carrier, datagramsLeftOut] = [session()?.carrier ?? null, session()?.datagramsLeftOut() ?? 0];
+    const framesOnStreams = { ...(session()?.framesOnStreams() ?? { in: 0, out: 0 }) };
+    const room = { carrier, carrierReason: carrierReason(), roundTripMs: roundTripMs(), lossOut, datagramsLeftOut, framesOnStreams, relay: this.#measurements };
     return statisticsOf(room, this.publishing, this.subscribing);
   }
 

@@ -26,13 +26,16 @@ import { decodeServerChat, decodeServerMessage, encodeClientMessage } from './wi
 /** @typedef {Welcome['permissions']} Permissions what one's token allows */
 /** @typedef {import('./sessions.js').RoomState} RoomState */
 /** @typedef {import('./sessions.js').Ending} Ending */
+/** @typedef {import('./sessions.js').Interruption} Interruption */
 
 /**
  * @typedef {object} RoomOptions
  * @property {string} name what the others see, unless the token has a name
  * @property {string} [room] left out: the last part of the address, or `lobby`
  * @property {string | (() => string | null | Promise<string | null>) | null} [token] for relays that ask for one. A function is called for each
- *   connection, so that a fresh token brings one back to a meeting that lasts longer than the first
+ *   try to connect, so that a fresh token brings one back to a meeting that lasts longer than the first. There are also tries beside a session
+ *   that is on, to go on over another carrier: when nothing is heard for a second, and where UDP was blocked, from time to time. Some are
+ *   given up, and what the function answers then is not used
  * @property {string | null} [ticket] `room.ticket` of a page before, to come back to its seat
  * @property {'webtransport' | 'websocket' | string | null} [transport] use this carrier and no other
  * @property {string} [encryptionKey] end-to-end encryption: a secret that all participants have and the relay has not, at least 16 bytes in
@@ -43,15 +46,18 @@ import { decodeServerChat, decodeServerMessage, encodeClientMessage } from './wi
 /**
  * @typedef {object} ConnectionEvents
  * @property {RoomState} stateChanged
- * @property {Ending} reconnecting the session broke; another is being tried for
- * @property {{ resumed: boolean }} reconnected `resumed`: to the same seat, and the others saw nothing
- * @property {{ carrier: Carrier | null }} carrierChanged without a break, as when UDP gets through again
+ * @property {Interruption} reconnecting the session broke, or a try to come back failed; another one follows
+ * @property {{ resumed: boolean }} reconnected `resumed`: to the same seat, and the others saw nothing. If not, there may have been no
+ *   `reconnecting` before: the relay was started again, and that was noticed when the session was to go on over another carrier
+ * @property {{ carrier: Carrier | null }} carrierChanged without a break, as when UDP does not get through any more, or does again. What the
+ *   relay was asked before and has not answered (`muteTrack`, `setLocked`, `measurements`, ...) rejects with `connection_lost` all the same
  * @property {Ending} disconnected nothing more happens until `connect`
  * @property {{ locked: boolean }} roomLocked
  * @property {ChatMessage} chatMessage
  * @property {{ participant: RemoteParticipant, active: boolean }} chatTyping
  * @property {{ firstKept: number }} caughtUp all that was missed is here
  * @property {number} roundTrip milliseconds
+ * @property {{ quiet: boolean }} quietChanged whether nothing comes from the relay at the moment: if that goes on, the session is given up
  * @property {import('./statistics.js').RoomStatistics} statistics each second
  */
 /** @typedef {ConnectionEvents & import('./roster.js').RosterEvents & import('./media/send/publishing.js').PublishingEvents & import('./media/receive/subscribing.js').SubscribingEvents} RoomEvents */
@@ -88,11 +94,12 @@ export class Room extends Emitter {
       began: (welcome) => this.#began(welcome),
       heard: (stream, message) => this.#hear(stream, message),
       media: (media) => {
-        this.#heartbeat?.heard();
+        this.#heartbeat?.heard(media.length);
         this.#media.datagram(media);
       },
       released: () => this.#released(),
       interrupted: (ending) => this.#interrupted(ending),
+      failed: (interruption) => this.emit('reconnecting', interruption),
       reconnected: (outcome) => this.emit('reconnected', outcome),
       moved: () => this.emit('carrierChanged', { carrier: this.carrier }),
       ended: (ending) => this.#ended(ending),
@@ -149,6 +156,11 @@ export class Room extends Emitter {
   /** The last measured round trip in milliseconds, smoothed; `null` while there is none. */
   get roundTripMs() {
     return this.#heartbeat?.roundTripMs ?? null;
+  }
+
+  /** Whether nothing has come from the relay for three seconds. If that goes on, the session is given up and another one is tried for. */
+  get isQuiet() {
+    return this.#heartbeat?.isQuiet ?? false;
   }
 
   /** By their ids. @returns {ReadonlyMap<number, RemoteParticipant>} */
@@ -269,7 +281,10 @@ export class Room extends Emitter {
     this.#heartbeat = new Heartbeat({
       ping: (token) => this.#connected().send('control', encodeClientMessage({ type: 'ping', token })),
       measured: () => this.emit('roundTrip', this.roundTripMs ?? 0),
+      quiet: (quiet) => this.emit('quietChanged', { quiet }),
       silent: () => this.#sessions.lose({ reason: 'idle_timeout', message: 'The relay does not answer.' }),
+      unheard: this.carrier === 'webtransport' ? (isUnheard) => this.#sessions.unheard(isUnheard) : null,
+      isSending: () => this.#media.isSending,
     });
   }
 
@@ -289,7 +304,7 @@ export class Room extends Emitter {
 
   /** @param {StreamName} stream @param {Uint8Array} message */
   #hear(stream, message) {
-    this.#heartbeat?.heard();
+    this.#heartbeat?.heard(message.length);
     try {
       if (stream === 'chat') return this.#hearChat(decodeServerChat(message));
       const said = decodeServerMessage(message);
@@ -345,17 +360,19 @@ export class Room extends Emitter {
   /** The session is over. */
   #released() {
     clearTimeout(this.#patience);
+    this.#seatsUntilMs = performance.now() + this.seatMs;
+    const wasQuiet = this.isQuiet;
     this.#heartbeat?.stop();
     this.#heartbeat = null;
+    if (wasQuiet) this.emit('quietChanged', { quiet: false });
     this.#requests.interrupted();
     this.chat.interrupted();
   }
 
   /** @param {Ending} ending */
   #interrupted(ending) {
-    this.#seatsUntilMs = performance.now() + this.seatMs;
     this.#media.interrupted();
-    this.emit('reconnecting', ending);
+    this.emit('reconnecting', { ...ending, attempt: 0 });
   }
 
   /** @param {Ending} ending */

@@ -1,13 +1,13 @@
 /**
- * The sessions of a participant, one after the other: the first, those that follow when one broke, and the one that brings it
- * back to WebTransport. Whoever is told here sees one session at a time.
+ * The sessions of a participant, one after the other: the first, those that follow when one broke, the one that goes on where UDP
+ * does not get through any more, and the one that comes back to WebTransport. Whoever is told here sees one session at a time.
  */
 import { approach } from './approach.js';
 import { LOST } from './carrier.js';
-import { cancelled, leave, moveToWebTransport, takeSeat } from './connection.js';
+import { cancelled, leave, moveToWebSocket, moveToWebTransport, takeSeat } from './connection.js';
 import { isNetworkBack } from './deadline.js';
 import { TertuliaError } from './error.js';
-import { STABLE_MS, pause, reconnectDelayMs, returnDelayMs } from './reconnect.js';
+import { ALARM_MEMORY_MS, STABLE_MS, STEADY_MS, pause, reconnectDelayMs, returnDelayMs } from './reconnect.js';
 import { sentence } from './sentences.js';
 import { encodeClientMessage, isFinal } from './wire.js';
 
@@ -19,6 +19,7 @@ import { encodeClientMessage, isFinal } from './wire.js';
 /** @typedef {import('./wire/messages.js').Welcome} Welcome */
 /** @typedef {'disconnected' | 'connecting' | 'connected' | 'reconnecting'} RoomState */
 /** @typedef {{ reason: string, message: string }} Ending the reason for programs, and what to do for people */
+/** @typedef {Ending & { attempt: number }} Interruption `attempt` 0: the session broke; else how many tries to come back failed since the last good session */
 
 /**
  * What the sessions tell.
@@ -30,7 +31,8 @@ import { encodeClientMessage, isFinal } from './wire.js';
  * @property {(media: Uint8Array) => void} media header and payload of a datagram
  * @property {() => void} released the session is over, whatever follows
  * @property {(ending: Ending) => void} interrupted it broke; another is being tried for
- * @property {(outcome: { resumed: boolean }) => void} reconnected
+ * @property {(interruption: Interruption) => void} failed a try to come back failed; the next one follows
+ * @property {(outcome: { resumed: boolean }) => void} reconnected also where none was interrupted, but the seat was gone when it was to move
  * @property {() => void} moved another carrier, without a break
  * @property {(ending: Ending) => void} ended nothing more happens until `connect`
  */
@@ -53,9 +55,14 @@ export class Sessions {
   #leaving = new AbortController();
   /** Ends what tries to come back to WebTransport. */
   #returning = new AbortController();
-  /** Tries to come back since `connect`. */
+  /** Ends what tries to go on over WebSocket. */
+  #outlasting = new AbortController();
+  /** Tries to go on over WebSocket beside the session that is on, since it was quiet about that, and when the last one began. */
+  #alarms = 0;
+  #alarmedAtMs = -Infinity;
+  /** Tries to come back to WebTransport that were in vain, or that it was left after too soon. */
   #returns = 0;
-  /** Whether the seat is on its way to another session: that the one before is replaced is no news. */
+  /** Whether the seat is on its way to another session: that the one before is replaced or breaks is no news. */
   #isMoving = false;
   /** Tries that failed since the last good session. */
   #attempts = 0;
@@ -119,15 +126,30 @@ export class Sessions {
    * @param {Ending} ending
    */
   lose({ reason, message }) {
-    if (!this.#session || this.#isMoving) return;
+    if (!this.#session) return;
+    // The relay replaces the session before, and what breaks by itself meanwhile does not matter. What ends the stay does.
+    if (this.#isMoving && (reason === 'replaced' || !isFinal(reason))) return;
     const url = this.#url;
     const ending = { reason, message: sentence(reason, message) };
     if (isFinal(reason)) return this.#end(ending);
+    if (this.#isSteady) this.#returns = 0;
     this.#release();
     if (performance.now() - this.#seatedAtMs > STABLE_MS) this.#attempts = 0;
     this.#setState('reconnecting');
     this.#listener.interrupted(ending);
     void this.#reconnect(url, this.#leaving.signal);
+  }
+
+  /** Nothing comes on the session that is on that should, or something does again. @param {boolean} isUnheard */
+  unheard(isUnheard) {
+    this.#outlasting.abort();
+    const isStuck = this.#session?.carrier !== 'webtransport' || this.#options.transport === 'webtransport';
+    if (isUnheard && !isStuck && !this.#isMoving) void this.#outlast(this.#url);
+  }
+
+  /** Whether UDP has passed for so long that it counts as a network that passes it. */
+  get #isSteady() {
+    return this.#session?.carrier === 'webtransport' && performance.now() - this.#seatedAtMs > STEADY_MS;
   }
 
   /** @param {URL} url @param {AbortSignal} signal @returns {Promise<Seat>} */
@@ -145,6 +167,7 @@ export class Sessions {
     this.#session = session;
     this.#carrierReason = carrierReason;
     this.#seatedAtMs = performance.now();
+    this.#alarms = 0;
     this.#url = url;
     this.#listener.seated(welcome);
     this.#setState('connected');
@@ -177,7 +200,9 @@ export class Sessions {
         return this.#listener.reconnected({ resumed: seat.welcome.resumed });
       } catch (error) {
         const { code, message } = asTertuliaError(error);
-        if (isFinal(code) && !signal.aborted) return this.#end({ reason: code, message });
+        if (signal.aborted) return;
+        if (isFinal(code)) return this.#end({ reason: code, message });
+        this.#listener.failed({ reason: code, message, attempt: this.#attempts });
       }
     }
   }
@@ -188,37 +213,82 @@ export class Sessions {
     const signal = AbortSignal.any([this.#leaving.signal, returning.signal]);
     while (!signal.aborted) {
       await pause(returnDelayMs(this.#returns++, Math.random), signal);
-      const before = this.#session;
-      if (signal.aborted || !before) return;
-      const seat = await this.#tryWebTransport(url, signal);
-      this.#isMoving = false;
-      if (seat === 'lost') return this.lose({ reason: 'connection_lost', message: LOST });
-      if (!seat) continue;
-      if (signal.aborted) return leave(seat.session);
-      this.#listener.released();
-      before.close();
-      this.#take(seat, url);
-      return this.#listener.moved();
+      if (signal.aborted || await this.#move(url, signal, moveToWebTransport)) return;
+    }
+  }
+
+  /** Goes on over WebSocket where nothing comes over UDP, unless something does before that stands. @param {URL} url */
+  async #outlast(url) {
+    const outlasting = (this.#outlasting = new AbortController());
+    const signal = AbortSignal.any([this.#leaving.signal, outlasting.signal]);
+    const isSteady = this.#isSteady;
+    while (!signal.aborted) {
+      // A path on which hardly anything comes is not to be filled with this.
+      if (performance.now() - this.#alarmedAtMs > ALARM_MEMORY_MS) this.#alarms = 0;
+      await pause(reconnectDelayMs(this.#alarms, Math.random), signal);
+      if (signal.aborted) return;
+      this.#alarms++;
+      this.#alarmedAtMs = performance.now();
+      if (isSteady) this.#returns = 0;
+      if (await this.#move(url, signal, moveToWebSocket)) return;
     }
   }
 
   /**
-   * A seat on a new session; `null` where the session that is on still has it, `lost` where none has it any longer.
+   * Takes up a session that is opened beside the one that is on, and says whether there is nothing more to try.
+   * @param {URL} url
+   * @param {AbortSignal} signal ends the attempt as long as the seat is not on its way
+   * @param {typeof moveToWebTransport} move
+   */
+  async #move(url, signal, move) {
+    const before = this.#session;
+    if (!before) return true;
+    const seat = await this.#tryBeside(url, signal, move);
+    if (!seat) return false;
+    this.#isMoving = false;
+    if ('reason' in seat) this.lose(seat);
+    else if (this.#leaving.signal.aborted) leave(seat.session);
+    else {
+      // It tells its end, which is that of nobody.
+      this.#session = null;
+      before.close();
+      this.#listener.released();
+      this.#take(seat, url);
+      if (seat.welcome.resumed) this.#listener.moved();
+      // The relay was started again meanwhile, and the others came to know.
+      else this.#listener.reconnected({ resumed: false });
+    }
+    return true;
+  }
+
+  /**
+   * A seat on a new session; `null` where the session that is on still has it, and why where none has it any longer.
    * @param {URL} url
    * @param {AbortSignal} signal
+   * @param {typeof moveToWebTransport} move
+   * @returns {Promise<Seat | Ending | null>}
    */
-  async #tryWebTransport(url, signal) {
+  async #tryBeside(url, signal, move) {
+    const { signal: leaving } = this.#leaving;
+    // Of this attempt. One that was given up may still wait for its token while the seat moves on another.
+    let isCommitted = false;
+    const committed = () => { isCommitted = this.#isMoving = true; };
     try {
       const attempt = await this.#approach(url, this.#options, this.#past(), signal);
-      return await moveToWebTransport(attempt, () => { this.#isMoving = true; });
-    } catch {
-      return this.#isMoving && !signal.aborted ? 'lost' : null;
+      // Once the seat is on its way there is no way back: leaving alone ends that.
+      return await move({ ...attempt, signal: leaving, reach: attempt.reach ?? signal }, committed);
+    } catch (error) {
+      if (!isCommitted || leaving.aborted) return null;
+      const { code, message } = asTertuliaError(error);
+      return isFinal(code) ? { reason: code, message } : { reason: 'connection_lost', message: LOST };
     }
   }
 
   /** Lets the session go. */
   #release() {
     this.#returning.abort();
+    this.#outlasting.abort();
+    this.#isMoving = false;
     const session = this.#session;
     this.#session = null;
     session?.close();

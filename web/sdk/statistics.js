@@ -39,7 +39,8 @@
  * @property {number} [framesLeftOut] of what comes: too late, or without their reference; of what one sends: the carrier did not keep up
  * @property {number} [freezes]
  * @property {number} [decoderFailures]
- * @property {{ p50: number, p95: number }} [latencyMs] from capture to picture or sound; on one machine alone, where the clocks are the same
+ * @property {{ p50: number, p95: number }} [latencyMs] from capture to picture or sound; on one machine alone, where the clocks are the same. Capture is when the
+ *   browser gave the frame, by the device's own time and the soonest frame of the last second: what devices take before that is not in it
  * @property {number} [bufferedMs] audio that waits to be played
  * @property {number} [targetMs] what should wait
  * @property {number} [samplesPlayed]
@@ -57,6 +58,7 @@
  * @property {number} lossOut the same for what was sent, as the least impaired subscriber has it
  * @property {number} bitrateIn bits per second
  * @property {number} bitrateOut bits per second
+ * @property {number} datagramsLeftOut that did not leave because the browser or the path took no more; of this session
  * @property {import('./frame-streams.js').FramesOnStreams} framesOnStreams large frames on streams of their own
  * @property {import('./wire/messages.js').Measurements | null} relay what the relay said last of the session; `null` before the first `Room.measurements()`
  * @property {TrackStatistics[]} tracks
@@ -91,7 +93,7 @@ export class Reports {
 }
 
 /**
- * @param {{ carrier: Carrier | null, carrierReason: CarrierReason, roundTripMs: number | null, lossOut: number, framesOnStreams: RoomStatistics['framesOnStreams'], relay: RoomStatistics['relay'] }} room
+ * @param {{ carrier: Carrier | null, carrierReason: CarrierReason, roundTripMs: number | null, lossOut: number, datagramsLeftOut: number, framesOnStreams: RoomStatistics['framesOnStreams'], relay: RoomStatistics['relay'] }} room
  * @param {Publishing} publishing
  * @param {Subscribing} subscribing
  * @returns {RoomStatistics}

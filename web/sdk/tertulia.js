@@ -23,6 +23,7 @@ export { Room } from './room.js';
 /** @typedef {import('./statistics.js').RoomStatistics} RoomStatistics */
 /** @typedef {import('./support.js').Support} Support */
 /** @typedef {import('./room.js').Ending} Ending */
+/** @typedef {import('./room.js').Interruption} Interruption */
 /** @typedef {import('./room.js').Permissions} Permissions */
 /** @typedef {import('./room.js').RoomEvents} RoomEvents */
 /** @typedef {import('./room.js').RoomOptions} RoomOptions */

@@ -34,9 +34,12 @@ export function openWebSocket(url, { signal }) {
 /** @param {WebSocket} socket @returns {Session} */
 function session(socket) {
   const inbox = new Inbox();
+  let leftOut = 0;
   /** @param {Uint8Array<ArrayBuffer>} datagram */
   const sendDatagram = (datagram) => {
-    if (socket.readyState === WebSocket.OPEN && socket.bufferedAmount < BUFFERED_BYTES_MAX) socket.send(datagram);
+    if (socket.readyState !== WebSocket.OPEN) return;
+    if (socket.bufferedAmount < BUFFERED_BYTES_MAX) socket.send(datagram);
+    else leftOut++;
   };
   socket.onmessage = ({ data }) => {
     if (data instanceof ArrayBuffer && data.byteLength > 0) receive(new Uint8Array(data), inbox);
@@ -52,6 +55,7 @@ function session(socket) {
     },
     sendDatagram,
     sendOnStream: (datagrams) => datagrams.forEach(sendDatagram),
+    datagramsLeftOut: () => leftOut,
     framesOnStreams: () => ({ in: 0, out: 0 }),
     bufferedBytes: () => socket.bufferedAmount,
     listen: (listener) => inbox.listen(listener),

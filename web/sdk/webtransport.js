@@ -11,6 +11,16 @@ import { MessageBuffer, PREFIX_BYTES, STREAM_KIND, delimit } from './wire.js';
 const CLOSE_TIMEOUT_MS = 500;
 /** Outgoing datagrams older than this stay behind, in milliseconds. */
 const DATAGRAM_AGE_MS_MAX = 100;
+/**
+ * Datagrams that the browser is to take before the first of them has left. With one, which is usual, the next waits in the page, where it
+ * does not grow too old, until another process has answered: a busy machine answers more seldom than there are datagrams, and all come
+ * later and later. As many as one sends in that time at most, with audio twice and parity. Not in Firefox, which drops what is more than about
+ * ten by itself.
+ */
+const DATAGRAMS_TAKEN = 64;
+const DROPS_DATAGRAMS = /Firefox\//.test(globalThis.navigator?.userAgent ?? '');
+/** Datagrams that may wait in the page beyond that. Of more, the oldest are late already, and stay behind. */
+const DATAGRAMS_WAITING_MAX = 64;
 
 /**
  * @param {string} url
@@ -52,7 +62,7 @@ function session(transport, control, chat) {
   const lose = () => void heard.then(() => inbox.end('connection_lost', LOST));
   const abandon = () => void setTimeout(() => transport.close(), CLOSE_TIMEOUT_MS);
   const writers = { control: control.writable.getWriter(), chat: chat.writable.getWriter() };
-  const datagrams = datagramWriter(transport);
+  const datagrams = new Datagrams(transport);
   const frames = new FrameStreams(transport, (media) => inbox.media(media));
   // Both kinds at once: the relay takes a stream when its first byte has come.
   writers.control.write(Uint8Array.of(STREAM_KIND.control)).catch(lose);
@@ -65,7 +75,8 @@ function session(transport, control, chat) {
   return {
     carrier: 'webtransport',
     send: (stream, message) => void writers[stream].write(delimit(message)).catch(lose),
-    sendDatagram: (datagram) => void datagrams.write(datagram.subarray(PREFIX_BYTES)).catch(() => {}),
+    sendDatagram: (datagram) => datagrams.send(datagram.subarray(PREFIX_BYTES)),
+    datagramsLeftOut: () => datagrams.leftOut + frames.leftOut,
     sendOnStream: (datagrams) => frames.send(datagrams),
     framesOnStreams: () => frames.counts,
     bufferedBytes: () => 0,
@@ -80,12 +91,46 @@ function session(transport, control, chat) {
   };
 }
 
-/** @param {WebTransport} transport @returns {WritableStreamDefaultWriter} */
-function datagramWriter(transport) {
-  const datagrams = /** @type {any} */ (transport.datagrams);
-  datagrams.outgoingMaxAge = DATAGRAM_AGE_MS_MAX;
-  const writable = datagrams.createWritable ? datagrams.createWritable() : datagrams.writable;
-  return writable.getWriter();
+/** Datagrams on their way out. */
+class Datagrams {
+  /** @type {WritableStreamDefaultWriter} */ #writer;
+  /** Those that the browser does not take yet. @type {Uint8Array[]} */ #waiting = [];
+  #isDraining = false;
+  /** Those that waited too long. */
+  leftOut = 0;
+
+  /** @param {WebTransport} transport */
+  constructor(transport) {
+    const datagrams = /** @type {any} */ (transport.datagrams);
+    datagrams.outgoingMaxAge = DATAGRAM_AGE_MS_MAX;
+    if (!DROPS_DATAGRAMS) datagrams.outgoingHighWaterMark = DATAGRAMS_TAKEN;
+    const writable = datagrams.createWritable ? datagrams.createWritable() : datagrams.writable;
+    this.#writer = writable.getWriter();
+  }
+
+  /** @param {Uint8Array} datagram */
+  send(datagram) {
+    // Of one that is closed it is 0, and of one that broke null.
+    if (this.#waiting.length === 0 && (this.#writer.desiredSize ?? 0) > 0) return this.#write(datagram);
+    this.#waiting.push(datagram);
+    if (this.#waiting.length > DATAGRAMS_WAITING_MAX) {
+      this.#waiting.shift();
+      this.leftOut++;
+    }
+    if (!this.#isDraining) void this.#drain();
+  }
+
+  async #drain() {
+    this.#isDraining = true;
+    // With a session that ends, what waits is nobody's any more.
+    for (; this.#waiting.length > 0; this.#write(/** @type {Uint8Array} */ (this.#waiting.shift()))) await this.#writer.ready.catch(() => {});
+    this.#isDraining = false;
+  }
+
+  /** @param {Uint8Array} datagram */
+  #write(datagram) {
+    this.#writer.write(datagram).catch(() => {});
+  }
 }
 
 /** @param {ReadableStream<Uint8Array>} readable @param {StreamName} stream @param {Inbox} inbox */

@@ -56,6 +56,7 @@ mod tests {
     use std::collections::VecDeque;
 
     use tokio::sync::oneshot;
+    use tokio::time::{Instant, sleep};
 
     use super::*;
 
@@ -87,7 +88,7 @@ mod tests {
                 if is_due && let Some((attempt, outcome)) = ends.borrow_mut().pop_front() {
                     let _ = senders[attempt].take().expect("each one ends once").send(outcome);
                 }
-                tokio::task::yield_now().await;
+                sleep(Duration::from_millis(1)).await;
             }
         };
         let outcome = tokio::select! {
@@ -97,7 +98,7 @@ mod tests {
         (outcome, begun())
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn one_that_fails_does_not_end_another() {
         let ends = vec![(0, Ok("first"))];
         assert_eq!(outcome(ends).await, (Ok("first"), 1));
@@ -107,22 +108,22 @@ mod tests {
         assert_eq!(outcome(ends).await, (Ok("second"), 3));
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn the_last_one_that_fails_is_the_end() {
         let last = Err(ConnectError::NoDatagrams.to_string());
         assert_eq!(outcome(vec![(0, failed(false))]).await, (last.clone(), 1), "others would not fare better");
         assert_eq!(outcome(vec![(1, failed(false)), (0, failed(false))]).await, (last, 2));
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn what_none_can_pass_is_the_end_of_all() {
         let last = Err(ConnectError::Closed.to_string());
         assert_eq!(outcome(vec![(1, refused())]).await, (last, 2));
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn after_an_accident_the_next_one_begins_at_once_as_long_as_there_is_one() {
-        let begin = std::time::Instant::now();
+        let begin = Instant::now();
         let ends = vec![(0, failed(true)), (1, failed(true)), (2, Ok("third"))];
         assert_eq!(outcome(ends).await, (Ok("third"), 3));
         assert!(begin.elapsed() < NEXT_ATTEMPT_AFTER);

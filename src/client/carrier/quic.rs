@@ -20,6 +20,7 @@ use wtransport::error::ConnectingError;
 
 use super::attempts::Failed;
 use super::frame_streams::{self, FrameStreams, LargeFrame};
+use super::silence::{Hearing, Silence};
 use super::uplink::{LOOK_INTERVAL, Signs, Uplink, Verdict};
 use super::{Gone, OUTBOX_MESSAGES_MAX, keep_alive_interval};
 use crate::client::address::Address;
@@ -471,26 +472,32 @@ pub(crate) fn reason_of(ended: &ConnectionError) -> CloseReason {
     }
 }
 
-/// Ends a session of which packets arrive while none of its own do: the relay would notice it by its idle timeout alone, because
+/// Says when nothing arrives at all, and ends a session of which packets arrive while none of its own do: the relay would notice it by its idle timeout alone, because
 /// to the relay it looks as if everything was lost. An answer to a ping would not do as a sign of life, since it waits behind
 /// all else that the relay says; QUIC's acknowledgements do not wait.
 async fn watch_uplink(session: Arc<Session>, quic: quinn::Connection) {
     session.reached(Stage::Seated).await;
     let signs = || {
-        let received = quic.stats().udp_rx;
-        Signs { round_trip: quic.rtt(), packets: received.datagrams, bytes: received.bytes }
+        let quinn::ConnectionStats { udp_rx: received, udp_tx: sent, .. } = quic.stats();
+        Signs { round_trip: quic.rtt(), packets: received.datagrams, bytes: received.bytes, bytes_sent: sent.bytes }
     };
     let began = Instant::now();
-    let mut uplink = Uplink::new(signs());
+    let mut uplink = Uplink::new(signs(), session.seat.usual_rate());
+    let mut silence = Silence::new(signs());
     loop {
         sleep(LOOK_INTERVAL).await;
-        match uplink.look(began.elapsed(), signs()) {
-            Verdict::Fine => {}
-            Verdict::Ping => {
-                let ping = ClientMessage::Ping { token: UPLINK_TOKEN };
-                session.link.try_send(StreamKind::Control, &encode(&ping));
-            }
-            Verdict::Deaf => break,
+        let (now, signs) = (began.elapsed(), signs());
+        let verdict = uplink.look(now, signs);
+        let hearing = silence.look(now, signs, uplink.is_media_usual());
+        session.seat.note_usual_rate(uplink.usual_rate());
+        session.note_silence(hearing == Hearing::Silent);
+        if verdict == Verdict::Deaf {
+            break;
+        }
+        if verdict == Verdict::Ping || hearing != Hearing::Fine {
+            silence.asked(now);
+            let ping = ClientMessage::Ping { token: UPLINK_TOKEN };
+            session.link.try_send(StreamKind::Control, &encode(&ping));
         }
     }
     session.end(CloseReason::IdleTimeout, "the relay does not hear what is sent".to_owned());

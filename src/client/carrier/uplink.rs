@@ -22,8 +22,11 @@ const TRICKLE_RATE: f64 = 1000.0;
 /// Bytes a second that usually come where there is media: less than a voice has.
 const MEDIA_RATE: f64 = 4000.0;
 
-/// Over how many looks that is reckoned: soon known, and not forgotten while hardly anything comes for a minute.
-const RISING_LOOKS: f64 = 8.0;
+/// Over how many looks in a row it is reckoned what is usual, the one with most left out: media is known after a second, and what comes at once
+/// when a session begins, or is sent again after a pause, is none.
+const STEADY_LOOKS: usize = 4;
+
+/// Over how many looks that is forgotten: not while hardly anything comes for a minute.
 const FALLING_LOOKS: f64 = 256.0;
 
 /// What is known of the way to the relay.
@@ -34,6 +37,8 @@ pub struct Uplink {
     pinged_at: Option<Duration>,
     /// Since when something is heard that acknowledges nothing, and how many bytes had come by then.
     deaf_since: Option<(Duration, u64)>,
+    /// Bytes a second that came until the last looks.
+    rates: [f64; STEADY_LOOKS],
     /// Bytes a second that usually come while there is no doubt.
     usual_rate: f64,
 }
@@ -47,6 +52,8 @@ pub struct Signs {
     pub packets: u64,
     /// What they had, in bytes.
     pub bytes: u64,
+    /// Bytes that were sent.
+    pub bytes_sent: u64,
 }
 
 /// What a look says.
@@ -61,18 +68,27 @@ pub enum Verdict {
 }
 
 impl Uplink {
-    /// That of a connection which tells this at the beginning.
-    pub fn new(signs: Signs) -> Self {
-        Self { last: signs, acknowledged_at: Duration::ZERO, pinged_at: None, deaf_since: None, usual_rate: 0.0 }
+    /// That of a connection which tells this at the beginning. On the one before it, so many bytes a second were usual.
+    pub fn new(signs: Signs, usual_rate: f64) -> Self {
+        let rates = [0.0; STEADY_LOOKS];
+        Self { last: signs, acknowledged_at: Duration::ZERO, pinged_at: None, deaf_since: None, rates, usual_rate }
+    }
+
+    /// Bytes a second that usually come.
+    pub fn usual_rate(&self) -> f64 {
+        self.usual_rate
+    }
+
+    /// Whether media comes as a rule.
+    pub fn is_media_usual(&self) -> bool {
+        self.usual_rate >= MEDIA_RATE
     }
 
     /// Looks at the connection, every [`LOOK_INTERVAL`]; `now` counts from the beginning.
     pub fn look(&mut self, now: Duration, signs: Signs) -> Verdict {
         let last = std::mem::replace(&mut self.last, signs);
         if self.pinged_at.is_none() {
-            let rate = (signs.bytes - last.bytes) as f64 / LOOK_INTERVAL.as_secs_f64();
-            let looks = if rate > self.usual_rate { RISING_LOOKS } else { FALLING_LOOKS };
-            self.usual_rate += (rate - self.usual_rate) / looks;
+            self.note_rate((signs.bytes - last.bytes) as f64 / LOOK_INTERVAL.as_secs_f64());
         }
         if signs.round_trip != last.round_trip {
             (self.acknowledged_at, self.pinged_at, self.deaf_since) = (now, None, None);
@@ -91,6 +107,17 @@ impl Uplink {
         Verdict::Ping
     }
 
+    fn note_rate(&mut self, rate: f64) {
+        self.rates.rotate_left(1);
+        self.rates[STEADY_LOOKS - 1] = rate;
+        if rate < self.usual_rate {
+            self.usual_rate += (rate - self.usual_rate) / FALLING_LOOKS;
+        }
+        let most = self.rates.into_iter().fold(0.0, f64::max);
+        let steady = (self.rates.into_iter().sum::<f64>() - most) / (STEADY_LOOKS - 1) as f64;
+        self.usual_rate = self.usual_rate.max(steady);
+    }
+
     /// Where much less comes than usual, the way back is what has failed, and acknowledgements are lost or late like everything
     /// else on it.
     fn is_deaf(&self, now: Duration) -> bool {
@@ -98,7 +125,7 @@ impl Uplink {
             return false;
         };
         let rate = (self.last.bytes - before) as f64 / (now - since).as_secs_f64();
-        rate >= TRICKLE_RATE || self.usual_rate < MEDIA_RATE
+        rate >= TRICKLE_RATE || !self.is_media_usual()
     }
 }
 
@@ -115,8 +142,13 @@ mod tests {
 
     impl Watch {
         fn new() -> Self {
+            Self::after(0.0)
+        }
+
+        /// Where so much was usual on the connection before.
+        fn after(usual_rate: f64) -> Self {
             let signs = Signs { round_trip: Duration::from_millis(50), ..Signs::default() };
-            Self { uplink: Uplink::new(signs), now: Duration::ZERO, signs }
+            Self { uplink: Uplink::new(signs, usual_rate), now: Duration::ZERO, signs }
         }
 
         /// After how many seconds of these the relay is taken to be deaf.
@@ -165,7 +197,35 @@ mod tests {
     }
 
     #[test]
-    fn nothing_at_all_is_for_the_idle_timeout() {
+    fn a_second_of_media_is_enough_to_miss_it() {
+        let mut watch = Watch::new();
+        assert_eq!(watch.deaf_after(1, 2500, true), None);
+        assert_eq!(watch.deaf_after(30, 125, false), None);
+    }
+
+    #[test]
+    fn what_comes_at_once_is_not_what_usually_comes() {
+        let mut watch = Watch::new();
+        watch.now += LOOK_INTERVAL;
+        watch.signs.bytes += 25_000;
+        watch.signs.packets += 1;
+        watch.signs.round_trip += Duration::from_micros(1);
+        assert_eq!(watch.uplink.look(watch.now, watch.signs), Verdict::Fine);
+        assert_eq!(watch.deaf_after(2, 125, true), None);
+        assert!(watch.deaf_after(30, 125, false).is_some_and(|after| after < 5.0));
+    }
+
+    #[test]
+    fn a_connection_that_begins_where_hardly_anything_comes_misses_what_came_on_the_one_before() {
+        let mut watch = Watch::new();
+        watch.deaf_after(20, 25_000, true);
+        let mut next = Watch::after(watch.uplink.usual_rate());
+        assert_eq!(next.deaf_after(30, 125, false), None);
+        assert!(Watch::new().deaf_after(30, 125, false).is_some(), "nothing is known before the first");
+    }
+
+    #[test]
+    fn nothing_at_all_is_another_matter() {
         let mut watch = Watch::new();
         watch.deaf_after(20, 25_000, true);
         assert_eq!(watch.deaf_after(20, 0, false), None);
@@ -174,7 +234,7 @@ mod tests {
     #[test]
     fn what_has_nothing_to_acknowledge_is_given_it() {
         let signs = Signs::default();
-        let mut uplink = Uplink::new(signs);
+        let mut uplink = Uplink::new(signs, 0.0);
         let at = |milliseconds| Duration::from_millis(milliseconds);
         assert_eq!([1000, 1999, 2000, 2250].map(|now| uplink.look(at(now), signs)), {
             use Verdict::{Fine, Ping};

@@ -82,8 +82,7 @@ impl Report {
             ("Sent too late (ms)", delivery.late_ms),
         ] {
             let Percentiles { p50, p90, p99, p999 } = percentiles;
-            let figures = [p50, p90, p99, p999].map(|ms| ms.map_or("-".to_owned(), |ms| format!("{ms:.2}")));
-            row(table, name, figures.map(|figure| format!("{figure:>9}")).join(" "));
+            row(table, name, [p50, p90, p99, p999].map(milliseconds).map(|figure| format!("{figure:>9}")).join(" "));
         }
     }
 }
@@ -118,13 +117,23 @@ fn add_process(table: &mut String, process: &Process, unit: &str) {
     );
 }
 
+/// A percentile, which may be that of what never came.
+pub(in crate::load) fn milliseconds(ms: Option<f64>) -> String {
+    match ms {
+        None => "-".to_owned(),
+        Some(ms) if ms.is_infinite() => "never".to_owned(),
+        Some(ms) => format!("{ms:.2}"),
+    }
+}
+
 fn row(table: &mut String, name: &str, figures: impl Display) {
     let line = format!("{name:NAME_WIDTH$} {figures}");
     table.push_str(line.trim_end());
     table.push('\n');
 }
 
-fn list(counts: &BTreeMap<String, impl Display>) -> String {
+/// Reasons, and how often.
+pub(in crate::load) fn list(counts: &BTreeMap<String, impl Display>) -> String {
     counts.iter().map(|(reason, count)| format!("{reason} {count}")).collect::<Vec<_>>().join(", ")
 }
 
@@ -172,6 +181,7 @@ CPU of the load        20 % of a core; of other programs 20 %
         report.sessions.lost.insert("idle_timeout".to_owned(), 2);
         report.sessions.failed.insert("room_full".to_owned(), 3);
         report.delivery.strayed = 4;
+        report.delivery.last_ms.p999 = Some(f64::INFINITY);
         let dropped = [("late".to_owned(), 5), ("over_budget".to_owned(), 6)].into();
         let refused = [("sessions".to_owned(), 7)].into();
         report.counted = Some(Counted { dropped, refused, udp_dropped: 8, ..Counted::default() });
@@ -182,6 +192,7 @@ CPU of the load        20 % of a core; of other programs 20 %
             "Sessions               10 of 10 joined, 2 lost (idle_timeout 2), 0 reconnects",
             "Not joined             room_full 3",
             "In the wrong room      4",
+            "Last receiver (ms)          4.00      4.00      4.00     never",
             "Dropped by the relay   late 5, over_budget 6",
             "Refused by the relay   sessions 7",
             "Dropped by its kernel  8",

@@ -4,7 +4,7 @@ use super::class::Class;
 use super::held::{Held, Waiting};
 use super::left_out::LeftOut;
 use super::missing::Missing;
-use crate::limits::{EGRESS_FLOW_TIME, EGRESS_KEYFRAME_WAIT_MAX, KEYFRAME_INTERVAL};
+use crate::limits::{EGRESS_FLOW_TIME, KEYFRAME_INTERVAL, KEYFRAME_QUIET_TIME, KEYFRAME_WAIT_MAX};
 use crate::wire::{DropReason, MediaHeader, TrackId};
 
 /// A video track on its way to one subscriber: what of it waits, and what of it was left out.
@@ -18,6 +18,8 @@ pub struct Flow {
     reason: DropReason,
     /// The frame of which a part has left, and perhaps all of it.
     under_way: Option<u32>,
+    /// When a keyframe last began to leave.
+    keyframe_left: Option<Duration>,
     breach: Option<Breach>,
     /// How long to wait for a keyframe until one is asked for again.
     patience: Duration,
@@ -42,18 +44,20 @@ pub enum Part {
     Further,
 }
 
-/// After how long without a breach a keyframe is asked for at once again.
-const RECOVERED_TIME: Duration = Duration::from_secs(5);
+/// How long after a keyframe another one of the same track is no more urgent than any other frame.
+const KEYFRAME_RIGHTS_TIME: Duration = Duration::from_secs(1);
 
 impl Flow {
-    pub fn new(track: TrackId, now: Duration) -> Self {
+    /// One of which nothing waits yet, with room for what will.
+    pub fn new(track: TrackId, now: Duration, waiting: Waiting) -> Self {
         Self {
             track,
-            waiting: Waiting::default(),
+            waiting,
             spatial_layer: 0,
             missing: Missing::default(),
             reason: DropReason::Late,
             under_way: None,
+            keyframe_left: None,
             breach: None,
             patience: KEYFRAME_INTERVAL,
             recovered: now,
@@ -65,17 +69,31 @@ impl Flow {
     /// Whether it has to be remembered.
     pub fn matters(&self, now: Duration) -> bool {
         let is_impaired = self.breach.is_some() || !self.missing.is_empty();
-        let was_impaired = self.asked.is_some() && now.saturating_sub(self.recovered) < RECOVERED_TIME;
+        let was_impaired = self.asked.is_some() && now.saturating_sub(self.recovered) < KEYFRAME_QUIET_TIME;
         let is_current = now.saturating_sub(self.touched) < EGRESS_FLOW_TIME;
         !self.waiting.is_empty() || is_current && (is_impaired || was_impaired)
     }
 
+    /// Forgets what does not matter: what comes from now on may pass it by. Says whether something of it is to be remembered all the same.
+    pub fn rest(&mut self, now: Duration) -> bool {
+        self.missing.clear();
+        self.under_way = None;
+        self.keyframe_left.is_some_and(|left| now.saturating_sub(left) < KEYFRAME_RIGHTS_TIME)
+    }
+
     /// In which order tracks are served: what has begun is finished, then by the most important frame of each, then by age.
-    pub fn rank(&self) -> (bool, Class, Duration) {
+    pub fn rank(&self, now: Duration) -> (bool, Class, Duration) {
         let first = self.waiting.first();
         let is_new = !first.is_some_and(|first| self.is_under_way(first.header.frame));
         let best = self.waiting.iter().map(|held| Class::of(&held.header)).min().unwrap_or(Class::Upper(u8::MAX));
-        (is_new, best, first.map_or(Duration::MAX, |first| first.since))
+        (is_new, self.rights(best, now), first.map_or(Duration::MAX, |first| first.since))
+    }
+
+    /// The class that a frame of this one counts as beside those of other tracks. A keyframe goes before them, but one soon after another
+    /// is no more than a frame: a track of keyframes alone must not hold up the others.
+    pub fn rights(&self, class: Class, now: Duration) -> Class {
+        let is_urgent = self.keyframe_left.is_none_or(|left| now.saturating_sub(left) >= KEYFRAME_RIGHTS_TIME);
+        if class == Class::Keyframe && !is_urgent { Class::Base } else { class }
     }
 
     /// Whether a part of a frame has left.
@@ -83,9 +101,10 @@ impl Flow {
         self.under_way == Some(frame)
     }
 
-    /// Whether a keyframe waits.
-    pub fn has_keyframe(&self) -> bool {
-        self.waiting.iter().any(|held| Class::of(&held.header) == Class::Keyframe)
+    /// Whether a keyframe waits, or only one that `is_under_way`.
+    pub fn has_keyframe(&self, is_under_way: bool) -> bool {
+        let counts = |held: &Held| !is_under_way || self.is_under_way(held.header.frame);
+        self.waiting.iter().any(|held| Class::of(&held.header) == Class::Keyframe && counts(held))
     }
 
     /// Whether a datagram can be of use: not without the frames that its own needs, nor without the rest of its own.
@@ -112,13 +131,36 @@ impl Flow {
         Ok(Part::First)
     }
 
+    /// Whether a datagram that was sent before can be of use once more: not if its frame was left out since, or is of another rendition.
+    pub fn accept_again(&mut self, now: Duration, header: &MediaHeader) -> Result<(), DropReason> {
+        self.touched = now;
+        if self.waiting.is_empty() && self.missing.is_empty() && self.breach.is_none() {
+            // Nothing is known of it, so it is what was sent last.
+            self.spatial_layer = header.spatial_layer;
+        }
+        match self.missing.contains(header.frame) {
+            _ if header.spatial_layer != self.spatial_layer => Err(DropReason::Superseded),
+            true => Err(self.reason),
+            false => Ok(()),
+        }
+    }
+
     /// From now on it is of this rendition.
     pub fn turn_to(&mut self, spatial_layer: u8, left_out: &mut LeftOut) {
         if spatial_layer != self.spatial_layer {
+            // Its stream is reset, so what waits of it would be in vain.
+            if self.waiting.first().is_some_and(|first| first.header.on_stream) {
+                self.under_way = None;
+            }
             self.supersede(left_out);
             self.missing.clear();
             (self.spatial_layer, self.under_way, self.breach) = (spatial_layer, None, None);
         }
+    }
+
+    /// Whether a datagram that waits is from before it turned to its rendition.
+    pub fn is_of_other_rendition(&self, header: &MediaHeader) -> bool {
+        header.spatial_layer != self.spatial_layer
     }
 
     /// A frame that has left did not arrive. Nobody needs it where a later one stands by itself, or another rendition is sent.
@@ -145,9 +187,14 @@ impl Flow {
         self.waiting.push(held);
     }
 
-    pub fn pop(&mut self) -> Option<Held> {
+    pub fn pop(&mut self, now: Duration) -> Option<Held> {
         let held = self.waiting.pop()?;
-        // Not so a frame of which something is sent once more.
+        if held.is_repeat {
+            return Some(held);
+        }
+        if Class::of(&held.header) == Class::Keyframe && !self.is_under_way(held.header.frame) {
+            self.keyframe_left = Some(now);
+        }
         if self.under_way.is_none_or(|frame| held.header.frame.wrapping_sub(frame) < u32::MAX / 2) {
             self.under_way = Some(held.header.frame);
         }
@@ -156,16 +203,16 @@ impl Flow {
 
     /// The frame that matters least of those of which nothing has left, and the one that has waited longest of several.
     pub fn least(&self) -> Option<MediaHeader> {
-        let waiting = self.waiting.iter().rev().map(|held| held.header);
+        let waiting = self.waiting.iter().rev().filter(|held| !held.is_repeat).map(|held| held.header);
         waiting.filter(|header| !self.is_under_way(header.frame)).max_by_key(Class::of)
     }
 
     /// Leaves out all that waits and of which nothing has left: something else takes its place.
     pub fn supersede(&mut self, left_out: &mut LeftOut) {
         let (under_way, mut last) = (self.under_way, None);
-        let gone = self.waiting.retain(|header| {
+        let gone = self.waiting.retain(|Held { header, is_repeat, .. }| {
             let is_kept = under_way == Some(header.frame);
-            if !is_kept && last.replace(header.frame) != Some(header.frame) {
+            if !is_kept && !is_repeat && last.replace(header.frame) != Some(header.frame) {
                 left_out.count_frame(Class::of(header));
             }
             is_kept
@@ -209,7 +256,7 @@ impl Flow {
             left_out.note_pressed(Class::of(frame));
         }
         if frame.temporal_layer == 0 && self.breach.is_none() {
-            if now.saturating_sub(self.recovered) > RECOVERED_TIME {
+            if now.saturating_sub(self.recovered) > KEYFRAME_QUIET_TIME {
                 self.patience = KEYFRAME_INTERVAL;
             }
             let wish = self.asked.map_or(now, |asked| now.max(asked + self.patience));
@@ -230,12 +277,17 @@ impl Flow {
         }
     }
 
+    /// Asks for a keyframe as soon as one may be asked for again, if one is to be asked for at all.
+    pub fn wish_soon(&mut self) {
+        self.wish_by(self.asked.map_or(Duration::MAX, |asked| asked + KEYFRAME_INTERVAL));
+    }
+
     /// The rendition of which a keyframe is to be asked for now.
     pub fn take_wish(&mut self, now: Duration) -> Option<(TrackId, u8)> {
         let breach = self.breach.as_mut().filter(|breach| breach.wish <= now)?;
         breach.wish = now + self.patience;
         self.asked = Some(now);
-        self.patience = (self.patience * 2).min(EGRESS_KEYFRAME_WAIT_MAX);
+        self.patience = (self.patience * 2).min(KEYFRAME_WAIT_MAX);
         Some((self.track, self.spatial_layer))
     }
 }

@@ -5,12 +5,17 @@ use bytes::Bytes;
 
 use crate::wire::MediaHeader;
 
+/// Datagrams for which room is kept when none waits any more: those of a frame as it is usual.
+const SPARE_DATAGRAMS: usize = 32;
+
 /// A datagram that waits.
 #[derive(Debug, Clone)]
 pub struct Held {
     pub header: MediaHeader,
     pub bytes: Bytes,
     pub since: Duration,
+    /// Whether it was sent before, and is asked for once more.
+    pub is_repeat: bool,
 }
 
 /// Datagrams that wait, in order.
@@ -52,17 +57,22 @@ impl Waiting {
         Some(held)
     }
 
+    /// Gives back the room of an unusually long queue.
+    pub fn shrink(&mut self) {
+        self.all.shrink_to(SPARE_DATAGRAMS);
+    }
+
     /// Takes out all of them.
     pub fn take_all(&mut self) -> impl Iterator<Item = Held> + use<> {
         std::mem::take(self).all.into_iter()
     }
 
     /// Takes out those that `keep` does not want, and says how many they were.
-    pub fn retain(&mut self, mut keep: impl FnMut(&MediaHeader) -> bool) -> u64 {
+    pub fn retain(&mut self, mut keep: impl FnMut(&Held) -> bool) -> u64 {
         let before = self.all.len();
         let bytes = &mut self.bytes;
         self.all.retain(|held| {
-            let is_kept = keep(&held.header);
+            let is_kept = keep(held);
             if !is_kept {
                 *bytes -= held.bytes.len();
             }

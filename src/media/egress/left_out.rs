@@ -2,8 +2,13 @@ use super::Class;
 use crate::wire::DropReason;
 
 /// Why datagrams are left out for one subscriber.
-const REASONS: [DropReason; 4] =
-    [DropReason::SubscriberSlow, DropReason::Late, DropReason::ReferenceMissing, DropReason::Superseded];
+const REASONS: [DropReason; 5] = [
+    DropReason::SubscriberSlow,
+    DropReason::Late,
+    DropReason::ReferenceMissing,
+    DropReason::Superseded,
+    DropReason::SubscriberGone,
+];
 
 /// What was left out for one subscriber.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -58,7 +63,7 @@ impl LeftOut {
         self.frames[class.number()] += 1;
     }
 
-    /// An audio frame has one datagram.
+    /// An audio frame has one datagram almost always, and each of several counts as one.
     pub(super) fn count_audio(&mut self, reason: DropReason) {
         self.count(reason, 1);
         self.count_frame(Class::Audio);

@@ -1,5 +1,5 @@
 use super::*;
-use crate::limits::{EGRESS_FLOW_TIME, EGRESS_KEYFRAME_WAIT_MAX, KEYFRAME_INTERVAL};
+use crate::limits::{EGRESS_FLOW_TIME, KEYFRAME_INTERVAL, KEYFRAME_WAIT_MAX};
 use crate::media::{Delivery, Frame};
 
 const CAMERA: u32 = 1;
@@ -103,6 +103,22 @@ fn the_frames_of_a_track_keep_their_order_and_what_has_begun_is_finished() {
     show(&mut egress, 3, 3, &key(0));
     let expected = [(SCREEN, 4), (3, 0), (3, 0), (CAMERA, 1), (CAMERA, 1), (CAMERA, 4), (CAMERA, 4)];
     assert_eq!(taken(&mut egress, 4, ALL), expected);
+}
+
+#[test]
+fn what_waits_is_known_until_it_is_taken() {
+    let mut egress = egress();
+    show(&mut egress, 0, CAMERA, &next(1));
+    speak(&mut egress, 0, 1);
+    let of_camera = |number| datagrams(CAMERA, &next(number)).remove(1).bytes;
+    let of_microphone =
+        datagrams(MICROPHONE, &Frame { data: vec![0; 120].into(), number: 1, ..Frame::default() }).remove(0).bytes;
+    assert!(egress.holds(&of_camera(1)) && egress.holds(&of_microphone));
+    assert!(!egress.holds(&of_camera(2)));
+    assert_eq!(taken(&mut egress, 1, 141), [(MICROPHONE, 1)]);
+    assert!(egress.holds(&of_camera(1)) && !egress.holds(&of_microphone));
+    taken(&mut egress, 1, ALL);
+    assert!(!egress.holds(&of_camera(1)));
 }
 
 #[test]
@@ -210,6 +226,47 @@ fn a_keyframe_that_is_larger_than_the_path_carries_in_time_goes_all_the_same_whe
 }
 
 #[test]
+fn nothing_is_left_out_in_vain_for_a_frame_that_has_no_time_either_way() {
+    // 400 ms have place for four frames of two fragments.
+    let mut egress = measured(21);
+    (1..4).for_each(|number| show(&mut egress, 0, CAMERA, &layered(number)));
+    show(&mut egress, 1, SCREEN, &frame(1, 1, 0, 10));
+    assert_eq!(left_out(&mut egress), (vec![(DropReason::Late, 10)], [0, 0, 1, 0]), "it is left out alone");
+    // It says that it is larger than anything that can be sent.
+    let endless = datagrams(SCREEN, &frame(2, 0, 0, 2000)).remove(0);
+    egress.offer(at(2), Medium::Video, endless);
+    assert!(left_out(&mut egress).0.is_empty(), "it is the first keyframe, and costs the camera nothing");
+    let expected = [(SCREEN, 2), (CAMERA, 1), (CAMERA, 1), (CAMERA, 2), (CAMERA, 2), (CAMERA, 3), (CAMERA, 3)];
+    assert_eq!(taken(&mut egress, 3, ALL), expected);
+}
+
+#[test]
+fn a_keyframe_that_cannot_go_costs_its_own_track_nothing_that_waits() {
+    let mut egress = measured(10);
+    show(&mut egress, 0, SCREEN, &frame(1, 1, 0, 1));
+    show(&mut egress, 0, CAMERA, &frame(1, 0, 0, 10));
+    assert_eq!(taken(&mut egress, 0, 1001), [(CAMERA, 1)]);
+    show(&mut egress, 0, SCREEN, &frame(2, 0, 0, 10));
+    assert_eq!(left_out(&mut egress), (vec![(DropReason::Late, 10)], [0, 1, 0, 0]));
+    assert_eq!(taken(&mut egress, 1, ALL).last(), Some(&(SCREEN, 1)));
+}
+
+#[test]
+fn a_track_of_keyframes_alone_does_not_hold_up_the_others() {
+    let mut egress = egress();
+    let mut served = Vec::new();
+    for number in 0..60 {
+        let now = u64::from(number) * 33;
+        show(&mut egress, now, CAMERA, &next(number));
+        show(&mut egress, now + 1, SCREEN, &key(number));
+        // Three quarters of it have a place.
+        served.extend(taken(&mut egress, now + 2, 3003));
+    }
+    let of = |track| served.iter().filter(|(of, _)| *of == track).count();
+    assert!(of(CAMERA) >= 100 && of(SCREEN) >= 50, "{} and {} of 120", of(CAMERA), of(SCREEN));
+}
+
+#[test]
 fn what_has_begun_may_take_twice_as_long_and_its_rest_goes_with_it() {
     let mut egress = egress();
     let pieces = datagrams(CAMERA, &frame(1, 1, 0, 3));
@@ -267,7 +324,7 @@ fn a_keyframe_is_asked_for_when_there_is_room_for_it_and_ever_more_seldom() {
         }
     }
     assert_eq!(asked, [402, 902, 1902, 3902, 7902, 11_902]);
-    assert_eq!((KEYFRAME_INTERVAL.as_millis(), EGRESS_KEYFRAME_WAIT_MAX.as_millis()), (500, 4000));
+    assert_eq!((KEYFRAME_INTERVAL.as_millis(), KEYFRAME_WAIT_MAX.as_millis()), (500, 4000));
 }
 
 #[test]
@@ -323,6 +380,51 @@ fn what_waits_is_bounded_and_audio_finds_a_place() {
         [DropReason::SubscriberSlow, DropReason::Late]
     );
     assert_eq!(frames[0], 2000 - EGRESS_DATAGRAMS_MAX as u64);
+}
+
+#[test]
+fn a_second_copy_of_audio_is_left_out_and_says_nothing_about_the_path() {
+    let mut egress = egress();
+    for number in 1..4 {
+        speak(&mut egress, 0, number);
+        speak(&mut egress, 0, number - 1);
+    }
+    assert_eq!(taken(&mut egress, 1, ALL), [1, 0, 2, 3].map(|number| (MICROPHONE, number)));
+    let left = egress.take_left_out();
+    assert_eq!(left.datagrams().collect::<Vec<_>>(), [(DropReason::Superseded, 2)]);
+    assert_eq!((left.frames(), left.pressed()), ([0; 4], None));
+    let large = Frame { number: 4, data: vec![0; 1500].into(), ..Frame::default() };
+    datagrams(MICROPHONE, &large).into_iter().for_each(|part| egress.offer(at(2), Medium::Audio, part));
+    assert_eq!(taken(&mut egress, 2, ALL), [(MICROPHONE, 4); 2], "parts of one frame are no copies");
+    assert!(egress.is_idle());
+}
+
+fn repeat(egress: &mut Egress, milliseconds: u64, medium: Medium, datagram: &Datagram) {
+    egress.offer_repeat(at(milliseconds), medium, datagram.clone());
+}
+
+#[test]
+fn what_is_asked_for_once_more_is_sent_once_more_and_breaks_nothing_when_it_is_late() {
+    let mut egress = egress();
+    speak(&mut egress, 0, 1);
+    let audio = Frame { number: 1, data: vec![0; 120].into(), ..Frame::default() };
+    repeat(&mut egress, 0, Medium::Audio, &datagrams(MICROPHONE, &audio)[0]);
+    assert_eq!(taken(&mut egress, 1, ALL), [(MICROPHONE, 1); 2]);
+    // The first piece of an old frame, on a path that has no time for a whole one.
+    egress.note_path_rate(1000);
+    let upper = Frame { spatial_layer: 1, ..next(7) };
+    repeat(&mut egress, 2, Medium::Video, &datagrams(CAMERA, &upper)[0]);
+    assert_eq!(taken(&mut egress, 2, 0), []);
+    assert!(egress.bytes() > 0 && left_out(&mut egress).0.is_empty());
+    assert_eq!(taken(&mut egress, 403, ALL), []);
+    assert_eq!(left_out(&mut egress), (vec![(DropReason::Late, 1)], [0; 4]));
+    assert_eq!(egress.take_keyframe_wish(at(403)), None);
+    assert!(egress.is_idle(), "no frame is missing for that");
+    let mut egress = measured(1000);
+    breach(&mut egress, 500, 8);
+    left_out(&mut egress);
+    repeat(&mut egress, 902, Medium::Video, &datagrams(CAMERA, &next(8))[1]);
+    assert_eq!((taken(&mut egress, 902, ALL), left_out(&mut egress).0), (vec![], vec![(DropReason::Late, 1)]));
 }
 
 #[test]
@@ -393,10 +495,27 @@ fn what_cannot_go_on_on_its_stream_holds_up_nothing_else() {
     show(&mut egress, 0, SCREEN, &on_stream(key(0)));
     show(&mut egress, 1, CAMERA, &frame(5, 1, 2, 1));
     speak(&mut egress, 2, 1);
-    let closed = Space { bytes: ALL, streams_open: false };
+    let closed = Space { streams_open: false, ..ALL.into() };
     let passed: Vec<_> = std::iter::from_fn(|| egress.take(at(3), closed)).map(|due| due.header.track.0).collect();
     assert_eq!(passed, [MICROPHONE, CAMERA]);
     assert_eq!(taken(&mut egress, 4, ALL), [(SCREEN, 0), (SCREEN, 0)]);
+}
+
+#[test]
+fn audio_does_not_wait_for_the_pace_of_video() {
+    let mut egress = egress();
+    show(&mut egress, 0, CAMERA, &frame(0, 0, 0, 3));
+    let paced = |open| Space { video_open: open, ..ALL.into() };
+    let mut tracks = Vec::new();
+    for step in 0..6 {
+        speak(&mut egress, step * 10, step as u32);
+        let taken = std::iter::from_fn(|| egress.take(at(step * 10), paced(false))).map(|due| due.header.track.0);
+        tracks.extend(taken);
+        // The pace has a part of the frame leave every 20 ms.
+        tracks.extend(egress.take(at(step * 10), paced(step % 2 == 1)).map(|due| due.header.track.0));
+    }
+    let (voice, video) = (MICROPHONE, CAMERA);
+    assert_eq!(tracks, [voice, voice, video, voice, voice, video, voice, voice, video]);
 }
 
 #[test]
@@ -440,7 +559,7 @@ fn a_path_that_took_no_audio_gets_a_keyframe_as_soon_as_audio_passes_again() {
     assert_eq!(egress.next_wish(), Some(at(8550).since_start));
     let asked: Vec<_> = (8500..9500).filter(|now| egress.take_keyframe_wish(at(*now)).is_some()).collect();
     assert_eq!(asked, [8550, 9050]);
-    assert_eq!(egress.next_wish(), Some(at(10_050).since_start));
+    assert_eq!(egress.next_wish(), Some(at(9550).since_start), "the pauses do not grow yet");
 }
 
 #[test]
@@ -451,10 +570,18 @@ fn a_path_that_carries_less_than_a_voice_is_stalled() {
         egress.note_path_rate(said);
         assert_eq!(egress.is_stalled(), stalled, "{said}");
     }
+    egress.note_path_rate(0);
+    speak(&mut egress, 0, 0);
+    egress.note_path_rate(100_000);
+    let stalled = [20, 999, 1000].map(|now| {
+        taken(&mut egress, now, ALL);
+        egress.is_stalled()
+    });
+    assert_eq!(stalled, [true, true, false], "it is remembered for a second");
     // Nothing of what waits is taken, whatever is said.
     for step in 0..10 {
-        speak(&mut egress, step * 20, step as u32);
+        speak(&mut egress, 1000 + step * 20, step as u32);
     }
-    speak(&mut egress, 400, 10);
+    speak(&mut egress, 1400, 10);
     assert!(egress.is_stalled());
 }

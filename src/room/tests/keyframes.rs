@@ -25,17 +25,53 @@ fn keyframe_requests_are_merged_and_the_last_is_not_lost() {
 
 #[test]
 fn each_second_has_at_most_two_keyframe_requests_however_many_ask() {
+    let mut room = room_with(Limits { participants_per_room: 500, ..limits() });
+    join(&mut room, request("Ana"));
+    publish(&mut room, ANA, video());
+    (0..300).for_each(|_| drop(join(&mut room, request("Ben"))));
+    let each_once = |ms: u64| ms.is_multiple_of(10).then_some(ParticipantId(BEN.0 + ms as u32 / 10));
+    assert_eq!(asked_while(&mut room, 3000, each_once), [0, 500, 1000, 1500, 2000, 2500]);
+}
+
+#[test]
+fn one_who_goes_on_asking_costs_the_others_ever_fewer_keyframes() {
     let mut room = room_of_three();
     publish(&mut room, ANA, video());
-    let mut sent_at_ms = Vec::new();
-    for ms in 0..3000 {
-        let mut outputs = room.handle(after_noon(ms), Input::Timeout);
-        let ask = ClientMessage::RequestKeyframe { track: FIRST, spatial_layer: 0 };
-        outputs.extend(room.handle(after_noon(ms), Input::Message { from: BEN, message: ask }));
-        outputs.retain(|output| !matches!(output, Output::PassedOver(_)));
-        sent_at_ms.extend(outputs.iter().map(|_| ms));
+    let ben_often = |ms: u64| ms.is_multiple_of(100).then_some(BEN);
+    assert_eq!(asked_while(&mut room, 12_000, ben_often), [0, 500, 1500, 3500, 7500, 11_500]);
+    let mut room = room_of_three();
+    publish(&mut room, ANA, video());
+    let and_cat_once = |ms: u64| if ms == 9050 { Some(CAT) } else { ben_often(ms) };
+    assert_eq!(
+        asked_while(&mut room, 10_000, and_cat_once),
+        [0, 500, 1500, 3500, 7500, 9050],
+        "Cat does not pay for it"
+    );
+}
+
+/// When the publisher is asked for a keyframe while these ask at these milliseconds.
+fn asked_while(room: &mut Room, ms: u64, who: impl Fn(u64) -> Option<ParticipantId>) -> Vec<u64> {
+    let is_asked = |output: &Output| *output == keyframe(ANA, FIRST);
+    let is_asked_at = |ms: &u64| {
+        let message = ClientMessage::RequestKeyframe { track: FIRST, spatial_layer: 0 };
+        let asked = who(*ms).map(|from| Input::Message { from, message });
+        let inputs = [Some(Input::Timeout), asked].into_iter().flatten();
+        let outputs: Vec<_> = inputs.flat_map(|input| room.handle(after_noon(*ms), input)).collect();
+        outputs.iter().any(is_asked)
+    };
+    (0..ms).filter(is_asked_at).collect()
+}
+
+#[test]
+fn what_is_left_out_for_a_subscriber_is_paced_where_it_is_left_out() {
+    let mut room = room_of_three();
+    publish(&mut room, ANA, video());
+    let needs = |room: &mut Room, ms| {
+        room.handle(after_noon(ms), Input::KeyframeWanted { participant: BEN, track: FIRST, spatial_layer: 0 })
+    };
+    for ms in [0, 500, 1000] {
+        assert_eq!(needs(&mut room, ms), [keyframe(ANA, FIRST)]);
     }
-    assert_eq!(sent_at_ms, [0, 500, 1000, 1500, 2000, 2500]);
 }
 
 #[test]

@@ -1,5 +1,5 @@
 use super::*;
-use crate::limits::REPORT_LIFETIME;
+use crate::limits::{LAYER_HOLD_TIME, REPORT_LIFETIME};
 use crate::wire::TrackReport;
 
 const fn layers(spatial: u8, temporal: u8) -> Layers {
@@ -66,14 +66,60 @@ fn a_publisher_hears_what_is_taken_when_that_changes() {
         (BEN, (2, 2), vec![]),
         (BEN, (2, 1), vec![chosen(BEN, layers(2, 1))]),
         (BEN, (0, 1), vec![chosen(BEN, layers(0, 1)), wanted(0b101, 2), keyframe_of(0)]),
-        (CAT, (2, 0), vec![chosen(CAT, layers(2, 0)), wanted(0b101, 1)]),
-        (CAT, (1, 0), vec![chosen(CAT, layers(1, 0)), wanted(0b011, 1), keyframe_of(1)]),
-        (BEN, (1, 255), vec![chosen(BEN, layers(1, 2)), wanted(0b010, 2)]),
+        (CAT, (2, 0), vec![chosen(CAT, layers(2, 0))]),
+        (CAT, (1, 0), vec![chosen(CAT, layers(1, 0)), wanted(0b111, 2), keyframe_of(1)]),
+        (BEN, (1, 255), vec![chosen(BEN, layers(1, 2))]),
         (CAT, (1, 2), vec![chosen(CAT, layers(1, 2))]),
     ] {
         let outputs = choose(&mut room, from, spatial, temporal);
         assert_eq!(outputs, [also, vec![done(from)]].concat(), "{from} {spatial} {temporal}");
     }
+    assert_eq!(room.handle(after_noon(1999), Input::Timeout), [], "too early");
+    assert_eq!(room.next_timeout(), Some(NOON.since_start + LAYER_HOLD_TIME));
+    assert_eq!(room.handle(after_noon(2000), Input::Timeout), [wanted(0b010, 2)]);
+    assert_eq!(room.next_timeout(), None);
+}
+
+#[test]
+fn whoever_changes_the_rendition_again_and_again_gets_ever_fewer_keyframes() {
+    let mut room = room_of([request("Ana"), request("Ben")]);
+    publish(&mut room, ANA, layered());
+    let asked = (0..10_000).step_by(20).filter(|ms| {
+        let set = ClientMessage::SetLayers {
+            request: 9,
+            track: FIRST,
+            spatial_layer: (ms / 20 % 2) as u8,
+            temporal_layer: 0,
+        };
+        let inputs = [Input::Timeout, Input::Message { from: BEN, message: set }];
+        let outputs: Vec<_> = inputs.into_iter().flat_map(|input| room.handle(after_noon(*ms), input)).collect();
+        outputs.iter().any(|output| [keyframe_of(0), keyframe_of(1)].contains(output))
+    });
+    assert_eq!(asked.collect::<Vec<_>>(), [0, 500, 1500, 3500, 7500]);
+}
+
+fn is_wanted(message: &ServerMessage) -> bool {
+    matches!(message, ServerMessage::LayersWanted { .. })
+}
+
+#[test]
+fn whoever_changes_the_rendition_again_and_again_opens_and_closes_nothing() {
+    let mut room = room_of([request("Ana"), request("Ben")]);
+    publish(&mut room, ANA, layered());
+    let mut told = Vec::new();
+    for ms in (0..20_000).step_by(20) {
+        let outputs = room.handle(after_noon(ms), Input::Timeout);
+        let spatial_layer = if ms / 20 % 2 == 0 { 0 } else { 2 };
+        let set = ClientMessage::SetLayers { request: 9, track: FIRST, spatial_layer, temporal_layer: 0 };
+        let outputs = [outputs, room.handle(after_noon(ms), Input::Message { from: BEN, message: set })].concat();
+        told.extend(outputs.into_iter().filter_map(|output| match output {
+            Output::Tell { message: ServerMessage::LayersWanted { spatial_layers, temporal_layer, .. }, .. } => {
+                Some((ms, spatial_layers, temporal_layer))
+            }
+            _ => None,
+        }));
+    }
+    assert_eq!(told, [(0, 0b101, 2), (2000, 0b101, 0)]);
 }
 
 #[test]
@@ -91,7 +137,10 @@ fn a_publisher_hears_when_the_last_one_goes_and_the_first_one_comes() {
         let gets = |output: &Output| *output == layers_wanted(ANA, FIRST, 0b100, 2);
         assert!(join(&mut room, request("Ben")).iter().any(gets), "{how}");
         choose(&mut room, BEN, 1, 1);
+        let is_told = |output: &Output| matches!(output, Output::Tell { message, .. } if is_wanted(message));
         let outputs = room.handle(NOON, input);
+        assert!(!outputs.iter().any(is_told), "{how}: {outputs:?}");
+        let outputs = room.handle(after_noon(2000), Input::Timeout);
         assert!(outputs.contains(&layers_wanted(ANA, FIRST, 0, 0)), "{how}: {outputs:?}");
     }
 }

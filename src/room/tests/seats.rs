@@ -85,6 +85,27 @@ fn who_comes_back_finds_everything_as_it_was() {
 }
 
 #[test]
+fn the_name_stays_and_other_metadata_is_for_those_who_come_later() {
+    let of_token = |name, metadata: &str| {
+        let mut request = person(name);
+        request.grant.metadata = metadata.into();
+        request
+    };
+    let mut room = room_of([of_token("Ana", "before"), person("Ben")]);
+    broken(&mut room, ANA);
+    let again = JoinRequest { name: request("Anna").name, ..with_ticket(ANA, of_token("Ana", "after")) };
+    let outputs = join_as(&mut room, LATER, again);
+    assert_eq!(seat(&outputs), Some((ANA, true)));
+    let is_told = |output: &Output| matches!(output, Output::Tell { to, .. } if *to != Audience::One(ANA));
+    assert!(!outputs.iter().any(is_told), "{outputs:?}");
+    let seen = join(&mut room, person("Cat")).into_iter().find_map(|output| match output {
+        Output::Tell { message: ServerMessage::ParticipantJoined(info), .. } if info.participant == ANA => Some(info),
+        _ => None,
+    });
+    assert_eq!(seen.map(|info| (info.name, info.metadata)), Some(("Ana".into(), "after".into())));
+}
+
+#[test]
 fn a_publisher_that_nobody_watches_is_not_asked_for_a_keyframe() {
     let mut room = room_of([request("Ana")]);
     publish(&mut room, ANA, video());

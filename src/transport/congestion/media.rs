@@ -2,7 +2,7 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use quinn::congestion::{Controller, ControllerFactory, ControllerMetrics};
+use quinn::congestion::{Controller, ControllerFactory, ControllerMetrics, Cubic, CubicConfig};
 use quinn_proto::RttEstimator;
 
 use super::window::Window;
@@ -16,12 +16,11 @@ pub struct MediaFactory {
 
 impl ControllerFactory for MediaFactory {
     fn build(self: Arc<Self>, now: Instant, current_mtu: u16) -> Box<dyn Controller> {
-        let window = Window::new(self.initial_window_bytes, current_mtu.into());
-        Box::new(Media { start: now, initial_window_bytes: self.initial_window_bytes, window })
+        Box::new(Media::new(now, self.initial_window_bytes, current_mtu))
     }
 }
 
-/// Tertulia's control: a window that pure rules move, with a clock.
+/// Tertulia's control: a window that pure rules move, with a clock; and Cubic's where the path does not leave the house.
 ///
 /// Its [`metrics`](Controller::metrics) tell what the path is taken to carry, as pacing rate.
 #[derive(Debug, Clone)]
@@ -29,28 +28,56 @@ pub struct Media {
     start: Instant,
     initial_window_bytes: u64,
     window: Window,
+    /// Decides where delay is no sign of a queue.
+    near: Cubic,
 }
 
 impl Media {
+    fn new(now: Instant, initial_window_bytes: u64, mtu: u16) -> Self {
+        let window = Window::new(initial_window_bytes, mtu.into());
+        let mut cubic = CubicConfig::default();
+        cubic.initial_window(initial_window_bytes);
+        Self { start: now, initial_window_bytes, window, near: Cubic::new(Arc::new(cubic), now, mtu) }
+    }
+
+    /// What the path is taken to carry, in bytes a second; `None` where Cubic decides, or nothing is known yet.
+    pub(super) fn rate(&self) -> Option<u64> {
+        self.window.rate().filter(|_| !self.window.is_near())
+    }
+
+    /// Whether what arrived last was so late that nothing should be added to the queue yet.
+    pub(super) fn is_late(&self) -> bool {
+        self.window.is_late()
+    }
+
+    /// Whether the path showed of late that it carries hardly more than is sent.
+    pub(super) fn is_limited(&self) -> bool {
+        self.window.is_limited()
+    }
+
     fn since_start(&self, at: Instant) -> Duration {
         at.saturating_duration_since(self.start)
     }
 }
 
 impl Controller for Media {
-    fn on_sent(&mut self, _now: Instant, bytes: u64, _last_packet_number: u64) {
+    fn on_sent(&mut self, now: Instant, bytes: u64, last_packet_number: u64) {
         self.window.sent(bytes);
+        self.near.on_sent(now, bytes, last_packet_number);
     }
 
-    fn on_ack(&mut self, _now: Instant, sent: Instant, bytes: u64, _app_limited: bool, _rtt: &RttEstimator) {
+    fn on_ack(&mut self, now: Instant, sent: Instant, bytes: u64, app_limited: bool, rtt: &RttEstimator) {
         self.window.acked(self.since_start(sent), bytes);
+        self.near.on_ack(now, sent, bytes, app_limited, rtt);
     }
 
-    fn on_end_acks(&mut self, now: Instant, in_flight: u64, _app_limited: bool, _largest: Option<u64>) {
+    fn on_end_acks(&mut self, now: Instant, in_flight: u64, app_limited: bool, largest: Option<u64>) {
         self.window.acked_all(self.since_start(now), in_flight);
+        self.near.on_end_acks(now, in_flight, app_limited, largest);
     }
 
-    fn on_congestion_event(&mut self, _now: Instant, _sent: Instant, is_persistent_congestion: bool, lost_bytes: u64) {
+    fn on_congestion_event(&mut self, now: Instant, sent: Instant, is_persistent_congestion: bool, lost_bytes: u64) {
+        self.near.on_congestion_event(now, sent, is_persistent_congestion, lost_bytes);
         match lost_bytes {
             // It is a mark (ECN).
             0 => self.window.marked(),
@@ -63,16 +90,20 @@ impl Controller for Media {
 
     fn on_mtu_update(&mut self, new_mtu: u16) {
         self.window.set_packet_bytes(new_mtu.into());
+        self.near.on_mtu_update(new_mtu);
     }
 
     fn window(&self) -> u64 {
-        self.window.bytes()
+        if self.window.is_near() { self.near.window() } else { self.window.bytes() }
     }
 
     fn metrics(&self) -> ControllerMetrics {
+        if self.window.is_near() {
+            return self.near.metrics();
+        }
         let mut metrics = ControllerMetrics::default();
         metrics.congestion_window = self.window.bytes();
-        metrics.pacing_rate = self.window.rate().map(|bytes| bytes * 8);
+        metrics.pacing_rate = self.rate().map(|bytes| bytes * 8);
         metrics
     }
 
@@ -86,5 +117,31 @@ impl Controller for Media {
 
     fn into_any(self: Box<Self>) -> Box<dyn Any> {
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::INITIAL_WINDOW_BYTES;
+
+    const MTU: u16 = 1200;
+
+    /// The window after a loss on a path with this round trip.
+    fn window_after_a_loss(rtt: Duration) -> u64 {
+        let now = Instant::now();
+        let mut media = Media::new(now, INITIAL_WINDOW_BYTES, MTU);
+        media.window.sent(MTU.into());
+        media.window.acked(Duration::ZERO, MTU.into());
+        media.window.acked_all(rtt, 0);
+        media.on_congestion_event(now, now, false, MTU.into());
+        media.window()
+    }
+
+    #[test]
+    fn near_it_is_cubic_and_elsewhere_a_loss_says_nothing() {
+        let near = window_after_a_loss(Duration::from_millis(1));
+        assert!(near < INITIAL_WINDOW_BYTES * 3 / 4, "{near}");
+        assert_eq!(window_after_a_loss(Duration::from_millis(2)), INITIAL_WINDOW_BYTES);
     }
 }

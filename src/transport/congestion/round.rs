@@ -20,12 +20,14 @@ pub struct LeastRtt {
 }
 
 /// The last 50 to 100 ms: the least round-trip time, which is that of the queue that stands, and how much arrived. A burst,
-/// such as a large frame, makes a queue that comes and goes.
+/// such as a large frame, makes a queue that comes and goes. A measurement that is alone in this time may be of a packet whose
+/// acknowledgement was lost, and which a later one answered: then the one before it counts as well, however old.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Standing {
     began: Duration,
     present: Option<Duration>,
     before: Option<Duration>,
+    last: Option<Duration>,
     present_bytes: u64,
     before_bytes: u64,
     before_time: Duration,
@@ -37,6 +39,8 @@ pub struct Round {
     began: Duration,
     /// The most that was in flight.
     pub used_bytes: u64,
+    /// The longest round-trip time: that of the end of a burst.
+    pub longest_rtt: Duration,
     /// Acknowledged bytes.
     pub acked_bytes: u64,
     /// Bytes that were lost.
@@ -79,9 +83,10 @@ impl Standing {
             (self.began, self.present_bytes) = (now, 0);
         }
         self.present_bytes += bytes;
+        let last = self.last.replace(rtt).filter(|_| self.present.or(self.before).is_none());
         let present = self.present.map_or(rtt, |least| least.min(rtt));
         self.present = Some(present);
-        self.before.map_or(present, |before| before.min(present))
+        self.before.or(last).map_or(present, |before| before.min(present))
     }
 
     /// Bytes a second that arrived.
@@ -93,7 +98,8 @@ impl Standing {
 impl Round {
     /// One that begins with so many bytes in flight.
     pub fn new(now: Duration, in_flight: u64) -> Self {
-        Self { began: now, used_bytes: in_flight, acked_bytes: 0, lost_bytes: 0 }
+        let longest_rtt = Duration::ZERO;
+        Self { began: now, used_bytes: in_flight, longest_rtt, acked_bytes: 0, lost_bytes: 0 }
     }
 
     /// Whether it is over with the acknowledgement of what was sent then.

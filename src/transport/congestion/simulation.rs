@@ -40,6 +40,8 @@ pub struct Flow {
     pub offers: Option<Vec<(Duration, f64)>>,
     /// Bytes that the application has and that were not sent. Media that is late is left out.
     backlog: f64,
+    /// Whether it leaves as the path is taken to carry it, or as quinn does.
+    is_paced: bool,
     tokens: f64,
     in_flight: VecDeque<Packet>,
     next: u64,
@@ -134,12 +136,19 @@ impl Flow {
         let (srtt, unacked) = (Duration::from_millis(100), 0);
         let heard = Duration::ZERO;
         let (offers, backlog, tokens, next) = (None, 0.0, 0.0, 0);
-        Self { control, rtt, begins, offers, backlog, tokens, in_flight, next, srtt, unacked, heard, log }
+        let is_paced = false;
+        Self { control, rtt, begins, offers, backlog, is_paced, tokens, in_flight, next, srtt, unacked, heard, log }
     }
 
     /// One whose application has so many bits a second.
     pub fn offering(mut self, rate: f64) -> Self {
         self.offers = Some(vec![(Duration::ZERO, rate)]);
+        self
+    }
+
+    /// One that leaves as media does: as the path is taken to carry it.
+    pub fn paced(mut self) -> Self {
+        self.is_paced = true;
         self
     }
 
@@ -177,7 +186,16 @@ impl Flow {
         self.in_flight.iter().map(|packet| packet.bytes).sum()
     }
 
-    /// Sends what window and pace (1.25 windows a round trip, as quinn does) let through.
+    /// Bytes a second: 1.25 windows a round trip, as quinn does, or what the path is taken to carry.
+    fn pace(&self) -> f64 {
+        let quinn = self.window() as f64 * 1.25 / self.srtt.as_secs_f64();
+        match &self.control {
+            Control::Media(window) if self.is_paced => window.rate().map_or(quinn, |rate| rate as f64),
+            _ => quinn,
+        }
+    }
+
+    /// Sends what window and pace let through.
     fn send(&mut self, now: Duration) -> Vec<Packet> {
         let mut sent = Vec::new();
         if now < self.begins {
@@ -192,8 +210,8 @@ impl Flow {
             }
         }
         let window = self.window();
-        let pace = window as f64 * 1.25 * STEP.as_secs_f64() / self.srtt.as_secs_f64();
-        self.tokens = (self.tokens + pace).min(10.0 * PACKET as f64);
+        let burst = if self.is_paced { 2.0 } else { 10.0 };
+        self.tokens = (self.tokens + self.pace() * STEP.as_secs_f64()).min(burst * PACKET as f64);
         let mut flying = self.flying();
         while self.backlog >= PACKET as f64 && self.tokens >= PACKET as f64 && flying + PACKET < window {
             self.backlog -= PACKET as f64;

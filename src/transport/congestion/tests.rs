@@ -1,9 +1,11 @@
 //! Networks of targets, in virtual time.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::simulation::{Control, Flow, PACKET, Path, run};
 use super::window::Window;
+use crate::limits::INITIAL_WINDOW_BYTES;
 
 const RTT_MS: u64 = 60;
 
@@ -42,6 +44,33 @@ fn a_flow_alone_uses_its_path_and_leaves_no_queue_behind() {
             assert!(flow.rate(3, 20) >= kbits * 1e3 * 0.93, "{kbits} {queue_ms}");
         }
     }
+}
+
+#[test]
+fn what_is_paced_uses_its_path_and_makes_no_long_queue_whatever_the_round_trip() {
+    for rtt_ms in [5, 20, 60, 150] {
+        for kbits in [600.0, 3000.0] {
+            let mut small = Flow::media(rtt_ms).paced();
+            small.control = Control::Media(Box::new(Window::new(3 * PACKET, PACKET)));
+            let flow = &play(&bottleneck(kbits, 1000), vec![small], 20)[0];
+            assert!(flow.queue_ms(3, 20) <= 100.0, "{kbits} {rtt_ms}");
+            assert!(flow.rate(3, 20) >= kbits * 1e3 * 0.9, "{kbits} {rtt_ms}");
+        }
+    }
+}
+
+#[test]
+fn what_only_bursts_have_shown_is_not_taken_for_what_the_path_carries() {
+    // 8 kB at once, seven and a half times a second: 480 kbit/s.
+    let offers = (0..150).flat_map(|burst| {
+        let at = Duration::from_millis(burst * 133);
+        [(at, 12.8e6), (at + Duration::from_millis(5), 0.0)]
+    });
+    let mut flow = Flow::media(RTT_MS);
+    flow.offers = Some(offers.collect());
+    flow.control = Control::Media(Box::new(Window::new(4 * PACKET, PACKET)));
+    let flow = &play(&bottleneck(600.0, 1000), vec![flow], 20)[0];
+    assert!(flow.window() <= 9 * PACKET, "{}: 60 ms and 84 ms of queue", flow.window());
 }
 
 #[test]
@@ -121,6 +150,55 @@ fn a_path_with_a_short_queue_is_not_flooded() {
     let flow = &play(&bottleneck(3000.0, 10), vec![Flow::media(RTT_MS)], 20)[0];
     assert!(flow.rate(5, 20) >= 3e6 * 0.9);
     assert!(flow.loss(5, 20) <= 0.15, "{}", flow.loss(5, 20));
+}
+
+/// The window of a flow of 0.5 Mbit/s after a minute in which acknowledgements wait for so long, in turns, beside the round trip.
+fn window_after_waits(rtt_ms: u64, waits_ms: &[u64]) -> u64 {
+    let mut window = Window::new(INITIAL_WINDOW_BYTES, PACKET);
+    let mut answers = VecDeque::new();
+    for now in 0..60_000 {
+        let now = Duration::from_millis(now);
+        while let Some((_, sent)) = answers.pop_front_if(|(at, _)| *at <= now) {
+            window.acked(sent, PACKET);
+            window.acked_all(now, answers.len() as u64 * PACKET);
+        }
+        if now.as_millis().is_multiple_of(20) {
+            // The first second is one without them.
+            let busy = now.as_secs() > 0;
+            let wait = if busy { waits_ms[now.as_millis() as usize / 200 % waits_ms.len()] } else { 0 };
+            let at = answers.back().map_or(Duration::ZERO, |(last, _)| *last);
+            answers.push_back((at.max(now + Duration::from_millis(rtt_ms + wait)), now));
+            window.sent(PACKET);
+        }
+    }
+    window.bytes()
+}
+
+#[test]
+fn busy_processors_are_not_taken_for_a_queue() {
+    let waits = [30, 55, 40, 70, 130, 25, 90];
+    assert_eq!(window_after_waits(1, &waits), INITIAL_WINDOW_BYTES);
+    assert!(window_after_waits(10, &waits) < INITIAL_WINDOW_BYTES / 4, "far away it may well be one");
+}
+
+/// The window after packets that were sent and answered at these times, in milliseconds, one of which was in flight at a time.
+fn window_after(answers: &[(u64, u64)]) -> u64 {
+    let mut window = Window::new(INITIAL_WINDOW_BYTES, PACKET);
+    for (sent, answered) in answers {
+        window.sent(PACKET);
+        window.acked(Duration::from_millis(*sent), PACKET);
+        window.acked_all(Duration::from_millis(*answered), 0);
+    }
+    window.bytes()
+}
+
+#[test]
+fn an_acknowledgement_that_was_lost_is_not_taken_for_a_queue() {
+    // A participant joins and publishes, with few words. One of them is acknowledged by the answer to the next.
+    let words = [(0, 60), (70, 130), (140, 320), (330, 390), (400, 590), (600, 660)];
+    assert_eq!(window_after(&words), INITIAL_WINDOW_BYTES);
+    let slow = [(0, 60), (70, 130), (140, 320), (330, 510), (520, 700)];
+    assert!(window_after(&slow) < INITIAL_WINDOW_BYTES / 4, "what is late again and again is in a queue");
 }
 
 #[test]

@@ -5,6 +5,13 @@ use super::round::{LeastRtt, Round, Standing};
 /// The smallest window, in packets: acknowledgements keep coming.
 const PACKETS_MIN: u64 = 3;
 
+/// A shorter round trip does not leave the house. There, a delay is mostly that of processors which are busy, and a smaller window
+/// would not end it.
+const NEAR_RTT: Duration = Duration::from_millis(2);
+
+/// What delay alone leaves of a window on such a path, in bytes: 100 ms of 2.6 Mbit/s.
+const NEAR_BYTES: u64 = 32 * 1024;
+
 /// The delay that a flow of [`TARGET_RATE`] wants to make.
 const TARGET: Duration = Duration::from_millis(40);
 
@@ -17,6 +24,13 @@ const TARGET_MAX: Duration = Duration::from_millis(60);
 
 /// A round trip beyond this counts as this where the window grows: paths with long ones are to grow in seconds too.
 const GROWTH_RTT_MAX: Duration = Duration::from_millis(100);
+
+/// How much later the end of a burst may be than the target, when the window grows: as much as an acknowledgement that comes late
+/// by chance.
+const BURST_DELAY: Duration = Duration::from_millis(15);
+
+/// How long it is remembered that a queue stood.
+const LIMITED_TIME: Duration = Duration::from_secs(10);
 
 /// How much the window grows in a round, at most.
 const GROWTH_MAX: f64 = 1.5;
@@ -78,10 +92,18 @@ pub struct Window {
     packet_bytes: u64,
     in_flight: u64,
     least_rtt: LeastRtt,
+    /// Whether a round trip was ever so short that the path does not leave the house.
+    is_near: bool,
     standing: Standing,
     round: Round,
     /// The most that was in flight in the round before: what made the delay that was measured in this one.
     used_before: u64,
+    /// When the queue last stood for longer than is wanted.
+    queue_stood: Option<Duration>,
+    /// Whether that was of late.
+    is_limited: bool,
+    /// The last that was measured.
+    latest_rtt: Duration,
     /// When the newest packet was sent of those that were just acknowledged.
     newest_sent: Option<Duration>,
     newly_acked_bytes: u64,
@@ -128,9 +150,13 @@ impl Window {
             packet_bytes,
             in_flight: 0,
             least_rtt: LeastRtt::default(),
+            is_near: false,
             standing: Standing::default(),
             round: Round::new(Duration::ZERO, 0),
             used_before: 0,
+            queue_stood: None,
+            is_limited: false,
+            latest_rtt: Duration::ZERO,
             newest_sent: None,
             newly_acked_bytes: 0,
             state: State::Free,
@@ -147,6 +173,11 @@ impl Window {
     /// What may be in flight, in bytes.
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Whether a round trip was ever so short that the path does not leave the house: there, delay is mostly no queue.
+    pub fn is_near(&self) -> bool {
+        self.is_near
     }
 
     /// What the path is taken to carry, in bytes a second. While less is sent, it may be more or less.
@@ -180,6 +211,9 @@ impl Window {
         self.in_flight = in_flight;
         let Some(sent) = self.newest_sent.take() else { return };
         let rtt = now.saturating_sub(sent);
+        self.is_near |= rtt < NEAR_RTT;
+        self.latest_rtt = rtt;
+        self.round.longest_rtt = self.round.longest_rtt.max(rtt);
         self.least_rtt.note(now, rtt, !matches!(self.state, State::Free));
         let delay = self.standing.note(now, rtt, std::mem::take(&mut self.newly_acked_bytes)) - self.least_rtt.get();
         // A round is as long as the queue. What fills it is not waited for.
@@ -211,6 +245,16 @@ impl Window {
         self.set((self.bytes.min(self.round.used_bytes) as f64 * COMPETING_CUT) as u64);
     }
 
+    /// Whether the path showed of late that it carries hardly more than is sent: a queue stood.
+    pub fn is_limited(&self) -> bool {
+        self.is_limited
+    }
+
+    /// Whether what arrived last was so late that nothing should be added to the queue until it is known whether it stands.
+    pub fn is_late(&self) -> bool {
+        matches!(self.state, State::Free) && self.is_crowd(self.latest_rtt.saturating_sub(self.least_rtt.get()))
+    }
+
     fn is_crowd(&self, delay: Duration) -> bool {
         delay > CROWDED.max(self.target * 2)
     }
@@ -218,6 +262,10 @@ impl Window {
     fn end_round(&mut self, now: Duration, delay: Duration) {
         let round = std::mem::replace(&mut self.round, Round::new(now, self.in_flight));
         self.target = target(round.rate(now));
+        if delay > self.target {
+            self.queue_stood = Some(now);
+        }
+        self.is_limited = self.queue_stood.is_some_and(|at| now - at < LIMITED_TIME);
         if matches!(self.state, State::Free) {
             self.free_rate = round.rate(now).max(self.free_rate * FREE_RATE_DECAY);
         }
@@ -293,7 +341,7 @@ impl Window {
         if round.loss_share() > COMPETING_LOSS_SHARE {
             self.set((self.bytes as f64 * COMPETING_CUT) as u64);
         } else if !is_queue_growing {
-            self.set((self.bytes as f64 * COMPETING_DECAY) as u64);
+            self.cut((self.bytes as f64 * COMPETING_DECAY) as u64);
         }
     }
 
@@ -306,16 +354,23 @@ impl Window {
             let drained = self.standing.rate() * (least + self.target).as_secs_f64() * (1.0 + LOSS_SHARE_MAX);
             let most = if self.is_crowd(delay) { drained } else { f64::INFINITY };
             let wanted = (self.used_before as f64 * factor).min(most) as u64;
-            self.set(self.bytes.min(wanted));
+            self.cut(wanted);
             return;
         }
         if now < self.patient_until || round.loss_share() > LOSS_SHARE_MAX {
             return;
         }
-        let least = least.min(GROWTH_RTT_MAX);
-        let factor = (least + self.target).as_secs_f64() / (least + delay).as_secs_f64();
-        // After a cut, more may have been in flight than may be now. A packet that does not fit leaves a part unused.
-        let used = self.used_before.min(self.bytes) + self.packet_bytes;
+        // A burst that makes a queue for a moment shows no more than one that stands.
+        let burst = round.longest_rtt.saturating_sub(least + BURST_DELAY);
+        let delay = delay.max(burst);
+        let growth_rtt = least.min(GROWTH_RTT_MAX);
+        let factor = (growth_rtt + self.target).as_secs_f64() / (growth_rtt + delay).as_secs_f64();
+        // What is paced is hardly in flight where the round trip is short: then the rate shows what passes. After a cut, more may have
+        // been in flight than may be now. A packet that does not fit leaves a part unused.
+        // Beside losses it does not: the queue may be too short to make a delay.
+        let arrived = if round.lost_bytes == 0 { round.rate(now) } else { 0.0 };
+        let needed = (arrived * (least + self.target).as_secs_f64()) as u64;
+        let used = self.used_before.max(needed).min(self.bytes) + self.packet_bytes;
         let wanted = (used as f64 * factor.min(GROWTH_MAX)) as u64;
         self.set(self.bytes.max(wanted));
     }
@@ -355,6 +410,12 @@ impl Window {
             self.set((self.bytes.min(used) as f64 * LOSS_CUT.min(1.0 - share)) as u64);
             self.patient_until = now + LOSS_PATIENCE;
         }
+    }
+
+    /// Makes the window smaller because of delay.
+    fn cut(&mut self, bytes: u64) {
+        let floor = if self.is_near { NEAR_BYTES } else { 0 };
+        self.set(self.bytes.min(bytes.max(floor)));
     }
 
     fn set(&mut self, bytes: u64) {

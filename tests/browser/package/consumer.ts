@@ -1,5 +1,5 @@
 // A program in TypeScript that uses the package: it compiles, and what is wrong in it is found.
-import { Room, TertuliaError, type ChatMessage, type RoomOptions } from 'tertulia';
+import { Room, TertuliaError, createLocalTrack, type ChatMessage, type LocalTrack, type RemoteTrack, type RoomOptions, type RoomStatistics, type Support } from 'tertulia';
 
 const options: RoomOptions = { name: 'Ana', token: async () => 'fresh' };
 
@@ -18,6 +18,36 @@ export async function meet(url: URL): Promise<readonly ChatMessage[]> {
   return room.chat.messages({ since: 1 });
 }
 
+export async function show(room: Room, place: HTMLElement, preview: HTMLVideoElement): Promise<RoomStatistics> {
+  room.on('trackPublished', ({ participant, track }) => {
+    const canvas: HTMLCanvasElement | null = track.attach(place);
+    console.log(participant.name, track.kind, track.source, canvas?.width);
+  }).on('trackUnpublished', ({ track }) => track.detach());
+  const { encoding, problems }: Support = await Room.checkSupport();
+  if (!encoding) console.log(problems.map(({ code, message }) => `${code}: ${message}`));
+  const [device] = await Room.getLocalDevices('videoinput');
+  const camera: LocalTrack = await createLocalTrack({ source: 'camera', deviceId: device?.deviceId, width: 640, height: 360, frameRate: 15 });
+  camera.attach(preview);
+  await room.localParticipant.publishTrack(camera);
+  const microphone: LocalTrack | null = await room.localParticipant.setMicrophoneEnabled(true, { noiseSuppression: false });
+  console.log(microphone?.level.toFixed(), room.activeDevice('audiooutput')?.length);
+  const seen: RemoteTrack[] = [...room.remoteParticipants.values()].flatMap(({ tracks }) => [...tracks.values()]);
+  for (const track of seen) track.setVolume(0.5);
+  return room.stats();
+}
+
+export async function speakers(room: Room): Promise<string[]> {
+  for await (const event of room) {
+    if (event.type === 'activeSpeakers') return event.value.participants.map(({ id }) => room.remoteParticipants.get(id)?.name ?? 'I');
+    if (event.type === 'statistics') console.log(event.value.roundTripMs?.toFixed(), event.value.tracks.map(({ latencyMs }) => latencyMs?.p95.toFixed()));
+  }
+  return [];
+}
+
+// @ts-expect-error there is no such source
+createLocalTrack({ source: 'webcam' });
+// @ts-expect-error a picture is drawn on an element, not on its name
+export const attach = (track: RemoteTrack) => track.attach('#tile');
 // @ts-expect-error the name is missing
 new Room({});
 // @ts-expect-error there is no such event

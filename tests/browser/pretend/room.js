@@ -12,6 +12,9 @@ export const newMessageId = () => crypto.randomUUID().replaceAll('-', '');
 const WIDTH = 640;
 const HEIGHT = 360;
 
+/** What tests say before anything else; promises are waited for. @type {any} */
+const circumstances = window;
+
 /** Devices that are not there, or not allowed: the code of what is wrong. @type {Map<string, string>} */
 const broken = new Map();
 let lastId = 0;
@@ -98,6 +101,7 @@ class PretendRemoteTrack {
 export async function createLocalTrack({ source }) {
   const code = broken.get(source);
   if (code) throw new TertuliaError(code, 'It does not work.');
+  await circumstances.permission;
   return new PretendLocalTrack(source);
 }
 
@@ -157,6 +161,7 @@ export class Room extends Emitter {
   /** @type {Record<string, any> | null} */
   permissions = null;
   locked = false;
+  isQuiet = false;
   seatMs = 30_000;
   ticket = null;
   /** @type {Map<number, any>} */
@@ -184,11 +189,14 @@ export class Room extends Emitter {
     { kind: 'audiooutput', deviceId: 'default', label: 'Built-in loudspeaker' }, { kind: 'audiooutput', deviceId: 'h', label: 'Headset' },
   ]);
 
-  static checkSupport = async () => ({ webTransport: true, camera: true, encoding: true, decoding: true, screenShare: true, speakerChoice: true, problems: [] });
+  static checkSupport = async () => ({
+    webTransport: true, camera: true, encoding: true, decoding: true, screenShare: true, speakerChoice: !circumstances.keepsSpeaker, problems: (await circumstances.unsupported) ?? [],
+  });
 
   async connect() {
-    const { refuses } = /** @type {any} */ (window);
+    const { refuses } = circumstances;
     this.become('connecting');
+    await circumstances.answer;
     if (refuses) {
       this.become('disconnected');
       throw new TertuliaError(refuses.code, refuses.message);
@@ -296,6 +304,11 @@ class Pretend {
     this.room.said(this.of(name), text);
   }
 
+  /** @param {string} name @param {boolean} active */
+  typing(name, active) {
+    this.room.tell('chatTyping', { participant: this.of(name), active });
+  }
+
   /** @param {string} name */
   share(name) {
     const participant = this.of(name);
@@ -347,10 +360,28 @@ class Pretend {
     this.room.tell('mediaFailed', { source, error: new TertuliaError(code, 'It does not work.') });
   }
 
+  /** What someone sends cannot be played. @param {string} name @param {Source} source @param {string} code @param {string} message */
+  fail(name, source, code, message) {
+    const participant = this.of(name);
+    const track = [...participant.tracks.values()].find((track) => track.source === source);
+    this.room.tell('mediaFailed', { source, error: new TertuliaError(code, message), participant, track });
+  }
+
   reconnect() {
     this.room.carrier = null;
     this.room.become('reconnecting');
-    this.room.tell('reconnecting', { reason: 'connection_lost', message: 'The connection to the relay broke.' });
+    this.room.tell('reconnecting', { reason: 'connection_lost', message: 'The connection to the relay broke.', attempt: 0 });
+  }
+
+  /** Nothing comes from the relay, or something does again. @param {boolean} quiet */
+  hush(quiet) {
+    this.room.isQuiet = quiet;
+    this.room.tell('quietChanged', { quiet });
+  }
+
+  /** A try to come back fails. @param {string} reason @param {string} message @param {number} attempt */
+  failToReconnect(reason, message, attempt) {
+    this.room.tell('reconnecting', { reason, message, attempt });
   }
 
   /** @param {string} carrier @param {string | null} reason */
@@ -365,8 +396,8 @@ class Pretend {
   }
 
   /** What one writes from now on is refused. */
-  refuseChat() {
-    this.room.confirm = async () => { throw new TertuliaError('too_fast', 'That was too much in a short time. Wait a moment, and try again.'); };
+  refuseChat(code = 'too_fast', message = 'That was too much in a short time. Wait a moment, and try again.') {
+    this.room.confirm = async () => { throw new TertuliaError(code, message); };
   }
 
   remove() {
@@ -391,4 +422,4 @@ class Pretend {
 }
 
 Object.assign(window, { breakDevice: (/** @type {string} */ source, /** @type {string} */ code) => broken.set(source, code) });
-for (const [source, code] of Object.entries(/** @type {any} */ (window).brokenDevices ?? {})) broken.set(source, /** @type {string} */ (code));
+for (const [source, code] of Object.entries(circumstances.brokenDevices ?? {})) broken.set(source, /** @type {string} */ (code));

@@ -20,13 +20,13 @@ export const REFUSE_REASONS = Object.freeze([
 export const DROP_REASONS = Object.freeze([
   'malformed', 'foreign_session', 'version_unknown', 'not_joined', 'track_unknown', 'track_not_owned', 'over_budget', 'subscriber_slow',
   'path_too_small', 'subscriber_gone', 'track_muted', 'layer_unknown',
-  'not_subscribed', 'late', 'reference_missing', 'superseded', 'not_selected',
+  'not_subscribed', 'late', 'reference_missing', 'superseded', 'not_selected', 'shard_busy', 'stream_stopped', 'doubled',
 ]);
 
-/** Close reasons that connecting again in the same way cannot mend. */
+/** Why a session ends or does not come about, where connecting again in the same way cannot mend it. */
 const FINAL = new Set([
   'left', 'version_unsupported', 'room_name', 'display_name', 'refused_by_host', 'token_missing', 'token_invalid',
-  'token_expired', 'removed', 'meeting_ended', 'room_locked', 'replaced', 'identity_in_use',
+  'token_expired', 'removed', 'meeting_ended', 'room_locked', 'replaced', 'identity_in_use', 'origin_refused',
 ]);
 
 /** @param {string} reason */

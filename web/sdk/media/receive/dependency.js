@@ -6,6 +6,12 @@ import { msBetween } from '../timestamp.js';
 /** How long a frame waits for its reference where nothing is sent once more, in milliseconds: what reordering takes, and less than a keyframe would. */
 export const PATIENCE_MS = 80;
 
+/**
+ * How long one that came on a stream waits for its reference, in milliseconds: that comes on one too and is not lost, but late by a round trip
+ * of the publisher's, which nobody here knows.
+ */
+export const ON_STREAM_PATIENCE_MS = 250;
+
 /** Time between two wishes for a keyframe, in milliseconds: more than a round trip, less than a person notices twice. */
 export const WISH_INTERVAL_MS = 300;
 
@@ -137,7 +143,8 @@ export class Dependency {
   /** @param {number} nowMs */
   #giveUpLate(nowMs) {
     this.#waiting = this.#waiting.filter(({ header, wholeAtMs }) => {
-      if (nowMs - Math.max(wholeAtMs, this.#onStreamAtMs) < this.patienceMs) return true;
+      const patienceMs = header.onStream ? Math.max(this.patienceMs, ON_STREAM_PATIENCE_MS) : this.patienceMs;
+      if (nowMs - Math.max(wholeAtMs, this.#onStreamAtMs) < patienceMs) return true;
       this.leftOut++;
       // Of another rendition as well: the keyframe with which it began is lost.
       if (header.temporalLayer <= NEEDS_BASE_LAYER_MAX) this.#isBroken = true;

@@ -1,5 +1,6 @@
 /**
- * What is missing of a track, when to ask for it, and when no more. As `src/media/gaps.rs`.
+ * What is missing of a track, when to ask for it, and when no more. As `src/media/gaps.rs`, but that audio
+ * which is only overdue is not asked for before a later frame has come.
  *
  * A datagram is missing when a later one of its spatial layer came; the last ones of a frame when nothing of it comes any more. It is
  * asked for after a moment, again after about a round trip, and given up when it could not come in time. Frames of one datagram, as

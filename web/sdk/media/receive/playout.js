@@ -37,8 +37,14 @@ const LEVEL_WEIGHT = 1 / 8;
 /** How much an empty buffer raises the target, in milliseconds, and up to where: this machine needs more than the network does. */
 const RESERVE_STEP_MS = 10;
 const RESERVE_MS_MAX = 60;
+/** What was captured so much later than it would follow was preceded by silence: the buffer was empty because nothing was said, in milliseconds. */
+const PAUSE_MS_MIN = 100;
 /** How much of that is taken back with each frame played, in milliseconds: about 1 ms per second. */
 const RESERVE_DECAY_MS = 0.02;
+/** It is taken back while this much was left at all times, in milliseconds: then it was not needed. */
+const LEFT_MS_MIN = 10;
+/** What was left in so long counts, in samples, and at most in twice as long: 10 s. What makes it run low comes seldom. */
+const LEFT_SAMPLES = 10 * RATE;
 
 const MS = RATE / 1000;
 const TICKS_PER_SAMPLE = 90_000 / RATE;
@@ -62,6 +68,12 @@ export class Playout {
   #filledSamples = 0;
   #targetMs = 20;
   #reserveMs = 0;
+  /** What it was before the buffer ran empty, until it is known why it did; `null`: it did not. @type {number | null} */
+  #reserveBeforeMs = null;
+  /** The least that was left after the speaker had taken something, in the window that is on and in the one before, in milliseconds. */
+  #leftMs = Infinity;
+  #leftBeforeMs = Infinity;
+  #leftSamples = 0;
   #levelMs = 0;
   #frameLength = RATE / 50;
   #timestamp = 0;
@@ -123,6 +135,17 @@ export class Playout {
     const read = this.#fraction + length * this.#ratio;
     this.#at += Math.floor(read);
     this.#fraction = read % 1;
+    this.#watch(length * this.#ratio);
+  }
+
+  /** How far it runs down. @param {number} length samples that were taken */
+  #watch(length) {
+    if (!this.#isFilling) this.#leftMs = Math.min(this.#leftMs, this.bufferedMs);
+    this.#leftSamples += length;
+    if (this.#leftSamples < LEFT_SAMPLES) return;
+    this.#leftBeforeMs = this.#leftMs;
+    this.#leftMs = Infinity;
+    this.#leftSamples = 0;
   }
 
   /** @param {Float32Array} made @param {Float32Array} output */
@@ -211,8 +234,9 @@ export class Playout {
 
   /** @param {{ number: number, timestamp: number, length: number, planes: Float32Array[] }} slot */
   #play(slot) {
+    if (this.#reserveBeforeMs !== null) this.#judge(slot.timestamp, this.#reserveBeforeMs);
     this.#levelMs += (this.bufferedMs - this.#levelMs) * LEVEL_WEIGHT;
-    this.#reserveMs = Math.max(0, this.#reserveMs - RESERVE_DECAY_MS);
+    if (Math.min(this.#leftMs, this.#leftBeforeMs) > LEFT_MS_MIN) this.#reserveMs = Math.max(0, this.#reserveMs - RESERVE_DECAY_MS);
     const start = this.#end;
     for (let channel = 0; channel < this.#channels; channel++) {
       const made = this.#made[channel];
@@ -227,6 +251,16 @@ export class Playout {
     this.counts.played += slot.length;
     if (this.#concealment.isActive) this.#join(start, Math.min(JOINT, slot.length));
     else this.#stretch(start, slot.length);
+  }
+
+  /** What came at last shows whether it was late, or nothing was said meanwhile. @param {number} timestamp @param {number} reserveMs before */
+  #judge(timestamp, reserveMs) {
+    this.#reserveBeforeMs = null;
+    const pauseTicks = (timestamp - this.#timestamp) >>> 0;
+    if (pauseTicks < PAUSE_MS_MIN * MS * TICKS_PER_SAMPLE) return;
+    this.#reserveMs = reserveMs;
+    this.#leftMs = Infinity;
+    this.#leftSamples = 0;
   }
 
   /** Fades what was concealed into what came. @param {number} start @param {number} length */
@@ -278,6 +312,7 @@ export class Playout {
     this.#concealment.begin(this.#made, this.#end);
     if (this.#waiting > 0) return;
     this.counts.underruns++;
+    this.#reserveBeforeMs ??= this.#reserveMs;
     this.#reserveMs = Math.min(RESERVE_MS_MAX, this.#reserveMs + RESERVE_STEP_MS);
   }
 

@@ -7,13 +7,22 @@ import { Reception } from './reception.js';
 /** @type {Reception | null} */
 let reception = null;
 
-/** @param {MessageEvent<Uint8Array | ToReception | Begin>} event */
+/** @param {MessageEvent<Uint8Array[] | ToReception | Begin>} event */
 onmessage = ({ data }) => {
   // Datagrams come as they are: there are many of them.
-  if (data instanceof Uint8Array) reception?.handle({ type: 'media', datagram: data });
+  if (Array.isArray(data)) data.forEach(take);
   else if (data.type === 'begin') reception = new Reception((message) => postMessage(message), data.encryption && cipherOf(data.encryption));
   else reception?.handle(data);
 };
+
+/** One that goes wrong costs the others nothing. @param {Uint8Array} datagram */
+function take(datagram) {
+  try {
+    reception?.handle({ type: 'media', datagram });
+  } catch (error) {
+    reportError(error);
+  }
+}
 
 /** @param {{ secret: string, room: string }} encryption @returns {import('./opening.js').Cipher} */
 function cipherOf({ secret, room }) {

@@ -2,6 +2,7 @@
  * All that is received of the others, on the page's side. Datagrams go to a worker, which puts frames together, decodes, draws, and
  * gives decoded audio to the playouts; here is who is subscribed to what, who is speaking, and what is told to the relay.
  */
+import { Arrivals } from './arrivals.js';
 import { Asks } from './asks.js';
 import { EarlyMedia } from '../../early-media.js';
 import { TertuliaError } from '../../error.js';
@@ -60,6 +61,7 @@ export class Subscribing {
   /** @type {Worker | null} */
   #worker = null;
   #early = new EarlyMedia();
+  #arrivals = new Arrivals((datagrams) => this.#worker?.postMessage(datagrams, datagrams.map(({ buffer }) => buffer)));
   /** By track. @type {Map<number, Subscription>} */
   #subscriptions = new Map();
   #surfaces = new Surfaces((surface) => this.#post({ type: 'release', surface }));
@@ -89,8 +91,7 @@ export class Subscribing {
     const { buffer } = bytes;
     // Some carriers leave their prefix in front. A buffer that holds more belongs to others as well.
     const isOwn = buffer instanceof ArrayBuffer && buffer.byteLength - bytes.byteLength <= 1;
-    const datagram = isOwn ? bytes : bytes.slice();
-    this.#worker.postMessage(datagram, [datagram.buffer]);
+    this.#arrivals.push(/** @type {Uint8Array<ArrayBuffer>} */ (isOwn ? bytes : bytes.slice()));
   }
 
   /** A track is there. @param {RemoteParticipant} participant @param {RemoteTrack} track */
@@ -225,6 +226,7 @@ export class Subscribing {
 
   /** @param {ToReception} message @param {Transferable[]} [transfer] */
   #post(message, transfer = []) {
+    this.#arrivals.flush();
     this.#worker?.postMessage(message, transfer);
   }
 

@@ -1,13 +1,13 @@
 /** One video track, from datagrams to pictures. Runs in the worker. */
 import { Assembly } from './assembly.js';
 import { CatchUp } from './catch-up.js';
-import { colourOf } from './colour.js';
 import { Decoder } from './decoder.js';
 import { Dependency, PATIENCE_MS, WISH_INTERVAL_MS } from './dependency.js';
 import { Freezes } from './freezes.js';
 import { DEADLINE_MS, Gaps, REORDERING_MS } from './gaps.js';
 import { HeldFrames } from './held-frames.js';
 import { Histogram } from './histogram.js';
+import { decoderHints } from '../colour.js';
 import { nowMs as wallMs, ticksOf } from '../media-clock.js';
 import { Opening } from './opening.js';
 import { Renderer } from './render.js';
@@ -220,9 +220,8 @@ export class VideoReception {
   }
 
   #newDecoder() {
-    const { codec, description } = this.#track.info;
-    const colorSpace = colourOf(this.#track.info);
-    const config = { codec, optimizeForLatency: true, ...(description.length > 0 && { description }), ...(colorSpace && { colorSpace }) };
+    const { info } = this.#track;
+    const config = { codec: info.codec, optimizeForLatency: true, ...decoderHints(info) };
     return new Decoder({
       create: (callbacks) => new VideoDecoder(callbacks),
       isSupported: async () => (await VideoDecoder.isConfigSupported(config)).supported === true,

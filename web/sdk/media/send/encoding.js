@@ -17,6 +17,7 @@ const WORKER = new URL('./send.worker.js', import.meta.url);
  *   | { type: 'carrier', carrier: import('../../carrier.js').Carrier | null }
  *   | { type: 'pause', isPaused: boolean }
  *   | { type: 'queueing', delayMs: number }
+ *   | { type: 'missed' }
  *   | { type: 'video', key: number, plan: VideoPlan }
  *   | { type: 'audio', key: number, channels: number, bitrate: number }
  *   | { type: 'frame', key: number, frame: VideoFrame }

@@ -12,6 +12,7 @@ import { Outgoing } from './outgoing.js';
  * @property {string} [encryptionKey]
  * @property {(key: number, reason: string) => void} failed an encoder gives nothing any more
  * @property {() => void} crashed none does
+ * @property {(tracks: EncodingStatistics[]) => void} counted a second has passed
  */
 
 export class Engine {
@@ -55,6 +56,7 @@ export class Engine {
   /** The relay did not get something. @param {import('../../wire/repeat.js').RepeatRequest} request */
   repeat(request) {
     this.#outgoing.repeat(request);
+    this.#tell({ type: 'missed' });
   }
 
   /** Frames of a track that were left out, because a WebSocket did not keep up. @param {number} key */
@@ -75,12 +77,13 @@ export class Engine {
   }
 
   async #start() {
-    const { failed, crashed } = this.#options;
+    const { failed, crashed, counted } = this.#options;
     const encoding = new Encoding({
       datagrams: (frame) => this.#outgoing.send(frame),
       statistics: (target, tracks) => {
         this.statistics = { target, tracks };
         this.#outgoing.bitrate = target;
+        counted(tracks);
       },
       failed,
       crashed: () => {

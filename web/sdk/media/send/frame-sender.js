@@ -34,6 +34,8 @@ export class FrameSender {
   track = 0;
   /** Time to the next frame, in milliseconds. */
   intervalMs = 0;
+  /** Whether each picture goes over a stream of its own, because datagrams would be dropped before they leave. */
+  prefersStreams = false;
   /** Whether the way takes parity of all temporal layers beside what is encoded. */
   hasRoom = false;
   /** Bits since it was last set to 0, headers included. */
@@ -78,7 +80,7 @@ export class FrameSender {
   /** @param {EncodedHeader} header */
   #isOnStream({ keyframe }) {
     const { delivery } = this.#options;
-    return delivery === 'streams' || (delivery === 'keyframesOnStreams' && keyframe);
+    return this.prefersStreams || delivery === 'streams' || (delivery === 'keyframesOnStreams' && keyframe);
   }
 
   /**

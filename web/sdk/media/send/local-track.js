@@ -17,6 +17,8 @@ export class LocalTrack {
   #audioSink = null;
   /** Given by the relay; 0 before it is published. */
   id = 0;
+  /** Whether it is a device that was opened here: what a program has given is its own affair. */
+  isOwnDevice = false;
   /** Whether nothing is sent, and others see that. */
   muted = false;
   /** The device stopped by itself. Set by who publishes it. */
@@ -146,7 +148,9 @@ export class LocalTrack {
  * @param {{ source: 'camera' | 'microphone' } & CaptureOptions} options
  */
 export async function createLocalTrack({ source, ...options }) {
-  return makeLocalTrack(source, await openDevice(source, options), options);
+  const track = await makeLocalTrack(source, await openDevice(source, options), options);
+  track.isOwnDevice = true;
+  return track;
 }
 
 /** Lets the person choose a screen. @param {CaptureOptions} options @returns {Promise<LocalTrack[]>} its picture, and its sound if there is any */

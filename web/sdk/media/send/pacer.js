@@ -9,14 +9,8 @@ export const WAITING_DATAGRAMS_MAX = 4096;
 
 /** Over which part of a frame's interval its datagrams are spread. The rest is for what comes late. */
 const SPREAD = 0.5;
-/**
- * How datagrams leave; with more bursts than `behind` waiting, as fast as they may. Careful: where the congestion control lets out few at a
- * time because some get lost, and what is queued then is dropped.
- */
-const PACES = Object.freeze({
-  usual: { datagrams: BURST_DATAGRAMS_MAX, gapMs: BURST_GAP_MS_MIN, behind: 6 },
-  careful: { datagrams: 3, gapMs: 12, behind: 12 },
-});
+/** With more bursts than this waiting, they leave as fast as they may. */
+const BEHIND_BURSTS = 6;
 
 /** @template T @typedef {{ datagrams: Uint8Array<ArrayBuffer>[], tag: T }} Burst datagrams that leave together, and whose they are */
 
@@ -36,8 +30,6 @@ export class Pacer {
   #isResting = false;
   /** Whether frames leave whole and at once: a carrier that orders and buffers by itself paces by itself. */
   isWhole = false;
-  /** Whether bursts are small and far between. */
-  isCareful = false;
 
   /** @param {PacerOptions<T>} options */
   constructor(options) {
@@ -60,10 +52,11 @@ export class Pacer {
       return true;
     }
     if (this.#waitingDatagrams + datagrams.length > WAITING_DATAGRAMS_MAX) return false;
-    const { datagrams: size, gapMs: least } = this.#pace;
-    const bursts = Math.ceil(datagrams.length / size);
-    const gapMs = Math.max(least, Math.floor((intervalMs * SPREAD) / bursts));
-    for (let at = 0; at < datagrams.length; at += size) this.#waiting.push({ datagrams: datagrams.slice(at, at + size), tag, gapMs });
+    const bursts = Math.ceil(datagrams.length / BURST_DATAGRAMS_MAX);
+    const gapMs = Math.max(BURST_GAP_MS_MIN, Math.floor((intervalMs * SPREAD) / bursts));
+    for (let at = 0; at < datagrams.length; at += BURST_DATAGRAMS_MAX) {
+      this.#waiting.push({ datagrams: datagrams.slice(at, at + BURST_DATAGRAMS_MAX), tag, gapMs });
+    }
     this.#waitingDatagrams += datagrams.length;
     if (!this.#isResting) this.#next();
     return true;
@@ -73,10 +66,6 @@ export class Pacer {
   clear() {
     this.#waiting = [];
     this.#waitingDatagrams = 0;
-  }
-
-  get #pace() {
-    return this.isCareful ? PACES.careful : PACES.usual;
   }
 
   #next() {
@@ -90,7 +79,7 @@ export class Pacer {
 
   /** What follows a burst that was not full waits less. @param {{ datagrams: unknown[], gapMs: number }} burst */
   #rest({ datagrams, gapMs }) {
-    const { datagrams: size, gapMs: least, behind } = this.#pace;
-    return this.#waiting.length > behind ? BURST_GAP_MS_MIN : Math.max(least, Math.ceil((gapMs * datagrams.length) / size));
+    const isBehind = this.#waiting.length > BEHIND_BURSTS;
+    return isBehind ? BURST_GAP_MS_MIN : Math.max(BURST_GAP_MS_MIN, Math.ceil((gapMs * datagrams.length) / BURST_DATAGRAMS_MAX));
   }
 }

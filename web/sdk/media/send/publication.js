@@ -1,6 +1,7 @@
 /** One track on its way to the room: what was announced of it, and what feeds its encoder. */
 import { TertuliaError } from '../../error.js';
 import { OPUS_SAMPLE_RATE } from '../audio-format.js';
+import { describeColour } from '../colour.js';
 import { CAMERA, SCREEN_FRAME_RATE } from './devices.js';
 import { announcedSize, renditionCount, renditions } from './renditions.js';
 import { captureVideo } from './video-capture.js';
@@ -14,9 +15,14 @@ import { captureVideo } from './video-capture.js';
 /** Bits per second: speech in one channel, everything else in two. */
 const AUDIO_BITRATE = Object.freeze({ speech: 32_000, music: 96_000 });
 
+/** A camera that has given nothing for so long hangs, in seconds: slow ones take two or three. */
+export const FIRST_FRAME_SECONDS_MAX = 5;
+
 export class Publication {
   #encoding;
   #endCapture = () => {};
+  /** For how long nothing has come of the camera; infinite: something did. */
+  #silentSeconds = 0;
   /** Given by the relay; 0: it is not announced at the moment. */
   id = 0;
   /** Whether the room was told that it exists before. */
@@ -53,6 +59,19 @@ export class Publication {
     if (this.isOver || this.track.isStopped) return;
     if (this.track.kind === 'audio') this.#feedAudio();
     else this.#feedVideo();
+  }
+
+  /** A second has passed. Whether a camera hangs that was opened and has given nothing; told once. @param {number} captured frames so far */
+  hangs(captured) {
+    if (captured > 0) this.#silentSeconds = Infinity;
+    else if (this.isExpected) this.#silentSeconds++;
+    return this.isExpected && this.#silentSeconds === FIRST_FRAME_SECONDS_MAX;
+  }
+
+  /** Whether it is a camera that was opened here and should give pictures. Where they come by way of an element, none do in a hidden page. */
+  get isExpected() {
+    const { source, isOwnDevice, isStopped } = this.track;
+    return source === 'camera' && isOwnDevice && !isStopped && !this.isMuted && globalThis.document?.hidden !== true;
   }
 
   /** @param {number} id 0: it is gone for the relay */
@@ -148,7 +167,7 @@ function videoWish(track, choice) {
 /** @param {LocalTrack} track @param {VideoPlan} plan @param {number} temporalLayers @returns {TrackInfo} */
 function videoInfo(track, { config, width, height, frameRate, renditions }, temporalLayers) {
   return {
-    source: track.source, codec: config.codec, description: new Uint8Array(),
+    source: track.source, codec: config.codec, description: describeColour(config.codec, track.mediaStreamTrack.getSettings()),
     media: { type: 'video', width, height, frameRate: { numerator: frameRate, denominator: 1 }, temporalLayers, spatialLayers: renditions },
   };
 }

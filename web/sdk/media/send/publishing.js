@@ -62,6 +62,7 @@ export class Publishing {
       link, encryptionKey: options.encryptionKey,
       failed: (key, reason) => void this.#failed(key, reason),
       crashed: () => this.#crashed(),
+      counted: (tracks) => this.#counted(tracks),
     });
   }
 
@@ -385,6 +386,24 @@ export class Publishing {
   /** What nobody waits for. @param {Publication} publication @param {Promise<void>} act */
   #later(publication, act) {
     act.catch((error) => { if (this.#has(publication)) this.#giveUp(publication, error); });
+  }
+
+  /** A camera that hangs is opened again, and if it does not help, left as it is. @param {import('./encoding.js').EncodingStatistics[]} tracks */
+  #counted(tracks) {
+    for (const publication of this.#publications.values()) {
+      const captured = tracks.find(({ key }) => key === publication.key)?.counts?.captured;
+      if (captured !== undefined && publication.hangs(captured)) this.#later(publication, this.#openAgain(publication));
+    }
+  }
+
+  /** @param {Publication} publication */
+  #openAgain(publication) {
+    return this.#inTurn(publication.track.source, async () => {
+      // It may have been switched off before its turn.
+      if (!this.#has(publication) || !publication.isExpected) return;
+      // If it cannot be opened, the one that is there goes on, and may still begin.
+      await reopen(publication).catch(() => {});
+    });
   }
 
   #crashed() {

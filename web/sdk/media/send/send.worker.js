@@ -16,8 +16,10 @@ import { VideoEncoding } from './video-encoding.js';
 
 /** How often the rate is set, in milliseconds: reports come as often. */
 const UPDATE_MS = 1000;
-/** Firefox drops datagrams that its congestion control does not let out at once, and that lets out few where some get lost. */
-const DROPS_BURSTS = /Firefox\//.test(navigator.userAgent);
+/** Firefox drops datagrams that its congestion control does not let out at once, and that lets out few where some get lost. On streams, they wait. */
+const DROPS_DATAGRAMS = /Firefox\//.test(navigator.userAgent);
+/** How long after the relay missed something pictures go on streams there, in milliseconds: loss comes in spells. */
+const STREAMS_MS = 10_000;
 /** The number under which the page's own queue is reported, which no track has. */
 const OWN_QUEUE = -1;
 
@@ -31,6 +33,8 @@ const muted = new WeakSet();
 let cipher = null;
 /** There is no session. */
 let isPaused = true;
+/** When the relay missed something last. */
+let missedAtMs = -Infinity;
 const rate = new RateControl();
 /** @type {Pacer<import('./frame-sender.js').OutgoingFrame>} */
 const pacer = new Pacer({
@@ -48,6 +52,7 @@ async function handle(message) {
     case 'carrier': return carrier(message.carrier);
     case 'pause': return pauseAll(message.isPaused);
     case 'queueing': return rate.report(OWN_QUEUE, { received: 0, lost: 0, jitterMs: 0, delayMs: message.delayMs }, performance.now());
+    case 'missed': return void (missedAtMs = performance.now());
     case 'video': return void tracks.set(message.key, video(message));
     case 'audio': return void tracks.set(message.key, audio(message));
     case 'frame': return offer(message.key, message.frame);
@@ -172,7 +177,8 @@ function update() {
   const all = [...tracks.values()];
   const sent = all.map(({ sender: { bits, frames } }) => ({ bits, frames }));
   for (const { sender } of all) sender.bits = sender.frames = 0;
-  pacer.isCareful = DROPS_BURSTS && all.some(({ redundancy }) => redundancy.isDue(performance.now()));
+  const prefersStreams = DROPS_DATAGRAMS && !pacer.isWhole && performance.now() - missedAtMs < STREAMS_MS;
+  for (const { sender, kind } of all) sender.prefersStreams = prefersStreams && kind === 'video';
   const target = rate.update(sent.reduce((sum, { bits }) => sum + bits, 0), performance.now());
   let rest = target;
   for (const track of all) {

@@ -1,14 +1,11 @@
 //! How the sessions of a room do: for their clients, for whoever runs the relay, and as aggregates.
-
-use std::time::Duration;
-
 use serde::Serialize;
 
-use super::LiveRoom;
+use super::Part;
 use crate::now::Now;
 use crate::relay::Metrics;
-use crate::relay::callbacks::Subject;
 use crate::relay::outlet::{Encoded, Outlet};
+use crate::relay::post::ShardId;
 use crate::relay::tally::Sampled;
 use crate::room::Audience;
 use crate::transport::Carrier;
@@ -21,6 +18,7 @@ pub(in crate::relay) struct SessionRecord {
     room: String,
     participant: u32,
     identity: Option<String>,
+    shard: usize,
     carrier: &'static str,
     remote: String,
     /// `null`: not known yet.
@@ -42,13 +40,20 @@ struct LeftOutRecord {
     datagrams: u64,
 }
 
+impl SessionRecord {
+    /// What the list of all is sorted by.
+    pub fn order(&self) -> (&str, u32) {
+        (&self.room, self.participant)
+    }
+}
+
 impl From<LeftOut> for LeftOutRecord {
     fn from(LeftOut { reason, datagrams }: LeftOut) -> Self {
         Self { reason: reason.label(), datagrams }
     }
 }
 
-impl LiveRoom {
+impl Part {
     pub(super) fn tell_measurements(&self, participant: ParticipantId, request: u32) {
         if let Some(member) = self.members.get(&participant) {
             let measurements = measure(&member.outlet);
@@ -58,19 +63,17 @@ impl LiveRoom {
     }
 
     /// How its sessions do.
-    pub fn sessions(&self) -> impl Iterator<Item = SessionRecord> {
-        self.members.iter().filter_map(|(participant, member)| {
-            let Subject::Participant { identity, carrier, remote, .. } = &self.seated.get(participant)?.subject else {
-                return None;
-            };
+    pub fn sessions(&self, shard: ShardId) -> impl Iterator<Item = SessionRecord> {
+        self.members.iter().map(move |(participant, member)| {
             let measured = measure(&member.outlet);
             let Measurements { round_trip_us, bandwidth_bps, .. } = measured;
-            Some(SessionRecord {
+            SessionRecord {
                 room: self.name().to_string(),
                 participant: participant.0,
-                identity: identity.as_ref().map(|identity| identity.as_str().to_owned()),
-                carrier: carrier.label(),
-                remote: remote.to_string(),
+                identity: member.identity.as_ref().map(|identity| identity.as_str().to_owned()),
+                shard: shard.0,
+                carrier: member.outlet.carrier().label(),
+                remote: member.remote.to_string(),
                 round_trip_ms: (round_trip_us > 0).then(|| f64::from(round_trip_us) / 1e3),
                 bandwidth_bps: (bandwidth_bps > 0).then_some(bandwidth_bps),
                 sent: measured.sent,
@@ -80,7 +83,7 @@ impl LiveRoom {
                 missing: measured.missing,
                 jitter_ms: measured.jitter_ms,
                 left_out: measured.left_out.into_iter().map(LeftOutRecord::from).collect(),
-            })
+            }
         })
     }
 
@@ -88,10 +91,10 @@ impl LiveRoom {
     pub fn sample(&mut self, now: Now, metrics: &Metrics) {
         self.routes.forget_old(now);
         for member in self.members.values().filter(|member| member.outlet.carrier() != Carrier::PlainWebSocket) {
-            let Measurements { round_trip_us, packets_sent, packets_lost, received, missing, .. } =
-                measure(&member.outlet);
+            let measured = measure(&member.outlet);
+            let Measurements { packets_sent, packets_lost, received, missing, .. } = measured;
             let now = Sampled { packets_sent, packets_lost, received, missing };
-            metrics.samples.add(Duration::from_micros(round_trip_us.into()), member.outlet.tally().sample(now));
+            metrics.samples.add(&measured, member.outlet.tally().sample(now));
         }
     }
 }
@@ -104,10 +107,15 @@ fn measure(outlet: &Outlet) -> Measurements {
         Outlet::WebSocket { .. } | Outlet::Plain { .. } => (tally.round_trip(), Default::default()),
     };
     let round_trip_us = u32::try_from(round_trip.as_micros()).unwrap_or(u32::MAX);
+    let bandwidth_bps = match outlet {
+        // A window leaves in each round trip.
+        Outlet::Quic { .. } => path.cwnd.saturating_mul(8_000_000).checked_div(round_trip_us.into()).unwrap_or(0),
+        Outlet::WebSocket { flight, .. } => flight.rate().unwrap_or(0).saturating_mul(8),
+        Outlet::Plain { .. } => 0,
+    };
     Measurements {
         round_trip_us,
-        // A window leaves in each round trip.
-        bandwidth_bps: path.cwnd.saturating_mul(8_000_000).checked_div(round_trip_us.into()).unwrap_or(0),
+        bandwidth_bps,
         sent: tally.sent(),
         packets_sent: path.sent_packets,
         packets_lost: path.lost_packets,
