@@ -15,6 +15,9 @@ const PREFERENCES = {
   'media.navigator.streams.fake': true,
   'media.navigator.permission.disabled': true,
   'media.autoplay.default': 0,
+  // Tests read what workers draw. Where the worker waits for the page just then, the page waits for the worker until this is over, 10 s if
+  // it is left as it is, and reads black: what follows reads again.
+  'gfx.offscreencanvas.snapshot-timeout-ms': 100,
 };
 
 /**

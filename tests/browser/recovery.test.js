@@ -59,7 +59,7 @@ test('a relay that is killed and started again: all see and hear each other agai
   // The last picture stays meanwhile.
   await all(async (tab, other, kind) => {
     await has(tab, `${testId('badge')}[data-state="reconnecting"]`);
-    // Nothing new can come. What a page reads of a canvas that a worker draws on may be black for a moment: seen once, in Firefox.
+    // Nothing new can come. What is read may be black for a moment: see the preferences of the tests' Firefox.
     await eventually(`${other} in ${tab.kind}`, () => lastPicture(tab, other, kind), ({ isVisible, isPattern }) => isVisible && isPattern);
   });
   await relay.startAgain();

@@ -121,7 +121,8 @@ test('what is said is said in the settings too while they are open, and is gone 
   assert.equal(await page.getByTestId('settings').getByRole('status').textContent(), 'Bo: Good morning!');
   await page.getByTestId('settings-close').click();
   await page.getByTestId('settings').waitFor({ state: 'hidden' });
-  assert.deepEqual(await places(), ['', '']);
+  // A dialog tells that it was closed after it is.
+  await page.waitForFunction(() => ['announcement', 'settings-announcement'].every((id) => document.getElementById(id)?.textContent === ''));
   await page.clock.runFor(60_000);
   await let_(page, (pretend) => pretend.say('Bo', 'Is everyone here?'));
   assert.deepEqual(await places(), ['Bo: Is everyone here?', '']);
