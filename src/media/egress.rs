@@ -74,12 +74,15 @@ pub struct Space {
     pub video_open: bool,
     /// Whether frames that travel on streams can go on; others pass them by if they cannot.
     pub streams_open: bool,
+    /// Whether the path takes no more, as far as is known. Otherwise video is paced by what was used of it, which may be far less than it
+    /// carries: a keyframe of a larger rendition then waits for long where there is room for it.
+    pub is_full: bool,
 }
 
 impl From<usize> for Space {
     /// So many bytes of anything.
     fn from(bytes: usize) -> Self {
-        Self { bytes, video_open: true, streams_open: true }
+        Self { bytes, video_open: true, streams_open: true, is_full: true }
     }
 }
 
@@ -230,7 +233,7 @@ impl Egress {
             if waited > PROMPT_TIME {
                 self.returning = self.returning.map(|_| now);
             }
-            if waited > self.video_deadline / 2 {
+            if waited > self.video_deadline / 2 && space.is_full {
                 self.left_out.note_pressed(Class::Upper(0));
             }
         }

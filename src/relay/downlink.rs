@@ -282,8 +282,10 @@ impl Downlink {
     }
 
     fn space_of(&self, now: Now, bytes: usize) -> Space {
-        let video_open = self.credit_bytes(now, self.path.get()) > 0;
-        Space { bytes, video_open, streams_open: !self.streams.frames.borrow().is_blocked() }
+        let path = self.path.get();
+        let video_open = self.credit_bytes(now, path) > 0;
+        let streams_open = !self.streams.frames.borrow().is_blocked();
+        Space { bytes, video_open, streams_open, is_full: path.estimate.is_none_or(|estimate| estimate.is_full) }
     }
 
     fn space(&self, now: Now) -> usize {

@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn there_is_room_while_a_whole_packet_fits_into_the_window() {
-        let estimate = Some(Estimate { bytes_per_second: 75_000, room_bytes: 3200 });
+        let estimate = Some(Estimate { bytes_per_second: 75_000, room_bytes: 3200, is_full: true });
         let mut path = Path { estimate, packet_bytes: 1200, ..Path::default() };
         let handed: Vec<_> = std::iter::from_fn(|| path.has_room().then(|| path.handed(1000))).collect();
         assert_eq!(handed.len(), 2);

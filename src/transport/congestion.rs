@@ -59,6 +59,8 @@ pub(crate) struct Estimate {
     pub bytes_per_second: u64,
     /// What more may be on its way, in bytes. quinn sends nothing while that is not more than a whole packet.
     pub room_bytes: u64,
+    /// Whether it takes no more than is sent. Otherwise it may carry far more: what is not used does not show.
+    pub is_full: bool,
 }
 
 impl Estimate {
@@ -73,7 +75,7 @@ impl Estimate {
             return None;
         }
         let room_bytes = if is_late { 0 } else { media.window().saturating_sub(in_flight) };
-        Some(Self { bytes_per_second: media.rate()?, room_bytes })
+        Some(Self { bytes_per_second: media.rate()?, room_bytes, is_full: is_late || media.is_full() })
     }
 }
 

@@ -484,6 +484,19 @@ fn pressure_is_what_had_no_time_and_not_what_follows_from_it() {
     assert_eq!(pressed(&mut egress), Some(Class::Upper(0)), "it waited for half of its time");
 }
 
+#[test]
+fn what_waits_for_its_pace_alone_is_no_pressure_until_it_has_no_time() {
+    let pressed = |is_full, waited| {
+        let mut egress = egress();
+        show(&mut egress, 0, CAMERA, &next(1));
+        let space = Space { is_full, ..ALL.into() };
+        while egress.take(at(waited), space).is_some() {}
+        egress.take_left_out().pressed()
+    };
+    assert_eq!([pressed(true, 200), pressed(true, 201)], [None, Some(Class::Upper(0))]);
+    assert_eq!([pressed(false, 400), pressed(false, 401)], [None, Some(Class::Base)]);
+}
+
 /// A frame that travels on a stream.
 fn on_stream(frame: Frame) -> Frame {
     Frame { delivery: Some(Delivery::Stream), ..frame }

@@ -55,6 +55,11 @@ impl Media {
         self.window.is_limited()
     }
 
+    /// Whether the path takes no more than is sent, as far as the last round shows.
+    pub(super) fn is_full(&self) -> bool {
+        self.window.is_full()
+    }
+
     fn since_start(&self, at: Instant) -> Duration {
         at.saturating_duration_since(self.start)
     }

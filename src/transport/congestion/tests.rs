@@ -225,6 +225,27 @@ fn pass(window: &mut Window, second: u64, lost: u64) {
 }
 
 #[test]
+fn a_path_is_full_while_a_queue_stands_and_after_many_losses() {
+    let mut window = Window::new(20 * PACKET, PACKET);
+    let full = [(0, 0), (2000, 40), (4000, 0)].map(|(begin_ms, wait_ms): (u64, u64)| {
+        for sent_ms in (begin_ms..begin_ms + 1000).step_by(20) {
+            window.sent(PACKET);
+            window.acked(Duration::from_millis(sent_ms), PACKET);
+            window.acked_all(Duration::from_millis(sent_ms + RTT_MS + wait_ms), 0);
+        }
+        window.is_full()
+    });
+    assert_eq!(full, [false, true, false]);
+    let mut window = Window::new(20 * PACKET, PACKET);
+    let after = |(second, lost)| {
+        pass(&mut window, second, lost);
+        window.is_full()
+    };
+    let full: Vec<_> = (0..).zip([0, 60, 0, 0, 0, 0]).map(after).collect();
+    assert_eq!([full[0], full[2], full[5]], [false, true, false]);
+}
+
+#[test]
 fn many_losses_count_when_they_last() {
     let mut window = Window::new(20 * PACKET, PACKET);
     for (second, lost) in (0..).zip([0, 25, 0, 0, 25, 0, 0]) {

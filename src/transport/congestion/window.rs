@@ -102,6 +102,8 @@ pub struct Window {
     queue_stood: Option<Duration>,
     /// Whether that was of late.
     is_limited: bool,
+    /// Whether it stands now, or losses keep the window from growing.
+    is_full: bool,
     /// The last that was measured.
     latest_rtt: Duration,
     /// When the newest packet was sent of those that were just acknowledged.
@@ -156,6 +158,7 @@ impl Window {
             used_before: 0,
             queue_stood: None,
             is_limited: false,
+            is_full: false,
             latest_rtt: Duration::ZERO,
             newest_sent: None,
             newly_acked_bytes: 0,
@@ -250,6 +253,12 @@ impl Window {
         self.is_limited
     }
 
+    /// Whether the path takes no more than is sent, as far as the last round shows: a queue stands, or losses keep the window from
+    /// growing.
+    pub fn is_full(&self) -> bool {
+        self.is_full
+    }
+
     /// Whether what arrived last was so late that nothing should be added to the queue until it is known whether it stands.
     pub fn is_late(&self) -> bool {
         matches!(self.state, State::Free) && self.is_crowd(self.latest_rtt.saturating_sub(self.least_rtt.get()))
@@ -266,6 +275,7 @@ impl Window {
             self.queue_stood = Some(now);
         }
         self.is_limited = self.queue_stood.is_some_and(|at| now - at < LIMITED_TIME);
+        self.is_full = delay > self.target || now < self.patient_until;
         if matches!(self.state, State::Free) {
             self.free_rate = round.rate(now).max(self.free_rate * FREE_RATE_DECAY);
         }
