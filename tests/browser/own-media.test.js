@@ -145,3 +145,24 @@ test('a device that the relay does not let go is off, and says why', async () =>
   await media.renew('camera');
   assert.deepEqual([media.isOn('camera'), media.problems.get('camera')?.code], [false, 'too_fast']);
 });
+
+test('what is chosen while a device is being opened or published is had after that, and once', async () => {
+  const media = new OwnMedia();
+  const room = roomOf();
+  let allow = () => {};
+  allowed = new Promise((resolve) => { allow = () => resolve(undefined); });
+  const opening = media.set('camera', true);
+  await media.renew('camera');
+  await media.renew('camera');
+  allow();
+  await opening;
+  assert.deepEqual([opened.length, opened.at(-1)?.readyState, media.isOn('camera')], [2, 'live', true]);
+
+  const publishTrack = room.localParticipant.publishTrack;
+  room.localParticipant.publishTrack = async (track) => {
+    await media.renew('camera');
+    await publishTrack(track);
+  };
+  await media.publish(any(room));
+  assert.deepEqual([room.told, media.isOn('camera')], [['camera true'], true]);
+});

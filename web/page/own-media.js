@@ -24,6 +24,8 @@ export class OwnMedia {
   #wishes = { microphone: 0, camera: 0 };
   /** @type {Set<Device>} */
   #busy = new Set();
+  /** Chosen otherwise while they were being opened or published. @type {Set<Device>} */
+  #outdated = new Set();
   /** What is wrong with a device. @type {Map<Device, TertuliaError>} */
   problems = new Map();
   /** @type {Set<() => void>} */
@@ -75,6 +77,7 @@ export class OwnMedia {
     const wish = ++this.#wishes[device];
     this.problems.delete(device);
     this.#busy.add(device);
+    this.#outdated.delete(device);
     this.#changed();
     try {
       if (this.#room) await this.#setInRoom(this.#room, device, on);
@@ -85,6 +88,7 @@ export class OwnMedia {
       if (wish === this.#wishes[device]) this.#busy.delete(device);
       this.#changed();
     }
+    if (wish === this.#wishes[device]) await this.#renewOutdated(device);
   }
 
   /** @param {Device} device @param {unknown} error */
@@ -113,9 +117,10 @@ export class OwnMedia {
     this.#changed();
   }
 
-  /** Opens a device anew, in the way that is chosen now. @param {Device} device */
+  /** Opens a device anew, in the way that is chosen now; one that is being opened, after that. @param {Device} device */
   async renew(device) {
     const track = this.track(device);
+    if (this.isBusy(device) || (!track && this.#wanted[device])) return void this.#outdated.add(device);
     if (!track) return;
     const wasOn = this.isOn(device);
     try {
@@ -142,6 +147,7 @@ export class OwnMedia {
       ...without.map((device) => this.set(device, true)),
     ]);
     this.#changed();
+    await Promise.all(made.map(([device]) => this.#renewOutdated(device)));
   }
 
   /** One left: no room has them any longer, and what is still being opened is let go. */
@@ -189,9 +195,15 @@ export class OwnMedia {
     };
   }
 
+  /** @param {Device} device */
+  async #renewOutdated(device) {
+    if (this.#outdated.delete(device)) await this.renew(device);
+  }
+
   /** What is being opened comes too late. */
   #forget() {
     this.#isStarted = false;
+    this.#outdated.clear();
     for (const device of DEVICES) this.#wishes[device]++;
     this.#busy.clear();
   }
