@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use support::bystander::repeatable;
-use support::child::{ChildRelay, Launch};
+use support::child::{ChildRelay, Launch, Resources};
 use support::http::{exchange, upgrade};
 use support::quic::{endpoint, soon};
 use support::scene::{CROWDED, MEMORY_KEPT_MAX, Scene, turn};
@@ -239,16 +239,25 @@ async fn m5_a_flood_of_datagrams_is_cut_before_it_is_passed_on() {
             let before = scene.relay.metric(over_budget).await;
             let all_before = [scene.relay.metric(received).await, scene.relay.metric(passed_on).await];
             let begin = Instant::now();
-            let sent = flood(&mut mallory, track).await;
-            mallory.assert_seated("after a flood").await;
-            let most = PASSED_ON_PER_SECOND * (begin.elapsed().as_secs() + 2);
+            let may_be = || PASSED_ON_PER_SECOND * (begin.elapsed().as_secs() + 2);
+            let mut sent = 0;
+            let most = loop {
+                sent += flood(&mut mallory, track).await;
+                mallory.assert_seated("after a flood").await;
+                let most = may_be();
+                // A slow relay may take so long to read what is under way that it was no flood: then it goes on.
+                if sent > 2 * most || begin.elapsed() > Duration::from_secs(30) {
+                    break most;
+                }
+            };
             let dropped = (scene.relay.metric(over_budget).await - before) as u64;
             victim.assert_seated("after a flood").await;
             let arrived = victim.rest().iter().filter(|incoming| matches!(incoming, Incoming::Media(_))).count() as u64;
             println!("{over:?}: {sent} sent, {dropped} over budget, {arrived} arrived");
             assert!(sent > 2 * most, "that was no flood: {sent}");
             assert!(dropped > 0, "{over:?}");
-            assert!(arrived > 100 && arrived <= most, "{arrived} over {over:?}");
+            // What had not been read yet of it was passed on meanwhile.
+            assert!(arrived > 100 && arrived <= may_be(), "{arrived} over {over:?}");
             let all = [scene.relay.metric(received).await, scene.relay.metric(passed_on).await];
             let [received, passed_on] = [0, 1].map(|at| (all[at] - all_before[at]) as u64);
             assert!(received >= dropped + arrived && passed_on >= arrived, "{received} came, {passed_on} went");
@@ -379,6 +388,9 @@ async fn m8_a_slow_reader_is_closed_and_finds_the_rest_when_it_comes_back() {
             "100000000",
             "--history-messages",
             "100000",
+            // It is away until all of that is said, however long it takes.
+            "--seat-seconds",
+            "600",
         ])
         .await;
         let slow_consumers = "tertulia_sessions_closed_total{reason=\"slow_consumer\"}";
@@ -509,14 +521,15 @@ async fn m10_m12_m13_a_thousand_wait_and_all_come_back_after_a_crash() {
     let came_in = begin.elapsed();
     println!("{} sessions in {came_in:?}, {each} bytes each", sessions.len());
     assert!(each < IDLE_SESSION_BYTES_MAX, "{each} bytes each");
-    let used = cpu_time(&relay);
+    let (used, begin) = (cpu_time(&relay), Instant::now());
     sleep(Duration::from_secs(2)).await;
-    let (used, later) = (cpu_time(&relay) - used, relay.resources().await);
+    let (used, time) = (cpu_time(&relay) - used, begin.elapsed());
+    let later = relay.resources().await;
     println!(
-        "waiting takes {used:?} of 2 s, and {} bytes more",
+        "waiting takes {used:?} of {time:?}, and {} bytes more",
         later.resident_bytes as i64 - full.resident_bytes as i64
     );
-    assert!(used < Duration::from_secs(1), "{used:?} of 2 s for nothing");
+    assert!(used < time / 2, "{used:?} of {time:?} for nothing");
     assert!(later.resident_bytes < full.resident_bytes + 4 * 1024 * 1024);
 
     relay.kill();
@@ -566,10 +579,20 @@ async fn m10_m12_m13_a_thousand_wait_and_all_come_back_after_a_crash() {
     for ((_, welcome), join) in back.iter().zip(&joins) {
         assert!(seats.insert((&join.room, welcome.participant), ()).is_none(), "two have one seat");
     }
-    let resources = relay.resources().await;
-    assert_eq!(resources.participants, joins.len() as i64);
+    let resources = soon("everyone is counted once", once(&relay, joins.len())).await;
     assert!(resources.resident_bytes < 256 * 1024 * 1024, "{resources:?}");
     relay.assert_sound("a storm of reconnections").await;
+}
+
+/// When there are so many participants: those that gave up an attempt may be counted in two sessions before.
+async fn once(relay: &ChildRelay, participants: usize) -> Resources {
+    loop {
+        let resources = relay.resources().await;
+        if resources.participants == participants as i64 {
+            return resources;
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test]
@@ -729,7 +752,10 @@ async fn m15_a_relay_that_is_starved_gives_nobody_up_and_repeats_nothing() {
     let relay = Launch::new(&CROWDED).after("renice -n 19 -p $$ >/dev/null").on_one_processor().start();
     let mut sessions = Vec::new();
     for over in CARRIERS {
-        sessions.push((over, Session::member(relay.target, over, "starved", "Talker").await));
+        let mut session = Session::member(relay.target, over, "starved", "Talker").await;
+        // Where others want the processor too, an answer may take seconds.
+        session.patience = Duration::from_secs(60);
+        sessions.push((over, session));
     }
     let used = cpu_time(&relay);
     let spinners = Spinners::beside(relay.id());

@@ -389,6 +389,7 @@ async fn a8_whoever_may_not_is_refused_and_whoever_is_hidden_is_not_seen() {
 }
 
 async fn hidden_is_not_seen(target: Target, ana: &mut Session) {
+    ana.assert_seated("what came before has been seen").await;
     ana.rest();
     for over in CARRIERS {
         let hidden = Grant { hidden: true, ..grant("team") };

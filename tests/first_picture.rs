@@ -9,7 +9,7 @@ use bytes::Bytes;
 use support::TestRelay;
 use support::impair::Proxy;
 use tertulia::client::{Event, LocalTrack, Options, RemoteTrack, Room};
-use tertulia::limits::{Limits, RECENT_PICTURES_FRAMES_MAX};
+use tertulia::limits::{KEYFRAME_INTERVAL, Limits, RECENT_PICTURES_FRAMES_MAX};
 use tertulia::media::Frame;
 use tertulia::wire::{Rational, TrackInfo, TrackMedia, TrackSource};
 use tokio::time::{Instant, timeout};
@@ -106,7 +106,7 @@ async fn a_new_subscriber_has_a_picture_after_a_round_trip() {
 }
 
 /// How many newcomers may come until one has a picture soon enough.
-const NEWCOMERS: usize = 3;
+const NEWCOMERS: usize = 5;
 
 /// What one of them takes several times less of: a frame that is not there by then was left out.
 const NEWCOMER_TIME: Duration = Duration::from_secs(10);
@@ -153,12 +153,15 @@ async fn newcomers_share_a_keyframe_where_nothing_recent_is_kept() {
     let (ben, dan) = (relay.url("quic"), relay.url("ws"));
     let (ben, dan) = tokio::join!(Room::connect(&ben, options()), Room::connect(&dan, options()));
     let (ben, dan) = (ben.unwrap(), dan.unwrap());
+    let begin = Instant::now();
     let (ben, dan) = tokio::join!(ben.subscribe(track.track()), dan.subscribe(track.track()));
     assert_eq!(soon("a request", track.next_keyframe_request()).await, Some(0));
     // What was asked for before the pong comes before it.
     soon("a pong", ana.ping()).await.unwrap();
     let asked = timeout(Duration::ZERO, track.next_keyframe_request()).await;
-    assert!(asked.is_err(), "a keyframe is asked for again: {asked:?}");
+    // Where none comes for so long, there is another request.
+    let is_due = begin.elapsed() >= KEYFRAME_INTERVAL;
+    assert!(asked.is_err() || is_due, "a keyframe is asked for again: {asked:?}");
     let keyframe = Frame { number: last + 1, keyframe: true, data: content(1), ..Frame::default() };
     track.send_frame(keyframe).await.unwrap();
     for picture in [ben.unwrap(), dan.unwrap()] {

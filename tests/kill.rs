@@ -33,7 +33,7 @@ const PACE: Duration = Duration::from_millis(50);
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// What half of the clients do better than, beside the time for which the relay was away: they wait the longer for their next try, the
-/// longer they have tried.
+/// longer they have tried. Where the machine is slow, it is twice what all of them took to come in one after the other.
 const MEDIAN_MAX: Duration = Duration::from_secs(1);
 
 /// A relay in a process of its own, which can be killed without a goodbye and started again in the same place.
@@ -178,9 +178,11 @@ async fn d1_twenty_kills_lose_double_and_move_no_message() {
     let mut relay = Killable::start(&directory, 0, 0);
     let stop = Arc::new(AtomicBool::new(false));
     let mut clients = Vec::new();
+    let begin = Instant::now();
     for number in 0..CLIENTS {
         clients.push(Client::join(&relay, number).await);
     }
+    let came_in = begin.elapsed();
     // Now all are there to hear the first word.
     let speak = |(number, client): (usize, &Client)| tokio::spawn(speak(client.room.clone(), number, stop.clone()));
     let speaking: Vec<JoinHandle<Log>> = clients.iter().enumerate().map(speak).collect();
@@ -217,7 +219,7 @@ async fn d1_twenty_kills_lose_double_and_move_no_message() {
     }
     let newcomer = relay.join("quic", "newcomer", Some(ChatPosition::START)).await;
     assert_same(&replay(&newcomer).await, &all, "the newcomer");
-    report(returns, away, all.len());
+    report(returns, away, all.len(), came_in);
 }
 
 async fn replay(room: &Room) -> Log {
@@ -242,7 +244,7 @@ fn assert_same(log: &Log, all: &Log, who: &str) {
     assert_eq!(bodies.len(), log.len(), "{who}: a message has two numbers");
 }
 
-fn report(mut returns: Vec<(Duration, &str)>, mut away: Vec<Duration>, messages: usize) {
+fn report(mut returns: Vec<(Duration, &str)>, mut away: Vec<Duration>, messages: usize, came_in: Duration) {
     returns.sort_unstable();
     let median = |returns: &[(Duration, &str)]| returns[returns.len() / 2].0;
     println!("{messages} messages, {} returns; back in the room after the restart:", returns.len());
@@ -253,6 +255,6 @@ fn report(mut returns: Vec<(Duration, &str)>, mut away: Vec<Duration>, messages:
     println!("  all: median {:?}, longest {:?}", median(&returns), returns[returns.len() - 1].0);
     away.sort_unstable();
     let away = away[away.len() / 2];
-    println!("  the relay was away for {away:?}");
-    assert!(median(&returns) < MEDIAN_MAX + away);
+    println!("  the relay was away for {away:?}; they came in within {came_in:?} at first");
+    assert!(median(&returns) < MEDIAN_MAX.max(2 * came_in) + away);
 }

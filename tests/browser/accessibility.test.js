@@ -66,7 +66,7 @@ const LOOKS = [
 ];
 
 for (const [look, options] of LOOKS) {
-  test(`in front of the meeting: ${look}`, { timeout: 90_000 }, async (t) => {
+  test(`in front of the meeting: ${look}`, { timeout: 180_000 }, async (t) => {
     const landing = await meeting.open(browser, relay.url, options);
     await t.test('landing', () => examine(landing, `landing-${look}`));
     const ana = await arrive('Ana', options);
@@ -88,7 +88,7 @@ for (const [look, options] of LOOKS) {
   });
 }
 
-test('others come', { timeout: 60_000 }, async () => {
+test('others come', { timeout: 120_000 }, async () => {
   const [bo, carmen] = others = [await arrive('Bo'), await arrive('Carmen')];
   await meeting.enterWithDevices(bo, 'Bo');
   await meeting.enterWithDevices(carmen, 'Carmen');
@@ -97,7 +97,7 @@ test('others come', { timeout: 60_000 }, async () => {
 });
 
 for (const [look, options] of LOOKS) {
-  test(`in the meeting: ${look}`, { timeout: 90_000 }, async (t) => {
+  test(`in the meeting: ${look}`, { timeout: 180_000 }, async (t) => {
     const ana = await arrive('Ana', options);
     await meeting.enterWithDevices(ana, 'Ana');
     for (const name of ['Bo', 'Carmen']) await shows(ana, name, { picture: 'on' });

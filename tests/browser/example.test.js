@@ -37,7 +37,7 @@ after(async () => {
 
 const origin = () => `http://app.localhost:${/** @type {import('node:net').AddressInfo} */ (server.address()).port}`;
 
-test('a page of another origin joins, publishes and shows video in under twenty lines', { timeout: 60_000 }, async () => {
+test('a page of another origin joins, publishes and shows video in under twenty lines', { timeout: 120_000 }, async () => {
   assert.ok(EXAMPLE.trimEnd().split('\n').length < LINES_MAX);
   const [example, bo] = [await openChromium(browser, `${origin()}/`), await openChromium(browser, roomAt(relay.url, 'example'))];
   await enter(bo, 'Bo');

@@ -25,7 +25,7 @@ after(async () => {
   assert.deepEqual(complaints, []);
 });
 
-test('where UDP is dropped, Firefox is in over WebSocket within two seconds, and the page says why', { timeout: 60_000 }, async (t) => {
+test('where UDP is dropped, Firefox is in over WebSocket within two seconds, and the page says why', { timeout: 120_000 }, async (t) => {
   const network = await withoutUdp(relay.url);
   const { tab: bo, times } = await joinInTime(() => openFirefox(firefox, roomAt(network.url, 'dropped'), { loses: true }), 'Bo');
   t.after(() => bo.close().then(network.stop));
@@ -36,7 +36,7 @@ test('where UDP is dropped, Firefox is in over WebSocket within two seconds, and
 });
 
 for (const [transport, carrier] of [['webtransport', 'WebTransport'], ['websocket', 'WebSocket']]) {
-  test(`Firefox and Chromium chat over ${carrier}`, { timeout: 60_000 }, async () => {
+  test(`Firefox and Chromium chat over ${carrier}`, { timeout: 120_000 }, async () => {
     const url = roomAt(relay.url, `firefox-${transport}`, `?transport=${transport}`);
     const [ana, bo] = await Promise.all([openChromium(chromium, url), openFirefox(firefox, url)]);
     await Promise.all([enterWithoutDevices(ana, 'Ana'), enterWithoutDevices(bo, 'Bo')]);

@@ -49,7 +49,7 @@ export async function open(browser, url, { loses = false, token, ...options } = 
 
 /** @param {Page} page */
 export function watch(page, loses = false) {
-  page.setDefaultTimeout(15_000);
+  page.setDefaultTimeout(30_000);
   page.on('pageerror', (error) => complaints.push(String(error.stack)));
   page.on('console', (message) => {
     if (message.type() === 'error' && !OF_A_STOPPED_CAMERA.test(message.text()) && !(loses && OF_A_LOST_RELAY.test(message.text()))) complaints.push(message.text());

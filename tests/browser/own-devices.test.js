@@ -36,6 +36,12 @@ const hears = (tab) => eventually('a sound', () => listen(tab, LISTEN_MS), (hear
 /** @param {Tab} tab */
 const hearsNothing = (tab) => eventually('silence', () => listen(tab, LISTEN_MS), isQuiet);
 
+/**
+ * Waits until an own device of someone who is alone is published. While it is being opened, it is not opened anew in another way.
+ * @param {Tab} tab @param {'Camera' | 'Microphone'} device
+ */
+const isPublished = (tab, device) => has(tab, `${testId('roster')} .sign[aria-label="${device} on"]`);
+
 /** Ana in Chromium, Bo in Firefox, who see each other. @param {string} room */
 async function pair(room) {
   const url = roomAt(relay.url, room, '?video=180p');
@@ -45,7 +51,7 @@ async function pair(room) {
   return { ana, bo, close: () => Promise.all([ana.close(), bo.close()]) };
 }
 
-test('a microphone and a camera that are switched off and on', { timeout: 120_000 }, async () => {
+test('a microphone and a camera that are switched off and on', { timeout: 180_000 }, async () => {
   const { ana, bo, close } = await pair('switched');
   const both = /** @type {[Tab, string, Tab, Tab['kind']][]} */ ([[ana, 'Ana', bo, 'chromium'], [bo, 'Bo', ana, 'firefox']]);
   await Promise.all(both.map(async ([one, name, other, kind]) => {
@@ -67,7 +73,7 @@ test('a microphone and a camera that are switched off and on', { timeout: 120_00
   await close();
 });
 
-test('a screen is shared, and no longer', { timeout: 120_000 }, async () => {
+test('a screen is shared, and no longer', { timeout: 180_000 }, async () => {
   const { ana, bo, close } = await pair('screen');
   // In the same colours in both browsers.
   const carmen = await openChromium(chromium, roomAt(relay.url, 'screen', '?video=180p'));
@@ -83,7 +89,7 @@ test('a screen is shared, and no longer', { timeout: 120_000 }, async () => {
   await Promise.all([close(), carmen.close()]);
 });
 
-test('the keyframes of a screen go over streams of their own, and are shown', { timeout: 120_000 }, async () => {
+test('the keyframes of a screen go over streams of their own, and are shown', { timeout: 180_000 }, async () => {
   const url = roomAt(relay.url, 'streams', '?video=180p&transport=webtransport');
   const [ana, bo] = await Promise.all([openChromium(chromium, url), openChromium(chromium, url)]);
   await Promise.all([enter(ana, 'Ana'), enter(bo, 'Bo')]);
@@ -98,7 +104,7 @@ test('the keyframes of a screen go over streams of their own, and are shown', { 
   await Promise.all([ana.close(), bo.close()]);
 });
 
-test('another camera and another microphone are taken in the meeting', { timeout: 120_000 }, async () => {
+test('another camera and another microphone are taken in the meeting', { timeout: 180_000 }, async () => {
   const { ana, bo, close } = await pair('another');
   await ana.click(testId('open-settings'));
   for (const [choice, label] of [['settings-camera', 'fake_device_3'], ['settings-microphone', 'Fake Audio Input 2']]) {
@@ -116,18 +122,20 @@ test('another camera and another microphone are taken in the meeting', { timeout
   await close();
 });
 
-test('in the meeting one chooses how large a picture is sent, and what becomes of one\'s voice', { timeout: 60_000 }, async () => {
+test('in the meeting one chooses how large a picture is sent, and what becomes of one\'s voice', { timeout: 120_000 }, async () => {
   const ana = await openChromium(chromium, roomAt(relay.url, 'chosen', '?video=180p'));
   await enter(ana, 'Ana');
   await ana.click(testId('open-settings'));
   assert.equal(await ana.evaluate((quality) => /** @type {HTMLSelectElement} */ (document.querySelector(quality)).value, testId('quality')), '180', 'as the address asks');
   const usual = await ana.evaluate(() => (navigator.hardwareConcurrency > 2 ? 720 : 360), null);
   for (const [lines, height] of /** @type {[string, number][]} */ ([['0', usual], ['180', 180]])) {
+    await isPublished(ana, 'Camera');
     await ana.select(testId('quality'), lines);
     await eventually(`a picture of ${height} lines`, () => settingsOf(ana, 'video'), (all) => all.length === 1 && all[0].height === height);
   }
   const before = { noiseSuppression: true, echoCancellation: true, autoGainControl: true };
   for (const [box, changed] of Object.entries({ 'noise-suppression': 'noiseSuppression', 'echo-cancellation': 'echoCancellation', 'gain-control': 'autoGainControl' })) {
+    await isPublished(ana, 'Microphone');
     await ana.click(testId(box));
     Object.assign(before, { [changed]: false });
     await eventually(`a microphone without ${box}`, () => settingsOf(ana, 'audio'), ([first, ...others]) => others.length === 0 && first !== undefined
@@ -136,7 +144,7 @@ test('in the meeting one chooses how large a picture is sent, and what becomes o
   await ana.close();
 });
 
-test('a camera that is unplugged costs only the picture', { timeout: 120_000 }, async () => {
+test('a camera that is unplugged costs only the picture', { timeout: 180_000 }, async () => {
   const { ana, bo, close } = await pair('unplugged');
   await unplug(ana, 'video');
   await reads(ana, testId('toast'), /camera was unplugged/);
@@ -147,7 +155,7 @@ test('a camera that is unplugged costs only the picture', { timeout: 120_000 }, 
   await close();
 });
 
-test('who leaves lets go of all devices, and is gone for the others', { timeout: 120_000 }, async () => {
+test('who leaves lets go of all devices, and is gone for the others', { timeout: 180_000 }, async () => {
   const { ana, bo, close } = await pair('leaving');
   await say(ana, 'I have to go');
   await sees(bo, 'I have to go');
@@ -164,7 +172,7 @@ for (const [what, options, code, held] of /** @type {[string, Parameters<typeof 
   ['who denies camera and microphone', { denied: true }, 'device_denied', []],
   ['who has no camera', { cameras: 0 }, 'device_missing', ['Fake Default Audio Input']],
 ])) {
-  test(`${what} is told, and takes part all the same`, { timeout: 60_000 }, async () => {
+  test(`${what} is told, and takes part all the same`, { timeout: 120_000 }, async () => {
     const browser = await startBrowser(options);
     const url = roomAt(relay.url, code, '?video=180p');
     const [ana, bo] = await Promise.all([openChromium(browser, url), openChromium(chromium, url)]);

@@ -31,14 +31,14 @@ before(async () => {
 after(() => rm(program, { recursive: true, force: true }));
 
 for (const [module, resolution] of [['nodenext', 'nodenext'], ['esnext', 'bundler']]) {
-  test(`a program in TypeScript compiles against it, with modules resolved as ${resolution}`, { timeout: 60_000 }, async () => {
+  test(`a program in TypeScript compiles against it, with modules resolved as ${resolution}`, { timeout: 120_000 }, async () => {
     const options = ['--noEmit', '--strict', '--target', 'es2022', '--lib', 'es2022,dom,dom.iterable,dom.asynciterable', '--types', ''];
     const { stdout } = await run(TSC, [...options, '--module', module, '--moduleResolution', resolution, ...PROGRAM], { cwd: program }).catch((error) => error);
     assert.equal(stdout, '');
   });
 }
 
-test('it is imported by its name', { timeout: 60_000 }, async () => {
+test('it is imported by its name', { timeout: 120_000 }, async () => {
   const { stdout } = await run('node', ['--input-type=module', '--eval', 'import { Room } from "tertulia"; console.log(typeof Room.connect)'], { cwd: program });
   assert.equal(stdout.trim(), 'function');
 });

@@ -96,7 +96,7 @@ async function plainClientsAndAMeeting(url, socketUrl) {
   await Promise.all([...pages, meeting].map((page) => page.context().close()));
 }
 
-test('two tabs chat over WebTransport, a third over WebSocket', { timeout: 60_000 }, async () => {
+test('two tabs chat over WebTransport, a third over WebSocket', { timeout: 120_000 }, async () => {
   const names = ['Ana', 'Bo', 'Carmen'];
   const pages = [await attend('standup', 'Ana'), await attend('standup', 'Bo'), await attend('standup', 'Carmen', { query: '?transport=websocket' })];
   for (const [page, carrier] of /** @type {[Page, string][]} */ ([[pages[0], 'WebTransport'], [pages[1], 'WebTransport'], [pages[2], 'WebSocket · the link asks for it']])) {
@@ -113,11 +113,11 @@ test('two tabs chat over WebTransport, a third over WebSocket', { timeout: 60_00
   await Promise.all(pages.map((page) => page.context().close()));
 });
 
-test('the tutorial code takes part in the chat, unmodified', { timeout: 60_000 }, async () => {
+test('the tutorial code takes part in the chat, unmodified', { timeout: 120_000 }, async () => {
   await plainClientsAndAMeeting(relay.url, `ws://localhost:${new URL(relay.url).port}`);
 });
 
-test('the tutorial code takes part on ws://localhost:8000', { timeout: 60_000 }, async (t) => {
+test('the tutorial code takes part on ws://localhost:8000', { timeout: 120_000 }, async (t) => {
   if (!(await isFree(8000))) return t.skip('port 8000 is taken');
   const usual = await startRelay([], ['--listen', '[::]:0']);
   try {
@@ -127,7 +127,7 @@ test('the tutorial code takes part on ws://localhost:8000', { timeout: 60_000 },
   }
 });
 
-test('text from others is text', { timeout: 60_000 }, async () => {
+test('text from others is text', { timeout: 120_000 }, async () => {
   const markup = '<img src=x onerror="document.title=\'broken\'">';
   const [ana, bo] = [await attend('text', markup), await attend('text', 'Bo')];
   await say(ana, markup);
@@ -138,7 +138,7 @@ test('text from others is text', { timeout: 60_000 }, async () => {
   await Promise.all([ana, bo].map((page) => page.context().close()));
 });
 
-test('a message to one participant reaches that one alone', { timeout: 60_000 }, async () => {
+test('a message to one participant reaches that one alone', { timeout: 120_000 }, async () => {
   const [ana, bo, carmen] = [await attend('private', 'Ana'), await attend('private', 'Bo'), await attend('private', 'Carmen')];
   await openPanel(ana, 'chat');
   await ana.locator('#to').selectOption({ label: 'Bo' });
@@ -151,7 +151,7 @@ test('a message to one participant reaches that one alone', { timeout: 60_000 },
   await Promise.all([ana, bo, carmen].map((page) => page.context().close()));
 });
 
-test('a page says why the relay is gone, and tries again', { timeout: 60_000 }, async () => {
+test('a page says why the relay is gone, and tries again', { timeout: 120_000 }, async () => {
   const brief = await startRelay();
   const pages = [
     await join('brief', 'Ana', { at: brief.url, loses: true }),
@@ -167,7 +167,7 @@ test('a page says why the relay is gone, and tries again', { timeout: 60_000 }, 
   await meeting.closeAll(...pages);
 });
 
-test('who leaves is gone for the others at once, and can join again', { timeout: 60_000 }, async () => {
+test('who leaves is gone for the others at once, and can join again', { timeout: 120_000 }, async () => {
   const [ana, bo] = [await join('leave', 'Ana'), await join('leave', 'Bo', { query: '?transport=websocket&video=180p' })];
   await explained([ana, bo], async () => {
     for (const [one, other, name] of /** @type {[Page, Page, string][]} */ ([[ana, bo, 'Ana'], [bo, ana, 'Bo']])) {
@@ -186,7 +186,7 @@ test('who leaves is gone for the others at once, and can join again', { timeout:
   await meeting.closeAll(ana, bo);
 });
 
-test('a meeting whose link has a key says so, and keeps out who has another link', { timeout: 90_000 }, async () => {
+test('a meeting whose link has a key says so, and keeps out who has another link', { timeout: 180_000 }, async () => {
   const key = 'AAECAwQFBgcICQoLDA0ODw';
   const query = `?video=180p#key=${key}`;
   const [ana, bo] = [await join('sealed', 'Ana', { query }), await join('sealed', 'Bo', { query })];
@@ -208,7 +208,7 @@ for (const [look, options] of /** @type {[string, meeting.ContextOptions][]} */ 
   ['desktop-light', {}],
   ['phone-dark', { viewport: PHONE, colorScheme: 'dark' }],
 ])) {
-  test(`screens are kept as pictures: ${look}`, { timeout: 60_000 }, async () => {
+  test(`screens are kept as pictures: ${look}`, { timeout: 120_000 }, async () => {
     const [ana, bo] = [await join(look, 'Ana Lucía', options), await join(look, 'Bo')];
     await say(bo, 'Good morning! Is everyone here?');
     await sees(ana, 'Good morning! Is everyone here?');

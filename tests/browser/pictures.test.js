@@ -67,7 +67,7 @@ const tracks = (tab, direction) => tab.evaluate((direction) => /** @type {any} *
 /** @param {Tab} tab @param {string} what @param {'in' | 'out'} direction @param {(track: TrackStatistics) => boolean} holds of the only track */
 const tells = (tab, what, direction, holds) => eventually(`${what} in ${tab.kind}`, () => tracks(tab, direction), (all) => all.length === 1 && holds(all[0]));
 
-test('of three people, who has a large tile gets a large picture and who has a small one a small one', { timeout: 60_000 }, async () => {
+test('of three people, who has a large tile gets a large picture and who has a small one a small one', { timeout: 120_000 }, async () => {
   const room = { room: 'sizes', video: LARGE };
   const [ana, bo, carmen] = await Promise.all([join('chromium', 'Ana', room), join('chromium', 'Bo', room, LARGE), join('chromium', 'Carmen', room, SMALL)]);
   await turn(ana, 'Camera', true);
@@ -96,7 +96,7 @@ async function filmInVp9(tab) {
   }, (codec) => codec === 'vp09.00.21.08');
 }
 
-test('in VP9 and behind a key, Chromium and Firefox see and hear each other, and nobody without the key does', { timeout: 120_000 }, async () => {
+test('in VP9 and behind a key, Chromium and Firefox see and hear each other, and nobody without the key does', { timeout: 180_000 }, async () => {
   const sealed = { room: 'sealed', video: { ...SMALL, frameRate: 10, codec: 'vp9' }, encryptionKey: 'AAECAwQFBgcICQoLDA0ODw' };
   const kinds = /** @type {const} */ (['chromium', 'firefox']);
   const [eve, ...tabs] = await Promise.all([join('chromium', 'Eve', { room: 'sealed' }, SMALL), ...kinds.map((kind) => join(kind, kind, sealed, SMALL))]);

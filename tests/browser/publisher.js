@@ -248,7 +248,7 @@ export class Stage {
   }
 
   /** Waits until it is so. @param {() => unknown} isSo @param {number} [ms] @returns {Promise<number>} how long it took */
-  async until(isSo, ms = 5000) {
+  async until(isSo, ms = 10_000) {
     const began = performance.now();
     while (!isSo()) {
       if (performance.now() - began > ms) throw new Error(`not within ${ms} ms: ${isSo}`);

@@ -62,7 +62,7 @@ async function versions(page) {
 }
 
 for (const transport of ['webtransport', 'websocket']) {
-  test(`a room that is full, over ${transport}`, { timeout: 60_000 }, async () => {
+  test(`a room that is full, over ${transport}`, { timeout: 120_000 }, async () => {
     const url = roomOf(`full-${transport}`, `?transport=${transport}`);
     const [ana, bo] = [await meeting.open(browser, url), await meeting.open(browser, url)];
     await meeting.enterWithoutDevices(ana, 'Ana');
@@ -77,7 +77,7 @@ for (const transport of ['webtransport', 'websocket']) {
   });
 }
 
-test('a relay of another version is told before one is in', { timeout: 60_000 }, async () => {
+test('a relay of another version is told before one is in', { timeout: 120_000 }, async () => {
   const page = await meeting.open(browser, small.url);
   const relay = await versions(page);
   relay.change();
@@ -88,7 +88,7 @@ test('a relay of another version is told before one is in', { timeout: 60_000 },
   await meeting.closeAll(page);
 });
 
-test('a relay that comes back as another version ends the meeting here', { timeout: 60_000 }, async () => {
+test('a relay that comes back as another version ends the meeting here', { timeout: 120_000 }, async () => {
   const page = await meeting.open(browser, small.url, { loses: true });
   const relay = await versions(page);
   await page.goto(roomOf('changed', '?transport=websocket'));

@@ -43,7 +43,7 @@ const listen = (page, selector) => page.evaluate((selector) => {
 /** @param {Page} page @returns {Promise<string[]>} */
 const said = (page) => page.evaluate(() => /** @type {any} */ (window).said);
 
-test('a name is typed in peace, and what is tried again keeps the focus', { timeout: 30_000 }, async () => {
+test('a name is typed in peace, and what is tried again keeps the focus', { timeout: 60_000 }, async () => {
   const script = "window.brokenDevices = { camera: 'device_denied', microphone: 'device_denied' }";
   const page = await pretended.open(browser, url(), { script });
   const problem = page.locator('[data-testid="media-problem"][data-code="device_denied"]');
@@ -71,7 +71,7 @@ test('a name is typed in peace, and what is tried again keeps the focus', { time
   await meeting.closeAll(page);
 });
 
-test('who joins is told so, and comes to the controls before the pictures', { timeout: 30_000 }, async () => {
+test('who joins is told so, and comes to the controls before the pictures', { timeout: 60_000 }, async () => {
   const page = await pretended.open(browser, url());
   await listen(page, '#announcement');
   await meeting.enterWithDevices(page, 'Ana Lucía');
@@ -93,7 +93,7 @@ test('who joins is told so, and comes to the controls before the pictures', { ti
   await meeting.closeAll(page);
 });
 
-test('what is written while the chat is closed is said, and not every letter of it', { timeout: 30_000 }, async () => {
+test('what is written while the chat is closed is said, and not every letter of it', { timeout: 60_000 }, async () => {
   const page = await pretended.meet(browser, url());
   await page.clock.install();
   await listen(page, '#announcement');
@@ -112,7 +112,7 @@ test('what is written while the chat is closed is said, and not every letter of 
   await meeting.closeAll(page);
 });
 
-test('what is said is said in the settings too while they are open, and is gone after them', { timeout: 30_000 }, async () => {
+test('what is said is said in the settings too while they are open, and is gone after them', { timeout: 60_000 }, async () => {
   const page = await pretended.meet(browser, url());
   await page.clock.install();
   const places = () => page.evaluate(() => ['announcement', 'settings-announcement'].map((id) => document.getElementById(id)?.textContent));
@@ -129,7 +129,7 @@ test('what is said is said in the settings too while they are open, and is gone 
   await meeting.closeAll(page);
 });
 
-test('that the network is silent is said once, and shown as long as it is', { timeout: 30_000 }, async () => {
+test('that the network is silent is said once, and shown as long as it is', { timeout: 60_000 }, async () => {
   const page = await pretended.meet(browser, url());
   await listen(page, '#announcement');
   const badge = page.getByTestId('badge');
@@ -146,7 +146,7 @@ test('that the network is silent is said once, and shown as long as it is', { ti
   await meeting.closeAll(page);
 });
 
-test('who comes back after a reload and writes already goes on writing', { timeout: 30_000 }, async () => {
+test('who comes back after a reload and writes already goes on writing', { timeout: 60_000 }, async () => {
   const script = `window.answer = new Promise((resolve) => { window.answers = resolve; });
     sessionStorage.setItem('tertulia.seat', JSON.stringify({ room: 'calm-amber-harbor', name: 'Ana Lucía', ticket: '', untilMs: Date.now() + 60000, on: {} }));`;
   for (const [writes, focus] of /** @type {const} */ ([[true, 'text'], [false, 'room-title']])) {
@@ -161,7 +161,7 @@ test('who comes back after a reload and writes already goes on writing', { timeo
   }
 });
 
-test('what a browser cannot do is said while it asks for the devices', { timeout: 30_000 }, async () => {
+test('what a browser cannot do is said while it asks for the devices', { timeout: 60_000 }, async () => {
   const script = `window.permission = new Promise((resolve) => { window.permit = resolve; });
     window.unsupported = new Promise((resolve) => { window.findOut = resolve; });`;
   const page = await pretended.open(browser, url(), { script });
@@ -175,7 +175,7 @@ test('what a browser cannot do is said while it asks for the devices', { timeout
   await meeting.closeAll(page);
 });
 
-test('on a telephone one mutes oneself and leaves while the chat is open', { timeout: 30_000 }, async () => {
+test('on a telephone one mutes oneself and leaves while the chat is open', { timeout: 60_000 }, async () => {
   const page = await pretended.meet(browser, url(), { viewport: meeting.PHONE, hasTouch: true });
   for (const panel of /** @type {const} */ (['chat', 'people', 'statistics'])) {
     const shown = await meeting.openPanel(page, panel);

@@ -51,7 +51,7 @@ for (const [look, options] of /** @type {[string, meeting.ContextOptions][]} */ 
   ['phone-light', { viewport: PHONE, hasTouch: true }],
   ['phone-dark', { viewport: PHONE, colorScheme: 'dark', hasTouch: true }],
 ])) {
-  test(`before the meeting: ${look}`, { timeout: 60_000 }, async () => {
+  test(`before the meeting: ${look}`, { timeout: 120_000 }, async () => {
     const landing = await open('/', options);
     await shoot(landing, `landing-${look}`);
     const prejoin = await open('/r/calm-amber-harbor#key=AAECAwQFBgcICQoLDA0ODw', options);
@@ -65,7 +65,7 @@ for (const [look, options] of /** @type {[string, meeting.ContextOptions][]} */ 
     await meeting.closeAll(landing, prejoin, denied);
   });
 
-  if (EXAMINED.includes(look)) test(`what goes wrong before the meeting: ${look}`, { timeout: 60_000 }, async () => {
+  if (EXAMINED.includes(look)) test(`what goes wrong before the meeting: ${look}`, { timeout: 120_000 }, async () => {
     const insecure = await open('/r/calm-amber-harbor', { ...options, script: "Object.defineProperty(window, 'isSecureContext', { value: false })" });
     await insecure.getByTestId('insecure').waitFor();
     assert.equal(await insecure.getByTestId('insecure').textContent(), 'https://localhost:4433/r/calm-amber-harbor');
@@ -95,7 +95,7 @@ for (const [look, options] of /** @type {[string, meeting.ContextOptions][]} */ 
     await meeting.closeAll(insecure, locked, damaged, refused);
   });
 
-  test(`in the meeting: ${look}`, { timeout: 120_000 }, async () => {
+  test(`in the meeting: ${look}`, { timeout: 180_000 }, async () => {
     const page = await meet(options, '#key=AAECAwQFBgcICQoLDA0ODw');
     await ownPicture(page);
     await shoot(page, `meeting-${look}`);
@@ -141,7 +141,7 @@ for (const [look, options] of /** @type {[string, meeting.ContextOptions][]} */ 
     await meeting.closeAll(page);
   });
 
-  if (EXAMINED.includes(look)) test(`what goes wrong in the meeting: ${look}`, { timeout: 60_000 }, async () => {
+  if (EXAMINED.includes(look)) test(`what goes wrong in the meeting: ${look}`, { timeout: 120_000 }, async () => {
     const page = await meet(options);
     await let_(page, (pretend) => {
       for (const name of ['Dmitri', 'Elif', 'Fatou']) pretend.join(name);
@@ -179,7 +179,7 @@ for (const [look, options] of /** @type {[string, meeting.ContextOptions][]} */ 
     await meeting.closeAll(page);
   });
 
-  test(`few and many: ${look}`, { timeout: 60_000 }, async () => {
+  test(`few and many: ${look}`, { timeout: 120_000 }, async () => {
     const page = await open('/r/calm-amber-harbor', options);
     await meeting.enterWithDevices(page, 'Ana Lucía');
     await ownPicture(page);

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { complaints } from './meeting.js';
 import { allStarted, startBrowser, startRelay } from './relay.js';
-import { decode, enable, forget, frames, openPublisher, run, until } from './sending.js';
+import { decode, enable, forget, frames, openPublisher, rests, run, until } from './sending.js';
 
 /** @typedef {import('./sending.js').SentFrame} SentFrame */
 
@@ -29,7 +29,7 @@ after(async () => {
 
 /** @param {string} name @param {(page: import('playwright-core').Page) => Promise<void>} act @param {Parameters<typeof openPublisher>[2]} [made] */
 function publishes(name, act, made) {
-  test(name, { timeout: 60_000 }, async () => {
+  test(name, { timeout: 120_000 }, async () => {
     const page = await openPublisher(browser, relay.url, made);
     try {
       await act(page);
@@ -133,7 +133,7 @@ publishes('while nobody takes anything, nothing is encoded, and the first who do
   await enable(page, 'camera', true, SMALL);
   await frames(page, 10);
   await run(page, 'publishing.layersWanted({ track: 1, spatialLayers: 0, temporalLayer: 0 })');
-  await until(page, 'publishing.stats().tracks[0]?.bitrate === 0');
+  await rests(page);
   await forget(page);
   await run(page, 'publishing.layersWanted({ track: 1, spatialLayers: 1, temporalLayer: 7 })');
   const [first] = await frames(page, 1);
@@ -179,7 +179,7 @@ publishes('muting stops the flow, and turning it on again begins it at once', as
   await enable(page, 'microphone', true);
   const before = await frames(page, 10);
   await enable(page, 'microphone', false);
-  await until(page, 'publishing.stats().tracks[0]?.bitrate === 0');
+  await rests(page);
   assert.equal(await run(page, 'publishing.tracks.get("microphone").mediaStreamTrack.readyState'), 'live');
   await forget(page);
   await enable(page, 'microphone', true);
@@ -195,7 +195,7 @@ publishes('a camera that is off has its device stopped, and comes back as the sa
   await enable(page, 'camera', false);
   const track = 'publishing.tracks.get("camera")';
   assert.deepEqual(await run(page, `[${track}.muted, ${track}.mediaStreamTrack.readyState, ${track}.id]`), [true, 'ended', 1]);
-  await until(page, 'publishing.stats().tracks[0]?.bitrate === 0');
+  await rests(page);
   await forget(page);
   await enable(page, 'camera', true);
   const [first] = await frames(page, 10, 'header.spatialLayer === 1');
@@ -220,7 +220,7 @@ publishes('a seat that is kept goes on with a keyframe, one that is lost is publ
   await enable(page, 'microphone', true);
   await frames(page, 20);
   await run(page, 'void (test.isLost = true, publishing.interrupted())');
-  await until(page, 'publishing.stats().tracks.every(({ bitrate }) => bitrate === 0)');
+  await rests(page);
   await forget(page);
   const announced = 'test.asked.filter(({ type }) => type === "publish").map(({ track }, at) => ({ track: at + 1, info: track, muted: false }))';
   await run(page, `void (test.isLost = false, publishing.seated({ resumed: true, room: 'test', tracks: ${announced} }))`);
@@ -371,7 +371,7 @@ publishes('over WebSocket frames leave whole, and stay behind when it does not k
   assert.ok(first.header.keyframe);
 }, { carrier: 'websocket' });
 
-test('a page of another origin publishes with the SDK of the relay', { timeout: 60_000 }, async () => {
+test('a page of another origin publishes with the SDK of the relay', { timeout: 120_000 }, async () => {
   const page = await openPublisher(browser, relay.url, { sdk: relay.url.replace('localhost', '127.0.0.1') });
   await enable(page, 'camera', true, SMALL);
   await enable(page, 'microphone', true);

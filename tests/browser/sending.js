@@ -14,7 +14,7 @@ import { watch } from './meeting.js';
 export async function openPublisher(browser, url, { sdk = url, carrier = 'webtransport', options = {}, before } = {}) {
   const page = await (await browser.newContext()).newPage();
   watch(page);
-  page.setDefaultTimeout(20_000);
+  page.setDefaultTimeout(40_000);
   if (before) await page.route('**/send.worker.js', async (route) => {
     const response = await route.fetch();
     await route.fulfill({ response, body: `(${before})();\n${await response.text()}` });
@@ -76,6 +76,14 @@ export const run = (page, expression) => page.evaluate(`(async () => { const { t
 
 /** Waits until an expression of `test` and `publishing` is true. @param {Page} page @param {string} expression */
 export const until = (page, expression) => page.waitForFunction(`(() => { const { test, test: { publishing } } = globalThis; return ${expression}; })()`);
+
+/**
+ * Waits until figures say that nothing has left for a second. Those that are told before the first frame say so too, and before the first figures
+ * there are none.
+ * @param {Page} page
+ */
+export const rests = (page) => until(page, `(({ tracks }) => tracks.length === publishing.tracks.size
+  && tracks.every(({ bitrate, framesSent }) => bitrate === 0 && framesSent > 0))(publishing.stats())`);
 
 /** Forgets the frames that have left. @param {Page} page */
 export const forget = (page) => run(page, 'void test.frames.splice(0)');

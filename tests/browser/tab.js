@@ -6,7 +6,7 @@ import { witness } from './witness.js';
 /** @typedef {import('./firefox.js').Firefox} Firefox */
 
 /** How long to wait for what has to come, in milliseconds. */
-const WAIT_MS = 20_000;
+const WAIT_MS = 40_000;
 /** A page that does not answer for so long hangs, in milliseconds. */
 const ANSWER_MS = 30_000;
 /** A window that is drawn is drawn again within this time, in milliseconds. */

@@ -67,6 +67,34 @@ export function wayOf(before, after) {
   };
 }
 
+/** Samples of the other's microphone. @param {Figures} before @param {Figures} after */
+export function soundOf(before, after) {
+  const [played, concealed, silent] = ['samplesPlayed', 'samplesConcealed', 'samplesSilent'].map((figure) => difference(before, after, 'microphone', false, figure));
+  return { played, concealed, silent };
+}
+
+/**
+ * Figures before and after a while in which sound was whole, or of the last one that was counted: a machine that holds pages up for half a
+ * second holds them up once, not each time.
+ * @param {import('node:test').TestContext} t
+ * @param {[Tab, Tab]} tabs
+ * @param {object} how
+ * @param {() => Promise<Figures[]>} how.begin gives the figures before
+ * @param {number} how.ms the while
+ * @param {number} how.timesMax
+ * @param {(sound: ReturnType<typeof soundOf>) => boolean} how.isWhole
+ */
+export async function counted(t, tabs, { begin, ms, timesMax, isWhole }) {
+  for (let times = 1; ; times++) {
+    const before = await begin();
+    await new Promise((resolve) => setTimeout(resolve, ms));
+    const during = await Promise.all(tabs.map(diagnostics));
+    const sounds = before.map((figures, at) => soundOf(figures, during[at]));
+    if (times === timesMax || sounds.every(isWhole)) return { before, during };
+    t.diagnostic(`counted once more: ${JSON.stringify(sounds)}`);
+  }
+}
+
 /** @param {Way} way */
 export const inWords = ({ captured, unwanted, dropped, thinned, encoded, sent, received, decoded, drawn }) =>
   `${captured} captured (${unwanted} unwanted, ${dropped} dropped, ${thinned} thinned), ${encoded} encoded, ${sent} sent, ${received} received, ${decoded} decoded, ${drawn} drawn`;

@@ -219,7 +219,7 @@ impl ChildRelay {
             if reply.status() == Some(200) {
                 return reply.body().to_owned();
             }
-            assert!(begin.elapsed() < Duration::from_secs(10), "no metrics: {}", reply.text);
+            assert!(begin.elapsed() < Duration::from_secs(20), "no metrics: {}", reply.text);
         }
     }
 

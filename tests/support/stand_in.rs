@@ -41,16 +41,24 @@ impl StandIn {
         Options { name: name.into(), certificates: Certificates::Sha256(vec![self.sha256]), ..Options::default() }
     }
 
-    /// The next connection.
+    /// The next connection. A client that has to wait begins another one beside it, and gives one of them up: that one is passed over.
     pub async fn accept(&self) -> Connection {
-        let incoming = soon("a connection", self.endpoint.accept()).await.unwrap();
-        soon("a handshake", incoming.accept().unwrap()).await.unwrap()
+        loop {
+            let incoming = soon("a connection", self.endpoint.accept()).await.unwrap();
+            if let Ok(connection) = soon("a handshake", incoming.accept().unwrap()).await {
+                return connection;
+            }
+        }
     }
 
     /// The next connection, with a seat in an empty room.
     pub async fn seat(&self) -> SeatedClient {
-        let connection = self.accept().await;
-        let (send, mut receive) = soon("a stream", connection.accept_bi()).await.unwrap();
+        let (connection, (send, mut receive)) = loop {
+            let connection = self.accept().await;
+            if let Ok(stream) = soon("a stream", connection.accept_bi()).await {
+                break (connection, stream);
+            }
+        };
         let mut kind = [0];
         receive.read_exact(&mut kind).await.unwrap();
         assert_eq!(StreamKind::from_byte(kind[0]), Some(StreamKind::Control));
