@@ -30,7 +30,7 @@ const TRIAL_TIME: Duration = Duration::from_millis(1500);
 /// How short of the path's time media for one participant is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Pressure {
-    /// Upper layers are left out, or frames wait for long.
+    /// Upper layers are left out, or frames wait for long on a full path.
     Low,
     /// What is needed is left out: base layers, keyframes, audio.
     High,

@@ -35,7 +35,7 @@ impl LeftOut {
         self.cut
     }
 
-    /// The most important class of which something had no time or no place, or waited for long.
+    /// The most important class of which something had no time or no place, or waited for long on a full path.
     pub fn pressed(&self) -> Option<Class> {
         self.pressed
     }

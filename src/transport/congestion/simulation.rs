@@ -58,6 +58,8 @@ pub struct Tenth {
     pub delivered_bytes: u64,
     /// The longest that a packet waited in the queue.
     pub queue_ms: f64,
+    /// Whether the path was taken to carry no more at its end.
+    pub is_full: bool,
 }
 
 pub enum Control {
@@ -180,6 +182,11 @@ impl Flow {
     /// The longest time in the queue between these seconds, in milliseconds.
     pub fn queue_ms(&self, from: usize, to: usize) -> f64 {
         self.log[from * 10..to * 10].iter().fold(0.0, |most, tenth| most.max(tenth.queue_ms))
+    }
+
+    /// Whether the path is taken to carry no more than is sent.
+    fn is_full(&self) -> bool {
+        matches!(&self.control, Control::Media(window) if window.is_full())
     }
 
     fn flying(&self) -> u64 {
@@ -305,6 +312,7 @@ pub fn run(path: &Path, mut flows: Vec<Flow>, seconds: u64, seed: u64) -> Vec<Fl
         }
         for (index, flow) in flows.iter_mut().enumerate() {
             flow.acknowledge(now);
+            flow.log.last_mut().unwrap().is_full = flow.is_full();
             for packet in flow.send(now) {
                 flow.log.last_mut().unwrap().sent_bytes += packet.bytes;
                 if queued + packet.bytes <= path.queue_bytes {

@@ -32,6 +32,11 @@ const BURST_DELAY: Duration = Duration::from_millis(15);
 /// How long it is remembered that a queue stood.
 const LIMITED_TIME: Duration = Duration::from_secs(10);
 
+/// For how long it counts at least that the path took no more, in rounds and as time: where the window is as it should be, the delay is
+/// above its target in every second or third round only, and where a packet takes longer than the round trip, more seldom.
+const FULL_ROUNDS: u32 = 4;
+const FULL_TIME: Duration = Duration::from_millis(500);
+
 /// How much the window grows in a round, at most.
 const GROWTH_MAX: f64 = 1.5;
 
@@ -102,7 +107,9 @@ pub struct Window {
     queue_stood: Option<Duration>,
     /// Whether that was of late.
     is_limited: bool,
-    /// Whether it stands now, or losses keep the window from growing.
+    /// For how many rounds it still counts that the path took no more, and until when at least.
+    full_rounds: u32,
+    full_until: Duration,
     is_full: bool,
     /// The last that was measured.
     latest_rtt: Duration,
@@ -158,6 +165,8 @@ impl Window {
             used_before: 0,
             queue_stood: None,
             is_limited: false,
+            full_rounds: 0,
+            full_until: Duration::ZERO,
             is_full: false,
             latest_rtt: Duration::ZERO,
             newest_sent: None,
@@ -253,8 +262,7 @@ impl Window {
         self.is_limited
     }
 
-    /// Whether the path takes no more than is sent, as far as the last round shows: a queue stands, or losses keep the window from
-    /// growing.
+    /// Whether the path takes no more than is sent, as far as the last rounds show: a queue stood, or losses were many.
     pub fn is_full(&self) -> bool {
         self.is_full
     }
@@ -275,7 +283,6 @@ impl Window {
             self.queue_stood = Some(now);
         }
         self.is_limited = self.queue_stood.is_some_and(|at| now - at < LIMITED_TIME);
-        self.is_full = delay > self.target || now < self.patient_until;
         if matches!(self.state, State::Free) {
             self.free_rate = round.rate(now).max(self.free_rate * FREE_RATE_DECAY);
         }
@@ -283,6 +290,12 @@ impl Window {
             self.decide(now, delay, &round);
         }
         self.heed_losses(now, round.used_bytes);
+        let takes_no_more = delay > self.target || now < self.patient_until || round.loss_share() > LOSS_SHARE_MAX;
+        if takes_no_more {
+            (self.full_rounds, self.full_until) = (FULL_ROUNDS, now + FULL_TIME);
+        }
+        self.is_full = self.full_rounds > 0 || now < self.full_until;
+        self.full_rounds = self.full_rounds.saturating_sub(1);
         self.used_before = round.used_bytes;
     }
 
