@@ -166,3 +166,31 @@ test('what is chosen while a device is being opened or published is had after th
   await media.publish(any(room));
   assert.deepEqual([room.told, media.isOn('camera')], [['camera true'], true]);
 });
+
+test('a device that is let go to be opened in another way stays off where one leaves or switches it off meanwhile', async () => {
+  for (const meanwhile of /** @type {((media: InstanceType<typeof OwnMedia>) => unknown)[]} */ ([(media) => media.leave(), (media) => media.set('camera', false)])) {
+    const media = new OwnMedia();
+    const room = roomOf();
+    await media.publish(any(room));
+    await media.set('camera', true);
+    const { unpublishTrack } = room.localParticipant;
+    room.localParticipant.unpublishTrack = async (track) => {
+      await unpublishTrack(track);
+      await meanwhile(media);
+    };
+    opened = [];
+    await media.renew('camera');
+    assert.deepEqual([opened.length, media.isOn('camera')], [0, false]);
+  }
+});
+
+test('another device that is chosen while one is being opened before the meeting is opened after it', async () => {
+  const media = new OwnMedia();
+  let allow = () => {};
+  allowed = new Promise((resolve) => { allow = () => resolve(undefined); });
+  const opening = media.set('camera', true);
+  await media.use('camera', 'other');
+  allow();
+  await opening;
+  assert.deepEqual([opened.map(({ deviceId }) => deviceId).at(-1), media.isOn('camera')], ['other', true]);
+});

@@ -76,8 +76,9 @@ export class OwnMedia {
     this.#wanted[device] = on;
     const wish = ++this.#wishes[device];
     this.problems.delete(device);
+    // What is opened from here on is opened as it is chosen now. What is there, or on its way, is not.
+    if (!this.isBusy(device) && !this.track(device)) this.#outdated.delete(device);
     this.#busy.add(device);
-    this.#outdated.delete(device);
     this.#changed();
     try {
       if (this.#room) await this.#setInRoom(this.#room, device, on);
@@ -106,6 +107,7 @@ export class OwnMedia {
   async use(device, deviceId) {
     const before = choices[device];
     choose({ [device]: deviceId });
+    if (!this.#room && this.isBusy(device)) return void this.#outdated.add(device);
     const wasOn = this.isOn(device);
     try {
       await this.#room?.switchActiveDevice(device === 'camera' ? 'videoinput' : 'audioinput', deviceId);
@@ -123,12 +125,15 @@ export class OwnMedia {
     if (this.isBusy(device) || (!track && this.#wanted[device])) return void this.#outdated.add(device);
     if (!track) return;
     const wasOn = this.isOn(device);
+    const wish = this.#wishes[device];
     try {
       await this.#room?.localParticipant.unpublishTrack(track);
     } catch (error) {
-      return this.failed(device, error);
+      if (wish === this.#wishes[device]) this.failed(device, error);
+      return;
     }
-    if (wasOn) await this.set(device, true);
+    // One may have left meanwhile, or wished something else.
+    if (wasOn && wish === this.#wishes[device]) await this.set(device, true);
   }
 
   /** Publishes in a room what is on, and what one wants on, as far as one may. @param {Room} room */
