@@ -33,7 +33,8 @@ const PACE: Duration = Duration::from_millis(50);
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// What half of the clients do better than, beside the time for which the relay was away: they wait the longer for their next try, the
-/// longer they have tried. Where the machine is slow, it is twice what all of them took to come in one after the other.
+/// longer they have tried. Where the machine is slow, it is twice what all of them took to come in one after the other, and three times as
+/// long at most.
 const MEDIAN_MAX: Duration = Duration::from_secs(1);
 
 /// A relay in a process of its own, which can be killed without a goodbye and started again in the same place.
@@ -256,5 +257,5 @@ fn report(mut returns: Vec<(Duration, &str)>, mut away: Vec<Duration>, messages:
     away.sort_unstable();
     let away = away[away.len() / 2];
     println!("  the relay was away for {away:?}; they came in within {came_in:?} at first");
-    assert!(median(&returns) < MEDIAN_MAX.max(2 * came_in) + away);
+    assert!(median(&returns) < MEDIAN_MAX.max((2 * came_in).min(3 * MEDIAN_MAX)) + away);
 }
