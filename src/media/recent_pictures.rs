@@ -19,13 +19,7 @@ const WHOLE: u16 = u16::MAX;
 #[derive(Debug)]
 pub(super) struct RecentPictures {
     budget: PictureBudget,
-    /// The number of the last keyframe that began, kept or not.
-    keyframe: Option<u32>,
-    datagrams: Vec<Recent>,
-    frames: Vec<RecentFrame>,
-    bytes: usize,
-    begun_at: Duration,
-    last_at: Duration,
+    kept: KeptPictures,
 }
 
 #[derive(Debug, Clone)]
@@ -45,8 +39,9 @@ struct RecentFrame {
 }
 
 /// The recent pictures of a rendition, as another shard takes them over.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct KeptPictures {
+    /// The number of the last keyframe that began, kept or not.
     keyframe: Option<u32>,
     datagrams: Vec<Recent>,
     frames: Vec<RecentFrame>,
@@ -75,32 +70,28 @@ pub struct PictureBudget {
 
 impl RecentPictures {
     pub fn new(budget: PictureBudget) -> Self {
-        Self {
-            budget,
-            keyframe: None,
-            datagrams: Vec::new(),
-            frames: Vec::new(),
-            bytes: 0,
-            begun_at: Duration::ZERO,
-            last_at: Duration::ZERO,
-        }
+        Self { budget, kept: KeptPictures::default() }
     }
 
     /// Takes note of a datagram that is passed on: a copy that keeps nothing else alive but its like.
     pub fn push(&mut self, now: Now, header: &MediaHeader, datagram: &Bytes) {
         // Most of the time no keyframe is recent, and this is all there is to do.
-        if self.frames.is_empty() && !header.keyframe || header.parity {
+        if self.kept.frames.is_empty() && !header.keyframe || header.parity {
             return;
         }
-        let is_newer = self.keyframe.is_none_or(|keyframe| header.frame > keyframe);
+        let is_newer = self.kept.keyframe.is_none_or(|keyframe| header.frame > keyframe);
         if header.keyframe && header.depends_on_distance == 0 && is_newer {
             self.forget();
-            (self.keyframe, self.begun_at) = (Some(header.frame), now.since_start);
-        } else if self.frames.is_empty() || self.keyframe.is_some_and(|keyframe| header.frame < keyframe) {
+            (self.kept.keyframe, self.kept.begun_at) = (Some(header.frame), now.since_start);
+        } else if self.kept.frames.is_empty() || self.kept.keyframe.is_some_and(|keyframe| header.frame < keyframe) {
             return;
         }
         // One that comes a second time is no other one.
-        if self.datagrams.iter().any(|recent| (recent.frame, recent.fragment) == (header.frame, header.fragment_index))
+        if self
+            .kept
+            .datagrams
+            .iter()
+            .any(|recent| (recent.frame, recent.fragment) == (header.frame, header.fragment_index))
         {
             return;
         }
@@ -111,38 +102,38 @@ impl RecentPictures {
 
     /// Counts a fragment of its frame. `false`: nothing that came before helps to decode it, or there are too many frames.
     fn note_fragment(&mut self, header: &MediaHeader) -> bool {
-        if let Some(frame) = self.frames.iter_mut().rev().find(|frame| frame.number == header.frame) {
+        if let Some(frame) = self.kept.frames.iter_mut().rev().find(|frame| frame.number == header.frame) {
             let awaited = if frame.missing == WHOLE { header.fragment_count } else { frame.missing };
             frame.missing = awaited.saturating_sub(1);
             return true;
         }
         let reference = header.frame.wrapping_sub(header.depends_on_distance.into());
-        let is_first = self.frames.is_empty();
+        let is_first = self.kept.frames.is_empty();
         let is_base = header.temporal_layer == 0;
-        if is_base && !is_first && !self.frames.iter().any(|frame| frame.number == reference) {
+        if is_base && !is_first && !self.kept.frames.iter().any(|frame| frame.number == reference) {
             // A keyframe that is gone is not kept again; another frame may come yet, or once more.
-            if self.keyframe.is_some_and(|keyframe| reference <= keyframe) || header.depends_on_distance == 0 {
+            if self.kept.keyframe.is_some_and(|keyframe| reference <= keyframe) || header.depends_on_distance == 0 {
                 return false;
             }
-            self.frames.push(RecentFrame { number: reference, temporal_layer: 0, missing: WHOLE });
+            self.kept.frames.push(RecentFrame { number: reference, temporal_layer: 0, missing: WHOLE });
         }
         let (number, temporal_layer, missing) = (header.frame, header.temporal_layer, header.fragment_count - 1);
-        self.frames.push(RecentFrame { number, temporal_layer, missing });
-        self.frames.len() <= RECENT_PICTURES_FRAMES_MAX
+        self.kept.frames.push(RecentFrame { number, temporal_layer, missing });
+        self.kept.frames.len() <= RECENT_PICTURES_FRAMES_MAX
     }
 
     /// Keeps a datagram. `false`: that would be too much, or it is too late.
     fn keep(&mut self, now: Now, header: &MediaHeader, datagram: &Bytes) -> bool {
-        let fits = self.bytes + datagram.len() <= RECENT_PICTURES_BYTES_MAX
-            && self.datagrams.len() < RECENT_PICTURES_DATAGRAMS_MAX
+        let fits = self.kept.bytes + datagram.len() <= RECENT_PICTURES_BYTES_MAX
+            && self.kept.datagrams.len() < RECENT_PICTURES_DATAGRAMS_MAX
             && self.is_recent(now)
             && self.budget.take(datagram.len());
         if !fits {
             return false;
         }
-        self.bytes += datagram.len();
-        self.last_at = now.since_start;
-        self.datagrams.push(Recent {
+        self.kept.bytes += datagram.len();
+        self.kept.last_at = now.since_start;
+        self.kept.datagrams.push(Recent {
             frame: header.frame,
             fragment: header.fragment_index,
             temporal_layer: header.temporal_layer,
@@ -153,40 +144,34 @@ impl RecentPictures {
 
     /// What shows a picture, and all that came after it, up to a temporal layer; `None` if that cannot be had.
     pub fn through(&self, now: Now, temporal_layer: u8) -> Option<Vec<Bytes>> {
-        if self.frames.is_empty() || !self.is_recent(now) || !self.is_whole(now) {
+        if self.kept.frames.is_empty() || !self.is_recent(now) || !self.is_whole(now) {
             return None;
         }
-        let taken = self.datagrams.iter().filter(|recent| recent.temporal_layer <= temporal_layer);
+        let taken = self.kept.datagrams.iter().filter(|recent| recent.temporal_layer <= temporal_layer);
         Some(taken.map(|recent| recent.datagram.clone()).collect())
     }
 
     /// All that is kept, for another shard.
     pub fn kept(&self) -> KeptPictures {
-        KeptPictures {
-            keyframe: self.keyframe,
-            datagrams: self.datagrams.clone(),
-            frames: self.frames.clone(),
-            bytes: self.bytes,
-            begun_at: self.begun_at,
-            last_at: self.last_at,
-        }
+        self.kept.clone()
     }
 
     /// Goes on from what another shard has kept; of what was kept here, nothing stays.
     pub fn take_over(&mut self, kept: &KeptPictures) {
         self.forget();
-        (self.keyframe, self.begun_at, self.last_at) = (kept.keyframe, kept.begun_at, kept.last_at);
         if self.budget.take(kept.bytes) {
-            self.bytes = kept.bytes;
-            (self.datagrams, self.frames) = (kept.datagrams.clone(), kept.frames.clone());
+            self.kept = kept.clone();
+        } else {
+            let KeptPictures { keyframe, begun_at, last_at, .. } = *kept;
+            self.kept = KeptPictures { keyframe, begun_at, last_at, ..KeptPictures::default() };
         }
     }
 
     /// Keeps nothing until a keyframe begins.
     pub fn forget(&mut self) {
-        self.budget.give_back(std::mem::take(&mut self.bytes));
+        self.budget.give_back(std::mem::take(&mut self.kept.bytes));
         // Not only emptied: most renditions keep nothing most of the time.
-        (self.datagrams, self.frames) = (Vec::new(), Vec::new());
+        (self.kept.datagrams, self.kept.frames) = (Vec::new(), Vec::new());
     }
 
     /// Keeps nothing if the last keyframe is old.
@@ -198,17 +183,17 @@ impl RecentPictures {
 
     /// When the last keyframe began, kept or not, as time since the relay started.
     pub fn keyframe_at(&self) -> Option<Duration> {
-        self.keyframe.map(|_| self.begun_at)
+        self.kept.keyframe.map(|_| self.kept.begun_at)
     }
 
     fn is_recent(&self, now: Now) -> bool {
-        self.begun_at + RECENT_PICTURES_TIME > now.since_start
+        self.kept.begun_at + RECENT_PICTURES_TIME > now.since_start
     }
 
     /// Whether nothing is missing that others need, but for a frame that is still coming.
     fn is_whole(&self, now: Now) -> bool {
-        let is_coming = self.last_at + RECENT_FRAGMENT_TIME > now.since_start;
-        let mut base = self.frames.iter().filter(|frame| frame.temporal_layer == 0).rev();
+        let is_coming = self.kept.last_at + RECENT_FRAGMENT_TIME > now.since_start;
+        let mut base = self.kept.frames.iter().filter(|frame| frame.temporal_layer == 0).rev();
         let newest_is_whole = base.next().is_none_or(|newest| newest.missing == 0);
         (newest_is_whole || is_coming) && base.all(|frame| frame.missing == 0)
     }
@@ -358,14 +343,14 @@ mod tests {
             }
             let end = at(u64::from(frames - 1) * ms);
             assert_eq!(told(&pictures, end, 0), None, "{what}");
-            assert_eq!((pictures.bytes, pictures.budget.held_bytes()), (0, 0), "{what}");
+            assert_eq!((pictures.kept.bytes, pictures.budget.held_bytes()), (0, 0), "{what}");
             push(&mut pictures, end, &frame(frames, 0, 10));
             assert_eq!(told(&pictures, end, 0), Some(vec![(frames, 0)]), "{what}");
         }
         let mut pictures = pictures();
         let datagram = &datagrams(&frame(0, 0, 1))[0];
         (0..tiny_fragments).for_each(|_| pictures.push(at(0), &datagram.header, &datagram.bytes));
-        assert!(pictures.datagrams.len() <= RECENT_PICTURES_DATAGRAMS_MAX);
+        assert!(pictures.kept.datagrams.len() <= RECENT_PICTURES_DATAGRAMS_MAX);
     }
 
     #[test]

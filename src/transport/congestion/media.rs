@@ -55,7 +55,7 @@ impl Media {
         self.window.is_limited()
     }
 
-    /// Whether the path takes no more than is sent, as far as the last round shows.
+    /// Whether the path takes no more than is sent, as far as the last rounds show.
     pub(super) fn is_full(&self) -> bool {
         self.window.is_full()
     }
