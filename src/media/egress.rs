@@ -400,7 +400,7 @@ impl Egress {
             let is_replaced = class == Class::Keyframe && other == index;
             let spare = |held: &&Held| {
                 let is_below = !held.is_repeat && Class::of(&held.header) > rights;
-                !flow.is_under_way(held.header.frame) && (is_replaced || is_below)
+                !flow.is_under_way(&held.header) && (is_replaced || is_below)
             };
             flow.waiting.iter().filter(spare).map(|held| held.bytes.len()).sum::<usize>()
         };
@@ -456,18 +456,16 @@ impl Egress {
                 && now.saturating_sub(first.since) > self.deadline_of(&self.flows[index], first)
             {
                 let header = first.header;
-                if header.parity || first.is_repeat || self.flows[index].is_of_other_rendition(&header) {
-                    self.flows[index].waiting.pop();
-                    self.left_out.count(DropReason::Late, 1);
-                } else {
-                    self.flows[index].leave_out(now, &header, DropReason::Late, &mut self.left_out);
+                let flow = &mut self.flows[index];
+                if !flow.leave_out_alone(DropReason::Late, &mut self.left_out) {
+                    flow.leave_out(now, &header, DropReason::Late, &mut self.left_out);
                 }
             }
         }
     }
 
     fn deadline_of(&self, flow: &Flow, held: &Held) -> Duration {
-        let times = if flow.is_under_way(held.header.frame) { BEGUN_DEADLINES } else { 1 };
+        let times = if flow.is_under_way(&held.header) { BEGUN_DEADLINES } else { 1 };
         self.deadline(Class::of(&held.header)) * times
     }
 

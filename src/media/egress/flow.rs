@@ -17,7 +17,7 @@ pub struct Flow {
     /// Why the last frame was left out.
     reason: DropReason,
     /// The frame of which a part has left, and perhaps all of it.
-    under_way: Option<u32>,
+    under_way: Option<FrameId>,
     /// When a keyframe last began to leave.
     keyframe_left: Option<Duration>,
     breach: Option<Breach>,
@@ -26,6 +26,13 @@ pub struct Flow {
     recovered: Duration,
     asked: Option<Duration>,
     touched: Duration,
+}
+
+/// A frame of a track: its rendition, and its number, which renditions of the same picture may share.
+type FrameId = (u8, u32);
+
+fn id_of(header: &MediaHeader) -> FrameId {
+    (header.spatial_layer, header.frame)
 }
 
 /// A frame of the base layer was left out: nothing can be seen until there is one that stands by itself.
@@ -84,7 +91,7 @@ impl Flow {
     /// In which order tracks are served: what has begun is finished, then by the most important frame of each, then by age.
     pub fn rank(&self, now: Duration) -> (bool, Class, Duration) {
         let first = self.waiting.first();
-        let is_new = !first.is_some_and(|first| self.is_under_way(first.header.frame));
+        let is_new = !first.is_some_and(|first| self.is_under_way(&first.header));
         let best = self.waiting.iter().map(|held| Class::of(&held.header)).min().unwrap_or(Class::Upper(u8::MAX));
         (is_new, self.rights(best, now), first.map_or(Duration::MAX, |first| first.since))
     }
@@ -97,13 +104,13 @@ impl Flow {
     }
 
     /// Whether a part of a frame has left.
-    pub fn is_under_way(&self, frame: u32) -> bool {
-        self.under_way == Some(frame)
+    pub fn is_under_way(&self, header: &MediaHeader) -> bool {
+        self.under_way == Some(id_of(header))
     }
 
     /// Whether a keyframe waits, or only one that `is_under_way`.
     pub fn has_keyframe(&self, is_under_way: bool) -> bool {
-        let counts = |held: &Held| !is_under_way || self.is_under_way(held.header.frame);
+        let counts = |held: &Held| !is_under_way || self.is_under_way(&held.header);
         self.waiting.iter().any(|held| Class::of(&held.header) == Class::Keyframe && counts(held))
     }
 
@@ -125,7 +132,7 @@ impl Flow {
         self.missing.note(header.frame);
         if header.fragment_index > 0 || header.parity {
             // What came before it passed by when nothing was waiting.
-            self.under_way = Some(header.frame);
+            self.under_way = Some(id_of(header));
             return Ok(Part::Further);
         }
         Ok(Part::First)
@@ -154,13 +161,26 @@ impl Flow {
             }
             self.supersede(left_out);
             self.missing.clear();
-            (self.spatial_layer, self.under_way, self.breach) = (spatial_layer, None, None);
+            (self.spatial_layer, self.breach) = (spatial_layer, None);
         }
     }
 
-    /// Whether a datagram that waits is from before it turned to its rendition.
-    pub fn is_of_other_rendition(&self, header: &MediaHeader) -> bool {
-        header.spatial_layer != self.spatial_layer
+    /// Leaves out the first that waits if its frame can do without it: parity, what is sent once more, and what is from before it turned
+    /// to its rendition. Says whether it was so.
+    pub fn leave_out_alone(&mut self, reason: DropReason, left_out: &mut LeftOut) -> bool {
+        let is_of_other_rendition = |held: &Held| held.header.spatial_layer != self.spatial_layer;
+        let can_do_without = |held: &&Held| held.header.parity || held.is_repeat || is_of_other_rendition(held);
+        let Some(first) = self.waiting.first().filter(can_do_without) else {
+            return false;
+        };
+        let is_cut = !first.header.parity && !first.is_repeat && self.is_under_way(&first.header);
+        self.waiting.pop();
+        left_out.count(reason, 1);
+        if is_cut {
+            left_out.count_cut();
+            self.under_way = None;
+        }
+        true
     }
 
     /// A frame that has left did not arrive. Nobody needs it where a later one stands by itself, or another rendition is sent.
@@ -192,11 +212,13 @@ impl Flow {
         if held.is_repeat {
             return Some(held);
         }
-        if Class::of(&held.header) == Class::Keyframe && !self.is_under_way(held.header.frame) {
+        if Class::of(&held.header) == Class::Keyframe && !self.is_under_way(&held.header) {
             self.keyframe_left = Some(now);
         }
-        if self.under_way.is_none_or(|frame| held.header.frame.wrapping_sub(frame) < u32::MAX / 2) {
-            self.under_way = Some(held.header.frame);
+        let (layer, number) = id_of(&held.header);
+        let is_later = |(other, begun): FrameId| other != layer || number.wrapping_sub(begun) < u32::MAX / 2;
+        if self.under_way.is_none_or(is_later) {
+            self.under_way = Some((layer, number));
         }
         Some(held)
     }
@@ -204,14 +226,14 @@ impl Flow {
     /// The frame that matters least of those of which nothing has left, and the one that has waited longest of several.
     pub fn least(&self) -> Option<MediaHeader> {
         let waiting = self.waiting.iter().rev().filter(|held| !held.is_repeat).map(|held| held.header);
-        waiting.filter(|header| !self.is_under_way(header.frame)).max_by_key(Class::of)
+        waiting.filter(|header| !self.is_under_way(header)).max_by_key(Class::of)
     }
 
     /// Leaves out all that waits and of which nothing has left: something else takes its place.
     pub fn supersede(&mut self, left_out: &mut LeftOut) {
         let (under_way, mut last) = (self.under_way, None);
         let gone = self.waiting.retain(|Held { header, is_repeat, .. }| {
-            let is_kept = under_way == Some(header.frame);
+            let is_kept = under_way == Some(id_of(header));
             if !is_kept && !is_repeat && last.replace(header.frame) != Some(header.frame) {
                 left_out.count_frame(Class::of(header));
             }
@@ -225,6 +247,10 @@ impl Flow {
         self.mark(now, frame, reason, left_out);
         for held in self.waiting.take_all() {
             let header = &held.header;
+            if header.spatial_layer != self.spatial_layer {
+                self.waiting.push(held);
+                continue;
+            }
             if self.missing.contains(header.frame) {
                 let is_it = header.frame == frame.frame;
                 left_out.count(if is_it { reason } else { DropReason::ReferenceMissing }, 1);
@@ -249,7 +275,7 @@ impl Flow {
             return;
         }
         left_out.count_frame(Class::of(frame));
-        if self.is_under_way(frame.frame) {
+        if self.is_under_way(frame) {
             left_out.count_cut();
         }
         if reason != DropReason::ReferenceMissing {

@@ -301,6 +301,31 @@ fn another_rendition_takes_the_place_of_what_waits() {
     assert!(egress.is_idle());
 }
 
+#[test]
+fn a_frame_of_another_rendition_with_the_same_number_is_another_frame() {
+    let large = |frame: Frame| Frame { spatial_layer: 1, ..frame };
+    let mut egress = egress();
+    egress.note_path_rate(1_000_000);
+    show(&mut egress, 0, CAMERA, &next(71));
+    assert_eq!(taken(&mut egress, 1, 1001).len(), 1, "it is under way");
+    // A keyframe of before comes once more with what followed it, without 70, which 71 needs.
+    show(&mut egress, 300, CAMERA, &large(key(69)));
+    egress.give_up(at(300), &datagrams(CAMERA, &large(frame(70, 1, 1, 2)))[0].header);
+    show(&mut egress, 300, CAMERA, &large(frame(71, 1, 1, 2)));
+    show(&mut egress, 300, CAMERA, &large(frame(72, 3, 0, 2)));
+    // The rest of what was under way has as long as it had, and is finished first.
+    assert_eq!(frames(&mut egress, 600, ALL), [71, 69, 72]);
+    let left = egress.take_left_out();
+    assert_eq!((left.cut(), left.datagrams().collect::<Vec<_>>()), (0, vec![(DropReason::ReferenceMissing, 2)]));
+    // What waits of the rendition that was left behind, and of which a part has left, is cut when it is late: once.
+    show(&mut egress, 1000, CAMERA, &large(frame(73, 1, 0, 3)));
+    assert_eq!(taken(&mut egress, 1000, 1001).len(), 1);
+    show(&mut egress, 1001, CAMERA, &key(73));
+    assert_eq!(frames(&mut egress, 1801, ALL), [73]);
+    let left = egress.take_left_out();
+    assert_eq!((left.cut(), left.datagrams().collect::<Vec<_>>()), (1, vec![(DropReason::Late, 2)]));
+}
+
 /// Leaves out frame `number` of the camera by letting it wait too long.
 fn breach(egress: &mut Egress, milliseconds: u64, number: u32) {
     show(egress, milliseconds, CAMERA, &next(number));
