@@ -117,7 +117,7 @@ impl Flight {
             0 => usize::MAX,
             bytes => window.saturating_sub(bytes) as usize,
         };
-        Space { video_open, ..bytes.into() }
+        Space { video_open, is_full: inner.window.is_late() || inner.window.is_full(), ..bytes.into() }
     }
 
     /// So much was sent.
