@@ -399,8 +399,8 @@ impl Egress {
         let of_flow = |(other, flow): (usize, &Flow)| {
             let is_replaced = class == Class::Keyframe && other == index;
             let spare = |held: &&Held| {
-                let is_below = !held.is_repeat && Class::of(&held.header) > rights;
-                !flow.is_under_way(&held.header) && (is_replaced || is_below)
+                let is_below = flow.can_be_left_out(held) && Class::of(&held.header) > rights;
+                is_below || is_replaced && !flow.is_under_way(&held.header)
             };
             flow.waiting.iter().filter(spare).map(|held| held.bytes.len()).sum::<usize>()
         };
@@ -438,11 +438,11 @@ impl Egress {
         let Some((header, flow)) = worst.max_by_key(|(header, _)| Class::of(header)) else {
             return false;
         };
-        let is_below = Class::of(&header) > class;
-        if is_below {
+        let waiting = flow.waiting.len();
+        if Class::of(&header) > class {
             flow.leave_out(now, &header, DropReason::Late, &mut self.left_out);
         }
-        is_below
+        flow.waiting.len() < waiting
     }
 
     fn leave_out_late(&mut self, now: Duration) {

@@ -110,7 +110,7 @@ impl Flow {
 
     /// Whether a keyframe waits, or only one that `is_under_way`.
     pub fn has_keyframe(&self, is_under_way: bool) -> bool {
-        let counts = |held: &Held| !is_under_way || self.is_under_way(&held.header);
+        let counts = |held: &Held| !is_under_way || self.is_under_way(&held.header) && self.is_current(&held.header);
         self.waiting.iter().any(|held| Class::of(&held.header) == Class::Keyframe && counts(held))
     }
 
@@ -131,8 +131,10 @@ impl Flow {
         }
         self.missing.note(header.frame);
         if header.fragment_index > 0 || header.parity {
-            // What came before it passed by when nothing was waiting.
-            self.under_way = Some(id_of(header));
+            // What came before it passed by when nothing was waiting, or is still to come.
+            if self.waiting.iter().all(|held| held.is_repeat) {
+                self.under_way = Some(id_of(header));
+            }
             return Ok(Part::Further);
         }
         Ok(Part::First)
@@ -156,7 +158,7 @@ impl Flow {
     pub fn turn_to(&mut self, spatial_layer: u8, left_out: &mut LeftOut) {
         if spatial_layer != self.spatial_layer {
             // Its stream is reset, so what waits of it would be in vain.
-            if self.waiting.first().is_some_and(|first| first.header.on_stream) {
+            if self.waiting.iter().any(|held| held.header.on_stream && self.is_under_way(&held.header)) {
                 self.under_way = None;
             }
             self.supersede(left_out);
@@ -165,27 +167,38 @@ impl Flow {
         }
     }
 
-    /// Leaves out the first that waits if its frame can do without it: parity, what is sent once more, and what is from before it turned
-    /// to its rendition. Says whether it was so.
+    /// Whether a datagram is of the rendition to which it turned last.
+    pub fn is_current(&self, header: &MediaHeader) -> bool {
+        header.spatial_layer == self.spatial_layer
+    }
+
+    /// Leaves out the first that waits if nothing needs it: parity, what is sent once more, and what is left of a frame from before it
+    /// turned to its rendition, which is cut then. Says whether it was so.
     pub fn leave_out_alone(&mut self, reason: DropReason, left_out: &mut LeftOut) -> bool {
-        let is_of_other_rendition = |held: &Held| held.header.spatial_layer != self.spatial_layer;
-        let can_do_without = |held: &&Held| held.header.parity || held.is_repeat || is_of_other_rendition(held);
-        let Some(first) = self.waiting.first().filter(can_do_without) else {
+        let Some(first) = self.waiting.first() else {
             return false;
         };
-        let is_cut = !first.header.parity && !first.is_repeat && self.is_under_way(&first.header);
-        self.waiting.pop();
-        left_out.count(reason, 1);
-        if is_cut {
-            left_out.count_cut();
-            self.under_way = None;
+        let (header, is_alone) = (first.header, first.header.parity || first.is_repeat);
+        if !is_alone && self.is_current(&header) {
+            return false;
         }
+        if is_alone || !self.is_under_way(&header) {
+            self.waiting.pop();
+            left_out.count(reason, 1);
+            return true;
+        }
+        let gone = self.waiting.retain(|held| id_of(&held.header) != id_of(&header));
+        left_out.count(reason, gone);
+        left_out.count_frame(Class::of(&header));
+        left_out.count_cut();
+        left_out.note_pressed(Class::of(&header));
+        self.under_way = None;
         true
     }
 
     /// A frame that has left did not arrive. Nobody needs it where a later one stands by itself, or another rendition is sent.
     pub fn give_up(&mut self, now: Duration, frame: &MediaHeader, left_out: &mut LeftOut) {
-        if frame.spatial_layer == self.spatial_layer {
+        if self.is_current(frame) {
             self.touched = now;
             self.leave_out(now, frame, DropReason::Late, left_out);
         }
@@ -223,10 +236,15 @@ impl Flow {
         Some(held)
     }
 
-    /// The frame that matters least of those of which nothing has left, and the one that has waited longest of several.
+    /// The frame that matters least of those that can be left out, and the one that has waited longest of several.
     pub fn least(&self) -> Option<MediaHeader> {
-        let waiting = self.waiting.iter().rev().filter(|held| !held.is_repeat).map(|held| held.header);
-        waiting.filter(|header| !self.is_under_way(header)).max_by_key(Class::of)
+        let waiting = self.waiting.iter().rev().filter(|held| self.can_be_left_out(held)).map(|held| held.header);
+        waiting.max_by_key(Class::of)
+    }
+
+    /// Whether a datagram is of a frame that can be left out whole, and what needs it.
+    pub fn can_be_left_out(&self, held: &Held) -> bool {
+        !held.is_repeat && !self.is_under_way(&held.header) && self.is_current(&held.header)
     }
 
     /// Leaves out all that waits and of which nothing has left: something else takes its place.
@@ -234,7 +252,7 @@ impl Flow {
         let (under_way, mut last) = (self.under_way, None);
         let gone = self.waiting.retain(|Held { header, is_repeat, .. }| {
             let is_kept = under_way == Some(id_of(header));
-            if !is_kept && !is_repeat && last.replace(header.frame) != Some(header.frame) {
+            if !is_kept && !is_repeat && last.replace(id_of(header)) != Some(id_of(header)) {
                 left_out.count_frame(Class::of(header));
             }
             is_kept
@@ -247,7 +265,7 @@ impl Flow {
         self.mark(now, frame, reason, left_out);
         for held in self.waiting.take_all() {
             let header = &held.header;
-            if header.spatial_layer != self.spatial_layer {
+            if !self.is_current(header) {
                 self.waiting.push(held);
                 continue;
             }

@@ -317,13 +317,39 @@ fn a_frame_of_another_rendition_with_the_same_number_is_another_frame() {
     assert_eq!(frames(&mut egress, 600, ALL), [71, 69, 72]);
     let left = egress.take_left_out();
     assert_eq!((left.cut(), left.datagrams().collect::<Vec<_>>()), (0, vec![(DropReason::ReferenceMissing, 2)]));
-    // What waits of the rendition that was left behind, and of which a part has left, is cut when it is late: once.
-    show(&mut egress, 1000, CAMERA, &large(frame(73, 1, 0, 3)));
-    assert_eq!(taken(&mut egress, 1000, 1001).len(), 1);
-    show(&mut egress, 1001, CAMERA, &key(73));
-    assert_eq!(frames(&mut egress, 1801, ALL), [73]);
+}
+
+#[test]
+fn what_is_left_of_another_rendition_is_cut_once_if_it_is_late() {
+    let large = |frame: Frame| Frame { spatial_layer: 1, ..frame };
+    let mut egress = egress();
+    egress.note_path_rate(1_000_000);
+    let pieces = datagrams(CAMERA, &frame(73, 1, 0, 4));
+    pieces[..2].iter().for_each(|piece| egress.offer(at(0), Medium::Video, piece.clone()));
+    assert_eq!(taken(&mut egress, 0, 1001).len(), 1);
+    pieces[2..].iter().for_each(|piece| egress.offer(at(700), Medium::Video, piece.clone()));
+    show(&mut egress, 701, CAMERA, &large(key(73)));
+    let due: Vec<_> = std::iter::from_fn(|| egress.take(at(801), ALL.into())).collect();
+    assert!(due.len() == 2 && due.iter().all(|due| due.header.spatial_layer == 1));
     let left = egress.take_left_out();
-    assert_eq!((left.cut(), left.datagrams().collect::<Vec<_>>()), (1, vec![(DropReason::Late, 2)]));
+    assert_eq!((left.cut(), left.frames()), (1, [0, 0, 1, 0]));
+    assert_eq!(left.datagrams().collect::<Vec<_>>(), [(DropReason::Late, 3)]);
+}
+
+#[test]
+fn what_is_left_of_another_rendition_makes_no_time_for_anything() {
+    let large = |frame: Frame| Frame { spatial_layer: 1, ..frame };
+    let mut egress = egress();
+    show(&mut egress, 0, CAMERA, &frame(71, 1, 2, 3));
+    assert_eq!(taken(&mut egress, 0, 1001).len(), 1);
+    show(&mut egress, 1, CAMERA, &large(key(80)));
+    // The second fragment comes before the first one: nothing of it has left.
+    egress.offer(at(1), Medium::Video, datagrams(CAMERA, &large(frame(81, 1, 0, 2))).remove(1));
+    egress.note_path_rate(1000);
+    show(&mut egress, 2, CAMERA, &large(frame(82, 2, 0, 2)));
+    let left = egress.take_left_out();
+    assert_eq!((left.cut(), left.datagrams().collect::<Vec<_>>()), (0, vec![(DropReason::Late, 2)]));
+    assert_eq!(frames(&mut egress, 3, ALL), [71, 80, 81]);
 }
 
 /// Leaves out frame `number` of the camera by letting it wait too long.
