@@ -38,11 +38,6 @@ const COUNTS_MAX = IS_QUIET ? 1 : 5;
 const PLAYED_MIN = 48 * (COUNTED_MS - 1000) * (IS_QUIET ? 0.98 : 0.8);
 /** Lines of the picture: less where a machine cannot encode as many. */
 const LINES = IS_QUIET ? [360] : [360, 270, 180, 90];
-/**
- * All are on one machine, whose browsers draw without a graphics processor: their windows are what four of them have of one screen of
- * 1920 x 1080, side by side.
- */
-const WINDOW = { viewport: { width: 960, height: 540 } };
 /** How long four people are together, in milliseconds. */
 const CROWD_MS = IS_QUIET ? 20_000 : 5000;
 /** Of each of the others, how many pictures are drawn in that time at least; figures are told once a second, on both sides. */
@@ -79,7 +74,7 @@ for (const [kinds, transport, carrier] of /** @type {[[Tab['kind'], Tab['kind']]
   test(`${kinds.join(' and ')} see and hear each other over ${carrier}, ${SHOWN}`, { timeout: 240_000 }, async (t) => {
     const names = ['Ana', 'Bo'];
     const url = roomAt(relay.url, `media-${kinds.join('-')}-${transport}`, `?transport=${transport}&video=360p`);
-    const tabs = /** @type {[Tab, Tab]} */ (await Promise.all(kinds.map((kind) => (kind === 'chromium' ? openChromium(chromium, url, WINDOW) : openFirefox(firefox, url, WINDOW)))));
+    const tabs = /** @type {[Tab, Tab]} */ (await Promise.all(kinds.map((kind) => (kind === 'chromium' ? openChromium(chromium, url) : openFirefox(firefox, url)))));
     t.after(() => Promise.all(tabs.map((tab) => tab.close())));
     await Promise.all(tabs.map((tab, at) => enter(tab, names[at])));
     await Promise.all(tabs.map(async (tab, at) => {
@@ -135,7 +130,7 @@ function isOf(kind, heard) {
 test(`four people see each other, ${CROWD}`, { timeout: 240_000 }, async (t) => {
   const names = ['Ana', 'Bo', 'Carmen', 'Dai'];
   const url = roomAt(relay.url, 'four', '?video=180p');
-  const tabs = await Promise.all(names.map(() => openChromium(chromium, url, WINDOW)));
+  const tabs = await Promise.all(names.map(() => openChromium(chromium, url)));
   t.after(() => Promise.all(tabs.map((tab) => tab.close())));
   for (const [at, tab] of tabs.entries()) await enter(tab, names[at]);
   const all = (/** @type {(tab: Tab, name: string) => Promise<unknown>} */ act) =>

@@ -58,16 +58,16 @@ export async function openChromium(browser, url, { loses, ...options } = {}) {
  * In a window of its own: Firefox draws nothing in a tab that is behind another.
  * @param {Firefox} firefox
  * @param {string} url
- * @param {{ loses?: boolean, viewport?: { width: number, height: number } }} [options]
+ * @param {{ loses?: boolean }} [options]
  * @returns {Promise<Tab>}
  */
-export async function openFirefox({ browser }, url, { loses = false, viewport = DESKTOP } = {}) {
+export async function openFirefox({ browser }, url, { loses = false } = {}) {
   const context = await browser.createBrowserContext();
   const page = await context.newPage({ type: 'window' });
   page.setDefaultTimeout(WAIT_MS);
   page.on('pageerror', (error) => { if (!OF_A_CUT_WEBSOCKET.test(String(error))) complaints.push(String(error instanceof Error ? error.stack : error)); });
   page.on('console', (message) => { if (message.type() === 'error' && !loses) complaints.push(message.text()); });
-  await page.setViewport(viewport);
+  await page.setViewport(DESKTOP);
   await page.evaluateOnNewDocument(witness);
   await page.goto(url);
   await isDrawn(page);
