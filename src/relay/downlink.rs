@@ -119,7 +119,7 @@ impl Downlink {
 
     /// How much video may leave at once: the pace allows it, and the window, so that none waits in quinn in front of audio.
     fn credit_bytes(&self, now: Now, path: Path) -> usize {
-        let Some((bytes_per_second, burst_time)) = path.pacing() else {
+        let Some((bytes_per_second, burst_time)) = path.pacing(self.media.bytes()) else {
             return usize::MAX;
         };
         if !path.has_room() {
@@ -133,7 +133,7 @@ impl Downlink {
 
     fn note_handed(&self, bytes: usize) {
         let (mut path, mut pace) = (self.path.get(), self.pace.get());
-        if path.pacing().is_none() {
+        if path.pacing(0).is_none() {
             return;
         }
         path.handed(bytes);
@@ -345,7 +345,7 @@ impl Downlink {
             let queued = self.queued_bytes() + self.streams.queued_bytes.get();
             let over = queued.saturating_sub(path.queue_bytes_max() / 2);
             let time = Duration::from_secs_f64(over as f64 / path.bytes_per_second.max(1) as f64);
-            let time = time.max(match path.pacing() {
+            let time = time.max(match path.pacing(self.media.bytes()) {
                 Some(_) if !path.has_room() => PATH_AGE_MAX,
                 Some((bytes_per_second, _)) => self.pace.get().wait(bytes_per_second),
                 None => Duration::ZERO,

@@ -19,6 +19,9 @@ const FREE_BURST_TIME: Duration = Duration::from_millis(5);
 /// How much of what bursts show video takes then: some of them show a little too much, and audio is to find the slowest link free.
 const FREE_SHARE: f64 = 0.85;
 
+/// What waits leaves about so soon all the same: on a path whose packets come unevenly, bursts may show far too little.
+const FREE_TIME: Duration = Duration::from_millis(40);
+
 /// What is known of the path of a QUIC connection.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Path {
@@ -48,14 +51,17 @@ impl Path {
         (bytes as usize).clamp(QUEUE_BYTES_MIN, DATAGRAM_SEND_BYTES_MAX)
     }
 
-    /// How fast video leaves, and for how long a time of that at once; `None`: as it comes.
+    /// How fast video leaves, of which so much waits, and for how long a time of that at once; `None`: as it comes.
     ///
     /// What is sent faster than the path carries stands before its slowest link and comes no sooner for it, but audio that is sent
     /// meanwhile comes after it: for as long as that takes at the rate to which the path falls, should it fall just then.
-    pub fn pacing(self) -> Option<(u64, Duration)> {
+    pub fn pacing(self, waiting_bytes: usize) -> Option<(u64, Duration)> {
         match (self.estimate, self.burst_rate) {
             (Some(estimate), _) => Some((estimate.bytes_per_second, LIMITED_BURST_TIME)),
-            (None, Some(rate)) => Some(((rate as f64 * FREE_SHARE) as u64, FREE_BURST_TIME)),
+            (None, Some(rate)) => {
+                let least = waiting_bytes as f64 / FREE_TIME.as_secs_f64();
+                Some(((rate as f64 * FREE_SHARE).max(least) as u64, FREE_BURST_TIME))
+            }
             (None, None) => None,
         }
     }
@@ -93,13 +99,15 @@ mod tests {
     #[test]
     fn video_is_paced_as_the_path_is_known() {
         let estimate = Some(Estimate { bytes_per_second: 75_000, room_bytes: 0, is_full: true });
-        for (estimate, burst_rate, pacing, is_full) in [
-            (None, None, None, true),
-            (None, Some(400_000), Some((340_000, FREE_BURST_TIME)), false),
-            (estimate, Some(375_000), Some((75_000, LIMITED_BURST_TIME)), true),
+        let shown = Some(400_000);
+        for (estimate, burst_rate, waiting, pacing, is_full) in [
+            (None, None, 50_000, None, true),
+            (None, shown, 12_000, Some((340_000, FREE_BURST_TIME)), false),
+            (None, shown, 40_000, Some((1_000_000, FREE_BURST_TIME)), false),
+            (estimate, shown, 40_000, Some((75_000, LIMITED_BURST_TIME)), true),
         ] {
             let path = Path { estimate, burst_rate, ..Path::default() };
-            assert_eq!((path.pacing(), path.is_full()), (pacing, is_full));
+            assert_eq!((path.pacing(waiting), path.is_full()), (pacing, is_full));
         }
     }
 
