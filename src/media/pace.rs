@@ -4,6 +4,9 @@ use std::time::Duration;
 /// a path.
 const RATE_MIN: f64 = 16_000.0;
 
+/// What may leave at once, as time of the path.
+const BURST_TIME: Duration = Duration::from_millis(25);
+
 /// What may leave at once on any path, in bytes: two datagrams.
 const BURST_BYTES_MIN: f64 = 2400.0;
 
@@ -20,10 +23,10 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// How many bytes may leave at once, on a path that carries so many a second: at most what it carries in `burst_time`.
-    pub fn credit_bytes(&mut self, now: Duration, bytes_per_second: u64, burst_time: Duration) -> usize {
+    /// How many bytes may leave at once, on a path that carries so many a second.
+    pub fn credit_bytes(&mut self, now: Duration, bytes_per_second: u64) -> usize {
         let rate = rate(bytes_per_second);
-        let most = (rate * burst_time.as_secs_f64()).max(BURST_BYTES_MIN);
+        let most = (rate * BURST_TIME.as_secs_f64()).max(BURST_BYTES_MIN);
         let earned = rate * now.saturating_sub(self.counted).as_secs_f64();
         (self.credit, self.counted) = ((self.credit + earned).min(most), now);
         self.credit.max(0.0) as usize
@@ -55,33 +58,27 @@ mod tests {
     #[test]
     fn a_burst_leaves_at_once_and_what_follows_as_the_path_carries_it() {
         let mut pace = Pace::default();
-        assert_eq!(pace.credit_bytes(ms(1000), 100_000, ms(25)), 2500);
+        assert_eq!(pace.credit_bytes(ms(1000), 100_000), 2500);
         pace.sent(2500);
-        assert_eq!(
-            [pace.credit_bytes(ms(1000), 100_000, ms(25)), pace.credit_bytes(ms(1010), 100_000, ms(25))],
-            [0, 1000]
-        );
+        assert_eq!([pace.credit_bytes(ms(1000), 100_000), pace.credit_bytes(ms(1010), 100_000)], [0, 1000]);
         pace.sent(2000);
-        assert_eq!((pace.credit_bytes(ms(1010), 100_000, ms(25)), pace.wait(100_000).as_millis()), (0, 10));
-        assert_eq!(
-            [pace.credit_bytes(ms(1020), 100_000, ms(25)), pace.credit_bytes(ms(1025), 100_000, ms(25))],
-            [0, 500]
-        );
+        assert_eq!((pace.credit_bytes(ms(1010), 100_000), pace.wait(100_000).as_millis()), (0, 10));
+        assert_eq!([pace.credit_bytes(ms(1020), 100_000), pace.credit_bytes(ms(1025), 100_000)], [0, 500]);
     }
 
     #[test]
     fn media_does_not_pay_for_what_was_said() {
         let mut pace = Pace::default();
-        pace.credit_bytes(ms(1000), 16_000, ms(25));
+        pace.credit_bytes(ms(1000), 16_000);
         pace.sent(500_000);
-        assert_eq!((pace.credit_bytes(ms(1000), 16_000, ms(25)), pace.wait(16_000).as_millis()), (0, 150));
-        assert!(pace.credit_bytes(ms(1151), 16_000, ms(25)) > 0);
+        assert_eq!((pace.credit_bytes(ms(1000), 16_000), pace.wait(16_000).as_millis()), (0, 150));
+        assert!(pace.credit_bytes(ms(1151), 16_000) > 0);
     }
 
     #[test]
     fn two_datagrams_leave_at_once_on_the_slowest_path_and_many_on_a_fast_one() {
         let mut pace = Pace::default();
-        assert_eq!(pace.credit_bytes(ms(10_000), 1000, ms(25)), 2400);
-        assert_eq!(pace.credit_bytes(ms(20_000), 10_000_000, ms(25)), 250_000);
+        assert_eq!(pace.credit_bytes(ms(10_000), 1000), 2400);
+        assert_eq!(pace.credit_bytes(ms(20_000), 10_000_000), 250_000);
     }
 }

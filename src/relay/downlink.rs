@@ -14,7 +14,7 @@ use crate::limits::{DATAGRAM_SEND_BYTES_MAX, Limits, SEND_WINDOW_BYTES};
 use crate::media::{Due, Pace, Space};
 use crate::now::Now;
 use crate::room::Pressure;
-use crate::transport::{Carrier, Outlook};
+use crate::transport::{Carrier, Estimate};
 use crate::wire::{DropReason, MediaHeader, TrackId};
 
 /// What quinn needs for a datagram that waits, in bytes beside its own.
@@ -119,21 +119,21 @@ impl Downlink {
 
     /// How much video may leave at once: the pace allows it, and the window, so that none waits in quinn in front of audio.
     fn credit_bytes(&self, now: Now, path: Path) -> usize {
-        let Some((bytes_per_second, burst_time)) = path.pacing(self.media.bytes()) else {
+        let Some(estimate) = path.estimate else {
             return usize::MAX;
         };
         if !path.has_room() {
             return 0;
         }
         let mut pace = self.pace.get();
-        let credit = pace.credit_bytes(now.since_start, bytes_per_second, burst_time);
+        let credit = pace.credit_bytes(now.since_start, estimate.bytes_per_second);
         self.pace.set(pace);
         credit
     }
 
     fn note_handed(&self, bytes: usize) {
         let (mut path, mut pace) = (self.path.get(), self.pace.get());
-        if path.pacing(0).is_none() {
+        if path.estimate.is_none() {
             return;
         }
         path.handed(bytes);
@@ -156,7 +156,7 @@ impl Downlink {
         let stats = self.connection.stats();
         let left_bytes = stats.udp_tx.bytes;
         let stats = stats.path;
-        let Outlook { mut estimate, burst_rate } = Outlook::of(&self.connection);
+        let mut estimate = Estimate::of(&self.connection);
         if let Some(estimate) = &mut estimate {
             estimate.room_bytes = estimate.room_bytes.saturating_sub(queued as u64);
         }
@@ -178,7 +178,6 @@ impl Downlink {
             acknowledged,
             pause,
             estimate,
-            burst_rate,
             packet_bytes: stats.current_mtu.into(),
         };
         self.path.set(path);
@@ -286,7 +285,7 @@ impl Downlink {
         let path = self.path.get();
         let video_open = self.credit_bytes(now, path) > 0;
         let streams_open = !self.streams.frames.borrow().is_blocked();
-        Space { bytes, video_open, streams_open, is_full: path.is_full() }
+        Space { bytes, video_open, streams_open, is_full: path.estimate.is_none_or(|estimate| estimate.is_full) }
     }
 
     fn space(&self, now: Now) -> usize {
@@ -306,7 +305,7 @@ impl Downlink {
         self.media.note_path_rate(if is_silent { 0 } else { path.bytes_per_second });
         if is_silent {
             // Video may be all there is to probe with.
-            self.path.set(Path { estimate: None, burst_rate: None, ..path });
+            self.path.set(Path { estimate: None, ..path });
         }
         path.queue_bytes_max().saturating_sub(queued + on_streams)
     }
@@ -345,9 +344,9 @@ impl Downlink {
             let queued = self.queued_bytes() + self.streams.queued_bytes.get();
             let over = queued.saturating_sub(path.queue_bytes_max() / 2);
             let time = Duration::from_secs_f64(over as f64 / path.bytes_per_second.max(1) as f64);
-            let time = time.max(match path.pacing(self.media.bytes()) {
+            let time = time.max(match path.estimate {
                 Some(_) if !path.has_room() => PATH_AGE_MAX,
-                Some((bytes_per_second, _)) => self.pace.get().wait(bytes_per_second),
+                Some(estimate) => self.pace.get().wait(estimate.bytes_per_second),
                 None => Duration::ZERO,
             });
             return sleep(time.clamp(POLL_TIME_MIN, POLL_TIME_MAX)).await;

@@ -22,9 +22,6 @@ const MARK_INTERVAL: Duration = Duration::from_millis(25);
 /// been given up, unless it says something else.
 const MARKS_MAX: usize = 512;
 
-/// What video may leave at once, as time of the path.
-const BURST_TIME: Duration = Duration::from_millis(25);
-
 /// The shortest time that the pace is waited for.
 const PAUSE_MIN: Duration = Duration::from_millis(1);
 
@@ -115,7 +112,7 @@ impl Flight {
     fn space(&self, now: Duration) -> Space {
         let inner = &mut *self.inner.borrow_mut();
         let window = inner.window.bytes();
-        let video_open = inner.window.rate().is_none_or(|rate| inner.pace.credit_bytes(now, rate, BURST_TIME) > 0);
+        let video_open = inner.window.rate().is_none_or(|rate| inner.pace.credit_bytes(now, rate) > 0);
         let bytes = match inner.bytes {
             0 => usize::MAX,
             bytes => window.saturating_sub(bytes) as usize,

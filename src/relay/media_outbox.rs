@@ -121,14 +121,9 @@ impl MediaOutbox {
         self.egress.borrow().holds(datagram)
     }
 
-    /// How many bytes wait.
-    pub fn bytes(&self) -> usize {
-        self.egress.borrow().bytes()
-    }
-
     /// How many bytes more may wait.
     pub fn space(&self) -> usize {
-        EGRESS_BYTES_MAX.saturating_sub(self.bytes())
+        EGRESS_BYTES_MAX.saturating_sub(self.egress.borrow().bytes())
     }
 
     /// Lets datagrams wait, or leaves them out.

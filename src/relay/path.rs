@@ -10,18 +10,6 @@ const QUEUE_TIME: Duration = Duration::from_millis(15);
 /// What may wait in quinn however slow the path is, in bytes: a large datagram and some small ones.
 pub const QUEUE_BYTES_MIN: usize = 1500;
 
-/// What may leave at once where a queue stood of late, as time of the path: its pace is not measured finer.
-const LIMITED_BURST_TIME: Duration = Duration::from_millis(25);
-
-/// What may leave at once where none did: a smaller part than it takes until the next frame of audio.
-const FREE_BURST_TIME: Duration = Duration::from_millis(5);
-
-/// How much of what bursts show video takes then: some of them show a little too much, and audio is to find the slowest link free.
-const FREE_SHARE: f64 = 0.85;
-
-/// What waits leaves about so soon all the same: on a path whose packets come unevenly, bursts may show far too little.
-const FREE_TIME: Duration = Duration::from_millis(40);
-
 /// What is known of the path of a QUIC connection.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Path {
@@ -38,8 +26,6 @@ pub struct Path {
     pub pause: Duration,
     /// What Tertulia's congestion control knows, less what was handed to quinn since.
     pub estimate: Option<Estimate>,
-    /// What it carries, in bytes a second, as bursts show.
-    pub burst_rate: Option<u64>,
     /// A whole packet.
     pub packet_bytes: u64,
 }
@@ -49,26 +35,6 @@ impl Path {
     pub fn queue_bytes_max(self) -> usize {
         let bytes = self.bytes_per_second as f64 * QUEUE_TIME.as_secs_f64();
         (bytes as usize).clamp(QUEUE_BYTES_MIN, DATAGRAM_SEND_BYTES_MAX)
-    }
-
-    /// How fast video leaves, of which so much waits, and for how long a time of that at once; `None`: as it comes.
-    ///
-    /// What is sent faster than the path carries stands before its slowest link and comes no sooner for it, but audio that is sent
-    /// meanwhile comes after it: for as long as that takes at the rate to which the path falls, should it fall just then.
-    pub fn pacing(self, waiting_bytes: usize) -> Option<(u64, Duration)> {
-        match (self.estimate, self.burst_rate) {
-            (Some(estimate), _) => Some((estimate.bytes_per_second, LIMITED_BURST_TIME)),
-            (None, Some(rate)) => {
-                let least = waiting_bytes as f64 / FREE_TIME.as_secs_f64();
-                Some(((rate as f64 * FREE_SHARE).max(least) as u64, FREE_BURST_TIME))
-            }
-            (None, None) => None,
-        }
-    }
-
-    /// Whether the path takes no more than is sent, as far as is known.
-    pub fn is_full(self) -> bool {
-        self.estimate.map_or(self.burst_rate.is_none(), |estimate| estimate.is_full)
     }
 
     /// Whether what is handed to quinn leaves at once, as far as the window goes.
@@ -93,21 +59,6 @@ mod tests {
         for (bytes_per_second, bytes) in [(10_000, 1500), (1_000_000, 15_000), (1_000_000_000, DATAGRAM_SEND_BYTES_MAX)]
         {
             assert_eq!(Path { bytes_per_second, ..Path::default() }.queue_bytes_max(), bytes);
-        }
-    }
-
-    #[test]
-    fn video_is_paced_as_the_path_is_known() {
-        let estimate = Some(Estimate { bytes_per_second: 75_000, room_bytes: 0, is_full: true });
-        let shown = Some(400_000);
-        for (estimate, burst_rate, waiting, pacing, is_full) in [
-            (None, None, 50_000, None, true),
-            (None, shown, 12_000, Some((340_000, FREE_BURST_TIME)), false),
-            (None, shown, 40_000, Some((1_000_000, FREE_BURST_TIME)), false),
-            (estimate, shown, 40_000, Some((75_000, LIMITED_BURST_TIME)), true),
-        ] {
-            let path = Path { estimate, burst_rate, ..Path::default() };
-            assert_eq!((path.pacing(waiting), path.is_full()), (pacing, is_full));
         }
     }
 

@@ -25,8 +25,6 @@
 //!   BBR's ProbeRTT and LEDBAT++ (RFC 9840).
 //! - **Near, delay is no queue**: who acknowledges late there mostly waits for a processor. Where a round trip was ever below 2 ms, Cubic
 //!   decides; on WebSocket, delay leaves at least 32 KiB of the window.
-//! - **Bursts tell what the path carries** where less is sent: packets that were sent at once arrive as the slowest link lets them through
-//!   (packet trains: Dovrolis, Ramanathan, Moore, 2004). The window does not use it; video leaves no faster (`relay/path.rs`).
 //! - **A queue too short to make a delay** shows by losses above 15 % for two seconds, or above 30 %.
 //!
 //! Why not one of these as it is: GCC and SCReAM (RFC 8298) need feedback that QUIC's acknowledgements are not (arrival times,
@@ -65,31 +63,12 @@ pub(crate) struct Estimate {
     pub is_full: bool,
 }
 
-/// What Tertulia's control knows of a connection's path.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Outlook {
-    /// `None`: something else decides, or nothing says that the path carries hardly more than is sent.
-    pub estimate: Option<Estimate>,
-    /// What it carries, in bytes a second, as bursts show.
-    pub burst_rate: Option<u64>,
-}
-
-impl Outlook {
-    /// That of a connection.
-    pub fn of(connection: &Connection) -> Self {
-        let Ok(probing) = connection.congestion_state().into_any().downcast::<Probing>() else {
-            return Self::default();
-        };
-        let in_flight = probing.in_flight();
-        let Ok(media) = probing.into_inner().into_any().downcast::<Media>() else {
-            return Self::default();
-        };
-        Self { estimate: Estimate::of(&media, in_flight), burst_rate: media.burst_rate() }
-    }
-}
-
 impl Estimate {
-    fn of(media: &Media, in_flight: u64) -> Option<Self> {
+    /// That of a connection. `None`: something else decides, or nothing says that the path carries hardly more than is sent.
+    pub fn of(connection: &Connection) -> Option<Self> {
+        let probing: Box<Probing> = connection.congestion_state().into_any().downcast().ok()?;
+        let in_flight = probing.in_flight();
+        let media: Box<Media> = probing.into_inner().into_any().downcast().ok()?;
         // With nothing on its way nothing tells that the queue is gone.
         let is_late = media.is_late() && in_flight > 0;
         if !is_late && !media.is_limited() {

@@ -345,7 +345,7 @@ fn what_is_left_of_another_rendition_makes_no_time_for_anything() {
     show(&mut egress, 1, CAMERA, &large(key(80)));
     // The second fragment comes before the first one: nothing of it has left.
     egress.offer(at(1), Medium::Video, datagrams(CAMERA, &large(frame(81, 1, 0, 2))).remove(1));
-    egress.note_path_rate(1000);
+    egress.note_path_rate(15_000);
     show(&mut egress, 2, CAMERA, &large(frame(82, 2, 0, 2)));
     let left = egress.take_left_out();
     assert_eq!((left.cut(), left.datagrams().collect::<Vec<_>>()), (0, vec![(DropReason::Late, 2)]));

@@ -45,11 +45,6 @@ impl Media {
         self.window.rate().filter(|_| !self.window.is_near())
     }
 
-    /// What the path carries, in bytes a second, as bursts show; `None` where Cubic decides, or nothing is known.
-    pub(super) fn burst_rate(&self) -> Option<u64> {
-        self.window.burst_rate().filter(|_| !self.window.is_near())
-    }
-
     /// Whether what arrived last was so late that nothing should be added to the queue yet.
     pub(super) fn is_late(&self) -> bool {
         self.window.is_late()

@@ -19,28 +19,6 @@ pub struct LeastRtt {
     period_began: Duration,
 }
 
-/// For how long a burst tells what the path carries, and as long again at most: routes change.
-const BURST_RATE_TIME: Duration = Duration::from_secs(5);
-
-/// What was sent within this time was sent at once.
-const BURST_TIME: Duration = Duration::from_micros(500);
-
-/// The smallest burst that tells anything, in packets: the answers to smaller ones come when something else has arrived, or late.
-const BURST_PACKETS_MIN: u64 = 6;
-
-/// What the path carries, as bursts show: what is sent at once arrives one after the other, the last one as late as the slowest link of
-/// the path takes for all of it. So this is known where nothing waits for long, as it is not from the window.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct BurstRate {
-    /// When the newest burst was sent, and what has arrived of it.
-    sent: Duration,
-    bytes: u64,
-    /// The most that one of the present period showed, and of the period before: less shows where answers were late for other reasons.
-    present: Option<u64>,
-    before: Option<u64>,
-    period_began: Duration,
-}
-
 /// The last 50 to 100 ms: the least round-trip time, which is that of the queue that stands, and how much arrived. A burst,
 /// such as a large frame, makes a queue that comes and goes. A measurement that is alone in this time may be of a packet whose
 /// acknowledgement was lost, and which a later one answered: then the one before it counts as well, however old.
@@ -67,33 +45,6 @@ pub struct Round {
     pub acked_bytes: u64,
     /// Bytes that were lost.
     pub lost_bytes: u64,
-}
-
-impl BurstRate {
-    /// A packet has arrived, one of several from the oldest to the newest.
-    pub fn acked(&mut self, sent: Duration, bytes: u64) {
-        if sent.saturating_sub(self.sent) > BURST_TIME {
-            (self.sent, self.bytes) = (sent, 0);
-        }
-        self.bytes += bytes;
-    }
-
-    /// The newest that has arrived came so much later than it would have come alone.
-    pub fn note(&mut self, now: Duration, delay: Duration, packet_bytes: u64) {
-        if now.saturating_sub(self.period_began) >= BURST_RATE_TIME {
-            (self.before, self.present, self.period_began) = (self.present, None, now);
-        }
-        if self.bytes >= BURST_PACKETS_MIN * packet_bytes && !delay.is_zero() {
-            // The first one was as late as it would have been alone.
-            let rate = ((self.bytes - packet_bytes) as f64 / delay.as_secs_f64()) as u64;
-            self.present = self.present.max(Some(rate));
-        }
-    }
-
-    /// Bytes a second; `None`: no burst was large enough of late.
-    pub fn get(&self) -> Option<u64> {
-        self.present.max(self.before)
-    }
 }
 
 impl LeastRtt {
@@ -165,45 +116,5 @@ impl Round {
     /// The share of bytes that were lost.
     pub fn loss_share(&self) -> f64 {
         self.lost_bytes as f64 / (self.acked_bytes + self.lost_bytes).max(1) as f64
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const fn ms(milliseconds: u64) -> Duration {
-        Duration::from_millis(milliseconds)
-    }
-
-    #[test]
-    fn what_is_sent_at_once_shows_by_the_delay_of_its_end_what_the_path_carries() {
-        const PACKET: u64 = 1000;
-        // Packets sent at once, the delay of the last one in milliseconds, and when it arrives: what is known then.
-        for (what, bursts, expected) in [
-            ("a burst that takes 30 ms", vec![(10, 30, 100)], Some(300_000)),
-            ("one that is too small", vec![(5, 15, 100)], None),
-            ("one without delay", vec![(10, 0, 100)], None),
-            ("another one, whose answer came late", vec![(10, 30, 100), (10, 60, 200)], Some(300_000)),
-            ("another one, on a faster path", vec![(10, 30, 100), (10, 20, 200)], Some(450_000)),
-            ("a faster path of a while ago", vec![(10, 20, 5000), (10, 40, 9999), (10, 40, 10_000)], Some(450_000)),
-            ("one of long ago", vec![(10, 20, 4000), (10, 40, 5000), (10, 40, 10_000)], Some(225_000)),
-        ] {
-            let mut rate = BurstRate::default();
-            for (packets, delay, now) in bursts {
-                let sent = ms(now - delay - 20);
-                (0..packets).for_each(|_| rate.acked(sent, PACKET));
-                rate.note(ms(now), ms(delay), PACKET);
-            }
-            assert_eq!(rate.get(), expected, "{what}");
-        }
-    }
-
-    #[test]
-    fn what_was_sent_at_other_times_is_no_burst() {
-        let mut rate = BurstRate::default();
-        (0..20).for_each(|number| rate.acked(ms(number), 1000));
-        rate.note(ms(100), ms(30), 1000);
-        assert_eq!(rate.get(), None);
     }
 }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::round::{BurstRate, LeastRtt, Round, Standing};
+use super::round::{LeastRtt, Round, Standing};
 
 /// The smallest window, in packets: acknowledgements keep coming.
 const PACKETS_MIN: u64 = 3;
@@ -100,7 +100,6 @@ pub struct Window {
     /// Whether a round trip was ever so short that the path does not leave the house.
     is_near: bool,
     standing: Standing,
-    burst_rate: BurstRate,
     round: Round,
     /// The most that was in flight in the round before: what made the delay that was measured in this one.
     used_before: u64,
@@ -162,7 +161,6 @@ impl Window {
             least_rtt: LeastRtt::default(),
             is_near: false,
             standing: Standing::default(),
-            burst_rate: BurstRate::default(),
             round: Round::new(Duration::ZERO, 0),
             used_before: 0,
             queue_stood: None,
@@ -200,11 +198,6 @@ impl Window {
         (!self.least_rtt.get().is_zero()).then(|| (self.bytes as f64 / rtt) as u64)
     }
 
-    /// What the path carries, in bytes a second, as bursts show where it carries more than is sent; `None`: none was large enough of late.
-    pub fn burst_rate(&self) -> Option<u64> {
-        self.burst_rate.get()
-    }
-
     /// Packets have so many bytes now.
     pub fn set_packet_bytes(&mut self, bytes: u64) {
         self.packet_bytes = bytes;
@@ -221,7 +214,6 @@ impl Window {
     pub fn acked(&mut self, sent: Duration, bytes: u64) {
         self.newest_sent = Some(sent);
         self.newly_acked_bytes += bytes;
-        self.burst_rate.acked(sent, bytes);
         self.round.acked_bytes += bytes;
         self.losses.acked_bytes += bytes;
     }
@@ -235,7 +227,6 @@ impl Window {
         self.latest_rtt = rtt;
         self.round.longest_rtt = self.round.longest_rtt.max(rtt);
         self.least_rtt.note(now, rtt, !matches!(self.state, State::Free));
-        self.burst_rate.note(now, rtt - self.least_rtt.get(), self.packet_bytes);
         let delay = self.standing.note(now, rtt, std::mem::take(&mut self.newly_acked_bytes)) - self.least_rtt.get();
         // A round is as long as the queue. What fills it is not waited for.
         let is_new = matches!(self.state, State::Free) && self.is_crowd(delay) && self.drained.is_none();
