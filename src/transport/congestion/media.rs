@@ -7,6 +7,9 @@ use quinn_proto::RttEstimator;
 
 use super::window::Window;
 
+/// What is lost of an eighth.
+const ROUNDED: Duration = Duration::from_nanos(8);
+
 /// Makes [`Media`]s.
 #[derive(Debug, Clone, Copy)]
 pub struct MediaFactory {
@@ -28,8 +31,35 @@ pub struct Media {
     start: Instant,
     initial_window_bytes: u64,
     window: Window,
+    /// What the last row of acknowledgements measured.
+    measured: Option<Measured>,
+    /// When the newest packet was sent of those that were just acknowledged, and quinn's smoothed round trip before it counts.
+    newest: Option<(Instant, Duration)>,
     /// Decides where delay is no sign of a queue.
     near: Cubic,
+}
+
+/// The round trip of a row of acknowledgements.
+#[derive(Debug, Clone, Copy)]
+struct Measured {
+    round_trip: Duration,
+    /// quinn's smoothed one without it.
+    smoothed_before: Duration,
+}
+
+impl Measured {
+    /// How long the acknowledgement had waited on the other side, by its own account, which quinn keeps to itself: it is what is missing in
+    /// the smoothed round trip, of which the latest one is an eighth (RFC 9002, section 5.3). `None`: it does not count there.
+    fn wait(self, rtt: &RttEstimator) -> Option<Duration> {
+        let smoothed = rtt.get();
+        if smoothed == self.smoothed_before {
+            return None;
+        }
+        // The first one counts whole: then this is less than the least, or more than was measured.
+        let without_wait = (smoothed * 8).checked_sub(self.smoothed_before * 7)?;
+        let is_it = without_wait + ROUNDED >= rtt.min();
+        is_it.then(|| self.round_trip.saturating_sub(without_wait)).filter(|wait| *wait > ROUNDED)
+    }
 }
 
 impl Media {
@@ -37,7 +67,14 @@ impl Media {
         let window = Window::new(initial_window_bytes, mtu.into());
         let mut cubic = CubicConfig::default();
         cubic.initial_window(initial_window_bytes);
-        Self { start: now, initial_window_bytes, window, near: Cubic::new(Arc::new(cubic), now, mtu) }
+        Self {
+            start: now,
+            initial_window_bytes,
+            window,
+            measured: None,
+            newest: None,
+            near: Cubic::new(Arc::new(cubic), now, mtu),
+        }
     }
 
     /// What the path is taken to carry, in bytes a second; `None` where Cubic decides, or nothing is known yet.
@@ -72,12 +109,20 @@ impl Controller for Media {
     }
 
     fn on_ack(&mut self, now: Instant, sent: Instant, bytes: u64, app_limited: bool, rtt: &RttEstimator) {
+        if let Some(wait) = self.measured.take().and_then(|measured| measured.wait(rtt)) {
+            self.window.waited(self.since_start(now), wait);
+        }
+        self.newest = Some((sent, rtt.get()));
         self.window.acked(self.since_start(sent), bytes);
         self.near.on_ack(now, sent, bytes, app_limited, rtt);
     }
 
     fn on_end_acks(&mut self, now: Instant, in_flight: u64, app_limited: bool, largest: Option<u64>) {
         self.window.acked_all(self.since_start(now), in_flight);
+        self.measured = self.newest.take().map(|(sent, smoothed_before)| Measured {
+            round_trip: now.saturating_duration_since(sent),
+            smoothed_before,
+        });
         self.near.on_end_acks(now, in_flight, app_limited, largest);
     }
 

@@ -89,6 +89,12 @@ impl Standing {
         self.before.or(last).map_or(present, |before| before.min(present))
     }
 
+    /// The last that was noted was no longer than this.
+    pub fn amend(&mut self, rtt: Duration) {
+        self.last = self.last.map(|last| last.min(rtt));
+        self.present = self.present.map(|least| least.min(rtt));
+    }
+
     /// Bytes a second that arrived.
     pub fn rate(&self) -> f64 {
         self.before_bytes as f64 / self.before_time.max(STANDING_TIME).as_secs_f64()

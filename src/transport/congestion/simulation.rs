@@ -14,7 +14,7 @@ pub const PACKET: u64 = 1200;
 /// The step of the time.
 const STEP: Duration = Duration::from_micros(500);
 
-/// How long a receiver waits for a second packet before it acknowledges one.
+/// How long a receiver waits for more packets before it acknowledges what it has.
 const ACK_DELAY: Duration = Duration::from_millis(25);
 
 /// How long a flow waits for a word, besides three round trips: queues of a second are among the networks.
@@ -42,11 +42,19 @@ pub struct Flow {
     backlog: f64,
     /// Whether it leaves as the path is taken to carry it, or as quinn does.
     is_paced: bool,
+    /// For how many packets the receiver waits before it acknowledges them.
+    acks_of: u32,
     tokens: f64,
     in_flight: VecDeque<Packet>,
     next: u64,
     srtt: Duration,
     unacked: u32,
+    /// When the last one arrived: they keep their order.
+    arrived: Duration,
+    /// When what has arrived is acknowledged at the latest.
+    ack_due: Duration,
+    /// How long the last acknowledgement had waited.
+    waited: Duration,
     heard: Duration,
     pub log: Vec<Tenth>,
 }
@@ -74,6 +82,8 @@ struct Packet {
     bytes: u64,
     /// When its acknowledgement is here. `None`: it was lost.
     acked: Option<Duration>,
+    /// How long that waited at the receiver.
+    waited: Duration,
 }
 
 struct Queued {
@@ -136,10 +146,28 @@ impl Flow {
         let rtt = Duration::from_millis(rtt_ms);
         let (begins, in_flight, log) = (Duration::ZERO, VecDeque::new(), Vec::new());
         let (srtt, unacked) = (Duration::from_millis(100), 0);
-        let heard = Duration::ZERO;
+        let [heard, arrived, ack_due, waited] = [Duration::ZERO; 4];
         let (offers, backlog, tokens, next) = (None, 0.0, 0.0, 0);
-        let is_paced = false;
-        Self { control, rtt, begins, offers, backlog, is_paced, tokens, in_flight, next, srtt, unacked, heard, log }
+        let (is_paced, acks_of) = (false, 2);
+        Self {
+            control,
+            rtt,
+            begins,
+            offers,
+            backlog,
+            is_paced,
+            acks_of,
+            tokens,
+            in_flight,
+            next,
+            srtt,
+            unacked,
+            arrived,
+            ack_due,
+            waited,
+            heard,
+            log,
+        }
     }
 
     /// One whose application has so many bits a second.
@@ -151,6 +179,12 @@ impl Flow {
     /// One that leaves as media does: as the path is taken to carry it.
     pub fn paced(mut self) -> Self {
         self.is_paced = true;
+        self
+    }
+
+    /// One whose receiver acknowledges so many packets at a time, if they come in time.
+    pub fn acknowledged_by(mut self, packets: u32) -> Self {
+        self.acks_of = packets;
         self
     }
 
@@ -224,7 +258,7 @@ impl Flow {
             self.backlog -= PACKET as f64;
             self.tokens -= PACKET as f64;
             flying += PACKET;
-            let packet = Packet { number: self.next, sent: now, bytes: PACKET, acked: None };
+            let packet = Packet { number: self.next, sent: now, bytes: PACKET, acked: None, waited: Duration::ZERO };
             self.next += 1;
             self.in_flight.push_back(packet);
             sent.push(packet);
@@ -235,16 +269,25 @@ impl Flow {
         sent
     }
 
-    /// Every second packet is acknowledged at once, others late.
+    /// Every second packet is acknowledged at once, or every one of as many as are waited for; others late.
     fn arrived(&mut self, number: u64, at: Duration) {
+        let at = at.max(self.arrived);
+        self.arrived = at;
+        if self.unacked == 0 || self.ack_due < at {
+            (self.unacked, self.ack_due) = (0, at + ACK_DELAY);
+        }
         self.unacked += 1;
-        let delay = if self.unacked.is_multiple_of(2) { Duration::ZERO } else { ACK_DELAY };
+        let is_enough = self.unacked == self.acks_of;
+        let acked = if is_enough { at } else { self.ack_due };
         for packet in &mut self.in_flight {
             if packet.number == number {
-                packet.acked = Some(at + delay);
-            } else if packet.number < number && delay.is_zero() {
-                packet.acked = packet.acked.map(|acked| acked.min(at));
+                (packet.acked, packet.waited) = (Some(acked), acked - at);
+            } else if packet.number < number && is_enough {
+                packet.acked = packet.acked.map(|before| before.min(at));
             }
+        }
+        if is_enough {
+            self.unacked = 0;
         }
     }
 
@@ -261,6 +304,7 @@ impl Flow {
         let flying = self.flying();
         match &mut self.control {
             Control::Media(window) => {
+                window.waited(now, std::mem::replace(&mut self.waited, newest.waited));
                 for packet in &acked {
                     window.acked(packet.sent, packet.bytes);
                 }

@@ -29,6 +29,9 @@ const GROWTH_RTT_MAX: Duration = Duration::from_millis(100);
 /// by chance.
 const BURST_DELAY: Duration = Duration::from_millis(15);
 
+/// Over how many rows of acknowledgements their wait is averaged.
+const WAITS: u32 = 8;
+
 /// How long it is remembered that a queue stood.
 const LIMITED_TIME: Duration = Duration::from_secs(10);
 
@@ -62,6 +65,9 @@ const RIVAL_TIME: Duration = Duration::from_secs(10);
 
 /// What a round costs in which the queue did not grow: whoever fills it has let go, or is of this kind.
 const COMPETING_DECAY: f64 = 0.97;
+
+/// What of its part a flow keeps until it takes it again, unless there are losses: several of this kind then fit beside each other.
+const PART_KEPT: f64 = 0.5;
 
 /// What a round with losses costs then, and their share from which on they count. Cubic's cost is 0.7 (RFC 9438).
 const COMPETING_CUT: f64 = 0.8;
@@ -113,6 +119,10 @@ pub struct Window {
     is_full: bool,
     /// The last that was measured.
     latest_rtt: Duration,
+    /// The same as long as it is not known how much of it the acknowledgement waited for others.
+    unsettled_rtt: Option<Duration>,
+    /// How long acknowledgements wait on the other side, on average: what has arrived counts as in flight for so long.
+    mean_wait: Duration,
     /// When the newest packet was sent of those that were just acknowledged.
     newest_sent: Option<Duration>,
     newly_acked_bytes: u64,
@@ -169,6 +179,8 @@ impl Window {
             full_until: Duration::ZERO,
             is_full: false,
             latest_rtt: Duration::ZERO,
+            unsettled_rtt: None,
+            mean_wait: Duration::ZERO,
             newest_sent: None,
             newly_acked_bytes: 0,
             state: State::Free,
@@ -194,7 +206,7 @@ impl Window {
 
     /// What the path is taken to carry, in bytes a second. While less is sent, it may be more or less.
     pub fn rate(&self) -> Option<u64> {
-        let rtt = (self.least_rtt.get() + self.target).as_secs_f64();
+        let rtt = (self.unqueued() + self.target).as_secs_f64();
         (!self.least_rtt.get().is_zero()).then(|| (self.bytes as f64 / rtt) as u64)
     }
 
@@ -224,8 +236,8 @@ impl Window {
         let Some(sent) = self.newest_sent.take() else { return };
         let rtt = now.saturating_sub(sent);
         self.is_near |= rtt < NEAR_RTT;
-        self.latest_rtt = rtt;
-        self.round.longest_rtt = self.round.longest_rtt.max(rtt);
+        self.waited(now, Duration::ZERO);
+        (self.latest_rtt, self.unsettled_rtt) = (rtt, Some(rtt));
         self.least_rtt.note(now, rtt, !matches!(self.state, State::Free));
         let delay = self.standing.note(now, rtt, std::mem::take(&mut self.newly_acked_bytes)) - self.least_rtt.get();
         // A round is as long as the queue. What fills it is not waited for.
@@ -235,6 +247,20 @@ impl Window {
         }
         if is_new || self.round.is_over(now, sent) {
             self.end_round(now, delay);
+        }
+    }
+
+    /// The acknowledgement of the last row had waited for so long on the other side: for more to acknowledge, or for a processor. It is
+    /// known late, since quinn tells it with the next row only.
+    pub fn waited(&mut self, now: Duration, wait: Duration) {
+        let Some(rtt) = self.unsettled_rtt.take() else { return };
+        let rtt = rtt.saturating_sub(wait);
+        self.mean_wait = (self.mean_wait * (WAITS - 1) + wait) / WAITS;
+        self.round.longest_rtt = self.round.longest_rtt.max(rtt);
+        if !wait.is_zero() {
+            self.latest_rtt = rtt;
+            self.least_rtt.note(now, rtt, !matches!(self.state, State::Free));
+            self.standing.amend(rtt);
         }
     }
 
@@ -337,7 +363,7 @@ impl Window {
             }
             State::Competing { delay: before, again_at, time } => {
                 let (again_at, time) = if now < again_at {
-                    self.compete(delay > before, round);
+                    self.compete(delay > before, delay, round);
                     (again_at, time)
                 } else {
                     self.take_part(delay);
@@ -356,25 +382,34 @@ impl Window {
 
     /// Takes so much of its rate of before as is kept, at the round trip of now.
     fn take_part(&mut self, delay: Duration) {
-        let rtt = (self.least_rtt.get() + delay).as_secs_f64();
-        self.set(self.bytes.max((self.free_rate * RATE_KEPT * rtt) as u64 + self.packet_bytes));
+        self.set(self.bytes.max(self.part(delay) as u64 + self.packet_bytes));
     }
 
-    fn compete(&mut self, is_queue_growing: bool, round: &Round) {
+    fn part(&self, delay: Duration) -> f64 {
+        self.free_rate * RATE_KEPT * (self.least_rtt.get() + delay).as_secs_f64()
+    }
+
+    fn compete(&mut self, is_queue_growing: bool, delay: Duration, round: &Round) {
         if round.loss_share() > COMPETING_LOSS_SHARE {
             self.set((self.bytes as f64 * COMPETING_CUT) as u64);
         } else if !is_queue_growing {
-            self.cut((self.bytes as f64 * COMPETING_DECAY) as u64);
+            self.cut((self.bytes as f64 * COMPETING_DECAY).max(self.part(delay) * PART_KEPT) as u64);
         }
+    }
+
+    /// How long a packet is in flight while there is no queue.
+    fn unqueued(&self) -> Duration {
+        self.least_rtt.get() + self.mean_wait
     }
 
     /// Moves the window to where it makes as much delay as is wanted (FAST TCP). It grows no further than use has shown.
     fn approach(&mut self, now: Duration, delay: Duration, round: &Round) {
         let least = self.least_rtt.get();
         if delay > self.target {
-            let factor = (least + self.target).as_secs_f64() / (least + delay).as_secs_f64();
+            let wanted_rtt = (self.unqueued() + self.target).as_secs_f64();
+            let factor = wanted_rtt / (self.unqueued() + delay).as_secs_f64();
             // What overflowed the queue was in flight and made no delay.
-            let drained = self.standing.rate() * (least + self.target).as_secs_f64() * (1.0 + LOSS_SHARE_MAX);
+            let drained = self.standing.rate() * wanted_rtt * (1.0 + LOSS_SHARE_MAX);
             let most = if self.is_crowd(delay) { drained } else { f64::INFINITY };
             let wanted = (self.used_before as f64 * factor).min(most) as u64;
             self.cut(wanted);
@@ -384,7 +419,8 @@ impl Window {
             return;
         }
         // A burst that makes a queue for a moment shows no more than one that stands.
-        let burst = round.longest_rtt.saturating_sub(least + BURST_DELAY);
+        let longest = self.unsettled_rtt.map_or(round.longest_rtt, |rtt| rtt.max(round.longest_rtt));
+        let burst = longest.saturating_sub(least + BURST_DELAY);
         let delay = delay.max(burst);
         let growth_rtt = least.min(GROWTH_RTT_MAX);
         let factor = (growth_rtt + self.target).as_secs_f64() / (growth_rtt + delay).as_secs_f64();
@@ -392,7 +428,7 @@ impl Window {
         // been in flight than may be now. A packet that does not fit leaves a part unused.
         // Beside losses it does not: the queue may be too short to make a delay.
         let arrived = if round.lost_bytes == 0 { round.rate(now) } else { 0.0 };
-        let needed = (arrived * (least + self.target).as_secs_f64()) as u64;
+        let needed = (arrived * (self.unqueued() + self.target).as_secs_f64()) as u64;
         let used = self.used_before.max(needed).min(self.bytes) + self.packet_bytes;
         let wanted = (used as f64 * factor.min(GROWTH_MAX)) as u64;
         self.set(self.bytes.max(wanted));
