@@ -20,7 +20,7 @@ const DEADLINE: Duration = Duration::from_secs(20);
 /// 6 seconds.
 const FRAMES: u32 = 180;
 
-/// Eight datagrams of it: a receiver that acknowledges ten at a time waits in vain for two more. 2 Mbit/s.
+/// Eight datagrams of it: a receiver that acknowledges eleven at a time waits in vain for three more. 2 Mbit/s.
 const FRAME_BYTES: usize = 8 * 1000;
 
 /// Meetings that are whole, of three: a machine that is busy with much else may be the reason once. While an acknowledgement that waited

@@ -3,8 +3,8 @@
 //! quinn asks a [`Controller`] for a window, in bytes, and tells it what was sent,
 //! acknowledged and lost. It paces by the window as well, at 1.25 of it per smoothed round trip, in bursts of at least ten
 //! packets; a rate of its own a controller cannot set. What it is told of a packet is when it was sent and how large it was. The
-//! round trip is worked out from that. How long an acknowledgement had waited on the other side, for up to nine more packets, up to
-//! 25 ms or for a processor, is what is missing in quinn's smoothed round trip. `app_limited` is of the time of the acknowledgement,
+//! round trip is worked out from that. How long an acknowledgement had waited on the other side, for up to ten more packets and up to
+//! 25 ms, is what is missing in quinn's smoothed round trip. `app_limited` is of the time of the acknowledgement,
 //! not of the sending, and is not used here.
 //!
 //! [`Media`] is made for media, which seldom uses all that it may:

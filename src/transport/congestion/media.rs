@@ -49,15 +49,13 @@ struct Measured {
 
 impl Measured {
     /// How long the acknowledgement had waited on the other side, by its own account, which quinn keeps to itself: it is what is missing in
-    /// the smoothed round trip, of which the latest one is an eighth (RFC 9002, section 5.3). `None`: it does not count there.
-    fn wait(self, rtt: &RttEstimator) -> Option<Duration> {
-        let smoothed = rtt.get();
-        if smoothed == self.smoothed_before {
-            return None;
-        }
+    /// its smoothed round trip of now, of which the latest one is an eighth (RFC 9002, section 5.3). `None`: that does not tell it.
+    fn wait(self, smoothed: Duration, least: Duration) -> Option<Duration> {
+        // It may not have been counted.
+        let is_counted = smoothed != self.smoothed_before;
+        let without_wait = (smoothed * 8).checked_sub(self.smoothed_before * 7).filter(|_| is_counted)?;
         // The first one counts whole: then this is less than the least, or more than was measured.
-        let without_wait = (smoothed * 8).checked_sub(self.smoothed_before * 7)?;
-        let is_it = without_wait + ROUNDED >= rtt.min();
+        let is_it = without_wait + ROUNDED >= least;
         is_it.then(|| self.round_trip.saturating_sub(without_wait)).filter(|wait| *wait > ROUNDED)
     }
 }
@@ -109,7 +107,7 @@ impl Controller for Media {
     }
 
     fn on_ack(&mut self, now: Instant, sent: Instant, bytes: u64, app_limited: bool, rtt: &RttEstimator) {
-        if let Some(wait) = self.measured.take().and_then(|measured| measured.wait(rtt)) {
+        if let Some(wait) = self.measured.take().and_then(|measured| measured.wait(rtt.get(), rtt.min())) {
             self.window.waited(self.since_start(now), wait);
         }
         self.newest = Some((sent, rtt.get()));
@@ -119,10 +117,10 @@ impl Controller for Media {
 
     fn on_end_acks(&mut self, now: Instant, in_flight: u64, app_limited: bool, largest: Option<u64>) {
         self.window.acked_all(self.since_start(now), in_flight);
-        self.measured = self.newest.take().map(|(sent, smoothed_before)| Measured {
-            round_trip: now.saturating_duration_since(sent),
-            smoothed_before,
-        });
+        if let Some((sent, smoothed_before)) = self.newest.take() {
+            let round_trip = now.saturating_duration_since(sent);
+            self.measured = Some(Measured { round_trip, smoothed_before });
+        }
         self.near.on_end_acks(now, in_flight, app_limited, largest);
     }
 
@@ -158,7 +156,8 @@ impl Controller for Media {
     }
 
     fn clone_box(&self) -> Box<dyn Controller> {
-        Box::new(self.clone())
+        // On a path that is being validated, quinn counts round trips of which it tells nothing here.
+        Box::new(Self { measured: None, ..self.clone() })
     }
 
     fn initial_window(&self) -> u64 {
@@ -186,6 +185,24 @@ mod tests {
         media.window.acked_all(rtt, 0);
         media.on_congestion_event(now, now, false, MTU.into());
         media.window()
+    }
+
+    #[test]
+    fn how_long_an_acknowledgement_waited_is_what_is_missing_in_the_smoothed_round_trip() {
+        let us = Duration::from_micros;
+        // Measured, smoothed before and after, the least.
+        for (measured, before, after, least, wait) in [
+            (us(85_000), us(60_000), us(60_000) * 7 / 8 + us(60_000) / 8 + us(25), us(59_000), Some(us(24_800))),
+            (us(60_000), us(70_000), us(68_750), us(50_000), None),
+            // Not counted, or the first one, which counts whole, above and below what was assumed.
+            (us(85_000), us(60_000), us(60_000), us(59_000), None),
+            (us(120_000), us(100_000), us(120_000), us(120_000), None),
+            (us(90_000), us(100_000), us(90_000), us(90_000), None),
+            (us(10_000), us(100_000), us(10_000), us(10_000), None),
+        ] {
+            let found = Measured { round_trip: measured, smoothed_before: before }.wait(after, least);
+            assert_eq!(found, wait, "{measured:?} {before:?} {after:?}");
+        }
     }
 
     #[test]

@@ -108,6 +108,13 @@ impl Round {
         Self { began: now, used_bytes: in_flight, longest_rtt, acked_bytes: 0, lost_bytes: 0 }
     }
 
+    /// Notes a round trip that was measured then, unless that ended the round before.
+    pub fn note_longest(&mut self, at: Duration, rtt: Duration) {
+        if at > self.began {
+            self.longest_rtt = self.longest_rtt.max(rtt);
+        }
+    }
+
     /// Whether it is over with the acknowledgement of what was sent then.
     pub fn is_over(&self, now: Duration, sent: Duration) -> bool {
         sent >= self.began && now.saturating_sub(self.began) >= STANDING_TIME

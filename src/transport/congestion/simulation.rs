@@ -14,6 +14,9 @@ pub const PACKET: u64 = 1200;
 /// The step of the time.
 const STEP: Duration = Duration::from_micros(500);
 
+/// What an application has waits for 100 ms at most, in steps.
+const WAITING_STEPS: usize = 200;
+
 /// How long a receiver waits for more packets before it acknowledges what it has.
 const ACK_DELAY: Duration = Duration::from_millis(25);
 
@@ -27,7 +30,7 @@ pub struct Path {
     pub queue_bytes: u64,
     /// Share of packets that are lost, and how many in a row.
     pub loss: (f64, u32),
-    /// Up to so much more delay on the way back, by chance.
+    /// Up to so much more delay on the way, by chance; packets keep their order.
     pub jitter: Duration,
 }
 
@@ -40,6 +43,9 @@ pub struct Flow {
     pub offers: Option<Vec<(Duration, f64)>>,
     /// Bytes that the application has and that were not sent. Media that is late is left out.
     backlog: f64,
+    /// What it had in each of the last [`WAITING_STEPS`], and all of that.
+    offered: VecDeque<f64>,
+    recently: f64,
     /// Whether it leaves as the path is taken to carry it, or as quinn does.
     is_paced: bool,
     /// For how many packets the receiver waits before it acknowledges them.
@@ -155,6 +161,8 @@ impl Flow {
             begins,
             offers,
             backlog,
+            offered: VecDeque::new(),
+            recently: 0.0,
             is_paced,
             acks_of,
             tokens,
@@ -245,9 +253,13 @@ impl Flow {
         match &self.offers {
             None => self.backlog = f64::INFINITY,
             Some(offers) => {
-                let rate = at(offers, now);
-                // 100 ms wait at most.
-                self.backlog = (self.backlog + rate / 8.0 * STEP.as_secs_f64()).min((rate / 80.0).max(PACKET as f64));
+                let offered = at(offers, now) / 8.0 * STEP.as_secs_f64();
+                self.offered.push_back(offered);
+                self.recently += offered;
+                if self.offered.len() > WAITING_STEPS {
+                    self.recently -= self.offered.pop_front().unwrap_or_default();
+                }
+                self.backlog = (self.backlog + offered).min(self.recently.max(PACKET as f64));
             }
         }
         let window = self.window();

@@ -32,6 +32,9 @@ const BURST_DELAY: Duration = Duration::from_millis(15);
 /// Over how many rows of acknowledgements their wait is averaged.
 const WAITS: u32 = 8;
 
+/// The longest that one is believed to have waited: twice of what it may wait for others.
+const WAIT_MAX: Duration = Duration::from_millis(50);
+
 /// How long it is remembered that a queue stood.
 const LIMITED_TIME: Duration = Duration::from_secs(10);
 
@@ -64,10 +67,7 @@ const FREE_RATE_DECAY: f64 = 0.98;
 const RIVAL_TIME: Duration = Duration::from_secs(10);
 
 /// What a round costs in which the queue did not grow: whoever fills it has let go, or is of this kind.
-const COMPETING_DECAY: f64 = 0.97;
-
-/// What of its part a flow keeps until it takes it again, unless there are losses: several of this kind then fit beside each other.
-const PART_KEPT: f64 = 0.5;
+const COMPETING_DECAY: f64 = 0.98;
 
 /// What a round with losses costs then, and their share from which on they count. Cubic's cost is 0.7 (RFC 9438).
 const COMPETING_CUT: f64 = 0.8;
@@ -119,8 +119,8 @@ pub struct Window {
     is_full: bool,
     /// The last that was measured.
     latest_rtt: Duration,
-    /// The same as long as it is not known how much of it the acknowledgement waited for others.
-    unsettled_rtt: Option<Duration>,
+    /// The same as long as it is not known how long the acknowledgement had waited.
+    unsettled: Option<Unsettled>,
     /// How long acknowledgements wait on the other side, on average: what has arrived counts as in flight for so long.
     mean_wait: Duration,
     /// When the newest packet was sent of those that were just acknowledged.
@@ -139,6 +139,13 @@ pub struct Window {
     /// The window to come back to, and in how many rounds.
     drained: Option<(u64, u32)>,
     target: Duration,
+}
+
+/// A round trip that is not known without the wait of its acknowledgement yet.
+#[derive(Debug, Clone, Copy)]
+struct Unsettled {
+    at: Duration,
+    rtt: Duration,
 }
 
 /// Whose the queue is.
@@ -179,7 +186,7 @@ impl Window {
             full_until: Duration::ZERO,
             is_full: false,
             latest_rtt: Duration::ZERO,
-            unsettled_rtt: None,
+            unsettled: None,
             mean_wait: Duration::ZERO,
             newest_sent: None,
             newly_acked_bytes: 0,
@@ -237,7 +244,7 @@ impl Window {
         let rtt = now.saturating_sub(sent);
         self.is_near |= rtt < NEAR_RTT;
         self.waited(now, Duration::ZERO);
-        (self.latest_rtt, self.unsettled_rtt) = (rtt, Some(rtt));
+        (self.latest_rtt, self.unsettled) = (rtt, Some(Unsettled { at: now, rtt }));
         self.least_rtt.note(now, rtt, !matches!(self.state, State::Free));
         let delay = self.standing.note(now, rtt, std::mem::take(&mut self.newly_acked_bytes)) - self.least_rtt.get();
         // A round is as long as the queue. What fills it is not waited for.
@@ -250,13 +257,14 @@ impl Window {
         }
     }
 
-    /// The acknowledgement of the last row had waited for so long on the other side: for more to acknowledge, or for a processor. It is
-    /// known late, since quinn tells it with the next row only.
+    /// The acknowledgement of the last row had waited for so long on the other side, by its own account: for more to acknowledge, or
+    /// because it was busy. It is known late, since quinn tells it with the next row only.
     pub fn waited(&mut self, now: Duration, wait: Duration) {
-        let Some(rtt) = self.unsettled_rtt.take() else { return };
+        let Some(Unsettled { at, rtt }) = self.unsettled.take() else { return };
+        let wait = wait.min(WAIT_MAX);
         let rtt = rtt.saturating_sub(wait);
         self.mean_wait = (self.mean_wait * (WAITS - 1) + wait) / WAITS;
-        self.round.longest_rtt = self.round.longest_rtt.max(rtt);
+        self.round.note_longest(at, rtt);
         if !wait.is_zero() {
             self.latest_rtt = rtt;
             self.least_rtt.note(now, rtt, !matches!(self.state, State::Free));
@@ -363,7 +371,7 @@ impl Window {
             }
             State::Competing { delay: before, again_at, time } => {
                 let (again_at, time) = if now < again_at {
-                    self.compete(delay > before, delay, round);
+                    self.compete(delay > before, round);
                     (again_at, time)
                 } else {
                     self.take_part(delay);
@@ -382,18 +390,15 @@ impl Window {
 
     /// Takes so much of its rate of before as is kept, at the round trip of now.
     fn take_part(&mut self, delay: Duration) {
-        self.set(self.bytes.max(self.part(delay) as u64 + self.packet_bytes));
+        let rtt = (self.unqueued() + delay).as_secs_f64();
+        self.set(self.bytes.max((self.free_rate * RATE_KEPT * rtt) as u64 + self.packet_bytes));
     }
 
-    fn part(&self, delay: Duration) -> f64 {
-        self.free_rate * RATE_KEPT * (self.least_rtt.get() + delay).as_secs_f64()
-    }
-
-    fn compete(&mut self, is_queue_growing: bool, delay: Duration, round: &Round) {
+    fn compete(&mut self, is_queue_growing: bool, round: &Round) {
         if round.loss_share() > COMPETING_LOSS_SHARE {
             self.set((self.bytes as f64 * COMPETING_CUT) as u64);
         } else if !is_queue_growing {
-            self.cut((self.bytes as f64 * COMPETING_DECAY).max(self.part(delay) * PART_KEPT) as u64);
+            self.cut((self.bytes as f64 * COMPETING_DECAY) as u64);
         }
     }
 
@@ -419,7 +424,8 @@ impl Window {
             return;
         }
         // A burst that makes a queue for a moment shows no more than one that stands.
-        let longest = self.unsettled_rtt.map_or(round.longest_rtt, |rtt| rtt.max(round.longest_rtt));
+        let unsettled = self.unsettled.map_or(Duration::ZERO, |last| last.rtt.saturating_sub(self.mean_wait));
+        let longest = unsettled.max(round.longest_rtt);
         let burst = longest.saturating_sub(least + BURST_DELAY);
         let delay = delay.max(burst);
         let growth_rtt = least.min(GROWTH_RTT_MAX);
