@@ -12,7 +12,7 @@
 //! - **Delay decides, not loss.** The window moves to where it makes a small delay in the bottleneck, as in FAST TCP (Wei, Jin,
 //!   Low, Hegde, 2006): with the queue that it sees it scales by (least round trip + target) / (round trip). Losses by chance
 //!   say nothing; Cubic and NewReno give way to each of them, and BBRv3 from 2 % on.
-//! - **The target is small and falls with the rate**: 40 ms at 300 kbit/s, by the square root, 10 to 60 ms, as in Swift (Kumar
+//! - **The target is small and falls with the rate**: 36 ms at 300 kbit/s, by the square root, 10 to 60 ms, as in Swift (Kumar
 //!   et al., 2020). Of two flows at one queue, which see the same delay, the slower one wants more. So they become equal.
 //! - **The queue that stands counts**: the least round trip of the last 50 to 100 ms, as in Copa (Arun, Balakrishnan, 2018).
 //!   The burst of a large frame is none, nor is one late acknowledgement by itself: the one that was due may have been lost.

@@ -13,7 +13,7 @@ const NEAR_RTT: Duration = Duration::from_millis(2);
 const NEAR_BYTES: u64 = 32 * 1024;
 
 /// The delay that a flow of [`TARGET_RATE`] wants to make.
-const TARGET: Duration = Duration::from_millis(40);
+const TARGET: Duration = Duration::from_millis(36);
 
 /// Bytes a second: 300 kbit/s.
 const TARGET_RATE: f64 = 37_500.0;
@@ -121,11 +121,12 @@ pub struct Window {
     latest_rtt: Duration,
     /// The same as long as it is not known how long the acknowledgement had waited.
     unsettled: Option<Unsettled>,
-    /// How long acknowledgements wait on the other side, on average: what has arrived counts as in flight for so long.
+    /// How long acknowledgements wait on the other side after the newest packet that they are of, on average.
     mean_wait: Duration,
-    /// When the newest packet was sent of those that were just acknowledged.
-    newest_sent: Option<Duration>,
-    newly_acked_bytes: u64,
+    /// The same after any packet: what has arrived counts as in flight for so long.
+    mean_held: Duration,
+    /// The packets that were just acknowledged.
+    row: Option<Row>,
     state: State,
     /// When someone else was last seen to fill the queue.
     rival_seen: Option<Duration>,
@@ -146,6 +147,28 @@ pub struct Window {
 struct Unsettled {
     at: Duration,
     rtt: Duration,
+    lead: Duration,
+}
+
+/// Packets that are acknowledged together, from the oldest to the newest.
+#[derive(Debug, Clone, Copy)]
+struct Row {
+    newest_sent: Duration,
+    bytes: u64,
+    /// By how many seconds each of their bytes was sent before the newest packet, added up.
+    lead: f64,
+}
+
+impl Row {
+    fn add(&mut self, sent: Duration, bytes: u64) {
+        self.lead += sent.saturating_sub(self.newest_sent).as_secs_f64() * self.bytes as f64;
+        (self.newest_sent, self.bytes) = (sent, self.bytes + bytes);
+    }
+
+    /// How long before the newest packet they were sent, on average.
+    fn lead(&self) -> Duration {
+        Duration::from_secs_f64(self.lead / self.bytes.max(1) as f64)
+    }
 }
 
 /// Whose the queue is.
@@ -188,8 +211,8 @@ impl Window {
             latest_rtt: Duration::ZERO,
             unsettled: None,
             mean_wait: Duration::ZERO,
-            newest_sent: None,
-            newly_acked_bytes: 0,
+            mean_held: Duration::ZERO,
+            row: None,
             state: State::Free,
             rival_seen: None,
             suspected: None,
@@ -231,8 +254,7 @@ impl Window {
 
     /// A packet has arrived, one of several in a row from the oldest to the newest.
     pub fn acked(&mut self, sent: Duration, bytes: u64) {
-        self.newest_sent = Some(sent);
-        self.newly_acked_bytes += bytes;
+        self.row.get_or_insert(Row { newest_sent: sent, bytes: 0, lead: 0.0 }).add(sent, bytes);
         self.round.acked_bytes += bytes;
         self.losses.acked_bytes += bytes;
     }
@@ -240,13 +262,14 @@ impl Window {
     /// The row is over, and so much is still in flight. Only its newest packet measures: the others waited for it.
     pub fn acked_all(&mut self, now: Duration, in_flight: u64) {
         self.in_flight = in_flight;
-        let Some(sent) = self.newest_sent.take() else { return };
+        let Some(row) = self.row.take() else { return };
+        let sent = row.newest_sent;
         let rtt = now.saturating_sub(sent);
         self.is_near |= rtt < NEAR_RTT;
         self.waited(now, Duration::ZERO);
-        (self.latest_rtt, self.unsettled) = (rtt, Some(Unsettled { at: now, rtt }));
+        (self.latest_rtt, self.unsettled) = (rtt, Some(Unsettled { at: now, rtt, lead: row.lead() }));
         self.least_rtt.note(now, rtt, !matches!(self.state, State::Free));
-        let delay = self.standing.note(now, rtt, std::mem::take(&mut self.newly_acked_bytes)) - self.least_rtt.get();
+        let delay = self.standing.note(now, rtt, row.bytes) - self.least_rtt.get();
         // A round is as long as the queue. What fills it is not waited for.
         let is_new = matches!(self.state, State::Free) && self.is_crowd(delay) && self.drained.is_none();
         if is_new {
@@ -260,10 +283,12 @@ impl Window {
     /// The acknowledgement of the last row had waited for so long on the other side, by its own account: for more to acknowledge, or
     /// because it was busy. It is known late, since quinn tells it with the next row only.
     pub fn waited(&mut self, now: Duration, wait: Duration) {
-        let Some(Unsettled { at, rtt }) = self.unsettled.take() else { return };
+        let Some(Unsettled { at, rtt, lead }) = self.unsettled.take() else { return };
         let wait = wait.min(WAIT_MAX);
         let rtt = rtt.saturating_sub(wait);
-        self.mean_wait = (self.mean_wait * (WAITS - 1) + wait) / WAITS;
+        let average = |mean: Duration, value: Duration| (mean * (WAITS - 1) + value.min(WAIT_MAX)) / WAITS;
+        self.mean_wait = average(self.mean_wait, wait);
+        self.mean_held = average(self.mean_held, wait + lead);
         self.round.note_longest(at, rtt);
         if !wait.is_zero() {
             self.latest_rtt = rtt;
@@ -404,17 +429,16 @@ impl Window {
 
     /// How long a packet is in flight while there is no queue.
     fn unqueued(&self) -> Duration {
-        self.least_rtt.get() + self.mean_wait
+        self.least_rtt.get() + self.mean_held
     }
 
     /// Moves the window to where it makes as much delay as is wanted (FAST TCP). It grows no further than use has shown.
     fn approach(&mut self, now: Duration, delay: Duration, round: &Round) {
         let least = self.least_rtt.get();
         if delay > self.target {
-            let wanted_rtt = (self.unqueued() + self.target).as_secs_f64();
-            let factor = wanted_rtt / (self.unqueued() + delay).as_secs_f64();
+            let factor = (least + self.target).as_secs_f64() / (least + delay).as_secs_f64();
             // What overflowed the queue was in flight and made no delay.
-            let drained = self.standing.rate() * wanted_rtt * (1.0 + LOSS_SHARE_MAX);
+            let drained = self.standing.rate() * (least + self.target).as_secs_f64() * (1.0 + LOSS_SHARE_MAX);
             let most = if self.is_crowd(delay) { drained } else { f64::INFINITY };
             let wanted = (self.used_before as f64 * factor).min(most) as u64;
             self.cut(wanted);
@@ -434,7 +458,7 @@ impl Window {
         // been in flight than may be now. A packet that does not fit leaves a part unused.
         // Beside losses it does not: the queue may be too short to make a delay.
         let arrived = if round.lost_bytes == 0 { round.rate(now) } else { 0.0 };
-        let needed = (arrived * (self.unqueued() + self.target).as_secs_f64()) as u64;
+        let needed = (arrived * (least + self.target).as_secs_f64()) as u64;
         let used = self.used_before.max(needed).min(self.bytes) + self.packet_bytes;
         let wanted = (used as f64 * factor.min(GROWTH_MAX)) as u64;
         self.set(self.bytes.max(wanted));
