@@ -6,9 +6,9 @@ mod support;
 use std::time::Duration;
 
 use bytes::Bytes;
-use support::TestRelay;
 use support::impair::Proxy;
-use tertulia::client::{Event, LocalTrack, Options, RemoteTrack, Room};
+use support::{TestRelay, subscribed};
+use tertulia::client::{LocalTrack, Options, RemoteTrack, Room};
 use tertulia::limits::{KEYFRAME_INTERVAL, Limits, RECENT_PICTURES_FRAMES_MAX};
 use tertulia::media::Frame;
 use tertulia::wire::{Rational, TrackInfo, TrackMedia, TrackSource};
@@ -40,15 +40,6 @@ async fn send(track: &LocalTrack, number: u32) {
     let depends_on_distance = u8::from(number > 0);
     let (keyframe, data) = (number == 0, content(number));
     track.send_frame(Frame { number, depends_on_distance, keyframe, data, ..Frame::default() }).await.unwrap();
-}
-
-async fn subscribed(room: &Room) -> RemoteTrack {
-    loop {
-        let event = soon("an event", room.next_event()).await.expect("the room is there");
-        if let Event::TrackSubscribed(track) = event {
-            return track;
-        }
-    }
 }
 
 async fn expect_frames(track: &RemoteTrack, numbers: impl IntoIterator<Item = u32>) {

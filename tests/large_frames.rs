@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use support::TestRelay;
 use support::impair::Proxy;
 use support::quic::{self, QuicMember};
-use tertulia::client::{Event, LocalTrack, Options, RemoteTrack, Room};
+use support::{TestRelay, subscribed};
+use tertulia::client::{LocalTrack, Options, RemoteTrack, Room};
 use tertulia::config::Config;
 use tertulia::limits::{FRAMES_ON_STREAMS_MAX, Limits, REPEAT_ASKS_MAX, STREAMS_UNIDIRECTIONAL_MAX};
 use tertulia::media::{Delivery, Frame};
@@ -46,17 +46,6 @@ fn large(number: u32) -> Frame {
 fn small(number: u32) -> Frame {
     let data = Bytes::from(vec![number as u8; 500]);
     Frame { number, keyframe: false, depends_on_distance: 1, data, ..Frame::default() }
-}
-
-async fn subscribed(room: &Room) -> RemoteTrack {
-    let found = async {
-        loop {
-            if let Event::TrackSubscribed(track) = room.next_event().await.expect("the room goes on") {
-                return track;
-            }
-        }
-    };
-    soon("the track", found).await
 }
 
 async fn next(track: &RemoteTrack) -> Frame {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use support::TestRelay;
 use support::impair::Proxy;
+use support::{TestRelay, subscribed};
 use tertulia::client::{Event, LocalTrack, RemoteTrack, RequestError, Room};
 use tertulia::limits::Limits;
 use tertulia::media::Frame;
@@ -115,17 +115,6 @@ async fn expect_change(track: &RemoteTrack, spatial_layer: u8) {
         }
     };
     assert!(frame.keyframe, "it begins with a keyframe");
-}
-
-async fn subscribed(room: &Room) -> RemoteTrack {
-    let found = async {
-        loop {
-            if let Event::TrackSubscribed(track) = room.next_event().await.expect("the room is open") {
-                return track;
-            }
-        }
-    };
-    soon("the track", found).await
 }
 
 /// What the publisher hears next about what is taken.

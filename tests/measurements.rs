@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::Value;
-use support::TestRelay;
 use support::http::{exchange, get};
 use support::impair::Proxy;
-use tertulia::client::{Event, Options, RemoteTrack, Room};
+use support::{TestRelay, subscribed};
+use tertulia::client::{Options, Room};
 use tertulia::limits::Limits;
 use tertulia::media::Frame;
 use tertulia::wire::{DropReason, LeftOut, Measurements, TrackInfo, TrackMedia, TrackSource};
@@ -31,15 +31,6 @@ async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
 fn sound() -> TrackInfo {
     let media = TrackMedia::Audio { sample_rate: 48_000, channels: 1 };
     TrackInfo { source: TrackSource::Microphone, codec: "opus".into(), media, description: Vec::new() }
-}
-
-async fn subscribed(room: &Room) -> RemoteTrack {
-    loop {
-        let event = soon("an event", room.next_event()).await.expect("the room is there");
-        if let Event::TrackSubscribed(track) = event {
-            return track;
-        }
-    }
 }
 
 async fn measured(room: &Room) -> Measurements {

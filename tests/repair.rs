@@ -5,9 +5,9 @@ mod support;
 use std::cell::RefCell;
 use std::time::Duration;
 
-use support::TestRelay;
 use support::impair::Proxy;
-use tertulia::client::{Event, LocalTrack, Options, RemoteTrack, Room};
+use support::{TestRelay, subscribed};
+use tertulia::client::{LocalTrack, Options, RemoteTrack, Room};
 use tertulia::config::Config;
 use tertulia::limits::{AUDIO_DEADLINE, VIDEO_DEADLINE};
 use tertulia::media::Frame;
@@ -38,17 +38,6 @@ fn picture() -> TrackInfo {
     let frame_rate = Rational { numerator: 100, denominator: 1 };
     let media = TrackMedia::Video { width: 640, height: 360, frame_rate, temporal_layers: 1, spatial_layers: 1 };
     TrackInfo { source: TrackSource::Camera, codec: "vp8".into(), media, description: Vec::new() }
-}
-
-async fn subscribed(room: &Room) -> RemoteTrack {
-    let found = async {
-        loop {
-            if let Event::TrackSubscribed(track) = room.next_event().await.expect("the room goes on") {
-                return track;
-            }
-        }
-    };
-    timeout(DEADLINE, found).await.expect("tracks are subscribed by themselves")
 }
 
 /// When each frame was sent.

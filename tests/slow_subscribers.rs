@@ -14,7 +14,8 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use support::child::{ChildRelay, Launch};
 use support::impair::Proxy;
-use tertulia::client::{Certificates, Event, LocalTrack, Options, RemoteTrack, Room};
+use support::subscribed;
+use tertulia::client::{Certificates, LocalTrack, Options, Room};
 use tertulia::media::Frame;
 use tertulia::wire::{Rational, TrackInfo, TrackMedia, TrackSource};
 use tokio::task::JoinSet;
@@ -210,7 +211,7 @@ fn stream(
 /// Notes what comes of both tracks from now on.
 async fn listen(room: &Room, begin: Instant, arrivals: &[Arrivals; 2], tasks: &mut JoinSet<()>) {
     for _ in arrivals {
-        let track = soon("the track", subscribed(room)).await;
+        let track = subscribed(room).await;
         let came = arrivals[usize::from(track.info.is_video())].clone();
         tasks.spawn(async move {
             while let Some(frame) = track.next_frame().await {
@@ -218,14 +219,6 @@ async fn listen(room: &Room, begin: Instant, arrivals: &[Arrivals; 2], tasks: &m
                 came.lock().unwrap().push(Came { sent, took: begin.elapsed() - sent });
             }
         });
-    }
-}
-
-async fn subscribed(room: &Room) -> RemoteTrack {
-    loop {
-        if let Event::TrackSubscribed(track) = room.next_event().await.expect("the room is open") {
-            return track;
-        }
     }
 }
 

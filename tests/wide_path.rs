@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use support::TestRelay;
 use support::impair::Proxy;
-use tertulia::client::{Event, LocalTrack, RemoteTrack, Room};
+use support::{TestRelay, subscribed};
+use tertulia::client::{LocalTrack, Room};
 use tertulia::limits::Limits;
 use tertulia::media::Frame;
 use tertulia::wire::{Rational, TrackInfo, TrackMedia, TrackSource};
@@ -24,7 +24,7 @@ const FRAMES: u32 = 180;
 const FRAME_BYTES: usize = 8 * 1000;
 
 /// Meetings that are whole, of three: a machine that is busy with much else may be the reason once. While an acknowledgement that waited
-/// was taken for a queue, five of six were not.
+/// was taken for a queue, none of six was.
 const WHOLE: usize = 2;
 
 async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
@@ -35,17 +35,6 @@ fn camera() -> TrackInfo {
     let frame_rate = Rational { numerator: 30, denominator: 1 };
     let media = TrackMedia::Video { width: 1280, height: 720, frame_rate, temporal_layers: 1, spatial_layers: 1 };
     TrackInfo { source: TrackSource::Camera, codec: "vp8".into(), media, description: Vec::new() }
-}
-
-async fn subscribed(room: &Room) -> RemoteTrack {
-    let found = async {
-        loop {
-            if let Event::TrackSubscribed(track) = room.next_event().await.expect("the room goes on") {
-                return track;
-            }
-        }
-    };
-    soon("the track", found).await
 }
 
 /// Sends all frames, 30 a second, and another keyframe whenever one is asked for.

@@ -23,11 +23,13 @@ pub mod witness;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
-use tertulia::client::{Certificates, Options, Room};
+use tertulia::client::{Certificates, Event, Options, RemoteTrack, Room};
 use tertulia::config::{CertificateSource, Config, HistoryPlace};
 use tertulia::limits::Limits;
 use tertulia::relay::{Callbacks, Relay};
+use tokio::time::timeout;
 
 /// A directory that is removed with the value.
 pub struct Directory(PathBuf);
@@ -115,4 +117,18 @@ impl TestRelay {
     pub async fn join(&self, scheme: &str, name: &str) -> Room {
         Room::connect(&self.url(scheme), self.options(name)).await.unwrap()
     }
+}
+
+/// The next track that a participant is subscribed to.
+pub async fn subscribed(room: &Room) -> RemoteTrack {
+    /// Long enough that only a hang reaches it.
+    const DEADLINE: Duration = Duration::from_secs(40);
+    let found = async {
+        loop {
+            if let Event::TrackSubscribed(track) = room.next_event().await.expect("the room is open") {
+                return track;
+            }
+        }
+    };
+    timeout(DEADLINE, found).await.expect("who is in a room is subscribed to its tracks")
 }

@@ -147,6 +147,7 @@ pub struct Window {
 struct Unsettled {
     at: Duration,
     rtt: Duration,
+    /// That of its [`Row`].
     lead: Duration,
 }
 
