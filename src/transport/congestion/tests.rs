@@ -74,6 +74,22 @@ fn what_only_bursts_have_shown_is_not_taken_for_what_the_path_carries() {
 }
 
 #[test]
+fn after_a_pause_the_window_is_that_of_before() {
+    // More than passes, but for moments in which there is a voice alone.
+    for (rtt_ms, pause_ms) in [(60, 200), (60, 300), (100, 200), (100, 300)] {
+        let offers = (0..10).flat_map(|turn| {
+            let at = Duration::from_secs(turn * 2);
+            [(at, 4.5e6), (at + Duration::from_millis(2000 - pause_ms), 64e3)]
+        });
+        let mut flow = Flow::media(rtt_ms).paced();
+        flow.offers = Some(offers.collect());
+        flow.control = Control::Media(Box::new(Window::new(4 * PACKET, PACKET)));
+        let flow = &play(&bottleneck(3000.0, 1000), vec![flow], 20)[0];
+        assert!(flow.queue_ms(3, 20) <= 40.0, "{rtt_ms} {pause_ms}");
+    }
+}
+
+#[test]
 fn acknowledgements_that_wait_for_more_are_not_taken_for_a_queue() {
     // Frames of 8 packets, 30 times a second: 2.3 Mbit/s. A receiver that waits for eleven always waits in vain.
     let offers = (0..600).flat_map(|frame| {

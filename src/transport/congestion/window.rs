@@ -109,6 +109,8 @@ pub struct Window {
     round: Round,
     /// The most that was in flight in the round before: what made the delay that was measured in this one.
     used_before: u64,
+    /// How many bytes a second left the flight in that round.
+    rate_before: f64,
     /// When the queue last stood for longer than is wanted.
     queue_stood: Option<Duration>,
     /// Whether that was of late.
@@ -204,6 +206,7 @@ impl Window {
             standing: Standing::default(),
             round: Round::new(Duration::ZERO, 0),
             used_before: 0,
+            rate_before: 0.0,
             queue_stood: None,
             is_limited: false,
             full_rounds: 0,
@@ -356,7 +359,7 @@ impl Window {
         }
         self.is_full = self.full_rounds > 0 || now < self.full_until;
         self.full_rounds = self.full_rounds.saturating_sub(1);
-        self.used_before = round.used_bytes;
+        (self.used_before, self.rate_before) = (round.used_bytes, round.rate(now));
     }
 
     /// What the delay says about the window.
@@ -453,13 +456,15 @@ impl Window {
         let longest = unsettled.max(round.longest_rtt);
         let burst = longest.saturating_sub(least + BURST_DELAY);
         let delay = delay.max(burst);
+        // A pause makes no path slower: what follows it would be in flight all at once.
+        let aim = self.target.min(target(self.rate_before));
         let growth_rtt = least.min(GROWTH_RTT_MAX);
-        let factor = (growth_rtt + self.target).as_secs_f64() / (growth_rtt + delay).as_secs_f64();
+        let factor = (growth_rtt + aim).as_secs_f64() / (growth_rtt + delay).as_secs_f64();
         // What is paced is hardly in flight where the round trip is short: then the rate shows what passes. After a cut, more may have
         // been in flight than may be now. A packet that does not fit leaves a part unused.
         // Beside losses it does not: the queue may be too short to make a delay.
         let arrived = if round.lost_bytes == 0 { round.rate(now) } else { 0.0 };
-        let needed = (arrived * (least + self.target).as_secs_f64()) as u64;
+        let needed = (arrived * (least + aim).as_secs_f64()) as u64;
         let used = self.used_before.max(needed).min(self.bytes) + self.packet_bytes;
         let wanted = (used as f64 * factor.min(GROWTH_MAX)) as u64;
         self.set(self.bytes.max(wanted));
