@@ -153,18 +153,18 @@ pub const GAP_DATAGRAMS_MAX: usize = 512;
 /// Frame numbers that may be missing at once: a second of video. A larger step is a new beginning.
 pub const GAP_FRAMES_MAX: usize = 32;
 
-/// How many times a datagram is asked for: on a path that loses half of everything, one of sixteen is still missing then.
-pub const REPEAT_ASKS_MAX: u8 = 4;
+/// How many times a datagram is asked for: where few are missing, three times at first, then after each round trip.
+pub const REPEAT_ASKS_MAX: u8 = 6;
 
-/// Requests for datagrams once more that one session may make per second: as many as there can be losses of fifty speakers on a
-/// path that loses a tenth.
-pub const REPEAT_REQUESTS_PER_SECOND: u32 = 250;
+/// Requests for datagrams once more that one session may make per second: three for each loss of fifty speakers on a path that
+/// loses a tenth.
+pub const REPEAT_REQUESTS_PER_SECOND: u32 = 750;
 
 /// Requests for datagrams once more that the native client makes: each can ask for a hundred.
-pub const REPEAT_ASKS: Rate = Rate { per_second: 100, burst: 50 };
+pub const REPEAT_ASKS: Rate = Rate { per_second: 300, burst: 150 };
 
-/// Datagrams that are sent once more to one session per second, and at once: a tenth of 25 videos.
-pub const REPEATS_PER_SECOND: u32 = 500;
+/// Datagrams that are sent once more to one session per second, and at once: a tenth of 25 videos, twice.
+pub const REPEATS_PER_SECOND: u32 = 1000;
 
 /// Datagrams taken from a publisher's connection before they are passed on together: one video frame or so. More would
 /// let one publisher hold up the others.

@@ -28,8 +28,8 @@ test('what is missing is asked for after a moment, and again after a round trip'
   const { push, asked } = start();
   push(0, 0, 0);
   push(0, 0, 2);
-  assert.deepEqual([asked(9), asked(10), asked(79), asked(80)], [[], [one(0, 1)], [], [one(0, 1)]]);
-  assert.equal(push(81, 0, 1), true);
+  assert.deepEqual([10, 20, 30, 100].map((nowMs) => [asked(nowMs - 1), asked(nowMs)]), Array(4).fill([[], [one(0, 1)]]));
+  assert.equal(push(101, 0, 1), true);
   assert.deepEqual(asked(300), []);
 });
 
@@ -72,7 +72,7 @@ test('layers that are left out are not missed unless something needs them', () =
 });
 
 test('what cannot come in time is given up, and on a short path it is asked for a few times', () => {
-  for (const [roundTripMs, expected] of /** @type {const} */ ([[60, [10, 80]], [0, [10, 20, 30, 40]], [191, []]])) {
+  for (const [roundTripMs, expected] of /** @type {const} */ ([[60, [10, 20, 30, 100]], [0, [10, 20, 30, 40, 50, 60]], [191, []]])) {
     const { push, asked } = start(DEADLINE_MS.audio);
     push(0, 0, 0);
     push(0, 0, 2);
@@ -90,11 +90,21 @@ test('what was asked for in vain is known when it comes all the same', () => {
   assert.equal(push(399, 0, 1), true);
 });
 
-test('a frame of one datagram is asked for twice at first', () => {
+test('a frame of one datagram is asked for as soon', () => {
   const { push, asked } = start();
   push(0, 0, 0, 1);
   push(40, 2, 0, 1);
-  assert.deepEqual([40, 49, 50, 119, 120].map((nowMs) => asked(nowMs).length), [1, 0, 1, 0, 1]);
+  assert.deepEqual([40, 49, 50, 60, 129, 130].map((nowMs) => asked(nowMs).length), [1, 0, 1, 1, 0, 1]);
+});
+
+test('where much is missing it is asked for once in a round trip', () => {
+  for (const [missing, expected] of /** @type {const} */ ([[8, [10, 20, 30, 100, 170]], [9, [10, 80, 150, 220]]])) {
+    const { push, asked } = start();
+    push(0, 0, 0, missing + 2);
+    push(0, 0, missing + 1, missing + 2);
+    const asks = Array.from({ length: 240 }, (_, nowMs) => nowMs).filter((nowMs) => asked(nowMs).length > 0);
+    assert.deepEqual(asks, expected, `${missing}`);
+  }
 });
 
 test('nothing is asked for of a frame that comes on a stream', () => {

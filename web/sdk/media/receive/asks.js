@@ -3,8 +3,8 @@
  * can ask for a hundred. As `REPEAT_ASKS` in `src/limits.rs`.
  */
 
-const PER_SECOND = 100;
-const BURST = 50;
+const PER_SECOND = 300;
+const BURST = 150;
 
 export class Asks {
   #left = BURST;
