@@ -153,8 +153,8 @@ pub const GAP_DATAGRAMS_MAX: usize = 512;
 /// Frame numbers that may be missing at once: a second of video. A larger step is a new beginning.
 pub const GAP_FRAMES_MAX: usize = 32;
 
-/// How many times a datagram is asked for: where few are missing, three times at first, then after each round trip.
-pub const REPEAT_ASKS_MAX: u8 = 6;
+/// How many times a datagram is asked for: where few are missing, three times in each round trip.
+pub const REPEAT_ASKS_MAX: u8 = 9;
 
 /// Requests for datagrams once more that one session may make per second: three for each loss of fifty speakers on a path that
 /// loses a tenth.

@@ -18,10 +18,10 @@ const TAIL: Duration = Duration::from_millis(15);
 /// How many times the usual time between two fragments has to pass for the same.
 const TAIL_SPACINGS: u32 = 4;
 
-/// Where no more datagrams are missing at a time, they are asked for so many times at first: a request or its answer can be lost as
-/// well, and losses come in rows. Where more are, the path may be full, and each answer would make it fuller.
+/// Where no more datagrams are missing at a time, they are asked for so many times in a round trip: a request or its answer can be lost
+/// as well, and losses come in rows. Where more are, the path may be full, and each answer would make it fuller.
 const FEW: usize = 8;
-const ASKS_AT_FIRST: u8 = 3;
+const ASKS_TOGETHER: u8 = 3;
 
 /// In the place of a fragment: all of a frame, of which none came.
 const WHOLE: u16 = u16::MAX;
@@ -29,7 +29,7 @@ const WHOLE: u16 = u16::MAX;
 /// What is missing of a track, when to ask for it, and when no more.
 ///
 /// A datagram is missing when a later one of its spatial layer came; the last ones of a frame when nothing of it comes any
-/// more. It is asked for after a moment, three times if few are missing, again after about a round trip, and given up when it could not
+/// more. It is asked for after a moment, again after about a round trip, three times each if few are missing, and given up when it could not
 /// come in time. Where frames of one datagram come regularly, as audio has them, they are asked for as soon as they are overdue, by more
 /// than their intervals differ: after a burst of losses it may be too late.
 #[derive(Debug)]
@@ -319,7 +319,7 @@ impl Layer {
             }
         }
         self.missing.retain(|_, wish| now.since_start < wish.due_at + deadline);
-        let asks_at_first = if self.missing_datagrams() <= FEW { ASKS_AT_FIRST } else { 1 };
+        let asks_together = if self.missing_datagrams() <= FEW { ASKS_TOGETHER } else { 1 };
         let mut wanted: Vec<Wanted> = Vec::new();
         for ((frame, fragment), wish) in self.missing.iter_mut().filter(|(_, wish)| wish.ask_at <= now.since_start) {
             let end = wish.due_at + deadline;
@@ -343,7 +343,7 @@ impl Layer {
                 (wish.asked_at, wish.round_trip) = (now.since_start, round_trip);
             }
             wish.asks += 1;
-            let is_soon = wish.asks < asks_at_first;
+            let is_soon = !wish.asks.is_multiple_of(asks_together);
             wish.ask_at = now.since_start + REORDERING + if is_soon { Duration::ZERO } else { round_trip };
         }
         wanted
@@ -448,7 +448,9 @@ mod tests {
 
     #[test]
     fn where_much_is_missing_it_is_asked_for_once_in_a_round_trip() {
-        for (missing, expected) in [(FEW, vec![10, 20, 30, 100, 170]), (FEW + 1, vec![10, 80, 150, 220])] {
+        for (missing, expected) in
+            [(FEW, vec![10, 20, 30, 100, 110, 120, 190, 200, 210]), (FEW + 1, vec![10, 80, 150, 220])]
+        {
             let mut gaps = Gaps::new(DEADLINE);
             let last = missing as u16 + 1;
             [0, last].iter().for_each(|index| _ = gaps.push(at(0), &header(0, *index, last + 1), true));
@@ -511,7 +513,7 @@ mod tests {
         let mut gaps = Gaps::new(Duration::from_millis(200));
         push(&mut gaps, 0, &[(0, 0), (0, 2)]);
         let asks: Vec<_> = (0..400).filter(|ms| !asked(&mut gaps, *ms).is_empty()).collect();
-        assert_eq!(asks, [10, 20, 30, 100]);
+        assert_eq!(asks, [10, 20, 30, 100, 110, 120]);
         assert_eq!(due_ms(&gaps), None);
         push(&mut gaps, 400, &[(1, 0), (1, 2)]);
         let far = gaps.timeout(at(410), TRACK, Duration::from_millis(191));
@@ -531,7 +533,7 @@ mod tests {
         let mut gaps = Gaps::new(DEADLINE);
         [0, 2].iter().for_each(|frame| _ = gaps.push(at(u64::from(*frame) * 20), &header(*frame, 0, 1), true));
         let asks: Vec<_> = (40..400).filter(|ms| asked(&mut gaps, *ms) == [Wanted::whole(1)]).collect();
-        assert_eq!(asks, [40, 50, 60, 130, 200, 270]);
+        assert_eq!(asks, [40, 50, 60, 130, 140, 150, 220, 230, 240]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
  * which is only overdue is not asked for before a later frame has come.
  *
  * A datagram is missing when a later one of its spatial layer came; the last ones of a frame when nothing of it comes any more. It is
- * asked for after a moment, three times if few are missing, again after about a round trip, and given up when it could not come in time.
+ * asked for after a moment, again after about a round trip, three times each if few are missing, and given up when it could not come in time.
  */
 import { WANTED_MAX, WHOLE_FRAME, addWanted } from '../../wire/repeat.js';
 
@@ -21,13 +21,13 @@ const TAIL_SPACINGS = 4;
 /** How late something may come that was asked for, in milliseconds: what is later has been given up. */
 export const DEADLINE_MS = Object.freeze({ audio: 200, video: 400 });
 /** How many times a datagram is asked for. */
-export const ASKS_MAX = 6;
+export const ASKS_MAX = 9;
 /**
- * Where no more datagrams are missing at a time, they are asked for so many times at first: a request or its answer can be lost as well, and
+ * Where no more datagrams are missing at a time, they are asked for so many times in a round trip: a request or its answer can be lost as well, and
  * losses come in rows. Where more are, the path may be full, and each answer would make it fuller.
  */
 const FEW = 8;
-export const ASKS_AT_FIRST = 3;
+const ASKS_TOGETHER = 3;
 /** Datagrams of one rendition that are missed at a time. When there are more, the path has failed. */
 export const MISSING_MAX = 512;
 /** Frame numbers that may be missing at once: a second of video. A larger step is a new beginning. */
@@ -137,7 +137,7 @@ class Layer {
       this.#miss(this.#atMs, this.frame, this.#next, this.#count);
       this.#next = this.#count;
     }
-    const asksAtFirst = this.#missingDatagrams() <= FEW ? ASKS_AT_FIRST : 1;
+    const asksTogether = this.#missingDatagrams() <= FEW ? ASKS_TOGETHER : 1;
     /** @type {Wanted[]} */
     const wanted = [];
     for (const [key, wish] of this.#missing) {
@@ -154,7 +154,7 @@ class Layer {
       if (!isAdded && wanted.length === WANTED_MAX) break;
       if (!isAdded) wanted.push({ frame: wish.frame, fragment: wish.fragment, following: 0 });
       wish.asks++;
-      wish.askAtMs = nowMs + REORDERING_MS + (wish.asks < asksAtFirst ? 0 : roundTripMs);
+      wish.askAtMs = nowMs + REORDERING_MS + (wish.asks % asksTogether === 0 ? roundTripMs : 0);
     }
     return wanted;
   }
