@@ -156,15 +156,15 @@ pub const GAP_FRAMES_MAX: usize = 32;
 /// How many times a datagram is asked for: where few are missing, three times in each round trip.
 pub const REPEAT_ASKS_MAX: u8 = 9;
 
-/// Requests for datagrams once more that one session may make per second: three for each loss of fifty speakers on a path that
-/// loses a tenth.
+/// Requests for datagrams once more that one session may make per second: more than clients make, as three for each loss of fifty
+/// speakers on a path that loses a tenth.
 pub const REPEAT_REQUESTS_PER_SECOND: u32 = 750;
 
 /// Requests for datagrams once more that the native client makes: each can ask for a hundred.
 pub const REPEAT_ASKS: Rate = Rate { per_second: 300, burst: 150 };
 
-/// Datagrams that are sent once more to one session per second, and at once: a tenth of 25 videos, twice.
-pub const REPEATS_PER_SECOND: u32 = 1000;
+/// Datagrams that are sent once more to one session per second, and at once: a tenth of 25 videos, three times.
+pub const REPEATS_PER_SECOND: u32 = 1500;
 
 /// Datagrams taken from a publisher's connection before they are passed on together: one video frame or so. More would
 /// let one publisher hold up the others.

@@ -29,9 +29,9 @@ const WHOLE: u16 = u16::MAX;
 /// What is missing of a track, when to ask for it, and when no more.
 ///
 /// A datagram is missing when a later one of its spatial layer came; the last ones of a frame when nothing of it comes any
-/// more. It is asked for after a moment, again after about a round trip, three times each if few are missing, and given up when it could not
-/// come in time. Where frames of one datagram come regularly, as audio has them, they are asked for as soon as they are overdue, by more
-/// than their intervals differ: after a burst of losses it may be too late.
+/// more. It is asked for after a moment, again after about a round trip, three times each if few are missing, and given up when it could
+/// not come in time. Where frames of one datagram come regularly, as audio has them, they are asked for as soon as they are overdue, by
+/// more than their intervals differ: after a burst of losses it may be too late.
 #[derive(Debug)]
 pub struct Gaps {
     deadline: Duration,
@@ -46,6 +46,8 @@ pub enum Arrival {
     Unasked,
     /// It had been asked for: the path lost it before.
     Asked,
+    /// It had come already: of several answers each can come.
+    Double,
 }
 
 /// One spatial layer: its frames are counted by themselves.
@@ -75,6 +77,8 @@ struct Wish {
     due_at: Duration,
     ask_at: Duration,
     asks: u8,
+    /// It has come, or is of no use any more: what comes now is another answer.
+    is_over: bool,
     /// It was overdue, and no later frame has come: it may only be late.
     may_be_late: bool,
     /// When it was first asked for, and how long the round trip took then.
@@ -103,6 +107,7 @@ impl Gaps {
             *layer = Layer::beginning_with(now, header);
             return Arrival::Unasked;
         }
+        layer.forget_old(now, self.deadline);
         if header.on_stream {
             layer.comes_on_stream(now, header, all_frames);
             return Arrival::Unasked;
@@ -116,10 +121,8 @@ impl Gaps {
 
     /// Nothing up to this frame is wanted any more.
     pub fn settle_through(&mut self, spatial_layer: u8, frame: u32) {
-        if let Some(layer) = self.layers.get_mut(&spatial_layer)
-            && layer.missing.first_key_value().is_some_and(|((first, _), _)| *first <= frame)
-        {
-            layer.missing = layer.missing.split_off(&(frame.saturating_add(1), 0));
+        if let Some(layer) = self.layers.get_mut(&spatial_layer) {
+            layer.settle(|number| number <= frame);
         }
     }
 
@@ -128,7 +131,7 @@ impl Gaps {
         let Some(layer) = self.layers.get_mut(&spatial_layer) else {
             return;
         };
-        layer.missing.retain(|(number, _), _| *number != frame);
+        layer.settle(|number| number == frame);
         if layer.newest.frame == frame {
             layer.newest.next = layer.newest.count;
         }
@@ -204,6 +207,9 @@ impl Layer {
             return Arrival::Unasked;
         }
         let wish = self.missing.remove(&(header.frame, WHOLE));
+        if let Some(wish) = wish.filter(|wish| wish.asks > 0) {
+            self.missing.insert((header.frame, header.fragment_index), Wish { is_over: true, ..wish });
+        }
         let answered = wish.filter(|wish| wish.arrival(now) == Arrival::Asked);
         // Where some are left out on purpose, none is overdue.
         let is_regular = all_frames && count == 1 && header.fragment_count == 1 && !header.on_stream;
@@ -232,26 +238,52 @@ impl Layer {
         if header.frame > self.newest.frame {
             self.begin(now, header, all_frames);
         }
-        self.missing.retain(|(frame, _), _| *frame != header.frame);
+        self.settle(|frame| frame == header.frame);
     }
 
     /// A fragment of an earlier frame.
     fn late(&mut self, now: Now, header: &MediaHeader) -> Arrival {
-        let Some(wish) = self.missing.remove(&(header.frame, WHOLE)) else {
-            return self.found(now, header.frame, header.fragment_index);
+        let whole = (header.frame, WHOLE);
+        let Some(wish) = self.missing.get(&whole).copied().filter(|wish| !wish.is_over) else {
+            let fragment = if self.missing.contains_key(&whole) { WHOLE } else { header.fragment_index };
+            return self.found(now, header.frame, fragment);
         };
+        self.missing.remove(&whole);
         // Now it is known how many there are; those that were asked for come together.
         if !self.has_room_for(header.fragment_count.into()) {
             return wish.arrival(now);
         }
-        for fragment in (0..header.fragment_count).filter(|fragment| *fragment != header.fragment_index) {
-            self.missing.insert((header.frame, fragment), wish);
-        }
-        wish.arrival(now)
+        self.missing.extend((0..header.fragment_count).map(|fragment| ((header.frame, fragment), wish)));
+        self.found(now, header.frame, header.fragment_index)
     }
 
     fn found(&mut self, now: Now, frame: u32, fragment: u16) -> Arrival {
-        self.missing.remove(&(frame, fragment)).map_or(Arrival::Unasked, |wish| wish.arrival(now))
+        let Some(wish) = self.missing.get_mut(&(frame, fragment)) else {
+            return Arrival::Unasked;
+        };
+        let arrival = wish.arrival(now);
+        wish.is_over = true;
+        if wish.asks == 0 {
+            self.missing.remove(&(frame, fragment));
+        }
+        arrival
+    }
+
+    /// Nothing of these frames is wanted any more; what was asked for may come all the same.
+    fn settle(&mut self, is_it: impl Fn(u32) -> bool) {
+        self.missing.retain(|(frame, _), wish| {
+            wish.is_over |= is_it(*frame);
+            !wish.is_over || wish.asks > 0
+        });
+    }
+
+    /// What should have come so long ago is given up, and further answers do not come any more.
+    fn forget_old(&mut self, now: Now, deadline: Duration) {
+        while let Some(first) = self.missing.first_entry()
+            && first.get().due_at + deadline <= now.since_start
+        {
+            first.remove();
+        }
     }
 
     /// Fragments did not come that should have come at this time.
@@ -283,8 +315,8 @@ impl Layer {
 
     /// A frame of which none came is taken to have as many as the newest one.
     fn missing_datagrams(&self) -> usize {
-        let datagrams = |(_, fragment): &(u32, u16)| if *fragment == WHOLE { self.newest.count.into() } else { 1 };
-        self.missing.keys().map(datagrams).sum()
+        let missing = self.missing.iter().filter(|(_, wish)| !wish.is_over);
+        missing.map(|((_, fragment), _)| if *fragment == WHOLE { self.newest.count.into() } else { 1 }).sum()
     }
 
     fn tail_due(&self) -> Option<Duration> {
@@ -319,9 +351,9 @@ impl Layer {
             }
         }
         self.missing.retain(|_, wish| now.since_start < wish.due_at + deadline);
-        let asks_together = if self.missing_datagrams() <= FEW { ASKS_TOGETHER } else { 1 };
+        let step = if self.missing_datagrams() <= FEW { 1 } else { ASKS_TOGETHER };
         let mut wanted: Vec<Wanted> = Vec::new();
-        for ((frame, fragment), wish) in self.missing.iter_mut().filter(|(_, wish)| wish.ask_at <= now.since_start) {
+        for ((frame, fragment), wish) in self.missing.iter_mut().filter(|(_, wish)| wish.is_due(now)) {
             let end = wish.due_at + deadline;
             if now.since_start + round_trip > end || wish.asks == REPEAT_ASKS_MAX {
                 // Kept until then, so that it is known for what it is when it comes all the same.
@@ -342,15 +374,17 @@ impl Layer {
             if wish.asks == 0 {
                 (wish.asked_at, wish.round_trip) = (now.since_start, round_trip);
             }
-            wish.asks += 1;
-            let is_soon = !wish.asks.is_multiple_of(asks_together);
+            // Where it is asked for once, that stands for all of the round.
+            wish.asks = (wish.asks / step + 1) * step;
+            let is_soon = !wish.asks.is_multiple_of(ASKS_TOGETHER);
             wish.ask_at = now.since_start + REORDERING + if is_soon { Duration::ZERO } else { round_trip };
         }
         wanted
     }
 
     fn next_timeout(&self) -> Option<Duration> {
-        self.missing.values().map(|wish| wish.ask_at).chain(self.tail_due()).chain(self.overdue_at()).min()
+        let wishes = self.missing.values().filter(|wish| !wish.is_over);
+        wishes.map(|wish| wish.ask_at).chain(self.tail_due()).chain(self.overdue_at()).min()
     }
 }
 
@@ -365,7 +399,7 @@ impl Newest {
 impl Wish {
     fn new(due_at: Duration, ask_at: Duration) -> Self {
         let (asked_at, round_trip) = (Duration::ZERO, Duration::ZERO);
-        Self { due_at, ask_at, asks: 0, may_be_late: false, asked_at, round_trip }
+        Self { due_at, ask_at, asks: 0, is_over: false, may_be_late: false, asked_at, round_trip }
     }
 
     /// A later frame has come: it is lost.
@@ -373,7 +407,14 @@ impl Wish {
         self.may_be_late = false;
     }
 
+    fn is_due(&self, now: Now) -> bool {
+        !self.is_over && self.ask_at <= now.since_start
+    }
+
     fn arrival(self, now: Now) -> Arrival {
+        if self.is_over {
+            return Arrival::Double;
+        }
         // The round trip is a mean: an answer may be quicker.
         let answer_time = if self.may_be_late { self.round_trip } else { self.round_trip / 2 };
         let is_answer = self.asks > 0 && now.since_start >= self.asked_at + answer_time;
@@ -448,8 +489,7 @@ mod tests {
 
     #[test]
     fn where_much_is_missing_it_is_asked_for_once_in_a_round_trip() {
-        for (missing, expected) in
-            [(FEW, vec![10, 20, 30, 100, 110, 120, 190, 200, 210]), (FEW + 1, vec![10, 80, 150, 220])]
+        for (missing, expected) in [(FEW, vec![10, 20, 30, 100, 110, 120, 190, 200, 210]), (FEW + 1, vec![10, 80, 150])]
         {
             let mut gaps = Gaps::new(DEADLINE);
             let last = missing as u16 + 1;
@@ -457,6 +497,22 @@ mod tests {
             let asks: Vec<_> = (0..240).filter(|ms| !asked(&mut gaps, *ms).is_empty()).collect();
             assert_eq!(asks, expected, "{missing}");
         }
+    }
+
+    #[test]
+    fn of_several_answers_only_the_first_is_none_that_came_before() {
+        let mut gaps = Gaps::new(DEADLINE);
+        push(&mut gaps, 0, &[(0, 0), (0, 2), (1, 1)]);
+        push(&mut gaps, 66, &whole(3));
+        (0..110).for_each(|ms| drop(asked(&mut gaps, ms)));
+        gaps.settle_through(0, 0);
+        let come: [(u64, u32, u16); 6] = [(115, 0, 1), (116, 1, 0), (117, 1, 0), (118, 2, 1), (119, 2, 1), (120, 2, 0)];
+        let arrivals = come.map(|(ms, frame, index)| gaps.push(at(ms), &header(frame, index, 3), true));
+        let [asked, double] = [Arrival::Asked, Arrival::Double];
+        assert_eq!(arrivals, [double, asked, double, asked, double, asked], "the first was settled before it came");
+        assert_eq!(gaps.push(at(121), &header(4, 0, 3), true), Arrival::Unasked);
+        gaps.push(at(600), &header(4, 1, 3), true);
+        assert!(gaps.layers[&0].missing.keys().all(|(frame, _)| *frame > 1), "it is not remembered for ever");
     }
 
     #[test]
@@ -529,7 +585,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_of_one_datagram_is_asked_for_as_soon() {
+    fn a_frame_of_one_datagram_is_asked_for_as_often() {
         let mut gaps = Gaps::new(DEADLINE);
         [0, 2].iter().for_each(|frame| _ = gaps.push(at(u64::from(*frame) * 20), &header(*frame, 0, 1), true));
         let asks: Vec<_> = (40..400).filter(|ms| asked(&mut gaps, *ms) == [Wanted::whole(1)]).collect();

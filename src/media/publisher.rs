@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Arrivals, Gaps, Slot};
+use super::{Arrival, Arrivals, Gaps, Slot};
 use crate::limits::{
     Bucket, Limits, MEDIA_BYTES_MAX, REPEAT_REQUESTS_PER_SECOND, REPEATS_PER_SECOND, Rate, TRACKS_PER_PARTICIPANT_MAX,
 };
@@ -74,15 +74,15 @@ impl Publisher {
     }
 
     /// Takes note of a datagram that came from it, of a track of which nothing is of use that is later than `deadline`.
-    pub(super) fn note(&mut self, now: Now, header: &MediaHeader, deadline: Duration) {
+    pub(super) fn note(&mut self, now: Now, header: &MediaHeader, deadline: Duration) -> Arrival {
         let Some(gaps) = &mut self.gaps else {
-            return;
+            return Arrival::Unasked;
         };
         // Whoever publishes track after track has few at a time, and the newest have the highest ids.
         if gaps.len() == TRACKS_PER_PARTICIPANT_MAX as usize && !gaps.contains_key(&header.track) {
             gaps.pop_first();
         }
-        gaps.entry(header.track).or_insert_with(|| Gaps::new(deadline)).push(now, header, true);
+        gaps.entry(header.track).or_insert_with(|| Gaps::new(deadline)).push(now, header, true)
     }
 
     /// What to ask it for once more now, if that comes after `round_trip`.

@@ -11,7 +11,7 @@ use super::floor::SharedFloor;
 use super::recent_pictures::{PictureBudget, RecentPictures};
 use super::rendition::Rendition;
 use super::voice::Voice;
-use super::{Publisher, Recent};
+use super::{Arrival, Publisher, Recent};
 use crate::limits::Limits;
 use crate::now::Now;
 use crate::wire::{DropReason, HeaderError, Layers, MediaHeader, RepeatRequest, TrackId};
@@ -275,12 +275,15 @@ impl Routes {
         if layers.temporal > route.temporal_layer_max {
             return Err(DropReason::LayerUnknown);
         }
+        // Those behind it have had it, or ask for it themselves.
+        if publisher.note(now, &header, route.deadline) == Arrival::Double {
+            return Err(DropReason::Superseded);
+        }
         let is_heard = route.voice.as_ref().is_none_or(|voice| self.hear(now, limits, &header, voice));
         let mut progress = rendition.progress.get();
         let begins = !progress.has_reached(header.frame);
         publisher.arrivals.note(&mut progress, now, &header);
         rendition.progress.set(progress);
-        publisher.note(now, &header, route.deadline);
         let is_wanted = !route.held || rendition.is_awaited() || !rendition.takers(layers.temporal).is_empty();
         if !is_heard || !is_wanted {
             return Err(DropReason::NotSelected);
@@ -715,6 +718,21 @@ mod tests {
             };
             assert_eq!([deadline_ms - 1, deadline_ms].map(kept), [1, 0], "for {deadline_ms} ms");
         }
+    }
+
+    #[test]
+    fn of_several_answers_of_a_publisher_one_is_passed_on() {
+        let routes = routes();
+        let mut publisher = Publisher::on_lossy_path(PUBLISHER);
+        let after = |ms| Now::after(NOW.since_start + Duration::from_millis(ms));
+        let mut push = |ms, number| {
+            let frame = Frame { number, spatial_layer: 2, ..Frame::default() };
+            let bytes = frame.datagrams(TRACK).unwrap().next().unwrap().bytes;
+            let passed = routes.forward(after(ms), &Limits::default(), &mut publisher, &bytes).map(|_| ());
+            (passed, publisher.missing(after(ms + 10), Duration::from_millis(20)).len())
+        };
+        assert_eq!([push(0, 5), push(0, 7)], [(Ok(()), 0), (Ok(()), 1)], "6 is asked for");
+        assert_eq!([push(40, 6), push(41, 6)], [(Ok(()), 0), (Err(DropReason::Superseded), 0)]);
     }
 
     #[test]

@@ -54,7 +54,7 @@ reasons! {
         NotSubscribed = "not_subscribed", "It asks for datagrams of a track or rendition that its sender does not get";
         Late = "late", "It could not have reached the subscriber in time";
         ReferenceMissing = "reference_missing", "Its frame needs one that was left out for the subscriber";
-        Superseded = "superseded", "A later frame stands by itself, and there was no time for both";
+        Superseded = "superseded", "A later frame stands by itself, and there was no time for both; or it is another copy of what has come";
         NotSelected = "not_selected", "Only the loudest voices and the videos of the last speakers are passed on, and it is of none of them";
         ShardBusy = "shard_busy", "As much media waits to cross to another thread of the relay as may wait";
         StreamStopped = "stream_stopped", "The subscriber has stopped the stream of its frame";

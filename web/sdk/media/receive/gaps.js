@@ -3,7 +3,8 @@
  * which is only overdue is not asked for before a later frame has come.
  *
  * A datagram is missing when a later one of its spatial layer came; the last ones of a frame when nothing of it comes any more. It is
- * asked for after a moment, again after about a round trip, three times each if few are missing, and given up when it could not come in time.
+ * asked for after a moment, again after about a round trip, three times each if few are missing, and given up when it could not come in
+ * time.
  */
 import { WANTED_MAX, WHOLE_FRAME, addWanted } from '../../wire/repeat.js';
 
@@ -20,11 +21,11 @@ export const TAIL_MS = 15;
 const TAIL_SPACINGS = 4;
 /** How late something may come that was asked for, in milliseconds: what is later has been given up. */
 export const DEADLINE_MS = Object.freeze({ audio: 200, video: 400 });
-/** How many times a datagram is asked for. */
+/** How many times a datagram is asked for: where few are missing, three times in each round trip. */
 export const ASKS_MAX = 9;
 /**
- * Where no more datagrams are missing at a time, they are asked for so many times in a round trip: a request or its answer can be lost as well, and
- * losses come in rows. Where more are, the path may be full, and each answer would make it fuller.
+ * Where no more datagrams are missing at a time, they are asked for so many times in a round trip: a request or its answer can be lost as
+ * well, and losses come in rows. Where more are, the path may be full, and each answer would make it fuller.
  */
 const FEW = 8;
 const ASKS_TOGETHER = 3;
@@ -137,7 +138,7 @@ class Layer {
       this.#miss(this.#atMs, this.frame, this.#next, this.#count);
       this.#next = this.#count;
     }
-    const asksTogether = this.#missingDatagrams() <= FEW ? ASKS_TOGETHER : 1;
+    const step = this.#missingDatagrams(nowMs - deadlineMs) <= FEW ? 1 : ASKS_TOGETHER;
     /** @type {Wanted[]} */
     const wanted = [];
     for (const [key, wish] of this.#missing) {
@@ -153,17 +154,17 @@ class Layer {
       const isAdded = last && addWanted(last, wish.frame, wish.fragment);
       if (!isAdded && wanted.length === WANTED_MAX) break;
       if (!isAdded) wanted.push({ frame: wish.frame, fragment: wish.fragment, following: 0 });
-      wish.asks++;
-      wish.askAtMs = nowMs + REORDERING_MS + (wish.asks % asksTogether === 0 ? roundTripMs : 0);
+      // Where it is asked for once, that stands for all of the round.
+      wish.asks = (Math.floor(wish.asks / step) + 1) * step;
+      wish.askAtMs = nowMs + REORDERING_MS + (wish.asks % ASKS_TOGETHER === 0 ? roundTripMs : 0);
     }
     return wanted;
   }
 
-  /** A frame of which none came is taken to have as many as the newest one. */
-  #missingDatagrams() {
-    let datagrams = 0;
-    for (const { fragment } of this.#missing.values()) datagrams += fragment === WHOLE_FRAME ? this.#count : 1;
-    return datagrams;
+  /** Those due after this. A frame of which none came is taken to have as many as the newest one. @param {number} afterMs */
+  #missingDatagrams(afterMs) {
+    const missing = [...this.#missing.values()].filter(({ dueAtMs }) => dueAtMs > afterMs);
+    return missing.reduce((sum, { fragment }) => sum + (fragment === WHOLE_FRAME ? this.#count : 1), 0);
   }
 
   /** A fragment of the newest frame. @param {number} nowMs @param {Media} media */

@@ -40,7 +40,7 @@ const STALL_MS = 1000;
 /** How often something is asked for before a picture that needs it is given up: once more takes longer than a keyframe. */
 const ASKS = 2;
 /** What else may come in between, in milliseconds. */
-const ASK_SLACK_MS = 40;
+const ASK_SLACK_MS = 60;
 
 export class VideoReception {
   #track;
