@@ -168,8 +168,9 @@ receives('a decoder that fails is replaced; one that fails again and again is to
     spoil(1000);
     await stage.until(() => stage.link.told.some(({ type }) => type === 'requestKeyframe'));
     await stage.film(camera, 20);
+    // It may have stood still for a second meanwhile, and tells that it goes on a moment after it does.
+    await stage.until(() => track.state === 'playing');
     const afterOne = await stage.statsOf(track);
-    const stateAfterOne = track.state;
     const other = stage.publish(4, track.info);
     other.attach(stage.tile(320, 180));
     for (const frame of [2000, 2001]) {
@@ -181,9 +182,9 @@ receives('a decoder that fails is replaced; one that fails again and again is to
     await stage.film(healthy, 20);
     const otherState = other.state;
     const [failure] = stage.link.of('mediaFailed');
-    return { afterOne, stateAfterOne, failure: [failure.source, failure.error.code, failure.track.id], drawn: (await stage.statsOf(other)).framesDrawn, otherState };
+    return { afterOne, failure: [failure.source, failure.error.code, failure.track.id], drawn: (await stage.statsOf(other)).framesDrawn, otherState };
   });
-  assert.deepEqual([result.afterOne.decoderFailures, result.stateAfterOne], [1, 'playing']);
+  assert.equal(result.afterOne.decoderFailures, 1);
   assert.ok(result.afterOne.framesDrawn >= 25, `${result.afterOne.framesDrawn} frames`);
   assert.deepEqual([result.failure, result.otherState, result.drawn], [['camera', 'codec_failed', 3], 'playing', 20]);
 });
