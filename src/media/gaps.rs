@@ -500,7 +500,7 @@ mod tests {
     }
 
     #[test]
-    fn of_several_answers_only_the_first_is_none_that_came_before() {
+    fn of_several_answers_all_but_the_first_are_known_as_doubles() {
         let mut gaps = Gaps::new(DEADLINE);
         push(&mut gaps, 0, &[(0, 0), (0, 2), (1, 1)]);
         push(&mut gaps, 66, &whole(3));
