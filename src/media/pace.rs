@@ -4,8 +4,9 @@ use std::time::Duration;
 /// a path.
 const RATE_MIN: f64 = 16_000.0;
 
-/// What may leave at once, as time of the path.
-const BURST_TIME: Duration = Duration::from_millis(25);
+/// What may leave at once where a queue stood of late, as time of the path: less than until the next frame of audio, which does not stand
+/// behind all of a large frame then, should the path become slow just now.
+pub const LIMITED_BURST_TIME: Duration = Duration::from_millis(8);
 
 /// What may leave at once on any path, in bytes: two datagrams.
 const BURST_BYTES_MIN: f64 = 2400.0;
@@ -23,10 +24,10 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// How many bytes may leave at once, on a path that carries so many a second.
-    pub fn credit_bytes(&mut self, now: Duration, bytes_per_second: u64) -> usize {
+    /// How many bytes may leave at once, on a path that carries so many a second: at most what it carries in `burst_time`.
+    pub fn credit_bytes(&mut self, now: Duration, bytes_per_second: u64, burst_time: Duration) -> usize {
         let rate = rate(bytes_per_second);
-        let most = (rate * BURST_TIME.as_secs_f64()).max(BURST_BYTES_MIN);
+        let most = (rate * burst_time.as_secs_f64()).max(BURST_BYTES_MIN);
         let earned = rate * now.saturating_sub(self.counted).as_secs_f64();
         (self.credit, self.counted) = ((self.credit + earned).min(most), now);
         self.credit.max(0.0) as usize
@@ -58,27 +59,34 @@ mod tests {
     #[test]
     fn a_burst_leaves_at_once_and_what_follows_as_the_path_carries_it() {
         let mut pace = Pace::default();
-        assert_eq!(pace.credit_bytes(ms(1000), 100_000), 2500);
-        pace.sent(2500);
-        assert_eq!([pace.credit_bytes(ms(1000), 100_000), pace.credit_bytes(ms(1010), 100_000)], [0, 1000]);
+        assert_eq!(pace.credit_bytes(ms(1000), 500_000, ms(8)), 4000);
+        pace.sent(4000);
+        assert_eq!(
+            [pace.credit_bytes(ms(1000), 500_000, ms(8)), pace.credit_bytes(ms(1002), 500_000, ms(8))],
+            [0, 1000]
+        );
         pace.sent(2000);
-        assert_eq!((pace.credit_bytes(ms(1010), 100_000), pace.wait(100_000).as_millis()), (0, 10));
-        assert_eq!([pace.credit_bytes(ms(1020), 100_000), pace.credit_bytes(ms(1025), 100_000)], [0, 500]);
+        assert_eq!((pace.credit_bytes(ms(1002), 500_000, ms(8)), pace.wait(500_000).as_millis()), (0, 2));
+        assert_eq!(
+            [pace.credit_bytes(ms(1004), 500_000, ms(8)), pace.credit_bytes(ms(1005), 500_000, ms(8))],
+            [0, 500]
+        );
+        assert_eq!(pace.credit_bytes(ms(1100), 500_000, ms(8)), 4000);
     }
 
     #[test]
     fn media_does_not_pay_for_what_was_said() {
         let mut pace = Pace::default();
-        pace.credit_bytes(ms(1000), 16_000);
+        pace.credit_bytes(ms(1000), 16_000, ms(8));
         pace.sent(500_000);
-        assert_eq!((pace.credit_bytes(ms(1000), 16_000), pace.wait(16_000).as_millis()), (0, 150));
-        assert!(pace.credit_bytes(ms(1151), 16_000) > 0);
+        assert_eq!((pace.credit_bytes(ms(1000), 16_000, ms(8)), pace.wait(16_000).as_millis()), (0, 150));
+        assert!(pace.credit_bytes(ms(1151), 16_000, ms(8)) > 0);
     }
 
     #[test]
     fn two_datagrams_leave_at_once_on_the_slowest_path_and_many_on_a_fast_one() {
         let mut pace = Pace::default();
-        assert_eq!(pace.credit_bytes(ms(10_000), 1000), 2400);
-        assert_eq!(pace.credit_bytes(ms(20_000), 10_000_000), 250_000);
+        assert_eq!(pace.credit_bytes(ms(10_000), 1000, ms(8)), 2400);
+        assert_eq!(pace.credit_bytes(ms(20_000), 10_000_000, ms(8)), 80_000);
     }
 }

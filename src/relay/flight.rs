@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use super::Metrics;
 use super::media_outbox::MediaOutbox;
 use crate::limits::INITIAL_WINDOW_BYTES;
-use crate::media::{Pace, Space};
+use crate::media::{LIMITED_BURST_TIME, Pace, Space};
 use crate::now::Now;
 use crate::transport::Window;
 
@@ -21,6 +21,10 @@ const MARK_INTERVAL: Duration = Duration::from_millis(25);
 /// Pings on their way at a time: those of more than [`IDLE_TIMEOUT`](crate::limits::IDLE_TIMEOUT), after which who answers none has
 /// been given up, unless it says something else.
 const MARKS_MAX: usize = 512;
+
+/// What video may leave at once, as time of the path, where no queue stood of late: most keyframes. Over QUIC it is not paced at all then;
+/// here, answers come too seldom for that: they tell late of a path that is slower.
+const FREE_BURST_TIME: Duration = Duration::from_millis(50);
 
 /// The shortest time that the pace is waited for.
 const PAUSE_MIN: Duration = Duration::from_millis(1);
@@ -53,6 +57,18 @@ struct Inner {
     marks: VecDeque<Mark>,
     marked: Duration,
     next: u64,
+}
+
+impl Inner {
+    /// Whether what arrived last was late. With nothing on its way nothing tells that the queue is gone.
+    fn is_late(&self) -> bool {
+        self.window.is_late() && self.bytes > 0
+    }
+
+    /// What video may leave at once, as time of the path.
+    fn burst_time(&self) -> Duration {
+        if self.is_late() || self.window.is_limited() { LIMITED_BURST_TIME } else { FREE_BURST_TIME }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -112,14 +128,15 @@ impl Flight {
     fn space(&self, now: Duration) -> Space {
         let inner = &mut *self.inner.borrow_mut();
         let window = inner.window.bytes();
-        let video_open = inner.window.rate().is_none_or(|rate| inner.pace.credit_bytes(now, rate) > 0);
+        let video_open = inner.window.rate().is_none_or(|rate| {
+            let burst_time = inner.burst_time();
+            inner.pace.credit_bytes(now, rate, burst_time) > 0
+        });
         let bytes = match inner.bytes {
             0 => usize::MAX,
             bytes => window.saturating_sub(bytes) as usize,
         };
-        // With nothing on its way nothing tells that the queue is gone.
-        let is_late = inner.window.is_late() && inner.bytes > 0;
-        Space { video_open, is_full: is_late || inner.window.is_full(), ..bytes.into() }
+        Space { video_open, is_full: inner.is_late() || inner.window.is_full(), ..bytes.into() }
     }
 
     /// So much was sent.
@@ -247,12 +264,28 @@ mod tests {
     }
 
     #[test]
+    fn where_no_queue_stood_a_keyframe_leaves_at_once() {
+        let flight = Flight::default();
+        flight.sent(1000);
+        flight.answered(ms(60), &flight.mark(ms(0)));
+        assert!(flight.rate().is_some(), "the path is known");
+        assert!(space(&flight, ms(60)) > 0);
+        flight.sent(12_000);
+        assert!(space(&flight, ms(60)) > 0);
+        flight.sent(10_000);
+        assert_eq!(space(&flight, ms(60)), 0, "the pace holds back what would fill a window at once");
+    }
+
+    #[test]
     fn a_path_that_is_slower_than_what_is_sent_gets_less_than_would_fill_its_queue() {
         let flight = Flight::default();
+        // The roster goes before all media.
+        flight.sent(300);
+        flight.answered(ms(60), &flight.mark(ms(0)));
         // 75 kB/s and 60 ms there and back; something waits all the time.
         let mut answers: VecDeque<(Duration, [u8; 8])> = VecDeque::new();
         let (mut passes, mut longest) = (Duration::ZERO, Duration::ZERO);
-        for now in (0..10_000).map(ms) {
+        for now in (60..10_000).map(ms) {
             while answers.front().is_some_and(|(at, _)| *at <= now) {
                 let (_, payload) = answers.pop_front().unwrap();
                 flight.answered(now, &payload);
