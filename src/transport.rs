@@ -21,7 +21,7 @@ mod unproved;
 pub use arrival::{Arrival, PlainEntry, WebSocketKind};
 pub use bearer_token::BearerToken;
 pub use congestion::{Congestion, Media as MediaCongestion};
-pub(crate) use congestion::{Estimate, Window};
+pub(crate) use congestion::{Estimate, VOICE_BYTES_MAX, VOICE_SHARE, Window};
 pub use endpoint::{BindError, Sockets};
 pub use gate::{Gate, GateError, Place, Refusal, TcpPlace};
 pub use host::{HostError, HostPolicy, is_name_of_own_machine};

@@ -70,6 +70,8 @@ pub struct Egress {
 pub struct Space {
     /// How many bytes.
     pub bytes: usize,
+    /// How many bytes of audio, which may be more.
+    pub audio_bytes: usize,
     /// Whether video may go on: audio, which takes little, waits for no pace.
     pub video_open: bool,
     /// Whether frames that travel on streams can go on; others pass them by if they cannot.
@@ -82,7 +84,7 @@ pub struct Space {
 impl From<usize> for Space {
     /// So many bytes of anything.
     fn from(bytes: usize) -> Self {
-        Self { bytes, video_open: true, streams_open: true, is_full: true }
+        Self { bytes, audio_bytes: bytes, video_open: true, streams_open: true, is_full: true }
     }
 }
 
@@ -212,7 +214,7 @@ impl Egress {
         let fits = |held: &Held| held.bytes.len() <= space.bytes;
         let can_leave = |held: &&Held| space.streams_open || !held.header.on_stream;
         let held = match self.audio.first().filter(can_leave) {
-            Some(first) if fits(first) => self.audio.pop().map(|held| (Class::Audio, held)),
+            Some(first) if first.bytes.len() <= space.audio_bytes => self.audio.pop().map(|held| (Class::Audio, held)),
             // Nothing overtakes it.
             Some(_) => None,
             None if !space.video_open => None,

@@ -285,7 +285,8 @@ impl Downlink {
         let path = self.path.get();
         let video_open = self.credit_bytes(now, path) > 0;
         let streams_open = !self.streams.frames.borrow().is_blocked();
-        Space { bytes, video_open, streams_open, is_full: path.estimate.is_none_or(|estimate| estimate.is_full) }
+        let is_full = path.estimate.is_none_or(|estimate| estimate.is_full);
+        Space { video_open, streams_open, is_full, ..bytes.into() }
     }
 
     fn space(&self, now: Now) -> usize {

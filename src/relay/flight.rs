@@ -12,7 +12,7 @@ use super::media_outbox::MediaOutbox;
 use crate::limits::INITIAL_WINDOW_BYTES;
 use crate::media::{LIMITED_BURST_TIME, Pace, Space};
 use crate::now::Now;
-use crate::transport::Window;
+use crate::transport::{VOICE_BYTES_MAX, VOICE_SHARE, Window};
 
 /// How often what was sent is followed by a ping: the answer says when it arrived. A ping has 40 bytes with what is around it, and
 /// its answer as many.
@@ -51,6 +51,8 @@ struct Inner {
     pace: Pace,
     /// All that has not arrived yet, in bytes.
     bytes: u64,
+    /// What of audio may be on its way beyond the window, in bytes.
+    voice_bytes: i64,
     /// What was sent behind the last ping.
     unmarked_bytes: u64,
     /// Pings on their way, each with what was sent between the one before it and itself.
@@ -84,6 +86,7 @@ impl Default for Flight {
             window: Window::new(INITIAL_WINDOW_BYTES, SEGMENT_BYTES),
             pace: Pace::default(),
             bytes: 0,
+            voice_bytes: 0,
             unmarked_bytes: 0,
             marks: VecDeque::new(),
             marked: Duration::ZERO,
@@ -124,7 +127,8 @@ impl Flight {
         self.inner.borrow().window.rate()
     }
 
-    /// What more may be sent. While nothing is on its way, anything; video as the pace allows it, which audio does not wait for.
+    /// What more may be sent. While nothing is on its way, anything; video as the pace allows it, which audio does not wait for. Nor
+    /// does audio wait for a full window, as on QUIC: a part of what has arrived may leave beyond it.
     fn space(&self, now: Duration) -> Space {
         let inner = &mut *self.inner.borrow_mut();
         let window = inner.window.bytes();
@@ -136,13 +140,18 @@ impl Flight {
             0 => usize::MAX,
             bytes => window.saturating_sub(bytes) as usize,
         };
-        Space { video_open, is_full: inner.is_late() || inner.window.is_full(), ..bytes.into() }
+        let audio_bytes = bytes.max(inner.voice_bytes.max(0) as usize);
+        let is_full = inner.is_late() || inner.window.is_full();
+        Space { audio_bytes, video_open, is_full, ..bytes.into() }
     }
 
     /// So much was sent.
     pub fn sent(&self, bytes: usize) {
-        let mut inner = self.inner.borrow_mut();
+        let inner = &mut *self.inner.borrow_mut();
         inner.bytes += bytes as u64;
+        if inner.bytes > inner.window.bytes() {
+            inner.voice_bytes = (inner.voice_bytes - bytes as i64).max(-VOICE_BYTES_MAX);
+        }
         inner.unmarked_bytes += bytes as u64;
         inner.window.sent(bytes as u64);
         inner.pace.sent(bytes);
@@ -185,6 +194,7 @@ impl Flight {
         let mut round_trip = Duration::ZERO;
         while let Some(mark) = inner.marks.pop_front_if(|mark| mark.number <= number) {
             inner.bytes -= mark.bytes;
+            inner.voice_bytes = (inner.voice_bytes + (mark.bytes / VOICE_SHARE) as i64).min(VOICE_BYTES_MAX);
             inner.window.acked(mark.sent, mark.bytes);
             round_trip = now.saturating_sub(mark.sent);
         }
@@ -261,6 +271,24 @@ mod tests {
     fn space(flight: &Flight, now: Duration) -> usize {
         let space = flight.space(now);
         if space.video_open { space.bytes } else { 0 }
+    }
+
+    #[test]
+    fn a_part_of_what_has_arrived_may_leave_as_audio_beyond_a_full_window() {
+        let flight = Flight::default();
+        let spaces = |now| [flight.space(ms(now)).bytes, flight.space(ms(now)).audio_bytes];
+        flight.sent(4000);
+        let first = flight.mark(ms(0));
+        flight.sent(INITIAL_WINDOW_BYTES as usize - 4000);
+        assert_eq!(spaces(0), [0, 0]);
+        flight.answered(ms(60), &first);
+        // What fits into the window costs nothing.
+        flight.sent(flight.space(ms(60)).bytes);
+        assert_eq!(spaces(60), [0, 1000]);
+        flight.sent(141);
+        assert_eq!(spaces(60), [0, 859]);
+        flight.sent(100_000);
+        assert_eq!(spaces(60), [0, 0]);
     }
 
     #[test]

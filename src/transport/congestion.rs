@@ -47,6 +47,7 @@ use quinn::Connection;
 use quinn::congestion::{BbrConfig, Controller, ControllerFactory, CubicConfig, NewRenoConfig};
 
 pub use media::Media;
+pub(crate) use probing::{VOICE_BYTES_MAX, VOICE_SHARE};
 pub(crate) use window::Window;
 
 use crate::limits::INITIAL_WINDOW_BYTES;

@@ -22,10 +22,10 @@ const STALE_FACTOR: u32 = 4;
 const STRETCHED_BYTES_MAX: u64 = 64 * 1024;
 
 /// For so many bytes that have arrived, one may leave beyond the window: a voice's 76 kbit/s where 300 pass.
-const VOICE_SHARE: i64 = 4;
+pub const VOICE_SHARE: u64 = 4;
 
 /// What may leave so at once, in bytes: a quarter of a second of a voice.
-const VOICE_BYTES_MAX: i64 = 2400;
+pub const VOICE_BYTES_MAX: i64 = 2400;
 
 /// Makes [`Probing`]s.
 pub struct ProbingFactory {
@@ -115,7 +115,7 @@ impl Probing {
 
     /// So much has arrived, and a part of it may leave beyond the window.
     fn arrived(&mut self, bytes: u64) {
-        self.voice_bytes = (self.voice_bytes + bytes as i64 / VOICE_SHARE).min(VOICE_BYTES_MAX);
+        self.voice_bytes = (self.voice_bytes + (bytes / VOICE_SHARE) as i64).min(VOICE_BYTES_MAX);
     }
 
     /// Acknowledgements cannot come sooner than a round trip.
@@ -262,7 +262,7 @@ mod tests {
             probing.on_sent(began, PACKET, 100);
             passed += PACKET;
         }
-        assert!(passed <= 50 * 1250 / VOICE_SHARE as u64 + PACKET, "{passed}: a quarter of what has arrived");
+        assert!(passed <= 50 * 1250 / VOICE_SHARE + PACKET, "{passed}: a quarter of what has arrived");
         probing.voice_bytes = VOICE_BYTES_MAX;
         probing.in_flight = 0;
         probing.on_sent(began, PACKET, 101);
