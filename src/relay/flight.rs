@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use super::Metrics;
 use super::media_outbox::MediaOutbox;
 use crate::limits::INITIAL_WINDOW_BYTES;
-use crate::media::{LIMITED_BURST_TIME, Pace, Space};
+use crate::media::{Class, LATE_TIME_MAX, LIMITED_BURST_TIME, Pace, Space};
 use crate::now::Now;
 use crate::transport::{VOICE_BYTES_MAX, VOICE_SHARE, Window};
 
@@ -26,6 +26,9 @@ const MARKS_MAX: usize = 512;
 /// here, answers come too seldom for that: they tell late of a path that is slower.
 const FREE_BURST_TIME: Duration = Duration::from_millis(50);
 
+/// The same in bytes, since the first window says too much of a short path: what 600 kbit/s carry in 190 ms.
+const FREE_BURST_BYTES: f64 = 14_000.0;
+
 /// The shortest time that the pace is waited for.
 const PAUSE_MIN: Duration = Duration::from_millis(1);
 
@@ -35,13 +38,14 @@ const SEGMENT_BYTES: u64 = 1400;
 /// What is on its way to a participant over WebSocket, and how much may be.
 ///
 /// TCP fills the bottleneck's queue and every buffer before it, and what is in there can no longer be left out. So media is held
-/// back by the same [`Window`] that QUIC connections can have, which makes a small delay at most. In the place of acknowledgements
-/// it has the answers to pings (RFC 6455, section 5.5.3), which come in order behind all that was sent before them.
+/// back by the same [`Window`] that QUIC connections can have, which makes a small delay at most; audio, which takes little, passes it
+/// as it does there. In the place of acknowledgements it has the answers to pings (RFC 6455, section 5.5.3), which come in order behind
+/// all that was sent before them.
 #[derive(Debug)]
 pub(super) struct Flight {
     inner: RefCell<Inner>,
-    /// Whether media waits for what is on its way.
-    is_blocked: Cell<bool>,
+    /// Since when media waits for what is on its way.
+    blocked_since: Cell<Option<Duration>>,
     changed: Notify,
 }
 
@@ -51,7 +55,7 @@ struct Inner {
     pace: Pace,
     /// All that has not arrived yet, in bytes.
     bytes: u64,
-    /// What of audio may be on its way beyond the window, in bytes.
+    /// What may leave as audio beyond the window, in bytes; less than nothing after a datagram that was larger.
     voice_bytes: i64,
     /// What was sent behind the last ping.
     unmarked_bytes: u64,
@@ -67,9 +71,19 @@ impl Inner {
         self.window.is_late() && self.bytes > 0
     }
 
-    /// What video may leave at once, as time of the path.
-    fn burst_time(&self) -> Duration {
-        if self.is_late() || self.window.is_limited() { LIMITED_BURST_TIME } else { FREE_BURST_TIME }
+    /// What video may leave at once on a path that carries so many bytes a second, as time of the path.
+    fn burst_time(&self, rate: u64) -> Duration {
+        if self.is_late() || self.window.is_limited() {
+            return LIMITED_BURST_TIME;
+        }
+        FREE_BURST_TIME.min(Duration::from_secs_f64(FREE_BURST_BYTES / rate.max(1) as f64))
+    }
+
+    /// Audio of so many bytes leaves.
+    fn spoke(&mut self, bytes: usize) {
+        if self.bytes + bytes as u64 > self.window.bytes() {
+            self.voice_bytes = (self.voice_bytes - bytes as i64).max(-VOICE_BYTES_MAX);
+        }
     }
 }
 
@@ -92,7 +106,7 @@ impl Default for Flight {
             marked: Duration::ZERO,
             next: 0,
         };
-        Self { inner: RefCell::new(inner), is_blocked: Cell::new(false), changed: Notify::new() }
+        Self { inner: RefCell::new(inner), blocked_since: Cell::default(), changed: Notify::new() }
     }
 }
 
@@ -117,7 +131,11 @@ impl Flight {
             media.note_path_rate(rate);
         }
         let due = media.take(now, self.space(now.since_start), metrics);
-        self.is_blocked.set(due.is_none() && !media.is_empty());
+        let is_blocked = due.is_none() && !media.is_empty();
+        self.blocked_since.set(is_blocked.then(|| self.blocked_since.get().unwrap_or(now.since_start)));
+        if let Some(due) = due.as_ref().filter(|due| due.class == Class::Audio) {
+            self.inner.borrow_mut().spoke(due.bytes.len());
+        }
         media.tally().note_sent(metrics, due.is_some().into());
         due.map(|due| due.bytes)
     }
@@ -132,15 +150,21 @@ impl Flight {
     fn space(&self, now: Duration) -> Space {
         let inner = &mut *self.inner.borrow_mut();
         let window = inner.window.bytes();
-        let video_open = inner.window.rate().is_none_or(|rate| {
-            let burst_time = inner.burst_time();
-            inner.pace.credit_bytes(now, rate, burst_time) > 0
-        });
+        // What the path carries while media waits for this look is no burst.
+        let waited = self.blocked_since.get().map_or(Duration::ZERO, |since| now.saturating_sub(since));
+        let video_open = match inner.window.rate() {
+            Some(rate) => {
+                let burst_time = inner.burst_time(rate).max(waited.min(LATE_TIME_MAX));
+                inner.pace.credit_bytes(now, rate, burst_time) > 0
+            }
+            // The ping with which the connection began is on its way: with video behind it, the least round trip would not be known.
+            None => false,
+        };
         let bytes = match inner.bytes {
             0 => usize::MAX,
             bytes => window.saturating_sub(bytes) as usize,
         };
-        let audio_bytes = bytes.max(inner.voice_bytes.max(0) as usize);
+        let audio_bytes = if inner.voice_bytes > 0 { usize::MAX } else { bytes };
         let is_full = inner.is_late() || inner.window.is_full();
         Space { audio_bytes, video_open, is_full, ..bytes.into() }
     }
@@ -149,16 +173,13 @@ impl Flight {
     pub fn sent(&self, bytes: usize) {
         let inner = &mut *self.inner.borrow_mut();
         inner.bytes += bytes as u64;
-        if inner.bytes > inner.window.bytes() {
-            inner.voice_bytes = (inner.voice_bytes - bytes as i64).max(-VOICE_BYTES_MAX);
-        }
         inner.unmarked_bytes += bytes as u64;
         inner.window.sent(bytes as u64);
         inner.pace.sent(bytes);
     }
 
     fn is_blocked(&self) -> bool {
-        self.is_blocked.get()
+        self.blocked_since.get().is_some()
     }
 
     /// Whether a ping is to be sent behind what was sent.
@@ -261,7 +282,7 @@ mod tests {
         flight.sent(1000);
         flight.mark(ms(100));
         flight.sent(1000);
-        flight.is_blocked.set(true);
+        flight.blocked_since.set(Some(ms(100)));
         assert!(!flight.is_mark_due(ms(101)));
         flight.answered(ms(101), &0_u64.to_be_bytes());
         assert!(flight.is_mark_due(ms(102)));
@@ -276,43 +297,75 @@ mod tests {
     #[test]
     fn a_part_of_what_has_arrived_may_leave_as_audio_beyond_a_full_window() {
         let flight = Flight::default();
-        let spaces = |now| [flight.space(ms(now)).bytes, flight.space(ms(now)).audio_bytes];
-        flight.sent(4000);
+        let audio_fits = || flight.space(ms(60)).audio_bytes > 0;
+        let speak = |bytes| {
+            flight.inner.borrow_mut().spoke(bytes);
+            flight.sent(bytes);
+        };
+        // What fits into the window costs nothing.
+        speak(4000);
         let first = flight.mark(ms(0));
         flight.sent(INITIAL_WINDOW_BYTES as usize - 4000);
-        assert_eq!(spaces(0), [0, 0]);
+        assert!(!audio_fits());
         flight.answered(ms(60), &first);
-        // What fits into the window costs nothing.
         flight.sent(flight.space(ms(60)).bytes);
-        assert_eq!(spaces(60), [0, 1000]);
-        flight.sent(141);
-        assert_eq!(spaces(60), [0, 859]);
-        flight.sent(100_000);
-        assert_eq!(spaces(60), [0, 0]);
+        assert_eq!(flight.space(ms(60)).bytes, 0);
+        // A quarter of 4000 bytes. Messages, which wait for no window, take nothing of it.
+        flight.sent(50_000);
+        assert_eq!([speak(900), speak(150)].map(|()| audio_fits()), [false; 2]);
+        assert_eq!(flight.inner.borrow().voice_bytes, -50);
+        // However much was said, a few kilobytes that arrive are enough, and however much arrives, it is no more.
+        speak(100_000);
+        let answered = |bytes| {
+            flight.inner.borrow_mut().unmarked_bytes = bytes;
+            let mark = flight.mark(ms(60));
+            flight.answered(ms(120), &mark);
+            flight.inner.borrow().voice_bytes
+        };
+        assert_eq!([answered(9600), answered(4), answered(80_000)], [0, 1, VOICE_BYTES_MAX]);
+    }
+
+    /// What video gets at once where an answer took so long, when as much as the window has was sent before or not.
+    fn video_at_once(round_trip: Duration, stood: Duration) -> usize {
+        let flight = Flight::default();
+        for at in [ms(0), ms(1000)] {
+            flight.sent(1000);
+            let mark = flight.mark(at);
+            flight.answered(at + round_trip, &mark);
+        }
+        for time in 0..40 {
+            flight.sent(1000);
+            let at = ms(2000 + time * 50);
+            let mark = flight.mark(at);
+            flight.answered(at + round_trip + stood, &mark);
+        }
+        let mut bytes = 0;
+        while space(&flight, ms(8000)) > 0 {
+            flight.sent(100);
+            bytes += 100;
+        }
+        bytes
     }
 
     #[test]
     fn where_no_queue_stood_a_keyframe_leaves_at_once() {
-        let flight = Flight::default();
-        flight.sent(1000);
-        flight.answered(ms(60), &flight.mark(ms(0)));
-        assert!(flight.rate().is_some(), "the path is known");
-        assert!(space(&flight, ms(60)) > 0);
-        flight.sent(12_000);
-        assert!(space(&flight, ms(60)) > 0);
-        flight.sent(10_000);
-        assert_eq!(space(&flight, ms(60)), 0, "the pace holds back what would fill a window at once");
+        for (round_trip, stood, from, to) in
+            [(ms(60), ms(0), 12_000, 15_000), (ms(10), ms(0), 13_000, 15_000), (ms(60), ms(50), 2400, 3500)]
+        {
+            let bytes = video_at_once(round_trip, stood);
+            assert!((from..to).contains(&bytes), "{bytes} bytes, {round_trip:?} and {stood:?} of queue");
+        }
     }
 
-    #[test]
-    fn a_path_that_is_slower_than_what_is_sent_gets_less_than_would_fill_its_queue() {
+    /// The longest queue from the third second on of a path that carries 75 kB/s with 60 ms there and back, and for how long it was idle,
+    /// while something waits all the time.
+    fn queue_and_idle() -> (Duration, Duration) {
         let flight = Flight::default();
-        // The roster goes before all media.
-        flight.sent(300);
-        flight.answered(ms(60), &flight.mark(ms(0)));
-        // 75 kB/s and 60 ms there and back; something waits all the time.
+        let begin = flight.mark(ms(0));
+        assert_eq!(space(&flight, ms(59)), 0, "video waits until the round trip is known");
+        flight.answered(ms(60), &begin);
         let mut answers: VecDeque<(Duration, [u8; 8])> = VecDeque::new();
-        let (mut passes, mut longest) = (Duration::ZERO, Duration::ZERO);
+        let (mut passes, mut longest, mut idle) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
         for now in (60..10_000).map(ms) {
             while answers.front().is_some_and(|(at, _)| *at <= now) {
                 let (_, payload) = answers.pop_front().unwrap();
@@ -320,17 +373,24 @@ mod tests {
             }
             while space(&flight, now) >= 1000 {
                 flight.sent(1000);
+                flight.blocked_since.set(None);
                 passes = passes.max(now) + Duration::from_secs_f64(1000.0 / 75_000.0);
             }
-            flight.is_blocked.set(true);
+            flight.blocked_since.set(Some(flight.blocked_since.get().unwrap_or(now)));
             if flight.is_mark_due(now) {
                 answers.push_back((passes.max(now) + ms(60), flight.mark(now)));
             }
             if now > ms(3000) {
                 longest = longest.max(passes.saturating_sub(now));
-                assert!(passes + ms(30) > now, "the path is idle at {now:?}");
+                idle = idle.max(now.saturating_sub(passes));
             }
         }
-        assert!(longest < ms(100), "{longest:?} of queue");
+        (longest, idle)
+    }
+
+    #[test]
+    fn a_path_that_is_slower_than_what_is_sent_gets_less_than_would_fill_its_queue() {
+        let (longest, idle) = queue_and_idle();
+        assert!(longest < ms(60) && idle < ms(40), "{longest:?} of queue, {idle:?} idle");
     }
 }

@@ -583,6 +583,15 @@ fn audio_does_not_wait_for_the_pace_of_video() {
 }
 
 #[test]
+fn audio_may_leave_where_nothing_else_may() {
+    let mut egress = egress();
+    show(&mut egress, 0, CAMERA, &frame(0, 0, 0, 1));
+    speak(&mut egress, 0, 1);
+    let mut take = |audio_bytes| egress.take(at(1), Space { audio_bytes, ..0.into() }).map(|due| due.header.track.0);
+    assert_eq!([take(0), take(2400), take(2400)], [None, Some(MICROPHONE), None]);
+}
+
+#[test]
 fn what_needs_a_frame_that_was_given_up_on_its_stream_is_left_out() {
     let mut egress = egress();
     show(&mut egress, 0, SCREEN, &on_stream(key(0)));
