@@ -26,7 +26,7 @@ pub use floor::SharedFloor;
 pub use fragment::{Delivery, Frame, FrameTooLarge};
 pub use gaps::{Arrival, Gaps};
 pub use gathering::{Gathering, Load};
-pub use pace::{LATE_TIME_MAX, LIMITED_BURST_TIME, Pace};
+pub use pace::{LIMITED_BURST_TIME, Pace};
 pub use publisher::Publisher;
 pub use recent::{Kept, Recent};
 pub use recent_pictures::{KeptPictures, PictureBudget};

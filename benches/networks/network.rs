@@ -10,7 +10,29 @@ pub struct Network {
     /// Whether video has layers, and there is chat: where more is offered than passes.
     pub has_layers: bool,
     pub seconds: u64,
+    pub targets: Targets,
 }
+
+/// What the figures of a network may be at most, where there is a target.
+pub struct Targets {
+    pub audio_p99_ms: Option<f64>,
+    pub audio_left_out: Option<f64>,
+    pub without_audio_ms: Option<f64>,
+    pub chat_p99_ms: Option<f64>,
+    pub queue_p95_ms: Option<f64>,
+    pub cut_frames: Option<f64>,
+    pub full_again_s: Option<f64>,
+}
+
+const NO_TARGETS: Targets = Targets {
+    audio_p99_ms: None,
+    audio_left_out: None,
+    without_audio_ms: None,
+    chat_p99_ms: None,
+    queue_p95_ms: None,
+    cut_frames: None,
+    full_again_s: None,
+};
 
 pub const ALL: [Network; 6] = [
     Network {
@@ -19,6 +41,7 @@ pub const ALL: [Network; 6] = [
         video_rate: 1_000_000,
         has_layers: false,
         seconds: 8,
+        targets: NO_TARGETS,
     },
     Network {
         name: "5 % loss",
@@ -26,6 +49,7 @@ pub const ALL: [Network; 6] = [
         video_rate: 1_000_000,
         has_layers: false,
         seconds: 8,
+        targets: NO_TARGETS,
     },
     Network {
         name: "5 % in bursts of 3",
@@ -33,6 +57,7 @@ pub const ALL: [Network; 6] = [
         video_rate: 1_000_000,
         has_layers: false,
         seconds: 8,
+        targets: NO_TARGETS,
     },
     Network {
         name: "600 kbit/s, 200 ms of queue",
@@ -40,6 +65,13 @@ pub const ALL: [Network; 6] = [
         video_rate: 1_500_000,
         has_layers: true,
         seconds: 12,
+        targets: Targets {
+            audio_p99_ms: Some(150.0),
+            audio_left_out: Some(0.0),
+            chat_p99_ms: Some(300.0),
+            cut_frames: Some(0.0),
+            ..NO_TARGETS
+        },
     },
     Network {
         name: "600 kbit/s, 1 s of queue",
@@ -47,6 +79,7 @@ pub const ALL: [Network; 6] = [
         video_rate: 1_500_000,
         has_layers: true,
         seconds: 12,
+        targets: Targets { queue_p95_ms: Some(100.0), ..NO_TARGETS },
     },
     FALLING,
 ];
@@ -61,4 +94,5 @@ pub const FALLING: Network = Network {
     video_rate: 1_500_000,
     has_layers: true,
     seconds: 20,
+    targets: Targets { without_audio_ms: Some(200.0), full_again_s: Some(5.0), ..NO_TARGETS },
 };

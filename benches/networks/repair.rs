@@ -63,17 +63,40 @@ impl Behind {
     }
 }
 
-/// Runs meetings through one network at once, those with these words in their rows or all, and renders their rows.
+/// What relay and clients do.
+#[derive(Clone, Copy)]
+struct Settings {
+    label: &'static str,
+    repair: bool,
+    congestion: Congestion,
+}
+
+/// With what is lost asked for again and parity, and without. Others than Tertulia's control take losses by chance for a full path, and
+/// send too little to see what is repaired: that alone is in the rows of `no`.
+const SETTINGS: [Settings; 2] = [
+    Settings { label: "no", repair: false, congestion: Congestion::Tertulia },
+    Settings { label: "yes", repair: true, congestion: Congestion::Tertulia },
+];
+
+/// Neither repair nor a congestion control for media: what QUIC does by itself.
+const PLAIN: Settings = Settings { label: "plain", repair: false, congestion: Congestion::Cubic };
+
+/// Runs meetings through one network, those with these words in their rows or all, and renders their rows: first those of Tertulia's
+/// control at once, then the plain ones.
 pub async fn through(network: &'static Lossy, chosen: &[String], seconds: u64) -> String {
-    let mut meetings = Vec::new();
-    for behind in Behind::ALL {
-        for (carrier, scheme) in CARRIERS {
-            if chosen.iter().all(|word| [behind.label(), carrier].contains(&word.as_str())) {
-                meetings.extend([false, true].map(|repair| row(network, behind, carrier, scheme, repair, seconds)));
+    let mut rows = String::new();
+    for settings in [&SETTINGS[..], &[PLAIN]] {
+        let mut meetings = Vec::new();
+        for behind in Behind::ALL {
+            for (carrier, scheme) in CARRIERS {
+                if chosen.iter().all(|word| [behind.label(), carrier].contains(&word.as_str())) {
+                    meetings.extend(settings.iter().map(|with| row(network, behind, carrier, scheme, *with, seconds)));
+                }
             }
         }
+        rows += &join_all(meetings).await.concat();
     }
-    join_all(meetings).await.concat()
+    rows
 }
 
 /// The head of the table.
@@ -81,21 +104,19 @@ pub fn head() -> String {
     HEAD.to_owned()
 }
 
-async fn row(network: &Lossy, behind: Behind, carrier: &str, scheme: &str, repair: bool, seconds: u64) -> String {
-    let [audio, video] = meeting(network, behind, scheme, repair, seconds).await;
+async fn row(network: &Lossy, behind: Behind, carrier: &str, scheme: &str, with: Settings, seconds: u64) -> String {
+    let [audio, video] = meeting(network, behind, scheme, with, seconds).await;
     let mut row = String::new();
     let (name, behind) = (network.name, behind.label());
-    let repaired = if repair { "yes" } else { "no" };
-    write!(row, "| {name} | {behind} | {carrier} | {repaired} |").expect("a string takes everything");
+    write!(row, "| {name} | {behind} | {carrier} | {} |", with.label).expect("a string takes everything");
     for (frames, target) in [audio, video].iter().zip(network.targets) {
         write!(row, " {} | {target} % | {} |", usable(frames), latency(frames)).expect("a string takes everything");
     }
     row + "\n"
 }
 
-async fn meeting(network: &Lossy, behind: Behind, scheme: &str, repair: bool, seconds: u64) -> [Vec<Sent>; 2] {
-    // Others take losses by chance for a full path, and send too little to see what is repaired.
-    let congestion = Congestion::Tertulia;
+async fn meeting(network: &Lossy, behind: Behind, scheme: &str, with: Settings, seconds: u64) -> [Vec<Sent>; 2] {
+    let Settings { repair, congestion, .. } = with;
     let config = Config { congestion, ..Config::default() };
     let relay = TestRelay::start_config(config, Callbacks::default());
     let proxy = Proxy::start(relay.relay.address(), network.script, seed()).await;

@@ -8,9 +8,6 @@ const RATE_MIN: f64 = 16_000.0;
 /// audio, which does not stand behind all of a large frame then, should the path become slow just now.
 pub const LIMITED_BURST_TIME: Duration = Duration::from_millis(8);
 
-/// How late it may be looked at what waits for its pace: what the path carried meanwhile may leave at once all the same.
-pub const LATE_TIME_MAX: Duration = Duration::from_millis(25);
-
 /// What may leave at once on any path, in bytes: two datagrams.
 const BURST_BYTES_MIN: f64 = 2400.0;
 

@@ -11,7 +11,7 @@ use super::media_outbox::{Burst, MediaOutbox};
 use super::path::{Path, QUEUE_BYTES_MIN};
 use super::tally::Tally;
 use crate::limits::{DATAGRAM_SEND_BYTES_MAX, Limits, SEND_WINDOW_BYTES};
-use crate::media::{Due, LATE_TIME_MAX, LIMITED_BURST_TIME, Pace, Space};
+use crate::media::{Due, LIMITED_BURST_TIME, Pace, Space};
 use crate::now::Now;
 use crate::room::Pressure;
 use crate::transport::{Carrier, Estimate};
@@ -126,10 +126,7 @@ impl Downlink {
             return 0;
         }
         let mut pace = self.pace.get();
-        // What the path carries while something waits for this look is no burst.
-        let waited = self.waiting_since.get().map_or(Duration::ZERO, |since| now.since_start.saturating_sub(since));
-        let burst_time = LIMITED_BURST_TIME.max(waited.min(LATE_TIME_MAX));
-        let credit = pace.credit_bytes(now.since_start, estimate.bytes_per_second, burst_time);
+        let credit = pace.credit_bytes(now.since_start, estimate.bytes_per_second, LIMITED_BURST_TIME);
         self.pace.set(pace);
         credit
     }

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use super::Metrics;
 use super::media_outbox::MediaOutbox;
 use crate::limits::INITIAL_WINDOW_BYTES;
-use crate::media::{Class, LATE_TIME_MAX, LIMITED_BURST_TIME, Pace, Space};
+use crate::media::{Class, LIMITED_BURST_TIME, Pace, Space};
 use crate::now::Now;
 use crate::transport::{VOICE_BYTES_MAX, VOICE_SHARE, Window};
 
@@ -44,8 +44,8 @@ const SEGMENT_BYTES: u64 = 1400;
 #[derive(Debug)]
 pub(super) struct Flight {
     inner: RefCell<Inner>,
-    /// Since when media waits for what is on its way.
-    blocked_since: Cell<Option<Duration>>,
+    /// Whether media waits for what is on its way.
+    is_blocked: Cell<bool>,
     changed: Notify,
 }
 
@@ -76,7 +76,7 @@ impl Inner {
         if self.is_late() || self.window.is_limited() {
             return LIMITED_BURST_TIME;
         }
-        FREE_BURST_TIME.min(Duration::from_secs_f64(FREE_BURST_BYTES / rate.max(1) as f64))
+        FREE_BURST_TIME.min(Duration::from_secs_f64(FREE_BURST_BYTES / rate.max(1) as f64)).max(LIMITED_BURST_TIME)
     }
 
     /// Audio of so many bytes leaves.
@@ -106,7 +106,7 @@ impl Default for Flight {
             marked: Duration::ZERO,
             next: 0,
         };
-        Self { inner: RefCell::new(inner), blocked_since: Cell::default(), changed: Notify::new() }
+        Self { inner: RefCell::new(inner), is_blocked: Cell::new(false), changed: Notify::new() }
     }
 }
 
@@ -131,8 +131,7 @@ impl Flight {
             media.note_path_rate(rate);
         }
         let due = media.take(now, self.space(now.since_start), metrics);
-        let is_blocked = due.is_none() && !media.is_empty();
-        self.blocked_since.set(is_blocked.then(|| self.blocked_since.get().unwrap_or(now.since_start)));
+        self.is_blocked.set(due.is_none() && !media.is_empty());
         if let Some(due) = due.as_ref().filter(|due| due.class == Class::Audio) {
             self.inner.borrow_mut().spoke(due.bytes.len());
         }
@@ -150,11 +149,9 @@ impl Flight {
     fn space(&self, now: Duration) -> Space {
         let inner = &mut *self.inner.borrow_mut();
         let window = inner.window.bytes();
-        // What the path carries while media waits for this look is no burst.
-        let waited = self.blocked_since.get().map_or(Duration::ZERO, |since| now.saturating_sub(since));
         let video_open = match inner.window.rate() {
             Some(rate) => {
-                let burst_time = inner.burst_time(rate).max(waited.min(LATE_TIME_MAX));
+                let burst_time = inner.burst_time(rate);
                 inner.pace.credit_bytes(now, rate, burst_time) > 0
             }
             // The ping with which the connection began is on its way: with video behind it, the least round trip would not be known.
@@ -179,7 +176,7 @@ impl Flight {
     }
 
     fn is_blocked(&self) -> bool {
-        self.blocked_since.get().is_some()
+        self.is_blocked.get()
     }
 
     /// Whether a ping is to be sent behind what was sent.
@@ -282,7 +279,7 @@ mod tests {
         flight.sent(1000);
         flight.mark(ms(100));
         flight.sent(1000);
-        flight.blocked_since.set(Some(ms(100)));
+        flight.is_blocked.set(true);
         assert!(!flight.is_mark_due(ms(101)));
         flight.answered(ms(101), &0_u64.to_be_bytes());
         assert!(flight.is_mark_due(ms(102)));
@@ -373,10 +370,9 @@ mod tests {
             }
             while space(&flight, now) >= 1000 {
                 flight.sent(1000);
-                flight.blocked_since.set(None);
                 passes = passes.max(now) + Duration::from_secs_f64(1000.0 / 75_000.0);
             }
-            flight.blocked_since.set(Some(flight.blocked_since.get().unwrap_or(now)));
+            flight.is_blocked.set(true);
             if flight.is_mark_due(now) {
                 answers.push_back((passes.max(now) + ms(60), flight.mark(now)));
             }
