@@ -14,7 +14,8 @@ const HEAD: &str = "\
 /// What stands in the queue after so long stands for good, and what people are sent is what they will be sent.
 const SETTLED: Duration = Duration::from_secs(3);
 
-/// The figures of the networks where more is offered than passes, each beside its target, if it has one in its network; what is above it is bold.
+/// The figures of the networks where more is offered than passes, each beside its target, where its network has one; what is above it is
+/// bold.
 pub fn render(rows: &[Row]) -> String {
     let rows: Vec<_> = rows.iter().filter(|row| row.network.has_layers).collect();
     let mut text = if rows.is_empty() { String::new() } else { HEAD.to_owned() };

@@ -59,34 +59,40 @@ mod tests {
     #[test]
     fn a_burst_leaves_at_once_and_what_follows_as_the_path_carries_it() {
         let mut pace = Pace::default();
-        assert_eq!(pace.credit_bytes(ms(1000), 500_000, ms(8)), 4000);
+        assert_eq!(pace.credit_bytes(ms(1000), 500_000, LIMITED_BURST_TIME), 4000);
         pace.sent(4000);
         assert_eq!(
-            [pace.credit_bytes(ms(1000), 500_000, ms(8)), pace.credit_bytes(ms(1002), 500_000, ms(8))],
+            [
+                pace.credit_bytes(ms(1000), 500_000, LIMITED_BURST_TIME),
+                pace.credit_bytes(ms(1002), 500_000, LIMITED_BURST_TIME)
+            ],
             [0, 1000]
         );
         pace.sent(2000);
-        assert_eq!((pace.credit_bytes(ms(1002), 500_000, ms(8)), pace.wait(500_000).as_millis()), (0, 2));
+        assert_eq!((pace.credit_bytes(ms(1002), 500_000, LIMITED_BURST_TIME), pace.wait(500_000).as_millis()), (0, 2));
         assert_eq!(
-            [pace.credit_bytes(ms(1004), 500_000, ms(8)), pace.credit_bytes(ms(1005), 500_000, ms(8))],
+            [
+                pace.credit_bytes(ms(1004), 500_000, LIMITED_BURST_TIME),
+                pace.credit_bytes(ms(1005), 500_000, LIMITED_BURST_TIME)
+            ],
             [0, 500]
         );
-        assert_eq!(pace.credit_bytes(ms(1100), 500_000, ms(8)), 4000);
+        assert_eq!(pace.credit_bytes(ms(1100), 500_000, LIMITED_BURST_TIME), 4000);
     }
 
     #[test]
     fn media_does_not_pay_for_what_was_said() {
         let mut pace = Pace::default();
-        pace.credit_bytes(ms(1000), 16_000, ms(8));
+        pace.credit_bytes(ms(1000), 16_000, LIMITED_BURST_TIME);
         pace.sent(500_000);
-        assert_eq!((pace.credit_bytes(ms(1000), 16_000, ms(8)), pace.wait(16_000).as_millis()), (0, 150));
-        assert!(pace.credit_bytes(ms(1151), 16_000, ms(8)) > 0);
+        assert_eq!((pace.credit_bytes(ms(1000), 16_000, LIMITED_BURST_TIME), pace.wait(16_000).as_millis()), (0, 150));
+        assert!(pace.credit_bytes(ms(1151), 16_000, LIMITED_BURST_TIME) > 0);
     }
 
     #[test]
     fn two_datagrams_leave_at_once_on_the_slowest_path_and_many_on_a_fast_one() {
         let mut pace = Pace::default();
-        assert_eq!(pace.credit_bytes(ms(10_000), 1000, ms(8)), 2400);
-        assert_eq!(pace.credit_bytes(ms(20_000), 10_000_000, ms(8)), 80_000);
+        assert_eq!(pace.credit_bytes(ms(10_000), 1000, LIMITED_BURST_TIME), 2400);
+        assert_eq!(pace.credit_bytes(ms(20_000), 10_000_000, LIMITED_BURST_TIME), 80_000);
     }
 }

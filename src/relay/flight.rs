@@ -322,7 +322,7 @@ mod tests {
         assert_eq!([answered(9600), answered(4), answered(80_000)], [0, 1, VOICE_BYTES_MAX]);
     }
 
-    /// What video gets at once where an answer took so long, when as much as the window has was sent before or not.
+    /// How many bytes of video leave at once where answers took `round_trip` at first, and longer by what `stood` in a queue since.
     fn video_at_once(round_trip: Duration, stood: Duration) -> usize {
         let flight = Flight::default();
         for at in [ms(0), ms(1000)] {
@@ -330,8 +330,8 @@ mod tests {
             let mark = flight.mark(at);
             flight.answered(at + round_trip, &mark);
         }
-        for time in 0..40 {
-            flight.sent(1000);
+        for time in 0..4 {
+            flight.sent(20_000);
             let at = ms(2000 + time * 50);
             let mark = flight.mark(at);
             flight.answered(at + round_trip + stood, &mark);
