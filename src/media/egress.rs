@@ -74,6 +74,8 @@ pub struct Space {
     pub audio_bytes: usize,
     /// Whether video may go on: audio, which takes little, waits for no pace.
     pub video_open: bool,
+    /// Whether keyframes may where other video may not: more of one may leave at once.
+    pub keyframes_open: bool,
     /// Whether frames that travel on streams can go on; others pass them by if they cannot.
     pub streams_open: bool,
     /// Whether the path takes no more, as far as is known. Otherwise video is paced by what was used of it, which may be far less than it
@@ -84,7 +86,7 @@ pub struct Space {
 impl From<usize> for Space {
     /// So many bytes of anything.
     fn from(bytes: usize) -> Self {
-        Self { bytes, audio_bytes: bytes, video_open: true, streams_open: true, is_full: true }
+        Self { bytes, audio_bytes: bytes, video_open: true, keyframes_open: true, streams_open: true, is_full: true }
     }
 }
 
@@ -217,12 +219,16 @@ impl Egress {
             Some(first) if first.bytes.len() <= space.audio_bytes => self.audio.pop().map(|held| (Class::Audio, held)),
             // Nothing overtakes it.
             Some(_) => None,
-            None if !space.video_open => None,
+            None if !space.video_open && !space.keyframes_open => None,
             None => {
+                let is_open = |held: &Held| match Class::of(&held.header) {
+                    Class::Keyframe => space.keyframes_open,
+                    _ => space.video_open,
+                };
                 let flows = self.flows.iter_mut().filter(|flow| flow.waiting.first().filter(can_leave).is_some());
                 flows
                     .min_by_key(|flow| flow.rank(now))
-                    .filter(|flow| flow.waiting.first().is_some_and(fits))
+                    .filter(|flow| flow.waiting.first().is_some_and(|first| fits(first) && is_open(first)))
                     .and_then(|flow| flow.pop(now))
                     .map(|held| (Class::of(&held.header), held))
             }

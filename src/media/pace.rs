@@ -38,9 +38,10 @@ impl Pace {
         self.credit = (self.credit - bytes as f64).max(-DEBT_BYTES_MAX);
     }
 
-    /// How long it takes until anything may leave.
-    pub fn wait(&self, bytes_per_second: u64) -> Duration {
-        Duration::from_secs_f64(((1.0 - self.credit) / rate(bytes_per_second)).clamp(0.0, 1.0))
+    /// How long it takes until anything may leave, a second at most; `None`: it may now.
+    pub fn wait(&self, bytes_per_second: u64) -> Option<Duration> {
+        let missing = 1.0 - self.credit;
+        (missing > 0.0).then(|| Duration::from_secs_f64((missing / rate(bytes_per_second)).min(1.0)))
     }
 }
 
@@ -56,6 +57,10 @@ mod tests {
         Duration::from_millis(milliseconds)
     }
 
+    fn wait_ms(pace: &Pace, bytes_per_second: u64) -> Option<u128> {
+        pace.wait(bytes_per_second).map(|wait| wait.as_millis())
+    }
+
     #[test]
     fn a_burst_leaves_at_once_and_what_follows_as_the_path_carries_it() {
         let mut pace = Pace::default();
@@ -69,7 +74,7 @@ mod tests {
             [0, 1000]
         );
         pace.sent(2000);
-        assert_eq!((pace.credit_bytes(ms(1002), 500_000, LIMITED_BURST_TIME), pace.wait(500_000).as_millis()), (0, 2));
+        assert_eq!((pace.credit_bytes(ms(1002), 500_000, LIMITED_BURST_TIME), wait_ms(&pace, 500_000)), (0, Some(2)));
         assert_eq!(
             [
                 pace.credit_bytes(ms(1004), 500_000, LIMITED_BURST_TIME),
@@ -78,6 +83,7 @@ mod tests {
             [0, 500]
         );
         assert_eq!(pace.credit_bytes(ms(1100), 500_000, LIMITED_BURST_TIME), 4000);
+        assert_eq!(wait_ms(&pace, 500_000), None);
     }
 
     #[test]
@@ -85,7 +91,7 @@ mod tests {
         let mut pace = Pace::default();
         pace.credit_bytes(ms(1000), 16_000, LIMITED_BURST_TIME);
         pace.sent(500_000);
-        assert_eq!((pace.credit_bytes(ms(1000), 16_000, LIMITED_BURST_TIME), pace.wait(16_000).as_millis()), (0, 150));
+        assert_eq!((pace.credit_bytes(ms(1000), 16_000, LIMITED_BURST_TIME), wait_ms(&pace, 16_000)), (0, Some(150)));
         assert!(pace.credit_bytes(ms(1151), 16_000, LIMITED_BURST_TIME) > 0);
     }
 

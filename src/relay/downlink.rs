@@ -286,7 +286,7 @@ impl Downlink {
         let video_open = self.credit_bytes(now, path) > 0;
         let streams_open = !self.streams.frames.borrow().is_blocked();
         let is_full = path.estimate.is_none_or(|estimate| estimate.is_full);
-        Space { video_open, streams_open, is_full, ..bytes.into() }
+        Space { video_open, keyframes_open: video_open, streams_open, is_full, ..bytes.into() }
     }
 
     fn space(&self, now: Now) -> usize {
@@ -347,7 +347,7 @@ impl Downlink {
             let time = Duration::from_secs_f64(over as f64 / path.bytes_per_second.max(1) as f64);
             let time = time.max(match path.estimate {
                 Some(_) if !path.has_room() => PATH_AGE_MAX,
-                Some(estimate) => self.pace.get().wait(estimate.bytes_per_second),
+                Some(estimate) => self.pace.get().wait(estimate.bytes_per_second).unwrap_or_default(),
                 None => Duration::ZERO,
             });
             return sleep(time.clamp(POLL_TIME_MIN, POLL_TIME_MAX)).await;

@@ -22,8 +22,9 @@ const MARK_INTERVAL: Duration = Duration::from_millis(25);
 /// been given up, unless it says something else.
 const MARKS_MAX: usize = 512;
 
-/// What video may leave at once, as time of the path, where no queue stood of late: most keyframes. Over QUIC it is not paced at all then;
-/// here, answers come too seldom for that: they tell late of a path that is slower.
+/// What of a keyframe may leave at once, as time of the path, where no queue stood of late: most are no larger. Over QUIC video is not
+/// paced at all then; here, answers come too seldom for that: they tell late of a path that is slower. Other frames are many, and behind
+/// a large one audio would stand each time a path falls.
 const FREE_BURST_TIME: Duration = Duration::from_millis(50);
 
 /// The same in bytes, since the first window says too much of a short path: what 600 kbit/s carry in 190 ms.
@@ -53,9 +54,12 @@ pub(super) struct Flight {
 struct Inner {
     window: Window,
     pace: Pace,
+    /// That of keyframes, for which everything counts that leaves.
+    keyframe_pace: Pace,
     /// All that has not arrived yet, in bytes.
     bytes: u64,
-    /// What may leave as audio beyond the window, in bytes; less than nothing after a datagram that was larger.
+    /// What may leave as audio beyond the window, in bytes; less than nothing after a datagram that was larger. It begins with the most:
+    /// the first window may fill a slow path for half a second, in which nothing arrives.
     voice_bytes: i64,
     /// What was sent behind the last ping.
     unmarked_bytes: u64,
@@ -71,8 +75,8 @@ impl Inner {
         self.window.is_late() && self.bytes > 0
     }
 
-    /// What video may leave at once on a path that carries so many bytes a second, as time of the path.
-    fn burst_time(&self, rate: u64) -> Duration {
+    /// What of a keyframe may leave at once on a path that carries so many bytes a second, as time of the path.
+    fn keyframe_burst_time(&self, rate: u64) -> Duration {
         if self.is_late() || self.window.is_limited() {
             return LIMITED_BURST_TIME;
         }
@@ -99,8 +103,9 @@ impl Default for Flight {
         let inner = Inner {
             window: Window::new(INITIAL_WINDOW_BYTES, SEGMENT_BYTES),
             pace: Pace::default(),
+            keyframe_pace: Pace::default(),
             bytes: 0,
-            voice_bytes: 0,
+            voice_bytes: VOICE_BYTES_MAX,
             unmarked_bytes: 0,
             marks: VecDeque::new(),
             marked: Duration::ZERO,
@@ -149,13 +154,14 @@ impl Flight {
     fn space(&self, now: Duration) -> Space {
         let inner = &mut *self.inner.borrow_mut();
         let window = inner.window.bytes();
-        let video_open = match inner.window.rate() {
-            Some(rate) => {
-                let burst_time = inner.burst_time(rate);
-                inner.pace.credit_bytes(now, rate, burst_time) > 0
+        let (video_open, keyframes_open) = match (inner.window.seen_rate(), inner.window.rate()) {
+            (Some(seen_rate), Some(rate)) => {
+                let burst_time = inner.keyframe_burst_time(rate);
+                let credit_bytes = inner.pace.credit_bytes(now, seen_rate, LIMITED_BURST_TIME);
+                (credit_bytes > 0, inner.keyframe_pace.credit_bytes(now, rate, burst_time) > 0)
             }
             // The ping with which the connection began is on its way: with video behind it, the least round trip would not be known.
-            None => false,
+            _ => (false, false),
         };
         let bytes = match inner.bytes {
             0 => usize::MAX,
@@ -163,7 +169,7 @@ impl Flight {
         };
         let audio_bytes = if inner.voice_bytes > 0 { usize::MAX } else { bytes };
         let is_full = inner.is_late() || inner.window.is_full();
-        Space { audio_bytes, video_open, is_full, ..bytes.into() }
+        Space { audio_bytes, video_open, keyframes_open, is_full, ..bytes.into() }
     }
 
     /// So much was sent.
@@ -173,6 +179,7 @@ impl Flight {
         inner.unmarked_bytes += bytes as u64;
         inner.window.sent(bytes as u64);
         inner.pace.sent(bytes);
+        inner.keyframe_pace.sent(bytes);
     }
 
     fn is_blocked(&self) -> bool {
@@ -225,14 +232,16 @@ impl Flight {
 
     /// Waits until the pace allows more; for ever if it is not what media waits for.
     async fn paused(&self) {
-        let pause = {
-            let inner = self.inner.borrow();
-            inner.window.rate().map_or(Duration::ZERO, |rate| inner.pace.wait(rate))
-        };
-        match pause {
-            Duration::ZERO => pending().await,
-            pause => sleep(pause.max(PAUSE_MIN)).await,
+        match self.pause() {
+            Some(pause) => sleep(pause.max(PAUSE_MIN)).await,
+            None => pending().await,
         }
+    }
+
+    /// Until keyframes may go on or, where they may, other video.
+    fn pause(&self) -> Option<Duration> {
+        let inner = self.inner.borrow();
+        inner.keyframe_pace.wait(inner.window.rate()?).or(inner.pace.wait(inner.window.seen_rate()?))
     }
 }
 
@@ -303,13 +312,19 @@ mod tests {
         speak(4000);
         let first = flight.mark(ms(0));
         flight.sent(INITIAL_WINDOW_BYTES as usize - 4000);
-        assert!(!audio_fits());
+        assert_eq!(flight.inner.borrow().voice_bytes, VOICE_BYTES_MAX);
+        // Before anything has arrived, a quarter of a second of a voice.
+        let fits_after = |bytes| {
+            speak(bytes);
+            audio_fits()
+        };
+        assert_eq!([2399, 1].map(fits_after), [true, false]);
         flight.answered(ms(60), &first);
         flight.sent(flight.space(ms(60)).bytes);
         assert_eq!(flight.space(ms(60)).bytes, 0);
         // A quarter of 4000 bytes. Messages, which wait for no window, take nothing of it.
         flight.sent(50_000);
-        assert_eq!([speak(900), speak(150)].map(|()| audio_fits()), [false; 2]);
+        assert_eq!([900, 150].map(fits_after), [true, false]);
         assert_eq!(flight.inner.borrow().voice_bytes, -50);
         // However much was said, a few kilobytes that arrive are enough, and however much arrives, it is no more.
         speak(100_000);
@@ -322,8 +337,18 @@ mod tests {
         assert_eq!([answered(9600), answered(4), answered(80_000)], [0, 1, VOICE_BYTES_MAX]);
     }
 
-    /// How many bytes of video leave at once where answers took `round_trip` at first, and longer by what `stood` in a queue since.
-    fn video_at_once(round_trip: Duration, stood: Duration) -> usize {
+    /// How many bytes of a keyframe and of another frame leave at once where answers took `round_trip` at first, and longer by what
+    /// `stood` in a queue since.
+    fn at_once(round_trip: Duration, stood: Duration) -> [usize; 2] {
+        let is_open: [fn(Space) -> bool; 2] = [|space| space.keyframes_open, |space| space.video_open];
+        is_open.map(|is_open| {
+            let flight = flight_since(round_trip, stood);
+            (0..).step_by(100).take_while(|_| is_open(flight.space(ms(8000)))).inspect(|_| flight.sent(100)).count()
+                * 100
+        })
+    }
+
+    fn flight_since(round_trip: Duration, stood: Duration) -> Flight {
         let flight = Flight::default();
         for at in [ms(0), ms(1000)] {
             flight.sent(1000);
@@ -336,21 +361,19 @@ mod tests {
             let mark = flight.mark(at);
             flight.answered(at + round_trip + stood, &mark);
         }
-        let mut bytes = 0;
-        while space(&flight, ms(8000)) > 0 {
-            flight.sent(100);
-            bytes += 100;
-        }
-        bytes
+        flight
     }
 
     #[test]
     fn where_no_queue_stood_a_keyframe_leaves_at_once() {
-        for (round_trip, stood, from, to) in
-            [(ms(60), ms(0), 12_000, 15_000), (ms(10), ms(0), 13_000, 15_000), (ms(60), ms(50), 2400, 3500)]
-        {
-            let bytes = video_at_once(round_trip, stood);
-            assert!((from..to).contains(&bytes), "{bytes} bytes, {round_trip:?} and {stood:?} of queue");
+        for (round_trip, stood, keyframe, other) in [
+            (ms(60), ms(0), 12_000..15_000, 2400..4500),
+            (ms(10), ms(0), 13_000..15_000, 2400..12_000),
+            (ms(60), ms(50), 2400..3500, 2400..3500),
+        ] {
+            let bytes = at_once(round_trip, stood);
+            let fits = keyframe.contains(&bytes[0]) && other.contains(&bytes[1]);
+            assert!(fits, "{bytes:?} bytes, {round_trip:?} and {stood:?} of queue");
         }
     }
 

@@ -569,7 +569,7 @@ fn what_cannot_go_on_on_its_stream_holds_up_nothing_else() {
 fn audio_does_not_wait_for_the_pace_of_video() {
     let mut egress = egress();
     show(&mut egress, 0, CAMERA, &frame(0, 0, 0, 3));
-    let paced = |open| Space { video_open: open, ..ALL.into() };
+    let paced = |open| Space { video_open: open, keyframes_open: open, ..ALL.into() };
     let mut tracks = Vec::new();
     for step in 0..6 {
         speak(&mut egress, step * 10, step as u32);
@@ -580,6 +580,19 @@ fn audio_does_not_wait_for_the_pace_of_video() {
     }
     let (voice, video) = (MICROPHONE, CAMERA);
     assert_eq!(tracks, [voice, voice, video, voice, voice, video, voice, voice, video]);
+}
+
+#[test]
+fn keyframes_may_leave_where_other_video_waits_for_the_pace() {
+    let mut egress = egress();
+    let paced = Space { video_open: false, ..ALL.into() };
+    let mut passed = |now, camera: Frame| {
+        show(&mut egress, now, CAMERA, &camera);
+        std::iter::from_fn(|| egress.take(at(now), paced)).map(|due| due.header.frame).collect::<Vec<_>>()
+    };
+    assert_eq!(passed(0, frame(0, 0, 0, 2)), [0, 0]);
+    assert_eq!(passed(33, frame(1, 1, 0, 2)), [0; 0]);
+    assert_eq!(frames(&mut egress, 40, ALL), [1]);
 }
 
 #[test]
