@@ -138,6 +138,12 @@ impl Egress {
         self.audio.is_empty() && self.flows.iter().all(|flow| flow.waiting.is_empty())
     }
 
+    /// How long video has waited that is to leave next.
+    pub fn video_waited(&self, now: Now) -> Duration {
+        let since = self.flows.iter().filter_map(|flow| flow.waiting.first()).map(|first| first.since).min();
+        since.map_or(Duration::ZERO, |since| now.since_start.saturating_sub(since))
+    }
+
     /// Whether this datagram waits: it will come, or is left out because it could not come in time.
     pub fn holds(&self, datagram: &[u8]) -> bool {
         let waiting = std::iter::once(&self.audio).chain(self.flows.iter().map(|flow| &flow.waiting));

@@ -30,6 +30,12 @@ const FREE_BURST_TIME: Duration = Duration::from_millis(50);
 /// The same in bytes, since the first window says too much of a short path: what 600 kbit/s carry in 190 ms.
 const FREE_BURST_BYTES: f64 = 14_000.0;
 
+/// How long it is between two frames of most cameras. What has waited for as long is in the way of the next frame.
+const FRAME_TIME: Duration = Duration::from_millis(33);
+
+/// The share of what the path is taken to carry that frames leave by which are in nobody's way: while they are, they show what it carries.
+const EASY_SHARE: f64 = 2.0 / 3.0;
+
 /// The shortest time that the pace is waited for.
 const PAUSE_MIN: Duration = Duration::from_millis(1);
 
@@ -56,6 +62,8 @@ struct Inner {
     pace: Pace,
     /// That of keyframes, for which everything counts that leaves.
     keyframe_pace: Pace,
+    /// What other video leaves by at present, in bytes a second.
+    video_rate: u64,
     /// All that has not arrived yet, in bytes.
     bytes: u64,
     /// What may leave as audio beyond the window, in bytes; less than nothing after a datagram that was larger. It begins with the most:
@@ -83,6 +91,14 @@ impl Inner {
         FREE_BURST_TIME.min(Duration::from_secs_f64(FREE_BURST_BYTES / rate.max(1) as f64)).max(LIMITED_BURST_TIME)
     }
 
+    /// What video leaves by that is no keyframe, in bytes a second, on a path that is taken to carry so many. The window may be far ahead of
+    /// what was ever sent, and behind a large frame that leaves too fast, audio stands long when the path falls. A queue tells what the path
+    /// carries, and so does a window that is full.
+    fn video_rate(&self, rate: u64, waited: Duration) -> u64 {
+        let is_known = self.is_late() || self.window.is_limited() || waited >= FRAME_TIME;
+        if is_known { rate } else { (rate as f64 * EASY_SHARE) as u64 }
+    }
+
     /// Audio of so many bytes leaves.
     fn spoke(&mut self, bytes: usize) {
         if self.bytes + bytes as u64 > self.window.bytes() {
@@ -104,6 +120,7 @@ impl Default for Flight {
             window: Window::new(INITIAL_WINDOW_BYTES, SEGMENT_BYTES),
             pace: Pace::default(),
             keyframe_pace: Pace::default(),
+            video_rate: 0,
             bytes: 0,
             voice_bytes: VOICE_BYTES_MAX,
             unmarked_bytes: 0,
@@ -135,7 +152,7 @@ impl Flight {
         if let Some(rate) = self.rate() {
             media.note_path_rate(rate);
         }
-        let due = media.take(now, self.space(now.since_start), metrics);
+        let due = media.take(now, self.space(now.since_start, media.video_waited(now)), metrics);
         self.is_blocked.set(due.is_none() && !media.is_empty());
         if let Some(due) = due.as_ref().filter(|due| due.class == Class::Audio) {
             self.inner.borrow_mut().spoke(due.bytes.len());
@@ -149,19 +166,20 @@ impl Flight {
         self.inner.borrow().window.rate()
     }
 
-    /// What more may be sent. While nothing is on its way, anything; video as the pace allows it, which audio does not wait for. Nor
+    /// What more may be sent, where video has waited for so long. While nothing is on its way, anything; video as the pace allows it, which audio does not wait for. Nor
     /// does audio wait for a full window, as on QUIC: a part of what has arrived may leave beyond it.
-    fn space(&self, now: Duration) -> Space {
+    fn space(&self, now: Duration, video_waited: Duration) -> Space {
         let inner = &mut *self.inner.borrow_mut();
         let window = inner.window.bytes();
-        let (video_open, keyframes_open) = match (inner.window.seen_rate(), inner.window.rate()) {
-            (Some(seen_rate), Some(rate)) => {
+        let (video_open, keyframes_open) = match inner.window.rate() {
+            Some(rate) => {
+                inner.video_rate = inner.video_rate(rate, video_waited);
                 let burst_time = inner.keyframe_burst_time(rate);
-                let credit_bytes = inner.pace.credit_bytes(now, seen_rate, LIMITED_BURST_TIME);
+                let credit_bytes = inner.pace.credit_bytes(now, inner.video_rate, LIMITED_BURST_TIME);
                 (credit_bytes > 0, inner.keyframe_pace.credit_bytes(now, rate, burst_time) > 0)
             }
             // The ping with which the connection began is on its way: with video behind it, the least round trip would not be known.
-            _ => (false, false),
+            None => (false, false),
         };
         let bytes = match inner.bytes {
             0 => usize::MAX,
@@ -241,7 +259,7 @@ impl Flight {
     /// Until keyframes may go on or, where they may, other video.
     fn pause(&self) -> Option<Duration> {
         let inner = self.inner.borrow();
-        inner.keyframe_pace.wait(inner.window.rate()?).or(inner.pace.wait(inner.window.seen_rate()?))
+        inner.keyframe_pace.wait(inner.window.rate()?).or(inner.pace.wait(inner.video_rate))
     }
 }
 
@@ -253,17 +271,22 @@ mod tests {
         Duration::from_millis(milliseconds)
     }
 
+    /// What may be sent where nothing has waited.
+    fn space_of(flight: &Flight, now_ms: u64) -> Space {
+        flight.space(ms(now_ms), Duration::ZERO)
+    }
+
     #[test]
     fn what_is_on_its_way_is_what_no_answer_has_come_for() {
         let flight = Flight::default();
-        assert_eq!((flight.space(ms(0)).bytes, flight.is_mark_due(ms(100))), (usize::MAX, false));
+        assert_eq!((space_of(&flight, 0).bytes, flight.is_mark_due(ms(100))), (usize::MAX, false));
         flight.sent(1000);
         let first = flight.mark(ms(100));
         flight.sent(2000);
         assert_eq!([124, 125].map(|now| flight.is_mark_due(ms(now))), [false, true]);
         let second = flight.mark(ms(125));
         flight.sent(500);
-        assert_eq!(flight.space(ms(130)).bytes, INITIAL_WINDOW_BYTES as usize - 3500);
+        assert_eq!(space_of(&flight, 130).bytes, INITIAL_WINDOW_BYTES as usize - 3500);
         assert_eq!(flight.answered(ms(160), &first), Some(ms(60)));
         assert_eq!(flight.inner.borrow().bytes, 2500);
         assert_eq!([flight.answered(ms(170), &first), flight.answered(ms(170), b"another")], [None; 2]);
@@ -296,14 +319,14 @@ mod tests {
 
     /// What video may be sent.
     fn space(flight: &Flight, now: Duration) -> usize {
-        let space = flight.space(now);
+        let space = flight.space(now, FRAME_TIME);
         if space.video_open { space.bytes } else { 0 }
     }
 
     #[test]
     fn a_part_of_what_has_arrived_may_leave_as_audio_beyond_a_full_window() {
         let flight = Flight::default();
-        let audio_fits = || flight.space(ms(60)).audio_bytes > 0;
+        let audio_fits = || space_of(&flight, 60).audio_bytes > 0;
         let speak = |bytes| {
             flight.inner.borrow_mut().spoke(bytes);
             flight.sent(bytes);
@@ -320,8 +343,8 @@ mod tests {
         };
         assert_eq!([2399, 1].map(fits_after), [true, false]);
         flight.answered(ms(60), &first);
-        flight.sent(flight.space(ms(60)).bytes);
-        assert_eq!(flight.space(ms(60)).bytes, 0);
+        flight.sent(space_of(&flight, 60).bytes);
+        assert_eq!(space_of(&flight, 60).bytes, 0);
         // A quarter of 4000 bytes. Messages, which wait for no window, take nothing of it.
         flight.sent(50_000);
         assert_eq!([900, 150].map(fits_after), [true, false]);
@@ -343,7 +366,7 @@ mod tests {
         let is_open: [fn(Space) -> bool; 2] = [|space| space.keyframes_open, |space| space.video_open];
         is_open.map(|is_open| {
             let flight = flight_since(round_trip, stood);
-            (0..).step_by(100).take_while(|_| is_open(flight.space(ms(8000)))).inspect(|_| flight.sent(100)).count()
+            (0..).step_by(100).take_while(|_| is_open(space_of(&flight, 8000))).inspect(|_| flight.sent(100)).count()
                 * 100
         })
     }
@@ -367,7 +390,7 @@ mod tests {
     #[test]
     fn where_no_queue_stood_a_keyframe_leaves_at_once() {
         for (round_trip, stood, keyframe, other) in [
-            (ms(60), ms(0), 12_000..15_000, 2400..4500),
+            (ms(60), ms(0), 12_000..15_000, 2400..3500),
             (ms(10), ms(0), 13_000..15_000, 2400..12_000),
             (ms(60), ms(50), 2400..3500, 2400..3500),
         ] {
@@ -377,39 +400,92 @@ mod tests {
         }
     }
 
-    /// The longest queue from the third second on of a path that carries 75 kB/s with 60 ms there and back, and for how long it was idle,
-    /// while something waits all the time.
-    fn queue_and_idle() -> (Duration, Duration) {
-        let flight = Flight::default();
-        let begin = flight.mark(ms(0));
-        assert_eq!(space(&flight, ms(59)), 0, "video waits until the round trip is known");
-        flight.answered(ms(60), &begin);
-        let mut answers: VecDeque<(Duration, [u8; 8])> = VecDeque::new();
-        let (mut passes, mut longest, mut idle) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
-        for now in (60..10_000).map(ms) {
-            while answers.front().is_some_and(|(at, _)| *at <= now) {
-                let (_, payload) = answers.pop_front().unwrap();
-                flight.answered(now, &payload);
-            }
-            while space(&flight, now) >= 1000 {
-                flight.sent(1000);
-                passes = passes.max(now) + Duration::from_secs_f64(1000.0 / 75_000.0);
-            }
-            flight.is_blocked.set(true);
-            if flight.is_mark_due(now) {
-                answers.push_back((passes.max(now) + ms(60), flight.mark(now)));
-            }
-            if now > ms(3000) {
-                longest = longest.max(passes.saturating_sub(now));
-                idle = idle.max(now.saturating_sub(passes));
-            }
+    /// A path that carries so many bytes a second, with so much of a round trip, and what stood in its queue.
+    struct Path {
+        rate: f64,
+        round_trip: Duration,
+        flight: Flight,
+        answers: VecDeque<(Duration, [u8; 8])>,
+        /// When all has passed that was sent.
+        passes: Duration,
+    }
+
+    impl Path {
+        fn new(rate: f64, round_trip: Duration) -> Self {
+            let flight = Flight::default();
+            let begin = flight.mark(ms(0));
+            assert_eq!(space(&flight, round_trip - ms(1)), 0, "video waits until the round trip is known");
+            flight.answered(round_trip, &begin);
+            Self { rate, round_trip, flight, answers: VecDeque::new(), passes: Duration::ZERO }
         }
-        (longest, idle)
+
+        /// Sends of so many packets what may leave, of which the first has waited for so long. Says how many are left.
+        fn send(&mut self, now: Duration, mut packets: usize, waited: Duration) -> usize {
+            while self.answers.front().is_some_and(|(at, _)| *at <= now) {
+                let (_, payload) = self.answers.pop_front().unwrap();
+                self.flight.answered(now, &payload);
+            }
+            while packets > 0 {
+                let space = self.flight.space(now, waited);
+                if !space.video_open || space.bytes < 1000 {
+                    break;
+                }
+                self.flight.sent(1000);
+                self.passes = self.passes.max(now) + Duration::from_secs_f64(1000.0 / self.rate);
+                packets -= 1;
+            }
+            self.flight.is_blocked.set(packets > 0);
+            if self.flight.is_mark_due(now) {
+                self.answers.push_back((self.passes.max(now) + self.round_trip, self.flight.mark(now)));
+            }
+            packets
+        }
     }
 
     #[test]
     fn a_path_that_is_slower_than_what_is_sent_gets_less_than_would_fill_its_queue() {
-        let (longest, idle) = queue_and_idle();
+        let mut path = Path::new(75_000.0, ms(60));
+        let (mut longest, mut idle) = (Duration::ZERO, Duration::ZERO);
+        for now in (60..10_000).map(ms) {
+            path.send(now, usize::MAX, FRAME_TIME);
+            if now > ms(3000) {
+                longest = longest.max(path.passes.saturating_sub(now));
+                idle = idle.max(now.saturating_sub(path.passes));
+            }
+        }
         assert!(longest < ms(60) && idle < ms(40), "{longest:?} of queue, {idle:?} idle");
+    }
+
+    /// How long frames of so many packets of 1000 bytes, 30 a second, take to leave in the fifth second, in the mean, on a path of which
+    /// they take a part only.
+    fn frames_wait(packets: usize, round_trip: Duration) -> Duration {
+        let mut path = Path::new(30.0 * 1000.0 * packets as f64 * 2.0, round_trip);
+        let mut waiting: VecDeque<(Duration, usize)> = VecDeque::new();
+        let mut waits = Vec::new();
+        for now in (round_trip.as_millis() as u64..5000).map(ms) {
+            if now.as_millis() % 33 == 0 {
+                waiting.push_back((now, packets));
+            }
+            while let Some((since, packets)) = waiting.front_mut() {
+                *packets = path.send(now, *packets, now - *since);
+                if *packets > 0 {
+                    break;
+                }
+                waits.push((now, now - *since));
+                waiting.pop_front();
+            }
+        }
+        let last: Vec<_> = waits.iter().filter(|(now, _)| *now > ms(4000)).map(|(_, wait)| *wait).collect();
+        assert!(last.len() > 25, "{} frames left in the last second", last.len());
+        last.iter().sum::<Duration>() / last.len() as u32
+    }
+
+    #[test]
+    fn frames_leave_before_the_next_ones_on_a_path_that_carries_twice_as_much() {
+        let paths = [(6, 20), (6, 60), (6, 100), (12, 20), (12, 60), (12, 100), (60, 20), (60, 60)];
+        for (packets, round_trip) in paths {
+            let wait = frames_wait(packets, ms(round_trip));
+            assert!(wait < FRAME_TIME, "{packets} packets wait for {wait:?} with a round trip of {round_trip} ms");
+        }
     }
 }

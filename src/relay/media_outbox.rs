@@ -116,6 +116,11 @@ impl MediaOutbox {
         self.egress.borrow().is_empty()
     }
 
+    /// How long video has waited that is to leave next.
+    pub fn video_waited(&self, now: Now) -> Duration {
+        self.egress.borrow().video_waited(now)
+    }
+
     /// Whether this datagram waits.
     pub fn holds(&self, datagram: &[u8]) -> bool {
         self.egress.borrow().holds(datagram)

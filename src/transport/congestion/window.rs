@@ -244,13 +244,6 @@ impl Window {
         (!self.least_rtt.get().is_zero()).then(|| (self.bytes as f64 / rtt) as u64)
     }
 
-    /// What the path was seen to carry, in bytes a second. Until a queue tells that it carries no more, the window grows ahead of what
-    /// is sent.
-    pub fn seen_rate(&self) -> Option<u64> {
-        let ahead = if self.is_limited { 1.0 } else { GROWTH_MAX };
-        Some((self.rate()? as f64 / ahead) as u64)
-    }
-
     /// Packets have so many bytes now.
     pub fn set_packet_bytes(&mut self, bytes: u64) {
         self.packet_bytes = bytes;
