@@ -27,6 +27,9 @@ use held::{Held, Waiting};
 /// Audio that has waited for less passes as it comes.
 const PROMPT_TIME: Duration = Duration::from_millis(50);
 
+/// How long nothing of a track can be seen until less of it is to be tried.
+const BROKEN_TIME: Duration = Duration::from_millis(500);
+
 /// For how long it has to pass as it comes until a path that took none is taken to be back.
 const RETURN_TIME: Duration = Duration::from_millis(250);
 
@@ -128,6 +131,13 @@ impl Egress {
             || [self.drain.measured(), self.drain.said()].into_iter().flatten().any(|rate| rate < STALLED_RATE)
     }
 
+    /// The most important class of what was left out here, or waited for long, if less would help: not where nothing passes at all, nor
+    /// where what waits becomes less by itself, behind a keyframe or since other layers were chosen.
+    pub fn pressed(&self, left_out: &LeftOut) -> Option<Class> {
+        let is_short = |class: &Class| *class == Class::Audio || self.drain.is_short();
+        left_out.pressed().filter(is_short).filter(|_| !self.is_stalled())
+    }
+
     /// Whether nothing waits, and nothing was left out that matters to what comes.
     pub fn is_idle(&self) -> bool {
         self.is_idle
@@ -188,7 +198,10 @@ impl Egress {
                 Medium::Audio if egress.heard.is_copy(&held.header) => {
                     egress.left_out.count(DropReason::Superseded, 1);
                 }
-                Medium::Audio => egress.offer_audio(held),
+                Medium::Audio => {
+                    egress.drain.note_come(held.bytes.len());
+                    egress.offer_audio(held);
+                }
                 Medium::Video => egress.offer_video(now, held),
             }
         });
@@ -263,14 +276,10 @@ impl Egress {
     /// A frame that was taken has not arrived in time on its stream and never will: what needs it is left out.
     pub fn give_up(&mut self, now: Now, frame: &MediaHeader) {
         let now = now.since_start;
-        let is_known = self.flows.iter().any(|flow| flow.track == frame.track);
-        let Some(index) = self.flow_of(now, frame.track) else {
+        let Some(index) = self.flow_of(now, frame) else {
             return;
         };
         let flow = &mut self.flows[index];
-        if !is_known {
-            flow.turn_to(frame.spatial_layer, &mut self.left_out);
-        }
         flow.give_up(now, frame, &mut self.left_out);
         self.rest(now);
     }
@@ -333,15 +342,25 @@ impl Egress {
     }
 
     fn offer_video(&mut self, now: Duration, held: Held) {
-        let Some(index) = self.flow_of(now, held.header.track) else {
+        let Some(index) = self.flow_of(now, &held.header) else {
             return self.left_out.count(DropReason::SubscriberSlow, 1);
         };
+        if !self.flows[index].is_current(&held.header) {
+            self.drain.note_change(now);
+        }
+        if !self.flows[index].comes_once(&held) {
+            self.drain.note_come(held.bytes.len());
+        }
         let placed = self.place(index, &held);
         let flow = &mut self.flows[index];
         match placed {
             Ok(()) => flow.push(held),
             Err(reason) => {
                 self.left_out.count(reason, 1);
+                // While nothing of it can be seen, less is to be tried: that nothing waits is no sign of a path that carries more.
+                if flow.broken_since().is_some_and(|since| since + BROKEN_TIME <= now) {
+                    self.left_out.note_pressed(Class::Base);
+                }
                 // Without its parity, a frame is still whole.
                 if !held.header.parity {
                     flow.leave_out(now, &held.header, reason, &mut self.left_out);
@@ -351,7 +370,7 @@ impl Egress {
     }
 
     fn offer_again(&mut self, now: Duration, held: Held) {
-        let index = self.flow_of(now, held.header.track).ok_or(DropReason::SubscriberSlow);
+        let index = self.flow_of(now, &held.header).ok_or(DropReason::SubscriberSlow);
         let accepted = index.and_then(|index| self.flows[index].accept_again(now, &held.header).map(|()| index));
         let placed =
             accepted.and_then(|index| self.make_place(Class::of(&held.header), now, held.bytes.len()).map(|()| index));
@@ -370,9 +389,9 @@ impl Egress {
         self.make_place(class, held.since, held.bytes.len())
     }
 
-    /// The flow of a track, which begins if there is none. `None`: there are too many.
-    fn flow_of(&mut self, now: Duration, track: TrackId) -> Option<usize> {
-        if let Some(index) = self.flows.iter().position(|flow| flow.track == track) {
+    /// The flow of a track, which begins with a frame if there is none. `None`: there are too many.
+    fn flow_of(&mut self, now: Duration, frame: &MediaHeader) -> Option<usize> {
+        if let Some(index) = self.flows.iter().position(|flow| flow.track == frame.track) {
             return Some(index);
         }
         if self.flows.len() >= EGRESS_FLOWS_MAX {
@@ -380,7 +399,7 @@ impl Egress {
         }
         let is_place = self.flows.len() < EGRESS_FLOWS_MAX;
         is_place.then(|| {
-            self.flows.push(Flow::new(track, now, std::mem::take(&mut self.spare)));
+            self.flows.push(Flow::new(frame, now, std::mem::take(&mut self.spare)));
             self.flows.len() - 1
         })
     }

@@ -174,8 +174,7 @@ impl MediaOutbox {
         let left_out = egress.take_left_out();
         left_out.datagrams().for_each(|(reason, count)| self.tally.leave_out(metrics, reason, count));
         metrics.leave_out_frames(&left_out);
-        // Where nothing passes at all, less would not help.
-        if let Some(class) = left_out.pressed().filter(|_| !egress.is_stalled()) {
+        if let Some(class) = egress.pressed(&left_out) {
             self.pressed.set(Some(self.pressed.get().map_or(class, |before| before.min(class))));
         }
         if self.pressed.get().is_some() || egress.next_wish().is_some() {

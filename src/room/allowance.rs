@@ -11,7 +11,7 @@ const STEPS: u8 = 3;
 const STEPS_MAX: u8 = STEPS * (LAYERS_MAX + 1);
 
 /// How long a step takes to show: what waits has to leave, and another rendition begins with a keyframe.
-const SETTLE_TIME: Duration = Duration::from_millis(500);
+const SETTLE_TIME: Duration = Duration::from_millis(700);
 
 /// How long all has to go well until a step up is tried, at first.
 const PATIENCE_MIN: Duration = Duration::from_millis(500);
@@ -54,6 +54,8 @@ pub(super) struct Allowance {
 #[derive(Debug, Clone, Copy)]
 struct Trial {
     steps_before: u8,
+    /// The same for the first of several steps one soon after another.
+    steps_first: u8,
     until: Duration,
 }
 
@@ -100,10 +102,15 @@ impl Allowance {
         let settled = now >= self.changed + SETTLE_TIME;
         let before = self.steps;
         if let Some(failed) = failed {
-            let is_rendition = failed.steps_before / STEPS != self.steps / STEPS;
+            let steps = match pressure {
+                Pressure::Low => failed.steps_before,
+                // What is needed does not pass: the steps before were too much as well.
+                Pressure::High => failed.steps_first,
+            };
+            let is_rendition = steps / STEPS != self.steps / STEPS;
             let most = if is_rendition { RENDITION_PATIENCE_MAX } else { PATIENCE_MAX };
             self.patience = (self.patience * 2).min(most.max(self.patience));
-            self.steps = failed.steps_before;
+            self.steps = steps;
         } else if settled {
             self.steps = match pressure {
                 Pressure::Low => self.next(tracks, |steps| steps + 1),
@@ -127,8 +134,9 @@ impl Allowance {
             self.patience = PATIENCE_MIN;
         }
         let steps_before = self.steps;
+        let steps_first = self.trial.map_or(steps_before, |trial| trial.steps_first);
         let above = (0..self.steps).rev().find(|steps| self.differs(*steps, tracks));
-        self.trial = Some(Trial { steps_before, until: now + TRIAL_TIME });
+        self.trial = Some(Trial { steps_before, steps_first, until: now + TRIAL_TIME });
         self.steps = above.unwrap_or(0);
         (self.changed, self.due) = (now, now + STEP_TIME);
         above.is_some()

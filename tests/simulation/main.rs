@@ -6,6 +6,7 @@
 mod behaviour;
 mod checks;
 mod client;
+mod degrading;
 mod dice;
 mod history;
 mod model;

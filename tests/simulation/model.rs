@@ -84,6 +84,13 @@ impl Taken {
         self.bits = bits;
     }
 
+    /// Somebody takes these no longer: those that nobody had taken at the last step were left now.
+    fn leave(&mut self, now: Duration, bits: u8) {
+        for layer in layers(bits & !self.bits) {
+            self.left_at.insert(layer, now);
+        }
+    }
+
     /// Whether these are those that somebody takes, or took until a while ago.
     pub fn explains(&self, now: Duration, wanted: u8) -> bool {
         let is_held = |layer| self.left_at.get(&layer).is_some_and(|left| *left + LAYER_HOLD_TIME >= now);
@@ -138,9 +145,12 @@ impl Track {
         };
     }
 
-    /// The room says that nothing is sent any more.
-    pub fn end(&mut self, id: ParticipantId) {
-        self.subscribers.entry(id).and_modify(|its| its.allowed = None);
+    /// The room says that nothing is sent any more. Who comes back may take a picture and be kept from it in the same step: its layers
+    /// are wanted for a while all the same.
+    pub fn end(&mut self, now: Duration, id: ParticipantId) {
+        let before = self.subscribers.get_mut(&id).and_then(|its| its.allowed.take());
+        let bits = before.map_or([0, 0], |layers| layer_bits(1 << layers.spatial, layers.temporal));
+        self.taken.iter_mut().zip(bits).for_each(|(taken, bits)| taken.leave(now, bits));
     }
 
     pub fn wish(&mut self, id: ParticipantId, spatial: u8, temporal: u8) {

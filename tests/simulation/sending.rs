@@ -74,7 +74,7 @@ impl World {
             }
             Output::Subscribed { track, subscriber, layers } => model.track(*track).begin(*subscriber, *layers),
             Output::LayersSet { track, subscriber, layers } => model.track(*track).allow(*subscriber, *layers),
-            Output::Unsubscribed { track, subscriber } => model.track(*track).end(*subscriber),
+            Output::Unsubscribed { track, subscriber } => model.track(*track).end(since_start, *subscriber),
             Output::Tell { to, message: ServerMessage::KeyframeRequested { track, spatial_layer } } => {
                 let its = model.track(*track);
                 assert_eq!(*to, Audience::One(its.publisher));

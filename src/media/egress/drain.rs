@@ -3,13 +3,19 @@ use std::time::Duration;
 /// Over how long it is measured: short ones are uneven, because what is taken is taken in bursts.
 const TIME: Duration = Duration::from_millis(200);
 
-/// How fast a path takes what waits for it.
+/// How fast a path takes what waits for it, and whether that is enough for what comes.
 #[derive(Debug, Default)]
 pub struct Drain {
     /// Since when something has been waiting and is being measured.
     since: Option<Duration>,
+    /// What was taken since then, and what came.
     bytes: u64,
+    come_bytes: u64,
     measured: Option<u64>,
+    /// Bytes a second that come, in the mean of the last two times: four frames of a camera with layers take as long as two thirds of one.
+    comes: Option<u64>,
+    /// The same of the last time alone.
+    came: Option<u64>,
     said: Option<u64>,
 }
 
@@ -39,6 +45,24 @@ impl Drain {
         self.bytes += bytes as u64;
     }
 
+    /// So much came, of what comes all the time.
+    pub fn note_come(&mut self, bytes: usize) {
+        self.come_bytes += bytes as u64;
+    }
+
+    /// What comes from now on is something else, and no more than is taken until that is known.
+    pub fn note_change(&mut self, now: Duration) {
+        if self.since.is_some() {
+            (self.since, self.bytes) = (Some(now), 0);
+            (self.come_bytes, self.came, self.comes) = (0, None, Some(0));
+        }
+    }
+
+    /// Whether more comes than is taken, as far as is known. Otherwise what waits becomes less by itself.
+    pub fn is_short(&self) -> bool {
+        self.comes.zip(self.measured).is_none_or(|(comes, taken)| comes > taken)
+    }
+
     /// Whether something is still waiting: what is taken when nothing is says nothing.
     pub fn note_waiting(&mut self, now: Duration, is_waiting: bool) {
         let Some(since) = self.since.filter(|_| is_waiting) else {
@@ -49,7 +73,10 @@ impl Drain {
         if time >= TIME {
             let rate = (self.bytes as f64 / time.as_secs_f64()) as u64;
             self.measured = Some(self.measured.map_or(rate, |before| (before + rate) / 2));
-            (self.since, self.bytes) = (Some(now), 0);
+            let comes = (self.come_bytes as f64 / time.as_secs_f64()) as u64;
+            self.comes = Some((comes + self.came.unwrap_or(comes)) / 2);
+            self.came = Some(comes);
+            (self.since, self.bytes, self.come_bytes) = (Some(now), 0, 0);
         }
     }
 }
@@ -79,5 +106,32 @@ mod tests {
         assert_eq!(drain.rate(), Some(50_000));
         drain.note_waiting(ms(3000), false);
         assert_eq!((drain.measured(), drain.rate()), (None, Some(50_000)));
+    }
+
+    /// What it says every 100 ms while so much comes and so much is taken in each of these.
+    fn shortness(drain: &mut Drain, from: u64, to: u64, comes: usize, taken: usize) -> Vec<bool> {
+        let step = |at| {
+            drain.note_come(comes);
+            drain.note_taken(taken);
+            drain.note_waiting(ms(at), true);
+            drain.is_short()
+        };
+        (from..to).step_by(100).map(step).collect()
+    }
+
+    #[test]
+    fn a_path_is_short_while_more_comes_than_is_taken() {
+        let mut drain = Drain::default();
+        assert_eq!(shortness(&mut drain, 0, 300, 20_000, 10_000), [true; 3]);
+        // What came before counts for another 400 ms.
+        assert_eq!(shortness(&mut drain, 300, 900, 9000, 10_000), [true, true, true, false, false, false]);
+        assert_eq!(shortness(&mut drain, 900, 1500, 11_000, 10_000), [false, false, false, true, true, true]);
+        drain.note_change(ms(1500));
+        assert!(!drain.is_short(), "nothing is known of what comes now");
+        assert_eq!(shortness(&mut drain, 1600, 1900, 20_000, 10_000), [false, true, true]);
+        drain.note_waiting(ms(2000), false);
+        assert!(drain.is_short(), "what is left out although nothing waits is too much by itself");
+        drain.note_change(ms(2000));
+        assert!(drain.is_short());
     }
 }

@@ -18,6 +18,8 @@ pub struct Flow {
     reason: DropReason,
     /// The frame of which a part has left, and perhaps all of it.
     under_way: Option<FrameId>,
+    /// The keyframe of late that [comes once](Self::comes_once).
+    once: Option<FrameId>,
     /// When a keyframe last began to leave.
     keyframe_left: Option<Duration>,
     breach: Option<Breach>,
@@ -38,6 +40,7 @@ fn id_of(header: &MediaHeader) -> FrameId {
 /// A frame of the base layer was left out: nothing can be seen until there is one that stands by itself.
 #[derive(Debug, Clone, Copy)]
 struct Breach {
+    since: Duration,
     /// When a keyframe is to be asked for.
     wish: Duration,
 }
@@ -55,15 +58,16 @@ pub enum Part {
 const KEYFRAME_RIGHTS_TIME: Duration = Duration::from_secs(1);
 
 impl Flow {
-    /// One of which nothing waits yet, with room for what will.
-    pub fn new(track: TrackId, now: Duration, waiting: Waiting) -> Self {
+    /// One that begins with this frame, of which nothing waits yet, with room for what will.
+    pub fn new(frame: &MediaHeader, now: Duration, waiting: Waiting) -> Self {
         Self {
-            track,
+            track: frame.track,
             waiting,
-            spatial_layer: 0,
+            spatial_layer: frame.spatial_layer,
             missing: Missing::default(),
             reason: DropReason::Late,
             under_way: None,
+            once: None,
             keyframe_left: None,
             breach: None,
             patience: KEYFRAME_INTERVAL,
@@ -101,6 +105,17 @@ impl Flow {
     pub fn rights(&self, class: Class, now: Duration) -> Class {
         let is_urgent = self.keyframe_left.is_none_or(|left| now.saturating_sub(left) >= KEYFRAME_RIGHTS_TIME);
         if class == Class::Keyframe && !is_urgent { Class::Base } else { class }
+    }
+
+    /// Whether a datagram is of a keyframe that is no part of what comes all the time: one with which a rendition begins, or that is
+    /// [urgent](Self::rights).
+    pub fn comes_once(&mut self, held: &Held) -> bool {
+        let (header, class) = (&held.header, Class::of(&held.header));
+        if class == Class::Keyframe && header.fragment_index == 0 && !header.parity {
+            let is_once = !self.is_current(header) || self.rights(class, held.since) == class;
+            self.once = is_once.then(|| id_of(header));
+        }
+        self.once == Some(id_of(header))
     }
 
     /// Whether a part of a frame has left.
@@ -304,8 +319,13 @@ impl Flow {
                 self.patience = KEYFRAME_INTERVAL;
             }
             let wish = self.asked.map_or(now, |asked| now.max(asked + self.patience));
-            self.breach = Some(Breach { wish });
+            self.breach = Some(Breach { since: now, wish });
         }
+    }
+
+    /// Since when nothing of it can be seen.
+    pub fn broken_since(&self) -> Option<Duration> {
+        self.breach.map(|breach| breach.since)
     }
 
     /// When a keyframe is to be asked for.

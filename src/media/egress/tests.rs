@@ -595,6 +595,47 @@ fn keyframes_may_leave_where_other_video_waits_for_the_pace() {
     assert_eq!(frames(&mut egress, 40, ALL), [1]);
 }
 
+/// Whether less would help on a path that takes so much every 33 ms, and of which class, at each of these frames.
+fn pressed(egress: &mut Egress, space: usize, frames: impl Iterator<Item = Frame>) -> Vec<Option<Class>> {
+    let look = |(turn, frame): (usize, Frame)| {
+        let now = turn as u64 * 33;
+        show(egress, now, CAMERA, &frame);
+        taken(egress, now + 20, space);
+        let left_out = egress.take_left_out();
+        egress.pressed(&left_out)
+    };
+    frames.enumerate().map(look).collect()
+}
+
+#[test]
+fn what_waits_behind_a_keyframe_is_no_sign_of_a_path_that_is_too_slow() {
+    // 2002 bytes a turn are offered, and 3003 or 1001 taken.
+    let frames = || (0..24).map(|number| if number == 0 { frame(0, 0, 0, 24) } else { next(number) });
+    assert_eq!(pressed(&mut egress(), 3003, frames()), [None; 24]);
+    let slow = pressed(&mut egress(), 1001, frames());
+    assert!(slow.contains(&Some(Class::Base)), "{slow:?}");
+}
+
+#[test]
+fn what_cannot_be_seen_for_long_is_a_sign_of_a_path_that_is_too_slow() {
+    let mut egress = egress();
+    show(&mut egress, 0, CAMERA, &key(0));
+    taken(&mut egress, 0, ALL);
+    // Too large for the path: what needs it is not taken, and nothing waits.
+    egress.note_path_rate(10_000);
+    show(&mut egress, 33, CAMERA, &frame(1, 1, 0, 20));
+    assert_eq!(egress.take_left_out().pressed(), Some(Class::Base));
+    let mut pressed = |milliseconds, number| {
+        show(&mut egress, milliseconds, CAMERA, &next(number));
+        let left_out = egress.take_left_out();
+        (egress.is_empty(), egress.pressed(&left_out))
+    };
+    assert_eq!(
+        [pressed(100, 2), pressed(532, 3), pressed(533, 4)],
+        [(true, None), (true, None), (true, Some(Class::Base))]
+    );
+}
+
 #[test]
 fn audio_may_leave_where_nothing_else_may() {
     let mut egress = egress();
