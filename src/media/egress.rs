@@ -59,6 +59,8 @@ pub struct Egress {
     spare: Waiting,
     is_idle: bool,
     drain: Drain,
+    /// When something had waited for more than a moment.
+    late_at: Duration,
     /// Since when everything has passed as it came, after audio had been left out.
     returning: Option<Duration>,
     /// When a path that had taken no audio was last taken to be back.
@@ -118,6 +120,7 @@ impl Egress {
             spare: Waiting::default(),
             is_idle: true,
             drain: Drain::default(),
+            late_at: Duration::ZERO,
             returning: None,
             returned: None,
             stalled: None,
@@ -224,6 +227,14 @@ impl Egress {
         self.remember_stall(now);
         offer(self, now);
         self.rest(now);
+        self.note_waiting(now);
+    }
+
+    fn note_waiting(&mut self, now: Duration) {
+        let first = self.flows.iter().map(|flow| &flow.waiting).chain([&self.audio]).filter_map(Waiting::first);
+        if first.map(|held| held.since).min().is_some_and(|since| now > since + PROMPT_TIME) {
+            self.late_at = now;
+        }
         self.drain.note_waiting(now, !self.is_empty());
     }
 
@@ -264,7 +275,7 @@ impl Egress {
                 self.left_out.note_pressed(Class::Upper(0));
             }
         }
-        self.drain.note_waiting(now, !self.is_empty());
+        self.note_waiting(now);
         held.map(|(class, held)| Due { class, waited: now - held.since, header: held.header, bytes: held.bytes })
     }
 
@@ -358,7 +369,8 @@ impl Egress {
             Err(reason) => {
                 self.left_out.count(reason, 1);
                 // While nothing of it can be seen, less is to be tried: that nothing waits is no sign of a path that carries more.
-                if flow.broken_since().is_some_and(|since| since + BROKEN_TIME <= now) {
+                // Nor is that sooner: a keyframe is asked for when nothing waits any more, and comes a round trip later.
+                if flow.broken_since().is_some_and(|since| since.max(self.late_at) + BROKEN_TIME <= now) {
                     self.left_out.note_pressed(Class::Base);
                 }
                 // Without its parity, a frame is still whole.

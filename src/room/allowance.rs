@@ -48,6 +48,8 @@ pub(super) struct Allowance {
     due: Duration,
     patience: Duration,
     trial: Option<Trial>,
+    /// The step up that was too much last: those below it are to go well before it is tried again.
+    failed: Option<u8>,
 }
 
 /// A step up that may turn out to be too much.
@@ -62,7 +64,7 @@ struct Trial {
 impl Default for Allowance {
     fn default() -> Self {
         let time = Duration::ZERO;
-        Self { steps: 0, changed: time, due: time, patience: PATIENCE_MIN, trial: None }
+        Self { steps: 0, changed: time, due: time, patience: PATIENCE_MIN, trial: None, failed: None }
     }
 }
 
@@ -98,14 +100,16 @@ impl Allowance {
     /// layers and wished are those.
     pub fn press(&mut self, now: Now, pressure: Pressure, tracks: &[(Layers, Layers)]) -> bool {
         let now = now.since_start;
-        let failed = self.trial.take_if(|trial| now < trial.until);
+        self.acknowledge(now);
+        let failed = self.trial.take();
         let settled = now >= self.changed + SETTLE_TIME;
         let before = self.steps;
-        if let Some(failed) = failed {
+        if let Some(trial) = failed {
+            self.failed = Some(self.steps);
             let steps = match pressure {
-                Pressure::Low => failed.steps_before,
-                // What is needed does not pass: the steps before were too much as well.
-                Pressure::High => failed.steps_first,
+                Pressure::Low => trial.steps_before,
+                // What is needed does not pass: the steps right before were too much as well, but hardly those of a whole rendition.
+                Pressure::High => trial.steps_first.min((self.steps / STEPS + 2) * STEPS - 1),
             };
             let is_rendition = steps / STEPS != self.steps / STEPS;
             let most = if is_rendition { RENDITION_PATIENCE_MAX } else { PATIENCE_MAX };
@@ -130,16 +134,26 @@ impl Allowance {
         if self.steps == 0 || now < self.due {
             return false;
         }
-        if self.trial.take_if(|trial| now >= trial.until).is_some() {
-            self.patience = PATIENCE_MIN;
+        self.acknowledge(now);
+        let above = (0..self.steps).rev().find(|steps| self.differs(*steps, tracks));
+        if let Some(trial) = self.trial.filter(|_| above.is_some() && above == self.failed) {
+            self.due = trial.until;
+            return false;
         }
         let steps_before = self.steps;
         let steps_first = self.trial.map_or(steps_before, |trial| trial.steps_first);
-        let above = (0..self.steps).rev().find(|steps| self.differs(*steps, tracks));
         self.trial = Some(Trial { steps_before, steps_first, until: now + TRIAL_TIME });
         self.steps = above.unwrap_or(0);
         (self.changed, self.due) = (now, now + STEP_TIME);
         above.is_some()
+    }
+
+    /// Steps up have gone well if there was no pressure for long enough.
+    fn acknowledge(&mut self, now: Duration) {
+        if self.trial.take_if(|trial| now >= trial.until).is_some() {
+            self.patience = PATIENCE_MIN;
+            self.failed = self.failed.filter(|failed| *failed < self.steps);
+        }
     }
 
     /// The first number of steps that makes a difference, if one does.

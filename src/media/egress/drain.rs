@@ -3,11 +3,18 @@ use std::time::Duration;
 /// Over how long it is measured: short ones are uneven, because what is taken is taken in bursts.
 const TIME: Duration = Duration::from_millis(200);
 
+/// How long something may wait all the time, although less comes than is taken.
+const STANDING_TIME: Duration = Duration::from_secs(4);
+
 /// How fast a path takes what waits for it, and whether that is enough for what comes.
 #[derive(Debug, Default)]
 pub struct Drain {
     /// Since when something has been waiting and is being measured.
     since: Option<Duration>,
+    /// Since when there has always been something waiting.
+    stands_since: Option<Duration>,
+    /// Whether that is too long.
+    stands: bool,
     /// What was taken since then, and what came.
     bytes: u64,
     come_bytes: u64,
@@ -58,17 +65,21 @@ impl Drain {
         }
     }
 
-    /// Whether more comes than is taken, as far as is known. Otherwise what waits becomes less by itself.
+    /// Whether more comes than is taken, as far as is known: otherwise what waits becomes less by itself. What is left out although nothing
+    /// waits is too much by itself, and so is what keeps waiting.
     pub fn is_short(&self) -> bool {
-        self.comes.zip(self.measured).is_none_or(|(comes, taken)| comes > taken)
+        let is_short = self.comes.zip(self.measured).map(|(comes, taken)| comes > taken);
+        self.stands || is_short.unwrap_or(true)
     }
 
     /// Whether something is still waiting: what is taken when nothing is says nothing.
     pub fn note_waiting(&mut self, now: Duration, is_waiting: bool) {
         let Some(since) = self.since.filter(|_| is_waiting) else {
-            *self = Self { since: is_waiting.then_some(now), said: self.said, ..Self::default() };
+            let since = is_waiting.then_some(now);
+            *self = Self { since, stands_since: since, said: self.said, ..Self::default() };
             return;
         };
+        self.stands = self.stands_since.is_some_and(|since| now >= since + STANDING_TIME);
         let time = now.saturating_sub(since);
         if time >= TIME {
             let rate = (self.bytes as f64 / time.as_secs_f64()) as u64;
@@ -117,6 +128,14 @@ mod tests {
             drain.is_short()
         };
         (from..to).step_by(100).map(step).collect()
+    }
+
+    #[test]
+    fn what_keeps_waiting_for_four_seconds_is_too_much() {
+        let mut drain = Drain::default();
+        let shortness = shortness(&mut drain, 0, 4200, 9000, 10_000);
+        assert_eq!(shortness.iter().filter(|is_short| **is_short).count(), 2 + 2, "{shortness:?}");
+        assert_eq!(shortness[39..], [false, true, true]);
     }
 
     #[test]

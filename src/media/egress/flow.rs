@@ -18,7 +18,8 @@ pub struct Flow {
     reason: DropReason,
     /// The frame of which a part has left, and perhaps all of it.
     under_way: Option<FrameId>,
-    /// The keyframe of late that [comes once](Self::comes_once).
+    /// The last keyframe, and the last that [comes once](Self::comes_once).
+    keyframe: Option<FrameId>,
     once: Option<FrameId>,
     /// When a keyframe last began to leave.
     keyframe_left: Option<Duration>,
@@ -67,6 +68,7 @@ impl Flow {
             missing: Missing::default(),
             reason: DropReason::Late,
             under_way: None,
+            keyframe: None,
             once: None,
             keyframe_left: None,
             breach: None,
@@ -111,9 +113,10 @@ impl Flow {
     /// [urgent](Self::rights).
     pub fn comes_once(&mut self, held: &Held) -> bool {
         let (header, class) = (&held.header, Class::of(&held.header));
-        if class == Class::Keyframe && header.fragment_index == 0 && !header.parity {
+        if class == Class::Keyframe && self.keyframe != Some(id_of(header)) {
             let is_once = !self.is_current(header) || self.rights(class, held.since) == class;
-            self.once = is_once.then(|| id_of(header));
+            self.keyframe = Some(id_of(header));
+            self.once = self.keyframe.filter(|_| is_once);
         }
         self.once == Some(id_of(header))
     }
