@@ -27,9 +27,6 @@ use held::{Held, Waiting};
 /// Audio that has waited for less passes as it comes.
 const PROMPT_TIME: Duration = Duration::from_millis(50);
 
-/// How long nothing of a track can be seen until less of it is to be tried.
-const BROKEN_TIME: Duration = Duration::from_millis(500);
-
 /// For how long it has to pass as it comes until a path that took none is taken to be back.
 const RETURN_TIME: Duration = Duration::from_millis(250);
 
@@ -137,7 +134,12 @@ impl Egress {
     /// The most important class of what was left out here, or waited for long, if less would help: not where nothing passes at all, nor
     /// where what waits becomes less by itself, behind a keyframe or since other layers were chosen.
     pub fn pressed(&self, left_out: &LeftOut) -> Option<Class> {
-        let is_short = |class: &Class| *class == Class::Audio || self.drain.is_short();
+        let is_short = |class: &Class| match class {
+            Class::Audio => true,
+            // It had begun, and had three times as long as other frames.
+            Class::Keyframe if left_out.cut() > 0 => true,
+            _ => self.drain.is_short(),
+        };
         left_out.pressed().filter(is_short).filter(|_| !self.is_stalled())
     }
 
@@ -368,9 +370,8 @@ impl Egress {
             Ok(()) => flow.push(held),
             Err(reason) => {
                 self.left_out.count(reason, 1);
-                // While nothing of it can be seen, less is to be tried: that nothing waits is no sign of a path that carries more.
-                // Nor is that sooner: a keyframe is asked for when nothing waits any more, and comes a round trip later.
-                if flow.broken_since().is_some_and(|since| since.max(self.late_at) + BROKEN_TIME <= now) {
+                // That nothing waits then is no sign of a path that carries more.
+                if flow.lasts(now, self.late_at) {
                     self.left_out.note_pressed(Class::Base);
                 }
                 // Without its parity, a frame is still whole.

@@ -136,16 +136,20 @@ impl Allowance {
         }
         self.acknowledge(now);
         let above = (0..self.steps).rev().find(|steps| self.differs(*steps, tracks));
-        if let Some(trial) = self.trial.filter(|_| above.is_some() && above == self.failed) {
+        if let Some(trial) = self.trial.filter(|_| above.is_none() || above == self.failed) {
             self.due = trial.until;
             return false;
         }
+        let Some(above) = above else {
+            // All that is wished is sent.
+            self.steps = 0;
+            return false;
+        };
         let steps_before = self.steps;
         let steps_first = self.trial.map_or(steps_before, |trial| trial.steps_first);
         self.trial = Some(Trial { steps_before, steps_first, until: now + TRIAL_TIME });
-        self.steps = above.unwrap_or(0);
-        (self.changed, self.due) = (now, now + STEP_TIME);
-        above.is_some()
+        (self.steps, self.changed, self.due) = (above, now, now + STEP_TIME);
+        true
     }
 
     /// Steps up have gone well if there was no pressure for long enough.

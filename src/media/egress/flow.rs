@@ -38,10 +38,16 @@ fn id_of(header: &MediaHeader) -> FrameId {
     (header.spatial_layer, header.frame)
 }
 
+/// How long nothing of a track can be seen until less is to be tried, while nothing is late and at most.
+const BROKEN_TIME: Duration = Duration::from_millis(500);
+const BROKEN_TIME_MAX: Duration = Duration::from_secs(2);
+
 /// A frame of the base layer was left out: nothing can be seen until there is one that stands by itself.
 #[derive(Debug, Clone, Copy)]
 struct Breach {
     since: Duration,
+    /// Whether it was told that it [lasts](Flow::lasts).
+    is_told: bool,
     /// When a keyframe is to be asked for.
     wish: Duration,
 }
@@ -322,13 +328,18 @@ impl Flow {
                 self.patience = KEYFRAME_INTERVAL;
             }
             let wish = self.asked.map_or(now, |asked| now.max(asked + self.patience));
-            self.breach = Some(Breach { since: now, wish });
+            self.breach = Some(Breach { since: now, wish, is_told: false });
         }
     }
 
-    /// Since when nothing of it can be seen.
-    pub fn broken_since(&self) -> Option<Duration> {
-        self.breach.map(|breach| breach.since)
+    /// Whether nothing of it could be seen for long, to be told once. A keyframe is asked for when nothing waits any more, and comes a round
+    /// trip later: until half a second after something was late at `late_at`, it may be on its way.
+    pub fn lasts(&mut self, now: Duration, late_at: Duration) -> bool {
+        let lasts = |breach: &&mut Breach| {
+            let is_calm = breach.since.max(late_at) + BROKEN_TIME <= now || breach.since + BROKEN_TIME_MAX <= now;
+            is_calm && !breach.is_told
+        };
+        self.breach.as_mut().filter(lasts).map(|breach| breach.is_told = true).is_some()
     }
 
     /// When a keyframe is to be asked for.

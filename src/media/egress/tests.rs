@@ -631,9 +631,31 @@ fn what_cannot_be_seen_for_long_is_a_sign_of_a_path_that_is_too_slow() {
         (egress.is_empty(), egress.pressed(&left_out))
     };
     assert_eq!(
-        [pressed(100, 2), pressed(532, 3), pressed(533, 4)],
-        [(true, None), (true, None), (true, Some(Class::Base))]
+        [pressed(100, 2), pressed(532, 3), pressed(533, 4), pressed(566, 5)],
+        [(true, None), (true, None), (true, Some(Class::Base)), (true, None)]
     );
+}
+
+#[test]
+fn what_cannot_be_seen_while_something_is_late_is_told_after_two_seconds() {
+    let mut egress = egress();
+    show(&mut egress, 0, CAMERA, &key(0));
+    taken(&mut egress, 0, ALL);
+    egress.note_path_rate(10_000);
+    show(&mut egress, 33, CAMERA, &frame(1, 1, 0, 20));
+    egress.take_left_out();
+    let told = (1..80_u32).filter(|turn| {
+        let now = 33 + u64::from(*turn) * 33;
+        // Words wait for 60 ms, four times a second.
+        if turn % 8 == 0 {
+            speak(&mut egress, now - 60, *turn);
+        }
+        show(&mut egress, now, CAMERA, &next(1 + turn));
+        taken(&mut egress, now, ALL);
+        let left_out = egress.take_left_out();
+        egress.pressed(&left_out) == Some(Class::Base)
+    });
+    assert_eq!(told.collect::<Vec<_>>(), [61], "after 2013 ms, once");
 }
 
 #[test]

@@ -148,6 +148,19 @@ fn no_more_than_a_rendition_is_taken_back_at_once() {
 }
 
 #[test]
+fn where_less_is_wished_a_step_that_was_too_much_is_taken_back_at_once() {
+    let mut room = room_with_picture();
+    let request = ClientMessage::SetLayers { request: 9, track: FIRST, spatial_layer: 0, temporal_layer: 2 };
+    message(&mut room, BEN, request);
+    press(&mut room, 600, Low);
+    assert_eq!(until(&mut room, 1500), [(1100, set(0, 2))]);
+    assert_eq!(press(&mut room, 1900, High)[0], set(0, 1));
+    assert_eq!(until(&mut room, 3000), [(2900, set(0, 2))]);
+    assert_eq!(until(&mut room, 60_000), []);
+    assert_eq!(room.next_timeout(), None);
+}
+
+#[test]
 fn what_was_chosen_is_the_most_that_is_sent() {
     let mut room = room_with_picture();
     let choose = |room: &mut Room, spatial_layer, temporal_layer| {
