@@ -637,6 +637,23 @@ fn what_cannot_be_seen_for_long_is_a_sign_of_a_path_that_is_too_slow() {
 }
 
 #[test]
+fn a_keyframe_that_is_cut_is_a_sign_of_a_path_that_is_too_slow() {
+    let mut egress = egress();
+    show(&mut egress, 0, SCREEN, &frame(0, 0, 0, 100));
+    let look = |turn: u64| {
+        if turn == 72 {
+            show(&mut egress, turn * 33, CAMERA, &key(0));
+        }
+        taken(&mut egress, turn * 33, 1001);
+        let left_out = egress.take_left_out();
+        egress.pressed(&left_out).map(|class| (turn, class))
+    };
+    // Of 100 kB, 73 leave in 2.4 s. What waits behind them does not take long.
+    let told: Vec<_> = (0..76).filter_map(look).filter(|(_, class)| *class < Class::Upper(0)).collect();
+    assert_eq!(told, [(73, Class::Keyframe)]);
+}
+
+#[test]
 fn what_cannot_be_seen_while_something_is_late_is_told_after_two_seconds() {
     let mut egress = egress();
     show(&mut egress, 0, CAMERA, &key(0));

@@ -154,7 +154,7 @@ fn where_less_is_wished_a_step_that_was_too_much_is_taken_back_at_once() {
     message(&mut room, BEN, request);
     press(&mut room, 600, Low);
     assert_eq!(until(&mut room, 1500), [(1100, set(0, 2))]);
-    assert_eq!(press(&mut room, 1900, High)[0], set(0, 1));
+    assert_eq!(press(&mut room, 1900, Low)[0], set(0, 1));
     assert_eq!(until(&mut room, 3000), [(2900, set(0, 2))]);
     assert_eq!(until(&mut room, 60_000), []);
     assert_eq!(room.next_timeout(), None);
