@@ -166,8 +166,8 @@ impl Flight {
         self.inner.borrow().window.rate()
     }
 
-    /// What more may be sent, where video has waited for so long. While nothing is on its way, anything; video as the pace allows it, which audio does not wait for. Nor
-    /// does audio wait for a full window, as on QUIC: a part of what has arrived may leave beyond it.
+    /// What more may be sent, where video has waited for so long. While nothing is on its way, anything; video as the pace allows it,
+    /// which audio does not wait for. Nor does audio wait for a full window, as on QUIC: a part of what has arrived may leave beyond it.
     fn space(&self, now: Duration, video_waited: Duration) -> Space {
         let inner = &mut *self.inner.borrow_mut();
         let window = inner.window.bytes();

@@ -11,13 +11,13 @@ const STANDING_TIME: Duration = Duration::from_secs(4);
 pub struct Drain {
     /// Since when something has been waiting and is being measured.
     since: Option<Duration>,
+    /// What was taken since then, and what came.
+    bytes: u64,
+    come_bytes: u64,
     /// Since when there has always been something waiting.
     stands_since: Option<Duration>,
     /// Whether that is too long.
     stands: bool,
-    /// What was taken since then, and what came.
-    bytes: u64,
-    come_bytes: u64,
     measured: Option<u64>,
     /// Bytes a second that come, in the mean of the last two times: four frames of a camera with layers take as long as two thirds of one.
     comes: Option<u64>,
