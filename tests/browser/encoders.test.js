@@ -3,7 +3,9 @@ import assert from 'node:assert/strict';
 import { beforeEach, mock, test } from 'node:test';
 import { AudioEncoding } from '../../web/sdk/media/send/audio-encoding.js';
 import { SILENT_MS_MAX } from '../../web/sdk/media/send/codec.js';
+import { deliveries } from '../../web/sdk/media/send/delivery.js';
 import { RenditionEncoder } from '../../web/sdk/media/send/rendition-encoder.js';
+import { UNTAKEN_MS } from '../../web/sdk/media/send/temporal-layers.js';
 import { VideoEncoding } from '../../web/sdk/media/send/video-encoding.js';
 
 let nowMs = 0;
@@ -14,6 +16,10 @@ class MadeUpEncoder {
   state = 'unconfigured';
   /** @type {{ timestamp: number }[]} */
   taken = [];
+  /** @type {VideoEncoderConfig | undefined} */
+  config;
+  /** That were asked for. */
+  keyframes = 0;
 
   /** @param {{ output: (chunk: object) => void }} callbacks */
   constructor({ output }) {
@@ -21,10 +27,20 @@ class MadeUpEncoder {
     encoders.push(this);
   }
 
-  configure() { this.state = 'configured'; }
+  /** @param {VideoEncoderConfig} config */
+  configure(config) {
+    this.state = 'configured';
+    this.config = config;
+  }
+
   close() { this.state = 'closed'; }
-  /** @param {{ timestamp: number }} frame */
-  encode({ timestamp }) { this.taken.push({ timestamp }); }
+
+  /** @param {{ timestamp: number }} frame @param {VideoEncoderEncodeOptions} [options] */
+  encode({ timestamp }, { keyFrame = false } = {}) {
+    this.taken.push({ timestamp });
+    if (keyFrame) this.keyframes++;
+  }
+
 
   /** Gives back the oldest that it has, once the `left` ones before it were left out. */
   give(left = 0) {
@@ -46,7 +62,7 @@ function startVideo() {
   const encoder = new RenditionEncoder({
     layer: 0, config: { codec: 'vp8', width: 640, height: 360 }, output: () => { counts.frames++; }, failed: () => { counts.failures++; },
   });
-  const target = { width: 640, height: 360, bitrate: 500_000, frameRate: 30 };
+  const target = { width: 640, height: 360, bitrate: 500_000, frameRate: 30, temporalLayers: 1 };
   return { encoder, counts, frame: () => encoder.encode(/** @type {any} */ ({ timestamp: nowMs * 1000 }), target) };
 }
 
@@ -145,9 +161,9 @@ function madeUpFrames() {
   return { count, Frame };
 }
 
-/** @param {boolean} isScreen */
-function startEncoding(isScreen) {
-  const plan = { config: { codec: 'vp8', width: 640, height: 360 }, width: 640, height: 360, frameRate: 30, renditions: 1, isScreen, delivery: /** @type {const} */ ('datagrams') };
+/** @param {boolean} isScreen @param {string} [scalabilityMode] */
+function startEncoding(isScreen, scalabilityMode) {
+  const plan = { config: { codec: 'vp8', width: 640, height: 360, scalabilityMode }, width: 640, height: 360, frameRate: 30, renditions: 1, isScreen, delivery: deliveries('datagrams', false) };
   const encoding = new VideoEncoding({ plan, output() {}, failed() {} });
   encoding.layersWanted(1, 7);
   return encoding;
@@ -203,4 +219,56 @@ test('that a still picture cannot be copied now costs nothing else', (t) => {
   }
   assert.deepEqual([encoding.counts.dropped, encoders[0].taken.length], [1, 2]);
   encoding.close();
+});
+
+/** Offers a camera's frames for a while, of which each comes out at once. @param {VideoEncoding} encoding @param {new (timestamp: number) => any} Frame @param {number} ms */
+function film(encoding, Frame, ms) {
+  for (const end = nowMs + ms; nowMs < end; nowMs += 1000 / 30) {
+    encoding.offer(new Frame(nowMs * 1000));
+    const encoder = encoders.findLast(({ state }) => state === 'configured');
+    if (encoder && encoder.taken.length > 0) encoder.give();
+  }
+}
+
+test('temporal layers that nobody takes are not encoded, and neither are their frames', () => {
+  const { Frame } = madeUpFrames();
+  const encoding = startEncoding(false, 'L1T3');
+  film(encoding, Frame, 1000);
+  const whole = { ...encoders[0].config };
+  assert.deepEqual([whole.scalabilityMode, whole.framerate], ['L1T3', 30]);
+  const [all] = encoding.demands();
+  encoding.layersWanted(1, 1);
+  film(encoding, Frame, 1000 + UNTAKEN_MS);
+  const { encoded, thinned } = encoding.counts;
+  film(encoding, Frame, 10_000);
+  assert.deepEqual([encoding.counts.encoded - encoded, encoding.counts.thinned - thinned], [150, 150]);
+  const { scalabilityMode, framerate, bitrate = 0 } = /** @type {VideoEncoderConfig} */ (encoders[0].config);
+  assert.deepEqual([scalabilityMode, framerate, bitrate], ['L1T2', 15, Math.round(0.6 * (whole.bitrate ?? 0))]);
+  assert.deepEqual(encoding.demands(), [{ bitrateMin: 0.6 * all.bitrateMin, bitrateMax: 0.6 * all.bitrateMax }]);
+  encoding.layersWanted(1, 2);
+  film(encoding, Frame, 100);
+  assert.deepEqual([encoders[0].config, encoders.length], [whole, 1]);
+});
+
+test('an encoder without temporal layers is another one, and begins with a keyframe', () => {
+  const { Frame } = madeUpFrames();
+  const encoding = startEncoding(false, 'L1T3');
+  film(encoding, Frame, 1000);
+  encoding.layersWanted(1, 0);
+  film(encoding, Frame, 1000 + UNTAKEN_MS);
+  assert.deepEqual(encoders.map(({ state, config }) => [state, config?.scalabilityMode, config?.framerate]), [['closed', 'L1T3', 30], ['configured', undefined, 7.5]]);
+  encoding.layersWanted(1, 1);
+  film(encoding, Frame, 1000);
+  assert.deepEqual(encoders.map(({ state, config, keyframes }) => [state, config?.scalabilityMode, keyframes]), [['closed', 'L1T3', 1], ['closed', undefined, 1], ['configured', 'L1T2', 1]]);
+});
+
+test('what a rendition may have is shared out as if all temporal layers were encoded', () => {
+  const { Frame } = madeUpFrames();
+  const encoding = startEncoding(false, 'L1T3');
+  encoding.layersWanted(1, 1);
+  film(encoding, Frame, 1000 + UNTAKEN_MS);
+  const [{ bitrateMin, bitrateMax }] = encoding.demands();
+  encoding.assign([(bitrateMin + bitrateMax) / 2]);
+  film(encoding, Frame, 2000);
+  assert.deepEqual([encoders[0].config?.bitrate, encoders[0].config?.framerate], [Math.round((bitrateMin + bitrateMax) / 2), 15]);
 });

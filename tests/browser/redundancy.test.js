@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SILENCE_DB, audioLevel, meterLevel } from '../../web/sdk/media/audio-level.js';
 import { MediaClock, ticksOf } from '../../web/sdk/media/media-clock.js';
+import { deliveries } from '../../web/sdk/media/send/delivery.js';
 import { FrameSender } from '../../web/sdk/media/send/frame-sender.js';
 import { Pacer } from '../../web/sdk/media/send/pacer.js';
 import { Redundancy } from '../../web/sdk/media/send/redundancy.js';
@@ -34,7 +35,7 @@ test('with loss pictures go with parity: those of the base layer, and all where 
     let count = 0;
     const pacer = new Pacer({ send: ({ datagrams }) => { count += datagrams.length; }, later() {} });
     pacer.isWhole = true;
-    const sender = new FrameSender({ key: 1, kind: 'video', delivery: 'datagrams', pacer, cipher: () => null, redundancy, left: () => assert.fail() });
+    const sender = new FrameSender({ key: 1, kind: 'video', delivery: deliveries('datagrams', false), pacer, cipher: () => null, redundancy, left: () => assert.fail() });
     Object.assign(sender, { track: 7, hasRoom });
     const header = { frame: 1, dependsOnDistance: 1, keyframe: false, temporalLayer, spatialLayer: 0, audioLevel: 127, timestamp: 1 };
     sender.send({ header, payload: new Uint8Array(2500) });
@@ -48,7 +49,7 @@ test('where datagrams are dropped before they leave, pictures go on streams, wit
   redundancy.feedback({ received: 98, lost: 2 }, performance.now());
   const sent = /** @type {[number, boolean][]} */ ([]);
   const pacer = new Pacer({ send: ({ datagrams, tag }) => void sent.push([datagrams.length, tag.header.onStream]), later() {} });
-  const sender = new FrameSender({ key: 1, kind: 'video', delivery: 'datagrams', pacer, cipher: () => null, redundancy, left: () => assert.fail() });
+  const sender = new FrameSender({ key: 1, kind: 'video', delivery: deliveries('datagrams', false), pacer, cipher: () => null, redundancy, left: () => assert.fail() });
   Object.assign(sender, { track: 7, hasRoom: true });
   const header = { frame: 1, dependsOnDistance: 1, keyframe: false, temporalLayer: 0, spatialLayer: 0, audioLevel: 127, timestamp: 1 };
   for (const prefersStreams of [false, true]) {
@@ -56,6 +57,26 @@ test('where datagrams are dropped before they leave, pictures go on streams, wit
     sender.send({ header, payload: new Uint8Array(2500) });
   }
   assert.deepEqual(sent, [[4, false], [3, true]]);
+});
+
+test('a program chooses how all frames of a track travel, or keyframes apart from the others', () => {
+  const sent = (/** @type {Parameters<typeof deliveries>[0]} */ wished, isScreen = false) => [true, false].map((keyframe) => {
+    const left = /** @type {[number, boolean][]} */ ([]);
+    const pacer = new Pacer({ send: ({ datagrams, tag }) => void left.push([datagrams.length, tag.header.onStream]), later() {} });
+    const sender = new FrameSender({ key: 1, kind: 'video', delivery: deliveries(wished, isScreen), pacer, cipher: () => null, redundancy: new Redundancy(), left: () => assert.fail() });
+    sender.track = 7;
+    const header = { frame: 1, dependsOnDistance: keyframe ? 0 : 1, keyframe, temporalLayer: keyframe ? 0 : 2, spatialLayer: 0, audioLevel: 127, timestamp: 1 };
+    sender.send({ header, payload: new Uint8Array(2500) });
+    return left[0];
+  });
+  const [plain, protectedOnes, onStream] = [[3, false], [4, false], [3, true]];
+  assert.deepEqual(sent(undefined), [plain, plain]);
+  assert.deepEqual(sent(undefined, true), [onStream, plain]);
+  assert.deepEqual(sent('datagrams', true), [plain, plain]);
+  assert.deepEqual(sent('parity'), [protectedOnes, protectedOnes]);
+  assert.deepEqual(sent('stream'), [onStream, onStream]);
+  assert.deepEqual(sent({ keyframes: 'stream', others: 'parity' }), [onStream, protectedOnes]);
+  assert.throws(() => deliveries(/** @type {any} */ ('pigeon'), false), { code: 'delivery_unknown' });
 });
 
 test('the copy outlives the buffer that was sent', () => {

@@ -121,6 +121,12 @@ publishes('what nobody takes is not encoded', async (page) => {
   const base = await frames(page, 5);
   assert.deepEqual(new Set(base.map(({ header }) => header.temporalLayer)), new Set([0]));
   areWholeDeltas(base);
+  // After a while they are not encoded either.
+  await until(page, 'publishing.stats().tracks[0].renditions[0]?.temporalLayers === 1');
+  const [{ layer, frameRate }] = await run(page, 'publishing.stats().tracks[0].renditions');
+  assert.deepEqual([layer, frameRate], [1, 7.5]);
+  await forget(page);
+  areWholeDeltas(await frames(page, 5));
 });
 
 /** @param {SentFrame[]} sent of the middle rendition */

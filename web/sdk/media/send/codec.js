@@ -79,6 +79,12 @@ export function temporalLayers({ scalabilityMode }) {
   return Number(/^L1T(\d)/.exec(scalabilityMode ?? '')?.[1] ?? 1);
 }
 
+/** The same with fewer of them. One is not named: some browsers know no L1T1. @param {VideoEncoderConfig} config @param {number} count @returns {VideoEncoderConfig} */
+export function withTemporalLayers(config, count) {
+  const { scalabilityMode, ...basic } = config;
+  return count > 1 && scalabilityMode ? { ...basic, scalabilityMode: `L1T${count}` } : basic;
+}
+
 /** @param {VideoEncoderConfig[]} configs @returns {Promise<VideoEncoderConfig | null>} the first that this browser takes */
 export async function firstSupported(configs) {
   for (const config of configs) {

@@ -4,14 +4,14 @@ import { TertuliaError } from '../../error.js';
 /** @typedef {'microphone' | 'camera' | 'screen' | 'screenAudio' | 'other'} TrackSource */
 /** @typedef {{ deviceId: string, groupId: string, kind: MediaDeviceKind, label: string }} LocalDevice labels are empty until the person has allowed a device */
 
-/** @typedef {'datagrams' | 'keyframesOnStreams' | 'streams'} Delivery what travels on streams: it arrives whole, or is given up when it is stale */
 /**
  * @typedef {object} CaptureOptions
  * @property {string} [deviceId] the preferred device
  * @property {number} [width] in pixels; 1280 unless said, 640 on a machine with two cores
  * @property {number} [height] in pixels; 720 unless said, 360 on a machine with two cores
  * @property {number} [frameRate] 30 unless said; 15 for a screen
- * @property {Delivery} [delivery] of video; keyframes of a screen travel on streams unless said, everything else as datagrams
+ * @property {import('./delivery.js').Delivery | import('./delivery.js').Deliveries} [delivery] of video, of all frames or of each kind; keyframes of a
+ *   screen travel on streams unless said, everything else as datagrams
  * @property {boolean} [music] a microphone that takes sound as it is, in stereo
  * @property {boolean} [echoCancellation] of a microphone; on unless said or music
  * @property {boolean} [noiseSuppression] of a microphone; on unless said or music

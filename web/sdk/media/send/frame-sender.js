@@ -18,7 +18,7 @@ import { FRAME_BYTES_MAX, fragment, fragmentWithParity } from './fragment.js';
  * @typedef {object} FrameSenderOptions
  * @property {number} key
  * @property {'audio' | 'video'} kind
- * @property {import('./devices.js').Delivery} delivery
+ * @property {import('./delivery.js').Deliveries} delivery
  * @property {import('./pacer.js').Pacer<OutgoingFrame>} pacer
  * @property {() => import('../encryption.js').FrameCipher | null} cipher
  * @property {import('./redundancy.js').Redundancy} redundancy
@@ -54,7 +54,7 @@ export class FrameSender {
   /** @param {EncodedFrame} frame */
   send({ header, payload }) {
     if (this.track === 0 || payload.length === 0) return;
-    const whole = { ...header, track: this.track, onStream: this.#isOnStream(header) };
+    const whole = { ...header, track: this.track, onStream: this.prefersStreams || this.#delivery(header) === 'stream' };
     const cipher = this.#options.cipher();
     if (payload.length + (cipher ? ENCRYPTION_BYTES : 0) > FRAME_BYTES_MAX) return this.#options.left(whole);
     if (!cipher) return this.#release(whole, payload);
@@ -78,20 +78,20 @@ export class FrameSender {
   }
 
   /** @param {EncodedHeader} header */
-  #isOnStream({ keyframe }) {
-    const { delivery } = this.#options;
-    return this.prefersStreams || delivery === 'streams' || (delivery === 'keyframesOnStreams' && keyframe);
+  #delivery({ keyframe }) {
+    const { keyframes, others } = this.#options.delivery;
+    return keyframe ? keyframes : others;
   }
 
   /**
-   * While there is loss, audio goes twice and pictures with parity. Those of upper layers where there is room: nothing depends on them, but
+   * While there is loss, audio goes twice and pictures with parity, unless the program has chosen. Those of upper layers where there is room: nothing depends on them, but
    * asked for once more they come behind the next one of a lower layer, which waits for none of them.
    * @param {FrameHeader} header @param {Uint8Array<ArrayBuffer>} payload @param {number} nowMs
    */
   #datagrams(header, payload, nowMs) {
     const { kind, redundancy } = this.#options;
     if (kind === 'audio') return redundancy.next(fragment(header, payload), nowMs);
-    const isProtected = !header.onStream && (header.temporalLayer === 0 || this.hasRoom) && redundancy.isDue(nowMs);
-    return isProtected ? fragmentWithParity(header, payload) : fragment(header, payload);
+    const isDue = (header.temporalLayer === 0 || this.hasRoom) && redundancy.isDue(nowMs);
+    return !header.onStream && (isDue || this.#delivery(header) === 'parity') ? fragmentWithParity(header, payload) : fragment(header, payload);
   }
 }

@@ -2,6 +2,7 @@
 import { TertuliaError } from '../../error.js';
 import { OPUS_SAMPLE_RATE } from '../audio-format.js';
 import { describeColour } from '../colour.js';
+import { deliveries } from './delivery.js';
 import { CAMERA, SCREEN_FRAME_RATE } from './devices.js';
 import { announcedSize, renditionCount, renditions } from './renditions.js';
 import { captureVideo } from './video-capture.js';
@@ -141,8 +142,7 @@ export async function describe(track, choice, encoding) {
   const { config, temporalLayers } = await encoding.prepare(wish);
   if (!config) throw new TertuliaError('codec_unsupported', 'This browser cannot encode video. Use a current Chrome, Edge or Firefox.');
   const { width, height, frameRate, isScreen } = wish;
-  const delivery = track.options.delivery ?? (isScreen ? 'keyframesOnStreams' : 'datagrams');
-  const plan = { config, width, height, frameRate, renditions, isScreen, delivery };
+  const plan = { config, width, height, frameRate, renditions, isScreen, delivery: deliveries(track.options.delivery, isScreen) };
   return { plan, info: videoInfo(track, plan, temporalLayers) };
 }
 

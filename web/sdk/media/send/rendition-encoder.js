@@ -1,5 +1,5 @@
 /** The encoder of one rendition of a video track. */
-import { FAILED_AGAIN_MS, SILENT_MS_MAX, temporalLayers } from './codec.js';
+import { FAILED_AGAIN_MS, SILENT_MS_MAX, withTemporalLayers } from './codec.js';
 import { ticksOf } from '../media-clock.js';
 import { References } from './references.js';
 
@@ -16,12 +16,12 @@ const LEFT_OUT_MS = 1000;
 const CHANGE_IS_COSTLY = /Firefox\//.test(globalThis.navigator?.userAgent ?? '');
 
 /** @typedef {import('./frame-sender.js').EncodedFrame} EncodedFrame */
-/** @typedef {{ width: number, height: number, bitrate: number, frameRate: number }} Target */
+/** @typedef {{ width: number, height: number, bitrate: number, frameRate: number, temporalLayers: number }} Target */
 
 /**
  * @typedef {object} RenditionEncoderOptions
  * @property {number} layer its spatial layer
- * @property {VideoEncoderConfig} config codec, temporal layers and mode
+ * @property {VideoEncoderConfig} config codec and mode
  * @property {(frame: EncodedFrame) => void} output
  * @property {(error: Error) => void} failed it is closed, and was tried twice
  */
@@ -106,9 +106,9 @@ export class RenditionEncoder {
   /** @param {Target} target @returns {VideoEncoder} */
   #configure(target) {
     if (this.#encoder && this.#configured && !this.#isChange(this.#configured, target)) return this.#encoder;
-    const encoder = this.#encoder ?? this.#open();
-    const { width, height, bitrate, frameRate: framerate } = target;
-    encoder.configure({ ...this.#options.config, width, height, bitrate, framerate });
+    const encoder = this.#isOther(target) ? this.#open() : (this.#encoder ?? this.#open());
+    const { width, height, bitrate, frameRate: framerate, temporalLayers } = target;
+    encoder.configure({ ...withTemporalLayers(this.#options.config, temporalLayers), width, height, bitrate, framerate });
     this.#configured = target;
     this.#changedAtMs = performance.now();
     return encoder;
@@ -116,14 +116,24 @@ export class RenditionEncoder {
 
   /** @param {Target} old @param {Target} target */
   #isChange(old, target) {
-    if (old.width !== target.width || old.height !== target.height) return true;
+    if (old.width !== target.width || old.height !== target.height || old.temporalLayers !== target.temporalLayers) return true;
     const cost = CHANGE_IS_COSTLY ? 'costly' : 'usual';
     const isDue = performance.now() - this.#changedAtMs > CHANGE_MS[cost] || target.bitrate < old.bitrate * URGENT;
     const differs = Math.abs(target.bitrate - old.bitrate) > old.bitrate * BITRATE_STEP[cost] || target.frameRate !== old.frameRate;
     return isDue && differs;
   }
 
+  /**
+   * Where layers begin or end, an encoder begins anew: without any, it may refer to a frame that those lack who took the base layer alone.
+   * @param {Target} target
+   */
+  #isOther({ temporalLayers }) {
+    return this.#configured !== null && temporalLayers !== this.#configured.temporalLayers && Math.min(temporalLayers, this.#configured.temporalLayers) === 1;
+  }
+
   #open() {
+    if (this.#encoder && this.#encoder.state !== 'closed') this.#encoder.close();
+    this.#started.clear();
     const encoder = new VideoEncoder({
       output: (chunk, metadata) => { if (encoder === this.#encoder) this.#output(chunk, metadata); },
       error: (error) => { if (encoder === this.#encoder) this.#fail(error); },
@@ -139,7 +149,7 @@ export class RenditionEncoder {
     this.#silentSinceMs = Infinity;
     this.#measure(chunk.timestamp);
     const keyframe = chunk.type === 'key';
-    const temporalLayer = keyframe || temporalLayers(this.#options.config) === 1 ? 0 : (metadata?.svc?.temporalLayerId ?? 0);
+    const temporalLayer = keyframe ? 0 : (metadata?.svc?.temporalLayerId ?? 0);
     if (temporalLayer === 0) this.#temporalLayer = this.#temporalLayerWanted;
     if (temporalLayer > this.#temporalLayer) return;
     const payload = new Uint8Array(chunk.byteLength);

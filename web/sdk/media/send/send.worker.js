@@ -138,7 +138,7 @@ function video({ key, plan }) {
 /** @param {Extract<ToWorker, { type: 'audio' }>} message @returns {AudioTrack} */
 function audio({ key, channels, bitrate }) {
   const redundancy = new Redundancy();
-  const sender = new FrameSender({ key, kind: 'audio', delivery: 'datagrams', pacer, cipher: () => cipher, redundancy, left: () => {} });
+  const sender = new FrameSender({ key, kind: 'audio', delivery: { keyframes: 'datagrams', others: 'datagrams' }, pacer, cipher: () => cipher, redundancy, left: () => {} });
   const encoding = new AudioEncoding({ channels, bitrate, output: (frame) => sender.send(frame), failed: (error) => fail(key, error) });
   encoding.isPaused = true;
   return { kind: 'audio', encoding, sender, bitrate, redundancy };

@@ -1,9 +1,11 @@
 /** One video track in the worker: each frame of the device to the encoders of the renditions that are wanted. */
+import { temporalLayers } from './codec.js';
 import { FrameGate } from './frame-gate.js';
 import { MediaClock, nowMs } from '../media-clock.js';
 import { Load, QUALITY_STEPS, qualityStep } from './quality.js';
 import { RenditionEncoder } from './rendition-encoder.js';
 import { fit, layersToEncode, renditions } from './renditions.js';
+import { TemporalLayers } from './temporal-layers.js';
 
 /** With more frames than this in an encoder, new ones are left out before they cost anything. */
 const QUEUED_FRAMES_MAX = 2;
@@ -20,7 +22,7 @@ const STILL_MS = 1000;
  * @property {number} width
  * @property {number} height
  * @property {number} frameRate at most
- * @property {import('./devices.js').Delivery} delivery
+ * @property {import('./delivery.js').Deliveries} delivery
  * @property {number} renditions how many
  * @property {boolean} isScreen
  */
@@ -47,7 +49,8 @@ export class VideoEncoding {
   #renditions;
   #encoders;
   #gates;
-  /** Bits per second, and index of {@link QUALITY_STEPS}, of each rendition. @type {number[]} */
+  #temporalLayers;
+  /** Bits per second of all temporal layers, and index of {@link QUALITY_STEPS}, of each rendition. @type {number[]} */
   #bitrates;
   /** @type {number[]} */
   #steps;
@@ -75,6 +78,7 @@ export class VideoEncoding {
     const { plan, failed } = options;
     this.#renditions = renditions(plan, { count: plan.renditions, frameRate: plan.frameRate, isScreen: plan.isScreen });
     this.#encoders = this.#renditions.map(({ layer }) => new RenditionEncoder({ layer, config: plan.config, output: (frame) => this.#output(frame), failed }));
+    this.#temporalLayers = new TemporalLayers(temporalLayers(plan.config));
     this.#gates = this.#renditions.map(() => new FrameGate());
     this.#bitrates = this.#renditions.map(({ bitrateMax }) => bitrateMax);
     this.#steps = this.#renditions.map(() => 0);
@@ -129,12 +133,14 @@ export class VideoEncoding {
   restart() {
     this.#broken.clear();
     this.#spatialLayers = 0;
+    this.#temporalLayers.want(Infinity, performance.now());
     for (const encoder of this.#encoders) encoder.restart();
   }
 
   /** @param {number} spatialLayers a bit for each rendition @param {number} temporalLayer the highest that anybody takes */
   layersWanted(spatialLayers, temporalLayer) {
     this.#spatialLayers = spatialLayers;
+    this.#temporalLayers.want(temporalLayer, performance.now());
     for (const encoder of this.#encoders) encoder.wantTemporalLayer(temporalLayer);
     for (const { layer } of this.#renditions) if (!this.#active.includes(layer)) this.#encoders[layer].close();
   }
@@ -145,16 +151,18 @@ export class VideoEncoding {
     this.requestKeyframe(layer);
   }
 
-  /** What the renditions that are encoded need. @returns {Rendition[]} */
+  /** What the renditions that are encoded need, in bits per second. @returns {{ bitrateMin: number, bitrateMax: number }[]} */
   demands() {
-    return this.#isPaused ? [] : this.#active.map((layer) => this.#renditions[layer]);
+    const { bitrate } = this.#temporalLayers.part;
+    return this.#taken.map(({ bitrateMin, bitrateMax }) => ({ bitrateMin: bitrateMin * bitrate, bitrateMax: bitrateMax * bitrate }));
   }
 
   /** @param {number[]} bitrates in the order of {@link VideoEncoding.demands} */
   assign(bitrates) {
-    for (const [at, { layer, bitrateMin }] of this.demands().entries()) {
-      this.#bitrates[layer] = bitrates[at];
-      this.#steps[layer] = qualityStep(bitrates[at], bitrateMin, this.#steps[layer]);
+    const { bitrate } = this.#temporalLayers.part;
+    for (const [at, { layer, bitrateMin }] of this.#taken.entries()) {
+      this.#bitrates[layer] = bitrates[at] / bitrate;
+      this.#steps[layer] = qualityStep(this.#bitrates[layer], bitrateMin, this.#steps[layer]);
     }
   }
 
@@ -167,6 +175,11 @@ export class VideoEncoding {
     this.#restartInput();
     this.#isPaused = true;
     for (const encoder of this.#encoders) encoder.close();
+  }
+
+  /** @returns {Rendition[]} */
+  get #taken() {
+    return this.#isPaused ? [] : this.#active.map((layer) => this.#renditions[layer]);
   }
 
   get #active() {
@@ -205,9 +218,11 @@ export class VideoEncoding {
   #target(layer, frame) {
     const rendition = this.#renditions[layer];
     const step = QUALITY_STEPS[Math.max(this.#steps[layer], this.#load.step)];
-    const frameRate = this.#options.plan.frameRate * step.frameRate;
-    const bitrate = Math.min(this.#bitrates[layer], rendition.bitrateMax * step.frameRate * step.scale);
-    return { ...fit({ width: frame.displayWidth, height: frame.displayHeight }, rendition, step.scale), bitrate: Math.round(bitrate), frameRate };
+    const temporalLayers = this.#temporalLayers.encoded(performance.now());
+    const part = this.#temporalLayers.part;
+    const frameRate = this.#options.plan.frameRate * step.frameRate * part.frameRate;
+    const bitrate = Math.round(part.bitrate * Math.min(this.#bitrates[layer], rendition.bitrateMax * step.frameRate * step.scale));
+    return { ...fit({ width: frame.displayWidth, height: frame.displayHeight }, rendition, step.scale), bitrate, frameRate, temporalLayers };
   }
 
   /** @param {EncodedFrame} frame */
