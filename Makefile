@@ -24,6 +24,7 @@ test: setup ## install what the tests need, then run every test
 	tests/run $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/release/tertulia
 	$(CARGO) test --benches --profile test -- --test
 	tests/fuzz
+	$(CARGO) build --example impair
 	TERTULIA_BIN=$(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/debug/tertulia node --test --test-concurrency=1 tests/browser/*.test.js
 
 fuzz: ## a million inputs over the fuzz targets; more of each: tests/fuzz 10000000
@@ -39,7 +40,7 @@ $(NODE_PACKAGES): tests/browser/package-lock.json
 	cd tests/browser && npm ci --no-audit --no-fund
 
 meeting: setup ## measure: people in Chromium and Firefox see and hear each other, with loss too; the figures of a quiet machine are bounds
-	$(CARGO) build --release
+	$(CARGO) build --release --bins --example impair
 	MEETING=quiet TERTULIA_BIN=$(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/release/tertulia node --test --test-concurrency=1 tests/browser/media.test.js tests/browser/loss.test.js
 
 package: node-packages ## make the npm package of the browser SDK in target/, with types out of its JSDoc

@@ -1,4 +1,4 @@
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
@@ -13,7 +13,7 @@ const PLAIN: &str = "\x1b[0m";
 #[derive(Debug)]
 pub struct Greeting {
     page: Option<SocketAddr>,
-    port: u16,
+    quic: SocketAddr,
     /// Where others on the network find it, the most likely one first.
     addresses: Vec<SocketAddr>,
     certificate_sha256: Option<[u8; 32]>,
@@ -24,7 +24,7 @@ impl Greeting {
     pub fn of(relay: &Relay) -> Self {
         Self {
             page: relay.http_address(),
-            port: relay.address().port(),
+            quic: relay.address(),
             addresses: addresses_for_others(relay.address()),
             certificate_sha256: relay.certificate_sha256(),
         }
@@ -32,15 +32,14 @@ impl Greeting {
 
     /// What is printed.
     pub fn lines(&self) -> Vec<String> {
-        let (port, mut lines) = (self.port, Vec::new());
+        let mut lines = Vec::new();
         if let Some(http) = self.page {
-            let host = host(http);
+            let host = host(http, self.quic);
             lines.push(format!("Page:  http://{host}:{}/", http.port()));
             lines.push(format!("Chat:  ws://{host}:{}/ for any WebSocket client", http.port()));
         }
-        lines.push(format!(
-            "Relay: https://localhost:{port}/ (WebTransport), quic://localhost:{port}/, wss://localhost:{port}/ws"
-        ));
+        let at = format!("{}:{}", host(self.quic, self.quic), self.quic.port());
+        lines.push(format!("Relay: https://{at}/ (WebTransport), quic://{at}/, wss://{at}/ws"));
         lines.extend(
             self.addresses.iter().map(|address| format!("       https://{address}/ for others on this network")),
         );
@@ -63,9 +62,13 @@ impl Greeting {
     }
 }
 
-fn host(address: SocketAddr) -> String {
+/// By what name `address` is reached on this machine. Browsers look for `localhost` at its IPv6 address, and for WebTransport nowhere
+/// else: where `quic` is not there, the page is to come from the IPv4 address.
+fn host(address: SocketAddr, quic: SocketAddr) -> String {
+    let is_here = |ip: IpAddr| ip.is_loopback() || ip.is_unspecified();
     match address.ip() {
-        ip if ip.is_loopback() || ip.is_unspecified() => "localhost".into(),
+        IpAddr::V4(ip) if is_here(ip.into()) && quic.is_ipv4() && is_here(quic.ip()) => Ipv4Addr::LOCALHOST.to_string(),
+        ip if is_here(ip) => "localhost".into(),
         IpAddr::V4(ip) => ip.to_string(),
         IpAddr::V6(ip) => format!("[{ip}]"),
     }
@@ -78,7 +81,7 @@ mod tests {
     fn greeting(texts: &[&str]) -> Greeting {
         let page = Some("127.0.0.1:8000".parse().unwrap());
         let addresses = texts.iter().map(|text| text.parse().unwrap()).collect();
-        Greeting { page, port: 4433, addresses, certificate_sha256: Some([0xab; 32]) }
+        Greeting { page, quic: "[::]:4433".parse().unwrap(), addresses, certificate_sha256: Some([0xab; 32]) }
     }
 
     #[test]
@@ -89,6 +92,26 @@ mod tests {
         assert_eq!(lines[4], "       https://[2001:db8::7]:4433/ for others on this network");
         assert!(lines[5].contains("warn of the development certificate"));
         assert_eq!(greeting(&[]).lines().len(), 4, "nothing for others");
+    }
+
+    #[test]
+    fn the_name_is_one_at_which_pages_find_webtransport() {
+        let cases = [
+            ("127.0.0.1:8000", "[::]:4433", "localhost", "localhost"),
+            ("127.0.0.1:8000", "[::1]:4433", "localhost", "localhost"),
+            ("127.0.0.1:8000", "0.0.0.0:4433", "127.0.0.1", "127.0.0.1"),
+            ("0.0.0.0:8000", "127.0.0.1:4433", "127.0.0.1", "127.0.0.1"),
+            ("[::1]:8000", "127.0.0.1:4433", "localhost", "127.0.0.1"),
+            ("127.0.0.1:8000", "192.0.2.7:4433", "localhost", "192.0.2.7"),
+        ];
+        for (page, quic, page_host, relay_host) in cases {
+            let quic = quic.parse().unwrap();
+            let greeting =
+                Greeting { page: Some(page.parse().unwrap()), quic, addresses: vec![], certificate_sha256: None };
+            let lines = greeting.lines();
+            assert_eq!(lines[0], format!("Page:  http://{page_host}:8000/"), "{page} {quic}");
+            assert!(lines[2].contains(&format!("https://{relay_host}:4433/")), "{}", lines[2]);
+        }
     }
 
     #[test]

@@ -1,9 +1,40 @@
-// Networks between a page and its relay: TCP goes to the relay, and UDP to the port that the page learns for WebTransport, which drops
-// all of it, or some of it.
+// Networks between a page and its relay. Those made here take TCP to the relay, and UDP to the port that the page learns for WebTransport,
+// which drops all of it, or some of it; `impair`, the example, has both behind another address.
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { createServer, request } from 'node:http';
 import { connect } from 'node:net';
+import { dirname, join } from 'node:path';
+import { createInterface } from 'node:readline';
+
+/** What a relay is started with, so that it leaves the network's address free. */
+export const BEHIND_NETWORK = Object.freeze(['--listen', '127.0.0.1:0', '--http', '127.0.0.1:0']);
+const NETWORK_ADDRESS = '127.0.0.2';
+
+/**
+ * The network of `examples/impair` between pages and a relay that was started with {@link BEHIND_NETWORK}: UDP and TCP.
+ * @param {import('./relay.js').Relay} relay @param {string[]} lines what it does @returns {Promise<Network>}
+ */
+export async function impaired({ url, port }, lines) {
+  const binary = join(dirname(process.env.TERTULIA_BIN ?? ''), 'examples', 'impair');
+  const { port: page } = new URL(url);
+  const child = spawn(binary, ['--listen', NETWORK_ADDRESS, '--port', `${port}`, '--port', page, ...lines], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const exit = once(child, 'exit');
+  const began = createInterface({ input: child.stdout });
+  for await (const line of began) if (line.startsWith('Type a line')) break;
+  assert.equal(child.exitCode, null, 'the network ended before it began');
+  child.stdout.resume();
+  return {
+    url: `http://${NETWORK_ADDRESS}:${page}/`,
+    async stop() {
+      child.kill('SIGINT');
+      const [code] = await exit;
+      assert.equal(code, 0, 'the network stops with 0 on SIGINT');
+    },
+  };
+}
 
 /** A network that drops UDP. @param {string} relay the address of its page @returns {Promise<Network & { dropped: () => number }>} `dropped`: UDP packets, so far */
 export async function withoutUdp(relay) {

@@ -1,7 +1,7 @@
 // People see and hear each other although the network between one of them and the relay loses packets.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { withLoss } from './bad-network.js';
+import { BEHIND_NETWORK, impaired } from './bad-network.js';
 import { startFirefox } from './firefox.js';
 import { diagnostics, enter, roomAt, shows } from './guest.js';
 import { complaints } from './meeting.js';
@@ -36,8 +36,8 @@ let relay;
 let network;
 
 before(async () => {
-  [chromium, firefox, relay] = await allStarted([startBrowser(), startFirefox(), startRelay(['--congestion', 'tertulia'])]);
-  network = await withLoss(relay.url, { loss: 0.02, delayMs: 30 });
+  [chromium, firefox, relay] = await allStarted([startBrowser(), startFirefox(), startRelay(['--congestion', 'tertulia'], BEHIND_NETWORK)]);
+  network = await impaired(relay, ['delay 30ms', 'loss 2%']);
 });
 
 after(async () => {

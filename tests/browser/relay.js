@@ -22,7 +22,7 @@ const ANY_PORTS = ['--listen', '[::]:0', '--http', '127.0.0.1:0'];
  * @property {() => Promise<void>} startAgain on the same ports, with what it kept
  */
 
-/** @param {string[]} [options] beyond the ports @param {string[]} [ports] @returns {Promise<Relay>} */
+/** @param {string[]} [options] beyond the ports @param {readonly string[]} [ports] @returns {Promise<Relay>} */
 export async function startRelay(options = [], ports = ANY_PORTS) {
   const directory = await mkdtemp(join(tmpdir(), 'tertulia-'));
   const places = ['--certificate-dir', directory, '--data-dir', directory];
