@@ -19,7 +19,7 @@ const PATIENCE_MIN: Duration = Duration::from_millis(500);
 /// The same after tries that failed. Temporal layers that come in vain cost nothing but themselves, another rendition costs its
 /// keyframe and one to come back.
 const PATIENCE_MAX: Duration = Duration::from_secs(2);
-const RENDITION_PATIENCE_MAX: Duration = Duration::from_secs(4);
+const RENDITION_PATIENCE_MAX: Duration = Duration::from_millis(3500);
 
 /// Between two steps up, while all goes well.
 const STEP_TIME: Duration = Duration::from_millis(300);

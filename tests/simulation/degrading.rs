@@ -402,7 +402,7 @@ struct Expected {
     /// What is sent most of the time, from ten seconds after the fall on, and for which part of it at least.
     mostly: (Option<Layers>, f64),
     pictures_min: f64,
-    /// How often the layers change in thirty seconds at most: the next ones are tried every two seconds, another rendition every four.
+    /// How often the layers change in thirty seconds at most: the next ones are tried every two seconds, another rendition every three and a half.
     changes_max: usize,
     /// How long it takes until all is sent again when the path is back, in milliseconds.
     back_ms: u64,
@@ -457,10 +457,10 @@ fn a_path_gets_as_much_of_a_picture_as_it_carries_and_all_of_it_soon_after_it_is
     expected(PLENTY, (ALL, 1.0), 29.9, 0, 0);
     expected(150_000, (layers(2, 1), 0.55), 14.5, 30, 5000);
     expected(120_000, (layers(2, 0), 0.6), 10.0, 30, 5000);
-    expected(75_000, (layers(1, 2), 0.9), 28.0, 16, 5000);
+    expected(75_000, (layers(1, 2), 0.9), 28.0, 18, 4500);
     expected(62_500, (layers(1, 2), 0.45), 15.0, 30, 5000);
-    expected(40_000, (layers(1, 0), 0.5), 9.5, 30, 6500);
-    expected(25_000, (layers(0, 2), 0.85), 27.0, 16, 5500);
+    expected(40_000, (layers(1, 0), 0.5), 9.5, 30, 5500);
+    expected(25_000, (layers(0, 2), 0.8), 25.0, 20, 5500);
     expected(10_000, (None, 0.6), 0.0, 30, 6500);
 }
 
@@ -482,6 +482,6 @@ fn a_path_that_becomes_better_gets_more_and_not_less() {
         meeting.run(20_000);
         let (found, share) = meeting.mostly(since);
         println!("{before} and then {after} bytes a second: {found:?} for {:.0} %", share * 100.0);
-        assert!(found == mostly && share >= 0.7, "{found:?} is sent for {share:.2} of the time");
+        assert!(found == mostly && share >= 0.6, "{found:?} is sent for {share:.2} of the time");
     }
 }
