@@ -202,6 +202,15 @@ test('what comes late every few seconds is missing in the beginning alone, where
   assert.ok(missing <= 1, `${missing} times`);
 });
 
+test('what a machine that is held up again and again misses is missing once', () => {
+  const speaker = new Speaker();
+  speaker.playout.targetMs = 20;
+  // For 50 ms every four seconds, nothing comes.
+  const heldUp = Array.from({ length: 1000 }, (_, number) => ({ number, atMs: Math.max(number * 20, number % 200 < 3 ? (number - (number % 200)) * 20 + 50 : 0) }));
+  const missing = [10_000, 20_000].map((untilMs) => speaker.play(heldUp.filter(({ atMs }) => atMs >= untilMs - 10_000 && atMs < untilMs), untilMs).underruns);
+  assert.deepEqual(missing, [1, 1]);
+});
+
 test('who is silent for a while again and again is not kept waiting for it', () => {
   const speaker = new Speaker();
   speaker.playout.targetMs = 40;

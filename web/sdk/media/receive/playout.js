@@ -34,8 +34,11 @@ const EXCESS_MS = 80;
 const BURST_MS_MAX = 200;
 /** How much a new level counts. */
 const LEVEL_WEIGHT = 1 / 8;
-/** How much an empty buffer raises the target, in milliseconds, and up to where: this machine needs more than the network does. */
-const RESERVE_STEP_MS = 10;
+/**
+ * How much an empty buffer raises the target, in milliseconds: by what was missing, since what held a machine up once will do so again; and up to
+ * where. The target knows the network's delays, and this machine needs more.
+ */
+const RESERVE_STEP_MS = { least: 10, most: 40 };
 const RESERVE_MS_MAX = 60;
 /** What was captured so much later than it would follow was preceded by silence: the buffer was empty because nothing was said, in milliseconds. */
 const PAUSE_MS_MIN = 100;
@@ -70,6 +73,8 @@ export class Playout {
   #reserveMs = 0;
   /** What it was before the buffer ran empty, until it is known why it did; `null`: it did not. @type {number | null} */
   #reserveBeforeMs = null;
+  /** What was missing since then, in samples. */
+  #missing = 0;
   /** The least that was left after the speaker had taken something, in the window that is on and in the one before, in milliseconds. */
   #leftMs = Infinity;
   #leftBeforeMs = Infinity;
@@ -256,6 +261,9 @@ export class Playout {
   /** What came at last shows whether it was late, or nothing was said meanwhile. @param {number} timestamp @param {number} reserveMs before */
   #judge(timestamp, reserveMs) {
     this.#reserveBeforeMs = null;
+    const stepMs = Math.min(Math.max(this.#missing / MS, RESERVE_STEP_MS.least), RESERVE_STEP_MS.most);
+    this.#reserveMs = Math.min(RESERVE_MS_MAX, reserveMs + stepMs);
+    this.#missing = 0;
     const pauseTicks = (timestamp - this.#timestamp) >>> 0;
     if (pauseTicks < PAUSE_MS_MIN * MS * TICKS_PER_SAMPLE) return;
     this.#reserveMs = reserveMs;
@@ -301,6 +309,7 @@ export class Playout {
     if (!this.#concealment.isActive) this.#beginConcealment();
     if (this.#concealment.isSilent) this.counts.silent += length;
     else this.counts.concealed += length;
+    if (this.#reserveBeforeMs !== null) this.#missing += length;
     for (let at = 0; at < length; at++) {
       for (let channel = 0; channel < this.#channels; channel++) this.#made[channel][this.#end] = this.#concealment.sample(channel);
       this.#end++;
@@ -313,7 +322,7 @@ export class Playout {
     if (this.#waiting > 0) return;
     this.counts.underruns++;
     this.#reserveBeforeMs ??= this.#reserveMs;
-    this.#reserveMs = Math.min(RESERVE_MS_MAX, this.#reserveMs + RESERVE_STEP_MS);
+    this.#reserveMs = Math.min(RESERVE_MS_MAX, this.#reserveMs + RESERVE_STEP_MS.least);
   }
 
   /** Moves what is still to be played to the front, behind the history. */
