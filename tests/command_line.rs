@@ -61,7 +61,7 @@ fn it_serves_until_it_is_told_to_stop_and_keeps_its_certificate() {
 fn who_tells_it_twice_does_not_wait() {
     let directory = Directory::new();
     let (mut child, printed) = serve(&directory);
-    let (_, page) = printed.split_once("http://localhost:").unwrap();
+    let (_, page) = printed.split_once("http://127.0.0.1:").unwrap();
     let mut silent = TcpStream::connect(format!("127.0.0.1:{}", page.split('/').next().unwrap())).unwrap();
     silent.write_all(UPGRADE).unwrap();
     let mut answer = [0; 12];
@@ -140,7 +140,7 @@ fn nothing_invites_others_to_a_relay_that_they_cannot_reach() {
     let anywhere = ["serve", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--qr", "always"];
     let kept = ["--certificate-dir", kept, "--data-dir", kept];
     let (child, printed) = started(tertulia(&[&anywhere[..], &kept[..]].concat()).spawn().unwrap());
-    assert!(printed.contains("Page:  http://localhost:"), "{printed}");
+    assert!(printed.contains("Page:  http://127.0.0.1:"), "{printed}");
     assert!(!printed.contains("others on this network") && !printed.contains('█'), "{printed}");
     stop(child, "-TERM");
 }
@@ -168,7 +168,7 @@ fn m14_without_file_descriptors_it_waits_until_there_are_some() {
     let mut command = Command::new("sh");
     command.args(["-c", &script]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let (child, printed) = started(command.spawn().unwrap());
-    let (_, page) = printed.split_once("http://localhost:").unwrap();
+    let (_, page) = printed.split_once("http://127.0.0.1:").unwrap();
     let address = format!("127.0.0.1:{}", page.split('/').next().unwrap());
     let health = |mut stream: TcpStream, patience_s| {
         stream.set_read_timeout(Some(Duration::from_secs(patience_s))).unwrap();

@@ -66,8 +66,8 @@ impl Killable {
         let byte = |index: usize| u8::from_str_radix(&hash[2 * index..2 * index + 2], 16).unwrap();
         Self {
             child,
-            tls_port: port("https://localhost:"),
-            http_port: port("http://localhost:"),
+            tls_port: port("https://127.0.0.1:"),
+            http_port: port("http://127.0.0.1:"),
             sha256: std::array::from_fn(byte),
         }
     }

@@ -30,7 +30,7 @@ impl Killable {
         while !printed.contains("Ctrl-C") {
             assert!(lines.read_line(&mut printed).unwrap() > 0, "it ended early: {printed}");
         }
-        let (_, after) = printed.split_once("https://localhost:").unwrap();
+        let (_, after) = printed.split_once("https://127.0.0.1:").unwrap();
         let port = after.split('/').next().unwrap().parse().unwrap();
         Self { child, address: ([127, 0, 0, 1], port).into() }
     }

@@ -19,7 +19,7 @@ const PATIENCE_MIN: Duration = Duration::from_millis(500);
 /// The same after tries that failed. Temporal layers that come in vain cost nothing but themselves, another rendition costs its
 /// keyframe and one to come back.
 const PATIENCE_MAX: Duration = Duration::from_secs(2);
-const RENDITION_PATIENCE_MAX: Duration = Duration::from_millis(3500);
+const RENDITION_PATIENCE_MAX: Duration = Duration::from_secs(3);
 
 /// Between two steps up, while all goes well.
 const STEP_TIME: Duration = Duration::from_millis(300);
@@ -112,9 +112,14 @@ impl Allowance {
                 Pressure::High => trial.steps_first.min((self.steps / STEPS + 2) * STEPS - 1),
             };
             let is_rendition = steps / STEPS != self.steps / STEPS;
-            let most = if is_rendition { RENDITION_PATIENCE_MAX } else { PATIENCE_MAX };
-            self.patience = (self.patience * 2).min(most.max(self.patience));
             self.steps = steps;
+            let most = match is_rendition {
+                false => PATIENCE_MAX,
+                true if self.above(tracks) == self.failed => RENDITION_PATIENCE_MAX,
+                // Those before it are to go well first.
+                true => RENDITION_PATIENCE_MAX - TRIAL_TIME,
+            };
+            self.patience = (self.patience * 2).min(most.max(self.patience));
         } else if settled {
             self.steps = match pressure {
                 Pressure::Low => self.next(tracks, |steps| steps + 1),
@@ -135,7 +140,7 @@ impl Allowance {
             return false;
         }
         self.acknowledge(now);
-        let above = (0..self.steps).rev().find(|steps| self.differs(*steps, tracks));
+        let above = self.above(tracks);
         if let Some(trial) = self.trial.filter(|_| above.is_none() || above == self.failed) {
             self.due = trial.until;
             return false;
@@ -158,6 +163,11 @@ impl Allowance {
             self.patience = PATIENCE_MIN;
             self.failed = self.failed.filter(|failed| *failed < self.steps);
         }
+    }
+
+    /// The first step up that makes a difference, if one does.
+    fn above(&self, tracks: &[(Layers, Layers)]) -> Option<u8> {
+        (0..self.steps).rev().find(|steps| self.differs(*steps, tracks))
     }
 
     /// The first number of steps that makes a difference, if one does.

@@ -402,7 +402,7 @@ struct Expected {
     /// What is sent most of the time, from ten seconds after the fall on, and for which part of it at least.
     mostly: (Option<Layers>, f64),
     pictures_min: f64,
-    /// How often the layers change in thirty seconds at most: the next ones are tried every two seconds, another rendition every three and a half.
+    /// How often the layers change in thirty seconds at most: the next ones are tried every two seconds, another rendition every three.
     changes_max: usize,
     /// How long it takes until all is sent again when the path is back, in milliseconds.
     back_ms: u64,
@@ -460,8 +460,8 @@ fn a_path_gets_as_much_of_a_picture_as_it_carries_and_all_of_it_soon_after_it_is
     expected(75_000, (layers(1, 2), 0.9), 28.0, 18, 4500);
     expected(62_500, (layers(1, 2), 0.45), 15.0, 30, 5000);
     expected(40_000, (layers(1, 0), 0.5), 9.5, 30, 5500);
-    expected(25_000, (layers(0, 2), 0.8), 25.0, 20, 5500);
-    expected(10_000, (None, 0.6), 0.0, 30, 6500);
+    expected(25_000, (layers(0, 2), 0.75), 23.5, 22, 5500);
+    expected(10_000, (None, 0.55), 0.0, 30, 7500);
 }
 
 #[test]

@@ -127,7 +127,7 @@ impl Launch {
             let port: u16 = after.split('/').next().unwrap().parse().unwrap();
             SocketAddr::from(([127, 0, 0, 1], port))
         };
-        let target = Target { quic: port("Relay: https://localhost:"), http: port("Page:  http://localhost:") };
+        let target = Target { quic: port("Relay: https://127.0.0.1:"), http: port("Page:  http://127.0.0.1:") };
         self.ports = Some(target);
         let arguments = String::from_utf8(fs::read(format!("/proc/{}/cmdline", child.id())).unwrap()).unwrap();
         ChildRelay {

@@ -124,7 +124,7 @@ fn a_rendition_that_was_too_much_is_tried_more_seldom() {
             assert_eq!(press(&mut room, milliseconds + 200, High)[0], set(0, 2));
         }
     }
-    assert_eq!(tried, [1100, 2300, 4500, 8200, 11_900, 15_600, 19_300, 23_000, 26_700]);
+    assert_eq!(tried, [1100, 2300, 4500, 7700, 10_900, 14_100, 17_300, 20_500, 23_700, 26_900]);
 }
 
 #[test]
