@@ -1,7 +1,7 @@
 // Which codec is taken.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { BASELINE, chooseCodec, codecString, encoderConfigs, isFastEnough, temporalLayers } from '../../web/sdk/media/send/codec.js';
+import { BASELINE, chooseCodec, codecString, encoderConfigs, fewestTemporalLayers, isFastEnough, temporalLayers } from '../../web/sdk/media/send/codec.js';
 
 const fast = { encodeMs: [4, 5, 6], heldFrames: 0 };
 const slow = { encodeMs: [14, 15, 16], heldFrames: 0 };
@@ -12,6 +12,15 @@ async function choose(choice, cores, proofs) {
   const name = await chooseCodec(choice, { cores, frameRate: 30, prove: async (name) => { proved.push(name); return proofs[name]; } });
   return [name, ...proved];
 }
+
+test('how few temporal layers a browser takes is asked of it', async () => {
+  const config = { codec: 'vp8', width: 640, height: 360, scalabilityMode: 'L1T3' };
+  const fewest = async (/** @type {(string | undefined)[]} */ ...modes) => {
+    Object.assign(globalThis, { VideoEncoder: { isConfigSupported: async (/** @type {VideoEncoderConfig} */ { scalabilityMode }) => ({ supported: modes.includes(scalabilityMode) }) } });
+    return fewestTemporalLayers(config);
+  };
+  assert.deepEqual([await fewest('L1T3', 'L1T2', undefined), await fewest('L1T3', 'L1T2'), await fewest('L1T3', undefined)], [1, 2, 3]);
+});
 
 test('the baseline needs no proof', async () => {
   assert.deepEqual(await choose('vp8', 16, {}), [BASELINE]);

@@ -163,7 +163,7 @@ function madeUpFrames() {
 
 /** @param {boolean} isScreen @param {string} [scalabilityMode] */
 function startEncoding(isScreen, scalabilityMode) {
-  const plan = { config: { codec: 'vp8', width: 640, height: 360, scalabilityMode }, width: 640, height: 360, frameRate: 30, renditions: 1, isScreen, delivery: deliveries('datagrams', false) };
+  const plan = { config: { codec: 'vp8', width: 640, height: 360, scalabilityMode }, temporalLayersMin: 1, width: 640, height: 360, frameRate: 30, renditions: 1, isScreen, delivery: deliveries('datagrams', false) };
   const encoding = new VideoEncoding({ plan, output() {}, failed() {} });
   encoding.layersWanted(1, 7);
   return encoding;
@@ -243,8 +243,8 @@ test('temporal layers that nobody takes are not encoded, and neither are their f
   film(encoding, Frame, 10_000);
   assert.deepEqual([encoding.counts.encoded - encoded, encoding.counts.thinned - thinned], [150, 150]);
   const { scalabilityMode, framerate, bitrate = 0 } = /** @type {VideoEncoderConfig} */ (encoders[0].config);
-  assert.deepEqual([scalabilityMode, framerate, bitrate], ['L1T2', 15, Math.round(0.6 * (whole.bitrate ?? 0))]);
-  assert.deepEqual(encoding.demands(), [{ bitrateMin: 0.6 * all.bitrateMin, bitrateMax: 0.6 * all.bitrateMax }]);
+  assert.deepEqual([scalabilityMode, framerate, bitrate], ['L1T2', 15, Math.round(0.7 * (whole.bitrate ?? 0))]);
+  assert.deepEqual(encoding.demands(), [{ bitrateMin: 0.7 * all.bitrateMin, bitrateMax: 0.7 * all.bitrateMax }]);
   encoding.layersWanted(1, 2);
   film(encoding, Frame, 100);
   assert.deepEqual([encoders[0].config, encoders.length], [whole, 1]);
@@ -259,10 +259,10 @@ test('an encoder without temporal layers is another one, and begins with a keyfr
   assert.deepEqual(encoders.map(({ state, config }) => [state, config?.scalabilityMode, config?.framerate]), [['closed', 'L1T3', 30], ['configured', undefined, 7.5]]);
   encoding.layersWanted(1, 1);
   film(encoding, Frame, 1000);
-  assert.deepEqual(encoders.map(({ state, config, keyframes }) => [state, config?.scalabilityMode, keyframes]), [['closed', 'L1T3', 1], ['closed', undefined, 1], ['configured', 'L1T2', 1]]);
+  assert.deepEqual(encoders.map(({ state, config, keyframes }) => [state, config?.scalabilityMode, keyframes]), [['closed', 'L1T3', 1], ['closed', undefined, 1], ['configured', 'L1T3', 1]]);
 });
 
-test('what a rendition may have is shared out as if all temporal layers were encoded', () => {
+test('a rendition never has more than it was assigned', () => {
   const { Frame } = madeUpFrames();
   const encoding = startEncoding(false, 'L1T3');
   encoding.layersWanted(1, 1);
@@ -270,5 +270,9 @@ test('what a rendition may have is shared out as if all temporal layers were enc
   const [{ bitrateMin, bitrateMax }] = encoding.demands();
   encoding.assign([(bitrateMin + bitrateMax) / 2]);
   film(encoding, Frame, 2000);
-  assert.deepEqual([encoders[0].config?.bitrate, encoders[0].config?.framerate], [Math.round((bitrateMin + bitrateMax) / 2), 15]);
+  const assigned = Math.round((bitrateMin + bitrateMax) / 2);
+  assert.deepEqual([encoders[0].config?.bitrate, encoders[0].config?.framerate], [assigned, 15]);
+  encoding.layersWanted(1, 2);
+  film(encoding, Frame, 100);
+  assert.deepEqual([encoders[0].config?.bitrate, encoders[0].config?.framerate], [assigned, 30], 'there is no more than that');
 });

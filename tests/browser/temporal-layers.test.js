@@ -12,7 +12,7 @@ test('a layer that nobody takes for a while is not encoded, and is again as soon
   const layers = new TemporalLayers(3);
   layers.want(1, 1000);
   assert.equal(layers.encoded(1000 + UNTAKEN_MS - 1), 3);
-  assert.deepEqual([layers.encoded(1000 + UNTAKEN_MS), layers.part], [2, { frameRate: 1 / 2, bitrate: 0.6 }]);
+  assert.deepEqual([layers.encoded(1000 + UNTAKEN_MS), layers.part], [2, { frameRate: 1 / 2, bitrate: 0.7 }]);
   layers.want(2, 9000);
   assert.deepEqual([layers.encoded(9000), layers.part], [3, { frameRate: 1, bitrate: 1 }]);
 });
@@ -27,13 +27,29 @@ test('a layer that is taken now and then goes on', () => {
   }
 });
 
-test('less and less counts from the first layer that nobody took', () => {
+test('each layer has its own time', () => {
   const layers = new TemporalLayers(3);
   layers.want(1, 0);
   layers.want(0, 4000);
-  assert.deepEqual([layers.encoded(UNTAKEN_MS), layers.part], [1, { frameRate: 1 / 4, bitrate: 0.4 }]);
-  layers.want(1, UNTAKEN_MS + 1);
-  assert.equal(layers.encoded(UNTAKEN_MS + 1), 2);
+  assert.equal(layers.encoded(UNTAKEN_MS), 2);
+  assert.equal(layers.encoded(4000 + UNTAKEN_MS - 1), 2);
+  assert.deepEqual([layers.encoded(4000 + UNTAKEN_MS), layers.part], [1, { frameRate: 1 / 4, bitrate: 0.5 }]);
+});
+
+test('with one more all come back, for five seconds at least: more may be taken soon, and a change costs a keyframe', () => {
+  const layers = new TemporalLayers(3);
+  layers.want(0, 0);
+  assert.equal(layers.encoded(UNTAKEN_MS), 1);
+  layers.want(1, 10_000);
+  assert.equal(layers.encoded(10_000), 3);
+  assert.equal(layers.encoded(10_000 + UNTAKEN_MS - 1), 3);
+  assert.equal(layers.encoded(10_000 + UNTAKEN_MS), 2);
+});
+
+test('with as few layers as the browser does not take, nothing is tried', () => {
+  const layers = new TemporalLayers(3, 2);
+  layers.want(0, 0);
+  assert.equal(layers.encoded(2 * UNTAKEN_MS), 2);
 });
 
 test('two layers and one', () => {

@@ -17,7 +17,7 @@
  * @property {string} [codec]
  * @property {number} bitrate bits per second
  * @property {number} [frameRate] frames that were sent
- * @property {{ layer: number, width?: number, height?: number, bitrate?: number, frameRate?: number, encodeMs: number }[]} [renditions] that are encoded
+ * @property {{ layer: number, width?: number, height?: number, bitrate?: number, frameRate?: number, temporalLayers?: number, encodeMs: number }[]} [renditions] that are encoded
  * @property {boolean} [muted]
  * @property {import('./media/receive/remote-track.js').TrackState} [state]
  * @property {number} [received] datagrams
@@ -59,6 +59,8 @@
  * @property {number} bitrateIn bits per second
  * @property {number} bitrateOut bits per second
  * @property {number} datagramsLeftOut that did not leave because the browser or the path took no more; of this session
+ * @property {number} datagramsMalformed of others, which are no media and were passed over; of this session
+ * @property {number} datagramsUnknown of tracks that nobody announced, likewise
  * @property {import('./frame-streams.js').FramesOnStreams} framesOnStreams large frames on streams of their own
  * @property {import('./wire/messages.js').Measurements | null} relay what the relay said last of the session; `null` before the first `Room.measurements()`
  * @property {TrackStatistics[]} tracks
@@ -99,12 +101,14 @@ export class Reports {
  * @returns {RoomStatistics}
  */
 export function statisticsOf(room, publishing, subscribing) {
-  const { lossIn, bitrateIn, tracks: incoming } = subscribing.stats();
+  const { lossIn, bitrateIn, malformed: datagramsMalformed, unknown: datagramsUnknown, tracks: incoming } = subscribing.stats();
   const { tracks: outgoing } = publishing.stats();
   return {
     ...room,
     lossIn,
     bitrateIn,
+    datagramsMalformed,
+    datagramsUnknown,
     bitrateOut: outgoing.reduce((sum, { bitrate }) => sum + bitrate, 0),
     tracks: [
       ...incoming.map((track) => ({ direction: /** @type {const} */ ('in'), ...track })),

@@ -17,6 +17,8 @@ export { Room } from './room.js';
 
 /** @typedef {import('./transcript.js').ChatMessage} ChatMessage */
 /** @typedef {import('./media/send/devices.js').CaptureOptions} CaptureOptions */
+/** @typedef {import('./media/send/delivery.js').Delivery} Delivery */
+/** @typedef {import('./media/send/delivery.js').Deliveries} Deliveries */
 /** @typedef {import('./media/send/devices.js').LocalDevice} LocalDevice */
 /** @typedef {import('./media/send/devices.js').TrackSource} TrackSource */
 /** @typedef {import('./media/receive/remote-track.js').TrackState} TrackState */

@@ -94,6 +94,13 @@ export async function firstSupported(configs) {
   return null;
 }
 
+/** How few temporal layers the browser takes as well, all else being the same. @param {VideoEncoderConfig} config that it takes @returns {Promise<number>} */
+export async function fewestTemporalLayers(config) {
+  let fewest = temporalLayers(config);
+  while (fewest > 1 && (await firstSupported([withTemporalLayers(config, fewest - 1)]))) fewest--;
+  return fewest;
+}
+
 /** @typedef {{ encodeMs: number[], heldFrames: number }} Proof what each frame took after the warm-up, and how many frames were held back at most */
 
 /** @param {Proof} proof @param {number} frameRate */

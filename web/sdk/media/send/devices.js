@@ -27,8 +27,8 @@ export const CAMERA = Object.freeze((globalThis.navigator?.hardwareConcurrency ?
 export const SCREEN_FRAME_RATE = 15;
 const SCREEN_SIZE = Object.freeze({ width: 1920, height: 1080 });
 
-/** What people call the sources. @type {Readonly<Record<TrackSource, string>>} */
-const NAMES = Object.freeze({ microphone: 'microphone', camera: 'camera', screen: 'screen', screenAudio: 'sound of the screen', other: 'device' });
+/** What people call them. @type {Readonly<Record<TrackSource | 'speaker', string>>} */
+const NAMES = Object.freeze({ microphone: 'microphone', camera: 'camera', screen: 'screen', screenAudio: 'sound of the screen', speaker: 'loudspeaker', other: 'device' });
 
 /** @param {MediaDeviceKind} [kind] left out: all @returns {Promise<LocalDevice[]>} */
 export async function getLocalDevices(kind) {
@@ -99,8 +99,9 @@ export function deviceError(error, source) {
   }
 }
 
-/** @param {TrackSource} source @returns {TertuliaError} */
+/** @param {TrackSource | 'speaker'} source @returns {TertuliaError} */
 export function deviceLost(source) {
+  if (source === 'speaker') return new TertuliaError('device_lost', 'The loudspeaker is gone. What the others say is heard where the browser chooses; choose another one.');
   return new TertuliaError('device_lost', `The ${NAMES[source]} is gone. Plug it in again or choose another one, and turn it on.`);
 }
 

@@ -8,7 +8,10 @@ const WORKER = new URL('./send.worker.js', import.meta.url);
 /** @typedef {import('./rate.js').Report} Report */
 /** @typedef {import('./video-encoding.js').VideoPlan} VideoPlan */
 /** @typedef {{ choice: import('./codec.js').VideoCodecChoice, width: number, height: number, bitrate: number, frameRate: number, isScreen: boolean }} Wish what is to be encoded */
-/** @typedef {{ config: VideoEncoderConfig | null, temporalLayers: number }} Prepared what the browser takes; `null`: it encodes nothing of the kind */
+/**
+ * @typedef {{ config: VideoEncoderConfig | null, temporalLayersMin: number }} Prepared what the browser takes; `null`: it encodes nothing of the
+ *   kind. `temporalLayersMin`: how few layers it takes as well
+ */
 
 /**
  * `key` is the track's number on this side, which stays when the relay gives it another id.
@@ -40,7 +43,7 @@ const WORKER = new URL('./send.worker.js', import.meta.url);
  * @property {number} frames sent
  * @property {number} framesSent since the beginning
  * @property {import('./video-encoding.js').FrameCounts} [counts] of video
- * @property {{ layer: number, width?: number, height?: number, bitrate?: number, frameRate?: number, encodeMs: number }[]} renditions
+ * @property {{ layer: number, width?: number, height?: number, bitrate?: number, frameRate?: number, temporalLayers?: number, encodeMs: number }[]} renditions
  */
 /**
  * @typedef {{ type: 'prepared', request: number } & Prepared

@@ -84,7 +84,7 @@ export class FrameSender {
   }
 
   /**
-   * While there is loss, audio goes twice and pictures with parity, unless the program has chosen. Those of upper layers where there is room: nothing depends on them, but
+   * While there is loss, audio goes twice and pictures with parity, or always where the program wishes. Those of upper layers where there is room: nothing depends on them, but
    * asked for once more they come behind the next one of a lower layer, which waits for none of them.
    * @param {FrameHeader} header @param {Uint8Array<ArrayBuffer>} payload @param {number} nowMs
    */

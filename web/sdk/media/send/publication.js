@@ -2,6 +2,7 @@
 import { TertuliaError } from '../../error.js';
 import { OPUS_SAMPLE_RATE } from '../audio-format.js';
 import { describeColour } from '../colour.js';
+import { temporalLayers } from './codec.js';
 import { deliveries } from './delivery.js';
 import { CAMERA, SCREEN_FRAME_RATE } from './devices.js';
 import { announcedSize, renditionCount, renditions } from './renditions.js';
@@ -139,11 +140,11 @@ export class Publication {
 export async function describe(track, choice, encoding) {
   if (track.kind === 'audio') return { info: audioInfo(track), plan: null };
   const { renditions, ...wish } = videoWish(track, choice);
-  const { config, temporalLayers } = await encoding.prepare(wish);
+  const { config, temporalLayersMin } = await encoding.prepare(wish);
   if (!config) throw new TertuliaError('codec_unsupported', 'This browser cannot encode video. Use a current Chrome, Edge or Firefox.');
   const { width, height, frameRate, isScreen } = wish;
-  const plan = { config, width, height, frameRate, renditions, isScreen, delivery: deliveries(track.options.delivery, isScreen) };
-  return { plan, info: videoInfo(track, plan, temporalLayers) };
+  const plan = { config, temporalLayersMin, width, height, frameRate, renditions, isScreen, delivery: deliveries(track.options.delivery, isScreen) };
+  return { plan, info: videoInfo(track, plan) };
 }
 
 /** @param {LocalTrack} track @returns {TrackInfo} */
@@ -164,10 +165,10 @@ function videoWish(track, choice) {
   return { choice, ...size, bitrate: largest.bitrateMax, frameRate, isScreen, renditions: count };
 }
 
-/** @param {LocalTrack} track @param {VideoPlan} plan @param {number} temporalLayers @returns {TrackInfo} */
-function videoInfo(track, { config, width, height, frameRate, renditions }, temporalLayers) {
+/** @param {LocalTrack} track @param {VideoPlan} plan @returns {TrackInfo} */
+function videoInfo(track, { config, width, height, frameRate, renditions }) {
   return {
     source: track.source, codec: config.codec, description: describeColour(config.codec, track.mediaStreamTrack.getSettings()),
-    media: { type: 'video', width, height, frameRate: { numerator: frameRate, denominator: 1 }, temporalLayers, spatialLayers: renditions },
+    media: { type: 'video', width, height, frameRate: { numerator: frameRate, denominator: 1 }, temporalLayers: temporalLayers(config), spatialLayers: renditions },
   };
 }

@@ -28,7 +28,7 @@ import { decodeRepeatRequest } from '../../wire/repeat.js';
  * @property {{ track: LocalTrack }} localTrackPublished
  * @property {{ track: LocalTrack }} localTrackUnpublished
  * @property {{ track: LocalTrack, muted: boolean, byAdmin: boolean }} localTrackMuted
- * @property {{ source: TrackSource, error: TertuliaError, participant?: import('../../participants.js').RemoteParticipant, track?: import('../receive/remote-track.js').RemoteTrack }} mediaFailed with a participant: what comes from there cannot be played; without: what one sends oneself
+ * @property {{ source: TrackSource | 'speaker', error: TertuliaError, participant?: import('../../participants.js').RemoteParticipant, track?: import('../receive/remote-track.js').RemoteTrack }} mediaFailed with a participant: what comes from there cannot be played; without: what one sends oneself
  * @property {undefined} devicesChanged
  */
 /** @typedef {{ width?: number, height?: number, frameRate?: number, codec?: import('./codec.js').VideoCodecChoice }} VideoOptions of the camera, unless said otherwise when it is turned on */

@@ -106,7 +106,8 @@ export class RenditionEncoder {
   /** @param {Target} target @returns {VideoEncoder} */
   #configure(target) {
     if (this.#encoder && this.#configured && !this.#isChange(this.#configured, target)) return this.#encoder;
-    const encoder = this.#isOther(target) ? this.#open() : (this.#encoder ?? this.#open());
+    if (this.#isOther(target)) this.close();
+    const encoder = this.#encoder ?? this.#open();
     const { width, height, bitrate, frameRate: framerate, temporalLayers } = target;
     encoder.configure({ ...withTemporalLayers(this.#options.config, temporalLayers), width, height, bitrate, framerate });
     this.#configured = target;
@@ -132,8 +133,6 @@ export class RenditionEncoder {
   }
 
   #open() {
-    if (this.#encoder && this.#encoder.state !== 'closed') this.#encoder.close();
-    this.#started.clear();
     const encoder = new VideoEncoder({
       output: (chunk, metadata) => { if (encoder === this.#encoder) this.#output(chunk, metadata); },
       error: (error) => { if (encoder === this.#encoder) this.#fail(error); },

@@ -1,6 +1,6 @@
 /** The worker that encodes what is published. What it is told and tells is in encoding.js. */
 import { AudioEncoding } from './audio-encoding.js';
-import { chooseCodec, codecString, encoderConfigs, firstSupported, temporalLayers } from './codec.js';
+import { chooseCodec, codecString, encoderConfigs, fewestTemporalLayers, firstSupported } from './codec.js';
 import { prove } from './codec-proof.js';
 import { FrameCipher } from '../encryption.js';
 import { FrameSender } from './frame-sender.js';
@@ -80,7 +80,7 @@ async function prepare({ request, choice, ...encoding }) {
   const cores = navigator.hardwareConcurrency ?? 1;
   const name = await chooseCodec(choice, { cores, frameRate: encoding.frameRate, prove: (name) => prove(name, encoding) });
   const config = await firstSupported(encoderConfigs({ ...encoding, codec: codecString(name, encoding) }));
-  page.postMessage({ type: 'prepared', request, config, temporalLayers: config ? temporalLayers(config) : 0 });
+  page.postMessage({ type: 'prepared', request, config, temporalLayersMin: config ? await fewestTemporalLayers(config) : 0 });
 }
 
 /** @param {import('../../carrier.js').Carrier | null} name */

@@ -19,6 +19,7 @@ const STILL_MS = 1000;
  * What is encoded, as it is announced.
  * @typedef {object} VideoPlan
  * @property {VideoEncoderConfig} config what the browser takes: codec, temporal layers, mode
+ * @property {number} temporalLayersMin how few the browser takes as well
  * @property {number} width
  * @property {number} height
  * @property {number} frameRate at most
@@ -50,7 +51,7 @@ export class VideoEncoding {
   #encoders;
   #gates;
   #temporalLayers;
-  /** Bits per second of all temporal layers, and index of {@link QUALITY_STEPS}, of each rendition. @type {number[]} */
+  /** Bits per second, and index of {@link QUALITY_STEPS}, of each rendition. @type {number[]} */
   #bitrates;
   /** @type {number[]} */
   #steps;
@@ -78,7 +79,7 @@ export class VideoEncoding {
     const { plan, failed } = options;
     this.#renditions = renditions(plan, { count: plan.renditions, frameRate: plan.frameRate, isScreen: plan.isScreen });
     this.#encoders = this.#renditions.map(({ layer }) => new RenditionEncoder({ layer, config: plan.config, output: (frame) => this.#output(frame), failed }));
-    this.#temporalLayers = new TemporalLayers(temporalLayers(plan.config));
+    this.#temporalLayers = new TemporalLayers(temporalLayers(plan.config), plan.temporalLayersMin);
     this.#gates = this.#renditions.map(() => new FrameGate());
     this.#bitrates = this.#renditions.map(({ bitrateMax }) => bitrateMax);
     this.#steps = this.#renditions.map(() => 0);
@@ -161,8 +162,8 @@ export class VideoEncoding {
   assign(bitrates) {
     const { bitrate } = this.#temporalLayers.part;
     for (const [at, { layer, bitrateMin }] of this.#taken.entries()) {
-      this.#bitrates[layer] = bitrates[at] / bitrate;
-      this.#steps[layer] = qualityStep(this.#bitrates[layer], bitrateMin, this.#steps[layer]);
+      this.#bitrates[layer] = bitrates[at];
+      this.#steps[layer] = qualityStep(bitrates[at], bitrateMin * bitrate, this.#steps[layer]);
     }
   }
 
@@ -221,7 +222,7 @@ export class VideoEncoding {
     const temporalLayers = this.#temporalLayers.encoded(performance.now());
     const part = this.#temporalLayers.part;
     const frameRate = this.#options.plan.frameRate * step.frameRate * part.frameRate;
-    const bitrate = Math.round(part.bitrate * Math.min(this.#bitrates[layer], rendition.bitrateMax * step.frameRate * step.scale));
+    const bitrate = Math.round(Math.min(this.#bitrates[layer], part.bitrate * rendition.bitrateMax * step.frameRate * step.scale));
     return { ...fit({ width: frame.displayWidth, height: frame.displayHeight }, rendition, step.scale), bitrate, frameRate, temporalLayers };
   }
 
