@@ -46,8 +46,21 @@ async function arrive(name, options, from = browser) {
   return meeting.open(from, new URL(`/r/${ROOM}?video=180p`, relay.url).href, { token, ...options });
 }
 
+/** Waits until each tile that shows a picture does so on the screen: it is drawn before it is seen. @param {Page} page */
+const painted = (page) => page.waitForFunction(() => {
+  const tiles = [...document.querySelectorAll('.tile[data-picture]')].filter((tile) => tile.checkVisibility());
+  const isPainted = (/** @type {HTMLCanvasElement | HTMLVideoElement} */ picture) => {
+    const small = new OffscreenCanvas(8, 8).getContext('2d', { willReadFrequently: true });
+    small?.drawImage(picture, 0, 0, 8, 8);
+    return small?.getImageData(0, 0, 8, 8).data.some((part, at) => at % 4 === 3 && part > 0);
+  };
+  const pictures = /** @type {(HTMLCanvasElement | HTMLVideoElement)[]} */ (tiles.flatMap((tile) => [...tile.querySelectorAll('.picture :is(canvas, video)')]));
+  return tiles.every((tile) => !['waiting', 'stalled'].includes(tile.getAttribute('data-picture') ?? '')) && pictures.filter((picture) => picture.checkVisibility({ visibilityProperty: true })).every(isPainted);
+}, undefined, { polling: 100 });
+
 /** Keeps a picture, and asks axe. @param {Page} page @param {string} name */
 async function examine(page, name) {
+  await painted(page);
   await shoot(page, `live-${name}`);
   assert.deepEqual(await violations(page), []);
 }
@@ -101,6 +114,8 @@ for (const [look, options] of LOOKS) {
     const ana = await arrive('Ana', options);
     await meeting.enterWithDevices(ana, 'Ana');
     for (const name of ['Bo', 'Carmen']) await shows(ana, name, { picture: 'on' });
+    const fits = await ana.locator('.tile .picture canvas').evaluateAll((canvases) => canvases.map((canvas) => getComputedStyle(canvas).objectFit));
+    assert.deepEqual(fits, ['cover', 'cover'], 'faces fill their tiles');
     await t.test('meeting', () => examine(ana, `meeting-${look}`));
     await say(ana, 'Morning. Two minutes, my coffee is not ready ☕');
     await sees(ana, 'I have the numbers from last week ready.');

@@ -12,6 +12,8 @@ import { createInterface } from 'node:readline';
 /** What a relay is started with, so that it leaves the network's address free. */
 export const BEHIND_NETWORK = Object.freeze(['--listen', '127.0.0.1:0', '--http', '127.0.0.1:0']);
 const NETWORK_ADDRESS = '127.0.0.2';
+/** How long it may take to begin, and to end, in milliseconds. */
+const NETWORK_MS = 5000;
 
 /**
  * The network of `examples/impair` between pages and a relay that was started with {@link BEHIND_NETWORK}: UDP and TCP.
@@ -22,18 +24,25 @@ export async function impaired({ url, port }, lines) {
   const { port: page } = new URL(url);
   const child = spawn(binary, ['--listen', NETWORK_ADDRESS, '--port', `${port}`, '--port', page, ...lines], { stdio: ['ignore', 'pipe', 'inherit'] });
   const exit = once(child, 'exit');
-  const began = createInterface({ input: child.stdout });
-  for await (const line of began) if (line.startsWith('Type a line')) break;
-  assert.equal(child.exitCode, null, 'the network ended before it began');
-  child.stdout.resume();
-  return {
-    url: `http://${NETWORK_ADDRESS}:${page}/`,
-    async stop() {
-      child.kill('SIGINT');
-      const [code] = await exit;
-      assert.equal(code, 0, 'the network stops with 0 on SIGINT');
-    },
-  };
+  const inTime = () => setTimeout(() => child.kill('SIGKILL'), NETWORK_MS);
+  const timeout = inTime();
+  for await (const line of createInterface({ input: child.stdout })) {
+    if (!line.startsWith('Type a line')) continue;
+    clearTimeout(timeout);
+    child.stdout.resume();
+    return {
+      url: `http://${NETWORK_ADDRESS}:${page}/`,
+      async stop() {
+        child.kill('SIGINT');
+        const timeout = inTime();
+        const [code] = await exit;
+        clearTimeout(timeout);
+        assert.equal(code, 0, 'the network stops with 0 on SIGINT');
+      },
+    };
+  }
+  clearTimeout(timeout);
+  throw new Error(`${binary} ended before it began; is it there? cargo build --example impair`);
 }
 
 /** A network that drops UDP. @param {string} relay the address of its page @returns {Promise<Network & { dropped: () => number }>} `dropped`: UDP packets, so far */

@@ -211,6 +211,19 @@ test('what a machine that is held up again and again misses is missing once', ()
   assert.deepEqual(missing, [1, 1]);
 });
 
+test('what the network lost is no reason to keep more', () => {
+  const speaker = new Speaker();
+  speaker.playout.targetMs = 20;
+  // One frame of fifty does not come.
+  const frames = onTime(1000, Object.fromEntries(Array.from({ length: 20 }, (_, at) => [50 * at + 25, null])));
+  let [keptMs, looks] = [0, 0];
+  for (let untilMs = 30; untilMs <= 19_900; untilMs += 70, looks++) {
+    speaker.play(frames.filter(({ atMs }) => atMs >= untilMs - 70 && atMs < untilMs), untilMs);
+    keptMs += speaker.playout.bufferedMs;
+  }
+  assert.ok(keptMs / looks < 38, `${keptMs / looks} ms`);
+});
+
 test('who is silent for a while again and again is not kept waiting for it', () => {
   const speaker = new Speaker();
   speaker.playout.targetMs = 40;

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { colourOf, decoderHints, describeColour } from '../../web/sdk/media/colour.js';
-import { Decoder, FAILURES_MS, STUCK_MS } from '../../web/sdk/media/receive/decoder.js';
+import { Decoder, FAILURES_MAX, FAILURES_MS, REST_MS, STUCK_MS } from '../../web/sdk/media/receive/decoder.js';
 import { EARLY_MAX, EARLY_MS_MAX, Early } from '../../web/sdk/media/receive/early.js';
 import { Freezes } from '../../web/sdk/media/receive/freezes.js';
 import { HELD_MAX, HeldFrames } from '../../web/sdk/media/receive/held-frames.js';
@@ -210,6 +210,26 @@ test('a decoder that fails is replaced, and given up after three failures in ten
   made[3].callbacks.error(new Error('failed'));
   assert.deepEqual([told.failed, decoder.isReady, made.length], [['codec_failed'], false, 4]);
   assert.ok(made.every(({ state }) => state === 'closed'));
+});
+
+test('a decoder that was given up begins again after a rest, which is longer each time', async () => {
+  const { decoder, made, told, clock } = await decoding();
+  const failAll = () => { for (let times = 0; times < FAILURES_MAX; times++) made[made.length - 1].callbacks.error(new Error('failed')); };
+  failAll();
+  clock.nowMs += REST_MS.least - 1;
+  assert.deepEqual([decoder.revive(), decoder.isReady], [false, false]);
+  clock.nowMs++;
+  const { renewed } = told;
+  assert.deepEqual([decoder.revive(), decoder.isReady, told.renewed - renewed], [true, true, 1]);
+  assert.equal(decoder.revive(), false, 'it is there already');
+  failAll();
+  assert.deepEqual([told.failed, decoder.isReady], [['codec_failed', 'codec_failed'], false]);
+  clock.nowMs += 2 * REST_MS.least - 1;
+  assert.equal(decoder.revive(), false);
+  clock.nowMs++;
+  assert.equal(decoder.revive(), true);
+  decoder.close();
+  assert.equal(decoder.revive(), false);
 });
 
 test('a decoder that gives nothing back is replaced', async () => {

@@ -5,7 +5,7 @@ import { button, element } from './element.js';
 /** @typedef {import('./own-media.js').Device} Device */
 /** @typedef {'microphone' | 'camera' | 'screen' | string} Source */
 
-const NAMES = /** @type {Record<string, string>} */ ({ microphone: 'microphone', camera: 'camera', screen: 'screen', screenAudio: 'sound of the screen' });
+const NAMES = /** @type {Record<string, string>} */ ({ microphone: 'microphone', camera: 'camera', screen: 'screen', screenAudio: 'sound of the screen', speaker: 'loudspeaker' });
 
 /** What is wrong, and what to do, by the code. @type {Record<string, (name: string) => [string, string]>} */
 const SENTENCES = {
@@ -42,7 +42,7 @@ export function problemsOf(problems) {
 
 /** @param {string} sentence */
 function plural(sentence) {
-  return sentence.replace('microphone is', 'microphone are').replace('microphone was', 'microphone were').replace('No camera and', 'No camera and no').replace('microphone were found', 'microphone were found');
+  return sentence.replace('microphone is', 'microphone are').replace('microphone was', 'microphone were').replace('No camera and', 'No camera and no');
 }
 
 /** What places say. @type {WeakMap<HTMLElement, string>} */

@@ -1,4 +1,4 @@
-/** Remembers for a while that a network blocks WebTransport, so that the next meeting starts without the wait. */
+/** Remembers for a while that a network blocks WebTransport, so that the next meeting starts without the wait, also in another tab. */
 
 /** How long a network counts as blocked, in milliseconds. */
 export const BLOCKED_MS = 10 * 60 * 1000;
@@ -23,7 +23,7 @@ export function blockedNetworks(relay, now = Date.now) {
 /** Storage may be missing, forbidden or full. @template T @param {(store: Storage) => T} act @returns {T | null} */
 function storage(act) {
   try {
-    return act(sessionStorage);
+    return act(localStorage);
   } catch {
     return null;
   }

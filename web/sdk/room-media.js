@@ -1,4 +1,5 @@
 /** The media of a room: what is published and what is subscribed to, as the room's sessions and its roster come and go. */
+import { deviceLost, getLocalDevices } from './media/send/devices.js';
 import { Publishing } from './media/send/publishing.js';
 import { Subscribing } from './media/receive/subscribing.js';
 import { Reports, statisticsOf } from './statistics.js';
@@ -46,7 +47,11 @@ export class RoomMedia {
   /** @param {MediaRoom} room @param {MediaOptions} options */
   constructor(room, options) {
     this.#room = room;
-    const { ask, tell, emit, self } = room;
+    const { ask, tell, self } = room;
+    const emit = (/** @type {string} */ type, /** @type {any} */ value) => {
+      room.emit(type, value);
+      if (type === 'devicesChanged') void this.#lookForSpeaker();
+    };
     const carrier = () => room.session()?.carrier ?? null;
     this.publishing = new Publishing({
       ask, emit, carrier,
@@ -141,6 +146,15 @@ export class RoomMedia {
     if (kind !== 'audiooutput') return this.publishing.switchActiveDevice(kind, deviceId);
     await this.subscribing.setSpeaker(deviceId);
     this.#speaker = deviceId;
+  }
+
+  /** A speaker that was unplugged gives way to the browser's own choice. */
+  async #lookForSpeaker() {
+    const [chosen, speakers] = [this.#speaker, await getLocalDevices('audiooutput')];
+    if (chosen === '' || chosen !== this.#speaker || speakers.some(({ deviceId }) => deviceId === chosen)) return;
+    this.#speaker = '';
+    await this.subscribing.setSpeaker('').catch(() => {});
+    this.#room.emit('mediaFailed', { source: 'speaker', error: deviceLost('speaker') });
   }
 
   /** @param {MediaDeviceKind} kind */

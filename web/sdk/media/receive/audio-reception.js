@@ -162,7 +162,8 @@ export class AudioReception {
 
   /** @param {Frame} frame */
   #opened(frame) {
-    if (this.#isFailed) return;
+    if (this.#isFailed && !this.#decoder.revive()) return;
+    this.#isFailed = false;
     this.#order.push(frame);
     this.#decode(performance.now());
   }

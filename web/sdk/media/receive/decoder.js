@@ -7,6 +7,9 @@
 export const FAILURES_MAX = 3;
 export const FAILURES_MS = 10_000;
 
+/** How long nothing is tried then, in milliseconds; doubled each time. */
+export const REST_MS = { least: 30_000, most: 480_000 };
+
 /** A decoder that gives nothing back for so long has failed without saying so, in milliseconds. */
 export const STUCK_MS = 3000;
 
@@ -25,7 +28,7 @@ const PENDING_MAX = 64;
  * @property {object} config
  * @property {(decoded: O, input: M) => void} output is to close what was decoded
  * @property {() => void} renewed the decoder is a new one: it knows nothing of what came before
- * @property {(code: 'codec_unsupported' | 'codec_failed') => void} failed for good
+ * @property {(code: 'codec_unsupported' | 'codec_failed') => void} failed the first for good, the second for a while: see `revive`
  * @property {() => number} [now] milliseconds
  */
 
@@ -40,6 +43,9 @@ export class Decoder {
   /** @type {number[]} */
   #failuresAtMs = [];
   #isClosed = false;
+  #restMs = REST_MS.least;
+  /** When it may begin again; infinite: never. */
+  #restsUntilMs = Infinity;
   failures = 0;
 
   /** @param {DecoderOptions<O, M>} options */
@@ -75,6 +81,16 @@ export class Decoder {
     } catch {
       this.#fail(this.#decoder);
     }
+  }
+
+  /** Begins again after it has failed and rested. Says whether it did. */
+  revive() {
+    if (this.#isClosed || this.#now() < this.#restsUntilMs) return false;
+    this.#restsUntilMs = Infinity;
+    this.#failuresAtMs = [];
+    this.#open();
+    this.#options.renewed();
+    return this.#decoder !== null;
   }
 
   close() {
@@ -117,9 +133,16 @@ export class Decoder {
     this.failures++;
     const now = this.#now();
     this.#failuresAtMs = [...this.#failuresAtMs.filter((atMs) => now - atMs < FAILURES_MS), now];
-    if (this.#failuresAtMs.length >= FAILURES_MAX) return this.#options.failed('codec_failed');
+    if (this.#failuresAtMs.length >= FAILURES_MAX) return this.#rest(now);
     this.#open();
     this.#options.renewed();
+  }
+
+  /** @param {number} nowMs */
+  #rest(nowMs) {
+    this.#restsUntilMs = nowMs + this.#restMs;
+    this.#restMs = Math.min(this.#restMs * 2, REST_MS.most);
+    this.#options.failed('codec_failed');
   }
 
   #release() {

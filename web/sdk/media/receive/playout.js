@@ -235,6 +235,8 @@ export class Playout {
     this.#next++;
     this.#timestamp = (this.#timestamp + this.#frameLength * TICKS_PER_SAMPLE) >>> 0;
     this.#conceal(this.#frameLength);
+    // The network has lost it: a larger reserve would not have helped.
+    this.#missing = 0;
   }
 
   /** @param {{ number: number, timestamp: number, length: number, planes: Float32Array[] }} slot */

@@ -159,6 +159,6 @@ export class RemoteTrack {
 /** @param {HTMLElement} element */
 function canvasIn(element) {
   const canvas = document.createElement('canvas');
-  Object.assign(canvas.style, { display: 'block', width: '100%', height: '100%', objectFit: 'contain' });
+  Object.assign(canvas.style, { display: 'block', width: '100%', height: '100%', objectFit: 'var(--picture-fit, contain)' });
   return element.appendChild(canvas);
 }

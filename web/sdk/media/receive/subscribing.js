@@ -52,7 +52,7 @@ const FAILURES = Object.freeze({
   codec_unsupported: 'This browser cannot decode the video or audio that a participant sends. Use a newer browser, or ask them to use another codec.',
   playback_failed: 'This page cannot play audio. Reload it, or use a newer browser.',
   worker_failed: 'The part of this page that plays the others cannot be loaded. Reload the page; if it stays so, the page has to allow workers of the relay or of blob: addresses.',
-  codec_failed: 'Decoding the video or audio of a participant failed again and again. Reload the page.',
+  codec_failed: 'Decoding the video or audio of a participant failed again and again. It is tried again from time to time; if it stays so, reload the page.',
 });
 
 export class Subscribing {

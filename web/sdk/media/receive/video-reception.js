@@ -247,7 +247,8 @@ export class VideoReception {
   /** @param {Frame} frame */
   #opened(frame) {
     this.#mayOpen = true;
-    if (this.#isFailed) return;
+    if (this.#isFailed && !this.#decoder.revive()) return;
+    this.#isFailed = false;
     this.#dependency.push(frame);
     this.#decode(performance.now());
   }
