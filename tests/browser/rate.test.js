@@ -1,7 +1,7 @@
 // How the rate follows what is reported, in made-up time, over made-up ways.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { RATE_MAX, RATE_MIN, RATE_START, RateControl, audioBitrate, share, takesParity } from '../../web/sdk/media/send/rate.js';
+import { RATE_MAX, RATE_MIN, RATE_START, RateControl, audioBitrate, share, shareWithParity } from '../../web/sdk/media/send/rate.js';
 import { Load, QUALITY_STEPS, qualityStep } from '../../web/sdk/media/send/quality.js';
 
 const clean = { received: 100, lost: 0, jitterMs: 2, delayMs: 3 };
@@ -144,9 +144,21 @@ test('a rate is shared by need: first the least of each, then what each could st
   assert.deepEqual(share(-5, demands), [0, 0]);
 });
 
-test('all pictures go with parity only where the way takes it on top', () => {
-  assert.deepEqual([[1_168_000, [587_520]], [1_168_000, [587_520, 193_812]], [800_000, [587_520]], [0, []]].map(([total, bitrates]) =>
-    takesParity(/** @type {number} */ (total), /** @type {number[]} */ (bitrates))), [true, true, false, true]);
+test('without loss, upper layers go with parity where the way takes it on top', () => {
+  const demands = [{ bitrateMin: 100_000, bitrateMax: 500_000 }];
+  const rooms = [700_000, 699_000, 300_000].map((total) => shareWithParity(total, demands, false));
+  assert.deepEqual(rooms, [{ bitrates: [500_000], hasRoom: true }, { bitrates: [500_000], hasRoom: false }, { bitrates: [300_000], hasRoom: false }]);
+  assert.deepEqual(shareWithParity(0, [], false), { bitrates: [], hasRoom: true });
+});
+
+test('while there is loss, pictures leave room for the parity of all layers, down to their least', () => {
+  const demands = [{ bitrateMin: 100_000, bitrateMax: 500_000 }, { bitrateMin: 50_000, bitrateMax: 150_000 }];
+  const lossy = (/** @type {number} */ total) => shareWithParity(total, demands, true);
+  assert.deepEqual(lossy(1_400_000), { bitrates: [500_000, 150_000], hasRoom: true });
+  const { bitrates: [large, small], hasRoom } = lossy(560_000);
+  assert.deepEqual([large + small, hasRoom], [400_000, true]);
+  assert.deepEqual(lossy(210_000), { bitrates: [100_000, 50_000], hasRoom: true });
+  assert.deepEqual(lossy(209_000), shareWithParity(209_000, demands, false), 'there is none to leave');
 });
 
 test('audio gives way last', () => {

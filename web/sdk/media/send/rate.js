@@ -144,9 +144,19 @@ export function share(total, demands) {
   return demands.map(({ bitrateMin, bitrateMax }) => Math.round(bitrateMin + (bitrateMax - bitrateMin) * part));
 }
 
-/** Whether there is room for parity of all temporal layers beside the encoders. @param {number} total bits per second for video @param {number[]} bitrates of the encoders */
-export function takesParity(total, bitrates) {
-  return total >= WITH_PARITY * bitrates.reduce((sum, bitrate) => sum + bitrate, 0);
+/**
+ * Shares a rate between encoders and parity. While there is loss, all temporal layers are to have parity, and pictures get less for it, down
+ * to their least: below, and without loss, upper layers have it where it fits beside them.
+ * @param {number} total bits per second for video
+ * @param {{ bitrateMin: number, bitrateMax: number }[]} demands
+ * @param {boolean} hasLoss
+ * @returns {{ bitrates: number[], hasRoom: boolean }} `hasRoom`: for parity of upper layers
+ */
+export function shareWithParity(total, demands, hasLoss) {
+  const least = demands.reduce((sum, { bitrateMin }) => sum + bitrateMin, 0);
+  if (hasLoss && total >= WITH_PARITY * least) return { bitrates: share(total / WITH_PARITY, demands), hasRoom: true };
+  const bitrates = share(total, demands);
+  return { bitrates, hasRoom: total >= WITH_PARITY * bitrates.reduce((sum, bitrate) => sum + bitrate, 0) };
 }
 
 /** Audio goes last: it gives way when a quarter of everything is less than it. @param {number} target of all tracks @param {number} usual */

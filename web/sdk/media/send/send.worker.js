@@ -5,7 +5,7 @@ import { prove } from './codec-proof.js';
 import { FrameCipher } from '../encryption.js';
 import { FrameSender } from './frame-sender.js';
 import { Pacer } from './pacer.js';
-import { RateControl, audioBitrate, share, takesParity } from './rate.js';
+import { RateControl, audioBitrate, shareWithParity } from './rate.js';
 import { Redundancy } from './redundancy.js';
 import { VideoEncoding } from './video-encoding.js';
 
@@ -196,8 +196,8 @@ function update() {
 function assign(total) {
   const videos = [...tracks.values()].filter((track) => track.kind === 'video');
   const demands = videos.map(({ encoding }) => encoding.demands());
-  const bitrates = share(total, demands.flat());
-  const hasRoom = takesParity(total, bitrates);
+  const hasLoss = videos.some(({ redundancy }) => redundancy.isDue(performance.now()));
+  const { bitrates, hasRoom } = shareWithParity(total, demands.flat(), hasLoss);
   for (const [at, { encoding, sender }] of videos.entries()) {
     encoding.assign(bitrates.splice(0, demands[at].length));
     sender.hasRoom = hasRoom;
