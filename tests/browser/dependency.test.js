@@ -1,7 +1,7 @@
 // Which frames go to the decoder: never one whose reference is missing.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Dependency, ON_STREAM_PATIENCE_MS, PATIENCE_MS, WAITING_MAX, WISH_INTERVAL_MS } from '../../web/sdk/media/receive/dependency.js';
+import { Dependency, IN_ORDER_MS, ON_STREAM_PATIENCE_MS, PATIENCE_MS, WAITING_MAX, WISH_INTERVAL_MS } from '../../web/sdk/media/receive/dependency.js';
 import { frame } from './frames.js';
 
 /** @param {Dependency} dependency @param {number} [nowMs] */
@@ -36,6 +36,34 @@ test('a frame waits for its reference, and comes out when that has come', () => 
   dependency.push(delta(1));
   assert.deepEqual(popped(dependency, 9 + PATIENCE_MS), [1, 2]);
   assert.equal(dependency.isBroken, false);
+});
+
+test('a frame waits a little for those before it that it does not need, where all are to come', () => {
+  const dependency = begun();
+  dependency.inOrderMs = 50;
+  dependency.push(delta(2, 2, {}, 10));
+  assert.deepEqual(popped(dependency, 59), []);
+  dependency.push(delta(1, 1, {}, 59));
+  assert.deepEqual(popped(dependency, 59), [1, 2]);
+  dependency.push(delta(4, 2, {}, 70));
+  assert.deepEqual([popped(dependency, 119), popped(dependency, 120)], [[], [4]]);
+  dependency.push(delta(3, 1, {}, 121));
+  assert.deepEqual([popped(dependency, 121), dependency.leftOut], [[], 1]);
+});
+
+test('one that came on a stream waits as long as the publisher\'s path takes to mend a loss; a keyframe waits for none', () => {
+  const dependency = begun();
+  dependency.inOrderMs = IN_ORDER_MS.least;
+  dependency.push(delta(2, 2, { onStream: true }, 0));
+  assert.deepEqual([popped(dependency, IN_ORDER_MS.onStream - 1), popped(dependency, IN_ORDER_MS.onStream)], [[], [2]]);
+  dependency.push(frame(9, {}, 100));
+  assert.deepEqual(popped(dependency, 100), [9]);
+});
+
+test('where frames are left out on purpose, none waits for them', () => {
+  const dependency = begun();
+  dependency.push(delta(2, 2, {}, 10));
+  assert.deepEqual(popped(dependency, 10), [2]);
 });
 
 test('who needs a frame that still comes on a stream waits for it, and wishes for no other', () => {

@@ -12,6 +12,12 @@ export const PATIENCE_MS = 80;
  */
 export const ON_STREAM_PATIENCE_MS = 250;
 
+/**
+ * How long a frame waits for those before it that nothing needs, but that are still to come, in milliseconds: on a stream, for what its own path
+ * takes to notice a loss and mend it. In its place, a picture would be left out.
+ */
+export const IN_ORDER_MS = { least: 40, onStream: 80, most: 100 };
+
 /** Time between two wishes for a keyframe, in milliseconds: more than a round trip, less than a person notices twice. */
 export const WISH_INTERVAL_MS = 300;
 
@@ -40,6 +46,8 @@ export class Dependency {
   leftOut = 0;
   /** How long a frame waits for its reference, in milliseconds. */
   patienceMs = PATIENCE_MS;
+  /** How long one that could be decoded waits for those before it, in milliseconds; 0: they are not all to come. */
+  inOrderMs = 0;
 
   /** Takes a whole frame. @param {Frame} frame */
   push(frame) {
@@ -61,6 +69,7 @@ export class Dependency {
       this.#giveUpLate(nowMs);
       return null;
     }
+    if (this.#isEarly(this.#waiting[at], nowMs)) return null;
     const [frame] = this.#waiting.splice(at, 1);
     this.#note(frame.header);
     const { timestamp } = frame.header;
@@ -124,6 +133,12 @@ export class Dependency {
     if (isKeyframe(header)) return true;
     if (!this.#last || header.spatialLayer !== this.#last.spatialLayer || header.frame <= this.#last.frame) return false;
     return this.#delivered.has(header.frame - header.dependsOnDistance);
+  }
+
+  /** Whether frames before it are missing that may still come. @param {Frame} frame @param {number} nowMs */
+  #isEarly({ header, wholeAtMs }, nowMs) {
+    if (this.inOrderMs === 0 || !this.#last || isKeyframe(header) || header.frame === this.#last.frame + 1) return false;
+    return nowMs - wholeAtMs < (header.onStream ? Math.max(this.inOrderMs, IN_ORDER_MS.onStream) : this.inOrderMs);
   }
 
   /** @param {Frame['header']} header */

@@ -2,7 +2,7 @@
  * How much audio to keep before it is played: one frame, and what nearly all frames were late by lately.
  *
  * A percentile of the delays over the last seconds, and at once the delay of a spike, which then wears off: the rule of Moon,
- * Kurose and Towsley, "Packet audio playback delay adjustment" (1998). The percentile is NetEQ's.
+ * Kurose and Towsley, "Packet audio playback delay adjustment" (1998). A percentile is how NetEQ does it, too.
  */
 import { AUDIO_FRAME_MS } from '../audio-format.js';
 import { Transit } from './transit.js';
@@ -11,8 +11,8 @@ import { Transit } from './transit.js';
 export const TARGET_MS_MIN = AUDIO_FRAME_MS;
 export const TARGET_MS_MAX = 200;
 
-/** The share of frames that are to be in time. */
-const IN_TIME = 0.97;
+/** The share of frames that are to be in time: of every hundred, one or two are lost on a usual bad network, and their copy comes a frame later. */
+const IN_TIME = 0.99;
 /** What remains of the weight of a frame when the next comes: what is over is forgotten after 14 s. */
 const MEMORY = 0.995;
 /** Frames are late against the fastest of so many seconds. Clocks may jump, and a path that has become longer is no jitter. */

@@ -2,7 +2,7 @@
 import { Assembly } from './assembly.js';
 import { CatchUp } from './catch-up.js';
 import { Decoder } from './decoder.js';
-import { Dependency, PATIENCE_MS, WISH_INTERVAL_MS } from './dependency.js';
+import { Dependency, IN_ORDER_MS, PATIENCE_MS, WISH_INTERVAL_MS } from './dependency.js';
 import { Freezes } from './freezes.js';
 import { DEADLINE_MS, Gaps, REORDERING_MS } from './gaps.js';
 import { HeldFrames } from './held-frames.js';
@@ -135,7 +135,9 @@ export class VideoReception {
   /** Asks for what is missing, and waits for it as long as a few round trips take. @param {number} nowMs */
   #ask(nowMs) {
     const roundTripMs = this.#host.roundTripMs();
-    if (roundTripMs === null || !this.#isTaken) return this.#gaps.clear();
+    const isMended = roundTripMs !== null && this.#isTaken;
+    this.#dependency.inOrderMs = isMended && this.#isComplete(nowMs) ? Math.min(Math.max(roundTripMs + 2 * REORDERING_MS, IN_ORDER_MS.least), IN_ORDER_MS.most) : 0;
+    if (!isMended) return this.#gaps.clear();
     this.#dependency.patienceMs = Math.max(PATIENCE_MS, Math.min(DEADLINE_MS.video, ASKS * (roundTripMs + REORDERING_MS) + ASK_SLACK_MS));
     for (const request of this.#gaps.due(nowMs, roundTripMs)) this.#host.repeat(request);
   }
