@@ -60,6 +60,17 @@ test('one that came on a stream waits as long as the publisher\'s path takes to 
   assert.deepEqual(popped(dependency, 100), [9]);
 });
 
+test('frames that are here and cannot be decoded are waited for by none', () => {
+  const dependency = begun();
+  dependency.inOrderMs = 80;
+  dependency.push(delta(1, 1));
+  assert.deepEqual(popped(dependency), [1]);
+  dependency.withdraw(1);
+  dependency.push(delta(2, 1, { temporalLayer: 2 }, 10));
+  dependency.push(delta(3, 3, {}, 20));
+  assert.deepEqual(popped(dependency, 20), [3]);
+});
+
 test('where frames are left out on purpose, none waits for them', () => {
   const dependency = begun();
   dependency.push(delta(2, 2, {}, 10));

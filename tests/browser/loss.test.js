@@ -41,9 +41,9 @@ before(async () => {
 });
 
 after(async () => {
-  await Promise.all([chromium?.close(), firefox?.stop()]);
-  // A relay that is left over keeps the tests from ending.
-  await Promise.allSettled([network?.stop()]).then(() => relay?.stop());
+  // What is left over keeps the tests from ending.
+  const ended = await Promise.allSettled([chromium?.close(), firefox?.stop(), network?.stop(), relay?.stop()]);
+  for (const one of ended) if (one.status === 'rejected') throw one.reason;
   assert.deepEqual(complaints, []);
 });
 

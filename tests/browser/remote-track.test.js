@@ -28,7 +28,15 @@ class FakeElement {
     this.parent = null;
   }
 }
-class FakeCanvas extends FakeElement {}
+class FakeCanvas extends FakeElement {
+  /** @type {Set<string>} */
+  attributes = new Set();
+  /** @param {string} name @param {boolean} isSet */
+  toggleAttribute(name, isSet) {
+    if (isSet) this.attributes.add(name);
+    else this.attributes.delete(name);
+  }
+}
 Object.assign(globalThis, {
   HTMLMediaElement: class {}, HTMLImageElement: class {}, HTMLCanvasElement: FakeCanvas, document: { createElement: () => new FakeCanvas() },
 });
@@ -61,4 +69,14 @@ test('what is shown in an element is shown there in the next meeting too', () =>
   assert.deepEqual([element.children.length, after !== any(before), given.has(after)], [1, true, true]);
   track.detach();
   assert.deepEqual(element.children, []);
+});
+
+test('canvases say of upright pictures that they are', () => {
+  const track = new RemoteTrack(any({ track: 1, muted: false, info: { source: 'camera', codec: 'vp8', media: { type: 'video' } } }));
+  const one = any(track.attach(any(new FakeElement())));
+  track.resized({ width: 360, height: 640 });
+  const other = any(track.attach(any(new FakeElement())));
+  assert.deepEqual([one, other].map(({ attributes }) => [...attributes]), [['data-upright'], ['data-upright']]);
+  track.resized({ width: 640, height: 360 });
+  assert.deepEqual([one, other].map(({ attributes }) => [...attributes]), [[], []]);
 });

@@ -40,7 +40,9 @@ export class RoomMedia {
   #reports = new Reports();
   /** @type {ReturnType<typeof setInterval>[]} */
   #timers = [];
+  /** The chosen one, and whether it is unplugged. */
   #speaker = '';
+  #isSpeakerLost = false;
   /** @type {import('./wire/messages.js').Measurements | null} */
   #measurements = null;
 
@@ -50,7 +52,7 @@ export class RoomMedia {
     const { ask, tell, self } = room;
     const emit = (/** @type {string} */ type, /** @type {any} */ value) => {
       room.emit(type, value);
-      if (type === 'devicesChanged') void this.#lookForSpeaker();
+      if (type === 'devicesChanged') void this.#lookForSpeaker().catch(() => {});
     };
     const carrier = () => room.session()?.carrier ?? null;
     this.publishing = new Publishing({
@@ -144,22 +146,30 @@ export class RoomMedia {
   /** @param {MediaDeviceKind} kind @param {string} deviceId */
   async switchActiveDevice(kind, deviceId) {
     if (kind !== 'audiooutput') return this.publishing.switchActiveDevice(kind, deviceId);
-    await this.subscribing.setSpeaker(deviceId);
+    const before = this.#speaker;
     this.#speaker = deviceId;
+    this.#isSpeakerLost = false;
+    try {
+      await this.subscribing.setSpeaker(deviceId);
+    } catch (error) {
+      if (this.#speaker === deviceId) this.#speaker = before;
+      throw error;
+    }
   }
 
-  /** A speaker that was unplugged gives way to the browser's own choice. */
+  /** A chosen speaker that is unplugged gives way to the browser's own choice until it is back. */
   async #lookForSpeaker() {
     const [chosen, speakers] = [this.#speaker, await getLocalDevices('audiooutput')];
-    if (chosen === '' || chosen !== this.#speaker || speakers.some(({ deviceId }) => deviceId === chosen)) return;
-    this.#speaker = '';
-    await this.subscribing.setSpeaker('').catch(() => {});
-    this.#room.emit('mediaFailed', { source: 'speaker', error: deviceLost('speaker') });
+    const isLost = !speakers.some(({ deviceId }) => deviceId === chosen);
+    if (chosen === '' || chosen !== this.#speaker || isLost === this.#isSpeakerLost || this.#timers.length === 0) return;
+    this.#isSpeakerLost = isLost;
+    if (isLost) this.#room.emit('mediaFailed', { source: 'speaker', error: deviceLost('speaker') });
+    await this.subscribing.setSpeaker(isLost ? '' : chosen);
   }
 
   /** @param {MediaDeviceKind} kind */
   activeDevice(kind) {
-    return kind === 'audiooutput' ? this.#speaker || null : this.publishing.activeDevice(kind);
+    return kind === 'audiooutput' ? (this.#isSpeakerLost ? '' : this.#speaker) || null : this.publishing.activeDevice(kind);
   }
 
   /** @returns {RoomStatistics} */

@@ -59,8 +59,8 @@
  * @property {number} bitrateIn bits per second
  * @property {number} bitrateOut bits per second
  * @property {number} datagramsLeftOut that did not leave because the browser or the path took no more; of this session
- * @property {number} datagramsMalformed of others, which are no media and were passed over; of this session
- * @property {number} datagramsUnknown of tracks that nobody announced, likewise
+ * @property {number} datagramsMalformed of others, which are no media and were passed over, since the first track
+ * @property {number} datagramsUnknown of tracks that nobody had announced when they came, likewise
  * @property {import('./frame-streams.js').FramesOnStreams} framesOnStreams large frames on streams of their own
  * @property {import('./wire/messages.js').Measurements | null} relay what the relay said last of the session; `null` before the first `Room.measurements()`
  * @property {TrackStatistics[]} tracks

@@ -26,6 +26,13 @@ const MICROSECONDS_PER_FRAME = 20_000;
 /** What of the audio that is to wait for its turn is kept for that, in milliseconds: the rest of the time may be spent on what is missing. */
 const PLAYOUT_MS_MIN = 20;
 
+/** What is sent once more comes too late where it takes longer, in milliseconds. */
+const MENDED_MS_MAX = DEADLINE_MS.audio - 30;
+/** The relay asks the publisher for what it lacks, on a path that nobody here knows: what a usual one takes, in milliseconds. */
+const PUBLISHER_MS = 60;
+/** What else may come in between, in milliseconds. */
+const MEND_SLACK_MS = 40;
+
 export class AudioReception {
   #track;
   #host;
@@ -93,6 +100,12 @@ export class AudioReception {
     const roundTripMs = this.#host.roundTripMs();
     if (roundTripMs === null || !this.#isTaken) return this.#gaps.clear();
     for (const request of this.#gaps.due(nowMs, roundTripMs)) this.#host.repeat(request);
+  }
+
+  /** What waits longer waits for nothing: no copy comes after that, and the wait itself would count as delay. @returns {number} */
+  get #mendMs() {
+    const roundTripMs = this.#host.roundTripMs() ?? 0;
+    return roundTripMs > MENDED_MS_MAX ? 0 : Math.max(roundTripMs, PUBLISHER_MS) + MEND_SLACK_MS;
   }
 
   /** @param {boolean} isTaken whether it is subscribed to */
@@ -171,7 +184,7 @@ export class AudioReception {
   /** @param {number} nowMs */
   #decode(nowMs) {
     if (!this.#decoder.isReady) return;
-    const patienceMs = Math.max(PATIENCE_MS, this.#jitter.targetMs - PLAYOUT_MS_MIN);
+    const patienceMs = Math.max(PATIENCE_MS, Math.min(this.#jitter.targetMs - PLAYOUT_MS_MIN, this.#mendMs));
     for (let frame = this.#order.pop(nowMs, patienceMs); frame; frame = this.#order.pop(nowMs, patienceMs)) this.#feed(nowMs, frame);
   }
 

@@ -137,8 +137,13 @@ export class Dependency {
 
   /** Whether frames before it are missing that may still come. @param {Frame} frame @param {number} nowMs */
   #isEarly({ header, wholeAtMs }, nowMs) {
-    if (this.inOrderMs === 0 || !this.#last || isKeyframe(header) || header.frame === this.#last.frame + 1) return false;
-    return nowMs - wholeAtMs < (header.onStream ? Math.max(this.inOrderMs, IN_ORDER_MS.onStream) : this.inOrderMs);
+    const { inOrderMs } = this;
+    if (inOrderMs === 0 || !this.#last || isKeyframe(header)) return false;
+    const { frame: last, spatialLayer } = this.#last;
+    const here = this.#waiting.filter((other) => other.header.spatialLayer === spatialLayer && other.header.frame > last && other.header.frame < header.frame);
+    // Those that are here will not be decoded: what they need is not.
+    if (here.length >= header.frame - last - 1) return false;
+    return nowMs - wholeAtMs < (header.onStream ? Math.max(inOrderMs, IN_ORDER_MS.onStream) : inOrderMs);
   }
 
   /** @param {Frame['header']} header */

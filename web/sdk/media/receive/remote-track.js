@@ -71,7 +71,8 @@ export class RemoteTrack {
 
   /**
    * Shows the video: on a canvas, which belongs to this meeting from then on, or on one that is put into the element and fills it. The
-   * resolution follows the size of the canvas on the screen. Audio is heard without being attached.
+   * resolution follows the size of the canvas on the screen; `--picture-fit: cover` in the page's style fills the element, where the picture
+   * is whole otherwise. Audio is heard without being attached.
    * @param {HTMLElement} element
    * @returns {HTMLCanvasElement | null} the canvas that shows it; `null` for audio
    */
@@ -83,6 +84,7 @@ export class RemoteTrack {
     const known = this.#shown.get(element);
     if (known) return known;
     const canvas = element instanceof HTMLCanvasElement ? element : canvasIn(element);
+    canvas.toggleAttribute('data-upright', this.height > this.width);
     try {
       this.#engine?.attached(canvas);
     } catch (error) {
@@ -131,6 +133,12 @@ export class RemoteTrack {
     return this.#engine?.stats() ?? {};
   }
 
+  /** For the engine alone: pictures of this size come. The canvases of upright ones have the attribute `data-upright`. @param {{ width: number, height: number }} size */
+  resized({ width, height }) {
+    Object.assign(this, { width, height });
+    for (const canvas of this.#shown.values()) canvas.toggleAttribute('data-upright', height > width);
+  }
+
   /** For the engine alone: it takes the track over, or lets it go. @param {TrackEngine | null} engine */
   connect(engine) {
     this.#engine = engine;
@@ -150,6 +158,7 @@ export class RemoteTrack {
   #renewed(element, canvas) {
     if (canvas === element) return canvas;
     const fresh = canvasIn(element);
+    fresh.toggleAttribute('data-upright', this.height > this.width);
     canvas.replaceWith(fresh);
     this.#shown.set(element, fresh);
     return fresh;

@@ -242,7 +242,7 @@ export class Subscribing {
     if (!subscription) return;
     const { participant, track } = subscription;
     switch (message.type) {
-      case 'resized': return void Object.assign(track, message.size);
+      case 'resized': return track.resized(message.size);
       case 'wish': return this.#link.tell({ type: 'requestKeyframe', track: track.id, spatialLayer: message.spatialLayer });
       case 'failed': return this.#failed(subscription, message.code);
       case 'state':

@@ -31,6 +31,8 @@ const BEHIND_MAX = 30;
 const SENDING_MS = 2000;
 /** A temporal layer of which nothing came for so long is left out by the relay, in milliseconds: many times as long as a loss in a row. */
 const TOP_LAYER_MS = 300;
+/** Frames wait for no others any more once it is missing for so long, in milliseconds: twice the time between two of them. */
+const IN_ORDER_TOP_LAYER_MS = 150;
 /** The pace then, in milliseconds. */
 const SLOW_WISH_INTERVAL_MS = 2000;
 
@@ -136,10 +138,16 @@ export class VideoReception {
   #ask(nowMs) {
     const roundTripMs = this.#host.roundTripMs();
     const isMended = roundTripMs !== null && this.#isTaken;
-    this.#dependency.inOrderMs = isMended && this.#isComplete(nowMs) ? Math.min(Math.max(roundTripMs + 2 * REORDERING_MS, IN_ORDER_MS.least), IN_ORDER_MS.most) : 0;
+    this.#dependency.inOrderMs = isMended ? this.#inOrderMs(nowMs, roundTripMs + 2 * REORDERING_MS) : 0;
     if (!isMended) return this.#gaps.clear();
     this.#dependency.patienceMs = Math.max(PATIENCE_MS, Math.min(DEADLINE_MS.video, ASKS * (roundTripMs + REORDERING_MS) + ASK_SLACK_MS));
     for (const request of this.#gaps.due(nowMs, roundTripMs)) this.#host.repeat(request);
+  }
+
+  /** How long frames wait for those before them: not where what is sent once more comes too late, or the relay leaves out upper layers. @param {number} nowMs @param {number} mendMs */
+  #inOrderMs(nowMs, mendMs) {
+    const areAllSent = this.#isComplete(nowMs) && (this.#topLayer === 0 || nowMs - this.#topAtMs < IN_ORDER_TOP_LAYER_MS);
+    return areAllSent && mendMs <= IN_ORDER_MS.most ? Math.max(mendMs, IN_ORDER_MS.least) : 0;
   }
 
   /** What is due although nothing arrives. @param {number} nowMs */

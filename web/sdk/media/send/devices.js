@@ -101,7 +101,7 @@ export function deviceError(error, source) {
 
 /** @param {TrackSource | 'speaker'} source @returns {TertuliaError} */
 export function deviceLost(source) {
-  if (source === 'speaker') return new TertuliaError('device_lost', 'The loudspeaker is gone. What the others say is heard where the browser chooses; choose another one.');
+  if (source === 'speaker') return new TertuliaError('device_lost', 'The loudspeaker is gone. What the others say is heard where the browser chooses. Plug it in again or choose another one.');
   return new TertuliaError('device_lost', `The ${NAMES[source]} is gone. Plug it in again or choose another one, and turn it on.`);
 }
 

@@ -83,9 +83,15 @@ export class FrameSender {
     return keyframe ? keyframes : others;
   }
 
+  /** Whether most frames go as datagrams. */
+  get sendsDatagrams() {
+    return !this.prefersStreams && this.#options.delivery.others !== 'stream';
+  }
+
   /**
-   * While there is loss, audio goes twice and pictures with parity, or always where the program wishes. Those of upper layers where there is room: nothing depends on them, but
-   * asked for once more they come behind the next one of a lower layer, which waits for none of them.
+   * While there is loss, audio goes twice and pictures with parity, or always where the program wishes. Those of upper layers where there is
+   * room: nothing depends on them, but asked for once more they come behind the next one of a lower layer, which waits for them a little
+   * at most.
    * @param {FrameHeader} header @param {Uint8Array<ArrayBuffer>} payload @param {number} nowMs
    */
   #datagrams(header, payload, nowMs) {

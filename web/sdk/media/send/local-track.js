@@ -68,7 +68,7 @@ export class LocalTrack {
 
   /** Shows it, mirrored or not as the page likes. @param {HTMLVideoElement} element */
   attach(element) {
-    if (!(element instanceof HTMLMediaElement)) throw new TertuliaError('element_unsuitable', 'One\'s own track is shown by a <video> element. Give one to attach.');
+    if (!('srcObject' in element)) throw new TertuliaError('element_unsuitable', 'One\'s own track is shown by a <video> element. Give one to attach.');
     element.muted = true;
     element.playsInline = true;
     element.srcObject = this.#shown;

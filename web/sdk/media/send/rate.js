@@ -145,7 +145,7 @@ export function share(total, demands) {
 }
 
 /**
- * Shares a rate between encoders and parity. While there is loss, all temporal layers are to have parity, and pictures get less for it, down
+ * Shares a rate between encoders and parity. While there is loss on the way to the relay, all temporal layers are to have parity, and pictures get less for it, down
  * to their least: below, and without loss, upper layers have it where it fits beside them.
  * @param {number} total bits per second for video
  * @param {{ bitrateMin: number, bitrateMax: number }[]} demands

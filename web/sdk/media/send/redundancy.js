@@ -5,11 +5,9 @@ const LOSS_MIN = 0.01;
 /** How long it goes on after the last loss, in milliseconds: loss comes in spells. */
 const SPELL_MS = 10_000;
 
-/** Whether there is loss, and then the previous frame once more beside the current one. Receivers pass doubles over. */
-export class Redundancy {
+/** Whether there is loss. */
+export class LossSpell {
   #untilMs = -Infinity;
-  /** @type {Uint8Array<ArrayBuffer>[]} */
-  #previous = [];
 
   /** @param {{ received: number, lost: number }} report datagrams of the last second or so @param {number} nowMs */
   feedback({ received, lost }, nowMs) {
@@ -20,6 +18,13 @@ export class Redundancy {
   isDue(nowMs) {
     return nowMs < this.#untilMs;
   }
+
+}
+
+/** Whether there is loss, and then the previous frame once more beside the current one. Receivers pass doubles over. */
+export class Redundancy extends LossSpell {
+  /** @type {Uint8Array<ArrayBuffer>[]} */
+  #previous = [];
 
   /** @param {Uint8Array<ArrayBuffer>[]} datagrams one frame @param {number} nowMs @returns {Uint8Array<ArrayBuffer>[]} what to send now */
   next(datagrams, nowMs) {

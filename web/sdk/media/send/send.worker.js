@@ -6,12 +6,12 @@ import { FrameCipher } from '../encryption.js';
 import { FrameSender } from './frame-sender.js';
 import { Pacer } from './pacer.js';
 import { RateControl, audioBitrate, shareWithParity } from './rate.js';
-import { Redundancy } from './redundancy.js';
+import { LossSpell, Redundancy } from './redundancy.js';
 import { VideoEncoding } from './video-encoding.js';
 
 /** @typedef {import('./encoding.js').ToWorker} ToWorker */
 /** @typedef {import('./encoding.js').FromWorker} FromWorker */
-/** @typedef {{ kind: 'video', encoding: VideoEncoding, sender: FrameSender, redundancy: Redundancy }} VideoTrack */
+/** @typedef {{ kind: 'video', encoding: VideoEncoding, sender: FrameSender, redundancy: Redundancy, lossToRelay: LossSpell }} VideoTrack */
 /** @typedef {{ kind: 'audio', encoding: AudioEncoding, sender: FrameSender, bitrate: number, redundancy: Redundancy }} AudioTrack */
 
 /** How often the rate is set, in milliseconds: reports come as often. */
@@ -132,7 +132,7 @@ function video({ key, plan }) {
   sender.intervalMs = 1000 / plan.frameRate;
   const encoding = new VideoEncoding({ plan, output: (frame) => sender.send(frame), failed: (error) => fail(key, error) });
   encoding.pause(true);
-  return { kind: 'video', encoding, sender, redundancy };
+  return { kind: 'video', encoding, sender, redundancy, lossToRelay: new LossSpell() };
 }
 
 /** @param {Extract<ToWorker, { type: 'audio' }>} message @returns {AudioTrack} */
@@ -171,6 +171,7 @@ function feedback(track, { key, best, worst }) {
   rate.report(key, best, now, track.kind === 'audio');
   // A second copy costs the others less than the gap costs the one who loses something.
   track.redundancy.feedback(worst, now);
+  if (track.kind === 'video') track.lossToRelay.feedback(best, now);
 }
 
 function update() {
@@ -196,7 +197,7 @@ function update() {
 function assign(total) {
   const videos = [...tracks.values()].filter((track) => track.kind === 'video');
   const demands = videos.map(({ encoding }) => encoding.demands());
-  const hasLoss = videos.some(({ redundancy }) => redundancy.isDue(performance.now()));
+  const hasLoss = videos.some(({ sender, lossToRelay }) => sender.sendsDatagrams && lossToRelay.isDue(performance.now()));
   const { bitrates, hasRoom } = shareWithParity(total, demands.flat(), hasLoss);
   for (const [at, { encoding, sender }] of videos.entries()) {
     encoding.assign(bitrates.splice(0, demands[at].length));
