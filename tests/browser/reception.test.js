@@ -46,6 +46,21 @@ test('the delay is told against the least of the last ten seconds', () => {
   assert.ok(Math.abs(transit.observe(11_050, sentAt(11_000))) < 0.1, 'the fastest is forgotten');
 });
 
+test('one or two of a hundred that are late are waited for where frames are lost and mended, and not elsewhere', () => {
+  const heard = (/** @type {boolean} */ isLossy) => {
+    const target = new JitterTarget();
+    // One of fifty is a frame late, for 20 s; the spike has worn off before the next.
+    for (let at = 0; at < 1000; at++) {
+      const isLate = at % 67 === 0;
+      if (isLate && isLossy) target.mended(at * 20);
+      target.observe(at * 20 + (isLate ? 20 : 0), at * 1800);
+    }
+    for (let at = 1000; at < 1050; at++) target.observe(at * 20, at * 1800);
+    return target.targetMs;
+  };
+  assert.deepEqual([heard(false), heard(true)], [TARGET_MS_MIN, TARGET_MS_MIN + 20]);
+});
+
 /** @param {(at: number) => number} lateMs @param {number} count @param {JitterTarget} [target] @param {number} [from] */
 function hear(lateMs, count, target = new JitterTarget(), from = 0) {
   for (let at = from; at < from + count; at++) target.observe(at * 20 + lateMs(at), sentAt(at * 20));

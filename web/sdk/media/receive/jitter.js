@@ -11,8 +11,13 @@ import { Transit } from './transit.js';
 export const TARGET_MS_MIN = AUDIO_FRAME_MS;
 export const TARGET_MS_MAX = 200;
 
-/** The share of frames that are to be in time: of every hundred, one or two are lost on a usual bad network, and their copy comes a frame later. */
-const IN_TIME = 0.99;
+/**
+ * The share of frames that are to be in time. On a lossy network, one or two of a hundred come a frame later than the others, as a copy: they are
+ * to be waited for. Elsewhere as many are late because a machine was busy, and longer delay for all would not be worth them.
+ */
+const IN_TIME = { usual: 0.97, lossy: 0.99 };
+/** How long a network counts as lossy after a frame that was lost and mended, in milliseconds. */
+const LOSSY_MS = 10_000;
 /** What remains of the weight of a frame when the next comes: what is over is forgotten after 14 s. */
 const MEMORY = 0.995;
 /** Frames are late against the fastest of so many seconds. Clocks may jump, and a path that has become longer is no jitter. */
@@ -29,6 +34,12 @@ export class JitterTarget {
   #weights = new Float64Array(BINS + 1);
   #spikeMs = 0;
   #lastMs = 0;
+  #lossyUntilMs = -Infinity;
+
+  /** A frame came behind a later one. @param {number} nowMs */
+  mended(nowMs) {
+    this.#lossyUntilMs = nowMs + LOSSY_MS;
+  }
 
   /** A frame is here. @param {number} nowMs @param {number} timestamp @returns {number} the target, in milliseconds */
   observe(nowMs, timestamp) {
@@ -48,10 +59,11 @@ export class JitterTarget {
 
   #percentileMs() {
     const all = this.#weights.reduce((sum, weight) => sum + weight, 0);
+    const share = this.#lastMs < this.#lossyUntilMs ? IN_TIME.lossy : IN_TIME.usual;
     let inTime = 0;
     for (let bin = 0; bin <= BINS; bin++) {
       inTime += this.#weights[bin];
-      if (inTime >= all * IN_TIME) return bin * BIN_MS;
+      if (inTime >= all * share) return bin * BIN_MS;
     }
     return TARGET_MS_MAX;
   }

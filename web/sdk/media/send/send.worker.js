@@ -197,7 +197,8 @@ function update() {
 function assign(total) {
   const videos = [...tracks.values()].filter((track) => track.kind === 'video');
   const demands = videos.map(({ encoding }) => encoding.demands());
-  const hasLoss = videos.some(({ sender, lossToRelay }) => sender.sendsDatagrams && lossToRelay.isDue(performance.now()));
+  // A browser that drops datagrams sends pictures on streams then, and each change of its bitrate begins with a keyframe.
+  const hasLoss = !DROPS_DATAGRAMS && videos.some(({ sender, lossToRelay }) => sender.sendsDatagrams && lossToRelay.isDue(performance.now()));
   const { bitrates, hasRoom } = shareWithParity(total, demands.flat(), hasLoss);
   for (const [at, { encoding, sender }] of videos.entries()) {
     encoding.assign(bitrates.splice(0, demands[at].length));
