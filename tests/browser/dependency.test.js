@@ -1,7 +1,7 @@
 // Which frames go to the decoder: never one whose reference is missing.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Dependency, IN_ORDER_MS, ON_STREAM_PATIENCE_MS, PATIENCE_MS, WAITING_MAX, WISH_INTERVAL_MS } from '../../web/sdk/media/receive/dependency.js';
+import { Dependency, IN_ORDER_MS, ON_STREAM_PATIENCE_MS, PATIENCE_MS, WAITING_MAX, WISH_INTERVAL_MS, inOrderMs } from '../../web/sdk/media/receive/dependency.js';
 import { frame } from './frames.js';
 
 /** @param {Dependency} dependency @param {number} [nowMs] */
@@ -58,6 +58,10 @@ test('one that came on a stream waits as long as the publisher\'s path takes to 
   assert.deepEqual([popped(dependency, IN_ORDER_MS.onStream - 1), popped(dependency, IN_ORDER_MS.onStream)], [[], [2]]);
   dependency.push(frame(9, {}, 100));
   assert.deepEqual(popped(dependency, 100), [9]);
+});
+
+test('where a mend would come too late, none waits for it', () => {
+  assert.deepEqual([5, 80, IN_ORDER_MS.most, IN_ORDER_MS.most + 1, 250].map(inOrderMs), [IN_ORDER_MS.least, 80, IN_ORDER_MS.most, 0, 0]);
 });
 
 test('frames that are here and cannot be decoded are waited for by none', () => {

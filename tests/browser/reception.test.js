@@ -52,13 +52,26 @@ test('one or two of a hundred that are late are waited for where frames are lost
     // One of fifty is a frame late, for 20 s; the spike has worn off before the next.
     for (let at = 0; at < 1000; at++) {
       const isLate = at % 67 === 0;
-      if (isLate && isLossy) target.mended(at * 20);
+      // Where it was lost, it comes behind the next one.
+      if (isLate && isLossy) target.arrived(at * 20, at + 1);
+      target.arrived(at * 20, at);
       target.observe(at * 20 + (isLate ? 20 : 0), at * 1800);
     }
     for (let at = 1000; at < 1050; at++) target.observe(at * 20, at * 1800);
     return target.targetMs;
   };
   assert.deepEqual([heard(false), heard(true)], [TARGET_MS_MIN, TARGET_MS_MIN + 20]);
+});
+
+test('a publisher that begins again has lost nothing', () => {
+  const target = new JitterTarget();
+  for (let at = 0; at < 1000; at++) {
+    const isLate = at % 67 === 0;
+    target.arrived(at * 20, at < 500 ? at + 100 : at - 500);
+    target.observe(at * 20 + (isLate ? 20 : 0), at * 1800);
+  }
+  for (let at = 1000; at < 1050; at++) target.observe(at * 20, at * 1800);
+  assert.equal(target.targetMs, TARGET_MS_MIN);
 });
 
 /** @param {(at: number) => number} lateMs @param {number} count @param {JitterTarget} [target] @param {number} [from] */

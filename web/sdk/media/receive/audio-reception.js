@@ -26,9 +26,6 @@ const MICROSECONDS_PER_FRAME = 20_000;
 /** What of the audio that is to wait for its turn is kept for that, in milliseconds: the rest of the time may be spent on what is missing. */
 const PLAYOUT_MS_MIN = 20;
 
-/** A frame that comes so far behind the newest is none that was lost. */
-const MENDED_FRAMES_MAX = 25;
-
 /** What is sent once more comes too late where it takes longer, in milliseconds. */
 const MENDED_MS_MAX = DEADLINE_MS.audio - 30;
 /** The relay asks the publisher for what it lacks, on a path that nobody here knows: what a usual one takes for two requests, in milliseconds. */
@@ -42,8 +39,6 @@ export class AudioReception {
   #assembly = new Assembly(AUDIO_GAP_MAX);
   #order = new Order();
   #jitter = new JitterTarget();
-  /** The number of the newest frame. */
-  #newest = -1;
   #transit = new Transit(REPORTED_SECONDS);
   #gaps;
   #opening;
@@ -88,9 +83,7 @@ export class AudioReception {
     if (!frame) return;
     this.#gaps.settle(media.spatialLayer, media.frame);
     this.#counts.received++;
-    // A publisher that begins again counts from 0.
-    if (media.frame < this.#newest && media.frame > this.#newest - MENDED_FRAMES_MAX) this.#jitter.mended(performance.timeOrigin + nowMs);
-    else this.#newest = media.frame;
+    this.#jitter.arrived(performance.timeOrigin + nowMs, media.frame);
     this.#loudestDb = Math.min(this.#loudestDb, media.audioLevel);
     this.#transit.observe(performance.timeOrigin + nowMs, media.timestamp);
     this.#opening.push(frame);

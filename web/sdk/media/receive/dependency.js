@@ -18,6 +18,11 @@ export const ON_STREAM_PATIENCE_MS = 250;
  */
 export const IN_ORDER_MS = { least: 40, onStream: 80, most: 100 };
 
+/** The same on a path that takes so long to mend a loss: not at all where it would come too late. @param {number} mendMs @returns {number} */
+export function inOrderMs(mendMs) {
+  return mendMs <= IN_ORDER_MS.most ? Math.max(mendMs, IN_ORDER_MS.least) : 0;
+}
+
 /** Time between two wishes for a keyframe, in milliseconds: more than a round trip, less than a person notices twice. */
 export const WISH_INTERVAL_MS = 300;
 

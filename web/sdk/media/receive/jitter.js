@@ -18,6 +18,8 @@ export const TARGET_MS_MAX = 200;
 const IN_TIME = { usual: 0.97, lossy: 0.99 };
 /** How long a network counts as lossy after a frame that was lost and mended, in milliseconds. */
 const LOSSY_MS = 10_000;
+/** A frame that comes so far behind the newest is none that was lost. */
+const MENDED_FRAMES_MAX = 25;
 /** What remains of the weight of a frame when the next comes: what is over is forgotten after 14 s. */
 const MEMORY = 0.995;
 /** Frames are late against the fastest of so many seconds. Clocks may jump, and a path that has become longer is no jitter. */
@@ -35,10 +37,14 @@ export class JitterTarget {
   #spikeMs = 0;
   #lastMs = 0;
   #lossyUntilMs = -Infinity;
+  /** The number of the newest frame. */
+  #newest = -1;
 
-  /** A frame came behind a later one. @param {number} nowMs */
-  mended(nowMs) {
-    this.#lossyUntilMs = nowMs + LOSSY_MS;
+  /** A frame came, before it waits for its turn: one behind a later one was lost and mended. @param {number} nowMs @param {number} number */
+  arrived(nowMs, number) {
+    // A publisher that begins again counts from 0.
+    if (number < this.#newest && number > this.#newest - MENDED_FRAMES_MAX) this.#lossyUntilMs = nowMs + LOSSY_MS;
+    else this.#newest = number;
   }
 
   /** A frame is here. @param {number} nowMs @param {number} timestamp @returns {number} the target, in milliseconds */

@@ -2,7 +2,7 @@
 import { Assembly } from './assembly.js';
 import { CatchUp } from './catch-up.js';
 import { Decoder } from './decoder.js';
-import { Dependency, IN_ORDER_MS, PATIENCE_MS, WISH_INTERVAL_MS } from './dependency.js';
+import { Dependency, PATIENCE_MS, WISH_INTERVAL_MS, inOrderMs } from './dependency.js';
 import { Freezes } from './freezes.js';
 import { DEADLINE_MS, Gaps, REORDERING_MS } from './gaps.js';
 import { HeldFrames } from './held-frames.js';
@@ -144,10 +144,10 @@ export class VideoReception {
     for (const request of this.#gaps.due(nowMs, roundTripMs)) this.#host.repeat(request);
   }
 
-  /** How long frames wait for those before them: not where what is sent once more comes too late, or the relay leaves out upper layers. @param {number} nowMs @param {number} mendMs */
+  /** How long frames wait for those before them: not where the relay leaves out upper layers. @param {number} nowMs @param {number} mendMs */
   #inOrderMs(nowMs, mendMs) {
     const areAllSent = this.#isComplete(nowMs) && (this.#topLayer === 0 || nowMs - this.#topAtMs < IN_ORDER_TOP_LAYER_MS);
-    return areAllSent && mendMs <= IN_ORDER_MS.most ? Math.max(mendMs, IN_ORDER_MS.least) : 0;
+    return areAllSent ? inOrderMs(mendMs) : 0;
   }
 
   /** What is due although nothing arrives. @param {number} nowMs */
