@@ -181,6 +181,11 @@ impl Egress {
         self.drain.note_said(bytes_per_second);
     }
 
+    /// Notes that nothing was heard of what was sent for so long that the path takes nothing, as it seems.
+    pub fn note_silence(&mut self, now: Now) {
+        self.stalled = Some(now.since_start);
+    }
+
     /// What was left out since this was asked last.
     pub fn take_left_out(&mut self) -> LeftOut {
         std::mem::take(&mut self.left_out)

@@ -9,6 +9,7 @@ use tokio::time::sleep;
 
 use super::Metrics;
 use super::media_outbox::MediaOutbox;
+use super::path::is_silence;
 use crate::limits::INITIAL_WINDOW_BYTES;
 use crate::media::{Class, LIMITED_BURST_TIME, Pace, Space};
 use crate::now::Now;
@@ -75,6 +76,9 @@ struct Inner {
     marks: VecDeque<Mark>,
     marked: Duration,
     next: u64,
+    /// When the last answer came, and after what silence.
+    answered: Duration,
+    pause: Duration,
 }
 
 impl Inner {
@@ -97,6 +101,11 @@ impl Inner {
     fn video_rate(&self, rate: u64, waited: Duration) -> u64 {
         let is_known = self.is_late() || self.window.is_limited() || waited >= FRAME_TIME;
         if is_known { rate } else { (rate as f64 * EASY_SHARE) as u64 }
+    }
+
+    /// For how long nothing was answered of what is on its way.
+    fn silence(&self, now: Duration) -> Duration {
+        self.marks.front().map_or(Duration::ZERO, |oldest| now.saturating_sub(oldest.sent.max(self.answered)))
     }
 
     /// Audio of so many bytes leaves.
@@ -127,6 +136,8 @@ impl Default for Flight {
             marks: VecDeque::new(),
             marked: Duration::ZERO,
             next: 0,
+            answered: Duration::ZERO,
+            pause: Duration::ZERO,
         };
         Self { inner: RefCell::new(inner), is_blocked: Cell::new(false), changed: Notify::new() }
     }
@@ -152,6 +163,9 @@ impl Flight {
         if let Some(rate) = self.rate() {
             media.note_path_rate(rate);
         }
+        if self.is_silent(now.since_start) {
+            media.note_silence(now);
+        }
         let due = media.take(now, self.space(now.since_start, media.video_waited(now)), metrics);
         self.is_blocked.set(due.is_none() && !media.is_empty());
         if let Some(due) = due.as_ref().filter(|due| due.class == Class::Audio) {
@@ -164,6 +178,13 @@ impl Flight {
     /// Bytes a second that the path carries by estimate; `None` while too little was sent to know it.
     pub fn rate(&self) -> Option<u64> {
         self.inner.borrow().window.rate()
+    }
+
+    /// Whether nothing has been answered for so long that the path takes nothing, as it seems. Who was silent for so long, and answered once,
+    /// may have been late.
+    fn is_silent(&self, now: Duration) -> bool {
+        let inner = self.inner.borrow();
+        is_silence(inner.silence(now).max(inner.pause), inner.window.least_round_trip())
     }
 
     /// What more may be sent, where video has waited for so long. While nothing is on its way, anything; video as the pace allows it,
@@ -234,6 +255,8 @@ impl Flight {
         if !inner.marks.iter().any(|mark| mark.number == number) {
             return None;
         }
+        inner.pause = inner.silence(now);
+        inner.answered = now;
         let mut round_trip = Duration::ZERO;
         while let Some(mark) = inner.marks.pop_front_if(|mark| mark.number <= number) {
             inner.bytes -= mark.bytes;
@@ -303,6 +326,33 @@ mod tests {
         });
         assert_eq!(flight.answered(ms(110), &marks[2]), Some(ms(60)));
         assert_eq!(flight.inner.borrow().bytes, 0);
+    }
+
+    #[test]
+    fn a_path_that_answers_nothing_for_long_is_silent_and_one_that_answers_late_has_been() {
+        let flight = Flight::default();
+        let begin = flight.mark(ms(0));
+        flight.answered(ms(60), &begin);
+        assert!(!flight.is_silent(ms(5000)), "nothing is on its way");
+        flight.sent(1000);
+        let first = flight.mark(ms(5000));
+        flight.sent(1000);
+        let second = flight.mark(ms(5025));
+        assert_eq!([5249, 5250, 9000].map(|now| flight.is_silent(ms(now))), [false, true, true]);
+        flight.answered(ms(9000), &first);
+        assert!(flight.is_silent(ms(9000)), "it was");
+        flight.answered(ms(9001), &second);
+        assert!(!flight.is_silent(ms(9001)));
+    }
+
+    #[test]
+    fn on_a_long_path_silence_is_longer() {
+        let flight = Flight::default();
+        let begin = flight.mark(ms(0));
+        flight.answered(ms(600), &begin);
+        flight.sent(1000);
+        flight.mark(ms(1000));
+        assert_eq!([2199, 2200].map(|now| flight.is_silent(ms(now))), [false, true]);
     }
 
     #[test]

@@ -199,6 +199,10 @@ impl MediaOutbox {
         self.egress.borrow_mut().note_path_rate(bytes_per_second);
     }
 
+    pub fn note_silence(&self, now: Now) {
+        self.egress.borrow_mut().note_silence(now);
+    }
+
     /// A track and its rendition of which a keyframe is to be asked for now.
     pub fn take_keyframe_wish(&self, now: Now) -> Option<(TrackId, u8)> {
         let mut egress = self.egress.borrow_mut();

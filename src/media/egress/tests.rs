@@ -744,10 +744,16 @@ fn a_path_that_carries_less_than_a_voice_is_stalled() {
         egress.is_stalled()
     });
     assert_eq!(stalled, [true, true, false], "it is remembered for a second");
+    egress.note_silence(at(1000));
+    let stalled = [1020, 1999, 2000].map(|now| {
+        taken(&mut egress, now, ALL);
+        egress.is_stalled()
+    });
+    assert_eq!(stalled, [true, true, false], "and so is silence");
     // Nothing of what waits is taken, whatever is said.
     for step in 0..10 {
-        speak(&mut egress, 1000 + step * 20, step as u32);
+        speak(&mut egress, 2000 + step * 20, step as u32);
     }
-    speak(&mut egress, 1400, 10);
+    speak(&mut egress, 2400, 10);
     assert!(egress.is_stalled());
 }

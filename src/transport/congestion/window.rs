@@ -244,6 +244,11 @@ impl Window {
         (!self.least_rtt.get().is_zero()).then(|| (self.bytes as f64 / rtt) as u64)
     }
 
+    /// The least that a round trip took of late; nothing while none is known.
+    pub fn least_round_trip(&self) -> Duration {
+        self.least_rtt.get()
+    }
+
     /// Packets have so many bytes now.
     pub fn set_packet_bytes(&mut self, bytes: u64) {
         self.packet_bytes = bytes;
