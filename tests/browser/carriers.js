@@ -55,6 +55,7 @@ export class FakeCarrier {
       },
       sendDatagram: (datagram) => { if (echo) queueMicrotask(() => this.#listener?.media(datagram.subarray(1))); },
       sendOnStream() {},
+      sendAhead() {},
       datagramsLeftOut: () => 0,
       framesOnStreams: () => ({ in: 0, out: 0 }),
       bufferedBytes: () => 0,

@@ -11,20 +11,34 @@ import { Redundancy } from '../../web/sdk/media/send/redundancy.js';
 const frame = (/** @type {number} */ number) => [Uint8Array.of(number)];
 const numbers = (/** @type {Uint8Array[]} */ datagrams) => datagrams.map(([number]) => number);
 
-test('without loss a frame is sent once', () => {
+test('there is loss until ten seconds after the last', () => {
   const redundancy = new Redundancy();
   redundancy.feedback({ received: 50, lost: 0 }, 0);
-  assert.deepEqual([1, 2, 3].map((number) => numbers(redundancy.next(frame(number), number * 20))), [[1], [2], [3]]);
+  assert.equal(redundancy.isDue(0), false);
+  redundancy.feedback({ received: 48, lost: 2 }, 10);
+  redundancy.feedback({ received: 50, lost: 0 }, 5000);
+  assert.deepEqual([20, 10_009, 10_010].map((nowMs) => redundancy.isDue(nowMs)), [true, true, false]);
 });
 
-test('with loss the previous frame goes along, until ten seconds after the last', () => {
+test('audio goes once; with loss the previous frame goes along; where datagrams may be dropped, it goes on a stream ahead of pictures', () => {
   const redundancy = new Redundancy();
-  assert.deepEqual(numbers(redundancy.next(frame(1), 0)), [1]);
-  redundancy.feedback({ received: 48, lost: 2 }, 10);
-  assert.deepEqual(numbers(redundancy.next(frame(2), 20)), [2, 1]);
-  redundancy.feedback({ received: 50, lost: 0 }, 5000);
-  assert.deepEqual(numbers(redundancy.next(frame(3), 9999)), [3, 2]);
-  assert.deepEqual(numbers(redundancy.next(frame(4), 10_010)), [4]);
+  const sent = /** @type {[number[], boolean | undefined][]} */ ([]);
+  const pacer = new Pacer({ send: ({ datagrams, tag }) => void sent.push([datagrams.map((datagram) => /** @type {number} */ (datagram.at(-1))), tag.goesAhead]), later() {} });
+  const sender = new FrameSender({ key: 1, kind: 'audio', delivery: deliveries('datagrams', false), pacer, cipher: () => null, redundancy, left: () => assert.fail() });
+  sender.track = 7;
+  const say = (/** @type {number} */ number) => {
+    const header = { frame: number, dependsOnDistance: 0, keyframe: true, temporalLayer: 0, spatialLayer: 0, audioLevel: 30, timestamp: number };
+    sender.send({ header, payload: Uint8Array.of(9, number) });
+    return sent.splice(0);
+  };
+  assert.deepEqual(say(1), [[[1], undefined]]);
+  redundancy.feedback({ received: 98, lost: 2 }, performance.now());
+  assert.deepEqual(say(2), [[[2, 1], undefined]]);
+  const bitsBefore = sender.bits;
+  sender.prefersStreams = true;
+  assert.deepEqual(say(3), [[[3], undefined], [[2], true]]);
+  assert.equal(sender.bits - bitsBefore, 2 * 8 * 23, 'both count');
+  assert.equal(sender.frames, 3);
 });
 
 test('with loss pictures go with parity: those of the base layer, and all where there is room', () => {
@@ -81,10 +95,10 @@ test('a program chooses how all frames of a track travel, or keyframes apart fro
 
 test('the copy outlives the buffer that was sent', () => {
   const redundancy = new Redundancy();
-  redundancy.feedback({ received: 1, lost: 1 }, 0);
-  const sent = redundancy.next(frame(1), 0);
-  structuredClone(sent[0], { transfer: [sent[0].buffer] });
-  assert.deepEqual(numbers(redundancy.next(frame(2), 20)), [2, 1]);
+  const [sent] = frame(1);
+  redundancy.next([sent]);
+  structuredClone(sent, { transfer: [sent.buffer] });
+  assert.deepEqual(numbers(redundancy.next(frame(2))), [1]);
 });
 
 test('a level is dB below full scale', () => {

@@ -9,8 +9,8 @@ import { DROP_REASONS } from './wire/reasons.js';
 const FRAME_MS = 800;
 const KEYFRAME_MS = 2400;
 
-/** Frames under way at a time: a few less than the relay lets a session have. */
-export const FRAMES_MAX = 12;
+/** Frames under way at a time: beside them and what goes ahead of them, the relay lets a session have a few streams more. */
+export const FRAMES_MAX = 10;
 
 export class FrameStreams {
   #transport;
@@ -113,14 +113,14 @@ class OnStream {
 
   /** @param {'late' | 'superseded'} reason @param {number} timeMs after it began */
   #end(reason, timeMs) {
-    const streamErrorCode = DROP_REASONS.indexOf(reason);
     const leftMs = this.#beganMs + timeMs - performance.now();
-    return setTimeout(() => this.#stale.abort(streamError(reason, streamErrorCode)), leftMs);
+    return setTimeout(() => this.#stale.abort(streamError(reason)), leftMs);
   }
 }
 
-/** What a stream is given up with. Firefox has another constructor than the draft. @param {string} message @param {number} streamErrorCode */
-function streamError(message, streamErrorCode) {
+/** What a stream is given up with. Firefox has another constructor than the draft. @param {'late' | 'superseded'} message */
+export function streamError(message) {
+  const streamErrorCode = DROP_REASONS.indexOf(message);
   try {
     return new WebTransportError(message, { streamErrorCode });
   } catch {

@@ -57,9 +57,10 @@ export class RoomMedia {
     const carrier = () => room.session()?.carrier ?? null;
     this.publishing = new Publishing({
       ask, emit, carrier,
-      sendDatagrams: (datagrams, { onStream }) => {
+      sendDatagrams: (datagrams, { onStream, goesAhead }) => {
         const session = room.session();
-        if (onStream) session?.sendOnStream(datagrams);
+        if (goesAhead) session?.sendAhead(datagrams);
+        else if (onStream) session?.sendOnStream(datagrams);
         else for (const datagram of datagrams) session?.sendDatagram(datagram);
       },
       bufferedBytes: () => room.session()?.bufferedBytes() ?? 0,

@@ -55,6 +55,7 @@ function session(socket) {
     },
     sendDatagram,
     sendOnStream: (datagrams) => datagrams.forEach(sendDatagram),
+    sendAhead: (datagrams) => datagrams.forEach(sendDatagram),
     datagramsLeftOut: () => leftOut,
     framesOnStreams: () => ({ in: 0, out: 0 }),
     bufferedBytes: () => socket.bufferedAmount,

@@ -1,6 +1,7 @@
 /** A session over WebTransport: one bidirectional stream for control, one for chat, datagrams for media, and streams for large frames. */
 import { Inbox, LOST } from './carrier.js';
 import { TertuliaError } from './error.js';
+import { AheadStreams } from './ahead-streams.js';
 import { FrameStreams } from './frame-streams.js';
 import { MessageBuffer, PREFIX_BYTES, STREAM_KIND, delimit } from './wire.js';
 
@@ -63,6 +64,7 @@ function session(transport, control, chat) {
   const abandon = () => void setTimeout(() => transport.close(), CLOSE_TIMEOUT_MS);
   const writers = { control: control.writable.getWriter(), chat: chat.writable.getWriter() };
   const datagrams = new Datagrams(transport);
+  const ahead = new AheadStreams(transport);
   const frames = new FrameStreams(transport, (media) => inbox.media(media));
   // Both kinds at once: the relay takes a stream when its first byte has come.
   writers.control.write(Uint8Array.of(STREAM_KIND.control)).catch(lose);
@@ -76,8 +78,9 @@ function session(transport, control, chat) {
     carrier: 'webtransport',
     send: (stream, message) => void writers[stream].write(delimit(message)).catch(lose),
     sendDatagram: (datagram) => datagrams.send(datagram.subarray(PREFIX_BYTES)),
-    datagramsLeftOut: () => datagrams.leftOut + frames.leftOut,
+    datagramsLeftOut: () => datagrams.leftOut + frames.leftOut + ahead.leftOut,
     sendOnStream: (datagrams) => frames.send(datagrams),
+    sendAhead: (datagrams) => ahead.send(datagrams),
     framesOnStreams: () => frames.counts,
     bufferedBytes: () => 0,
     listen: (listener) => inbox.listen(listener),

@@ -12,6 +12,7 @@ import { FRAME_BYTES_MAX, fragment, fragmentWithParity } from './fragment.js';
  * @property {number} key the track's on this side
  * @property {'audio' | 'video'} kind
  * @property {FrameHeader} header
+ * @property {boolean} [goesAhead] whether they are copies that go on a stream, before everything else that waits
  */
 
 /**
@@ -34,7 +35,7 @@ export class FrameSender {
   track = 0;
   /** Time to the next frame, in milliseconds. */
   intervalMs = 0;
-  /** Whether each picture goes over a stream of its own, because datagrams would be dropped before they leave. */
+  /** Whether each picture goes over a stream of its own, and each audio frame a second time on one, because datagrams may be dropped before they leave. */
   prefersStreams = false;
   /** Whether the way takes parity of all temporal layers beside what is encoded. */
   hasRoom = false;
@@ -54,7 +55,8 @@ export class FrameSender {
   /** @param {EncodedFrame} frame */
   send({ header, payload }) {
     if (this.track === 0 || payload.length === 0) return;
-    const whole = { ...header, track: this.track, onStream: this.prefersStreams || this.#delivery(header) === 'stream' };
+    const isPicture = this.#options.kind === 'video';
+    const whole = { ...header, track: this.track, onStream: isPicture && this.prefersStreams || this.#delivery(header) === 'stream' };
     const cipher = this.#options.cipher();
     if (payload.length + (cipher ? ENCRYPTION_BYTES : 0) > FRAME_BYTES_MAX) return this.#options.left(whole);
     if (!cipher) return this.#release(whole, payload);
@@ -64,17 +66,47 @@ export class FrameSender {
 
   /** @param {FrameHeader} header @param {Uint8Array<ArrayBuffer>} payload */
   #release(header, payload) {
-    const { key, kind, pacer, left } = this.#options;
-    const datagrams = this.#datagrams(header, payload, performance.now());
-    const outgoing = { datagrams, tag: { key, kind, header } };
-    this.bits += datagrams.reduce((sum, datagram) => sum + 8 * datagram.length, 0);
-    // On a stream nothing is lost for leaving at once.
-    if (kind === 'audio' || header.onStream) pacer.urgent(outgoing);
-    else if (!pacer.push(outgoing, this.intervalMs)) return left(header);
+    const { kind, left } = this.#options;
+    if (kind === 'audio') this.#sendAudio(header, fragment(header, payload));
+    else if (!this.#sendPicture(header, payload)) return left(header);
     if (header.timestamp === this.#lastTimestamp) return;
     this.#lastTimestamp = header.timestamp;
     this.frames++;
     this.sent++;
+  }
+
+  /**
+   * At once, and while there is loss with the frame before it once more. Where datagrams are dropped, because they go behind everything that
+   * is on streams, that one goes ahead of it.
+   * @param {FrameHeader} header @param {Uint8Array<ArrayBuffer>[]} datagrams
+   */
+  #sendAudio(header, datagrams) {
+    const { key, kind, pacer, redundancy } = this.#options;
+    const before = redundancy.next(datagrams);
+    /** @type {OutgoingFrame} */
+    const tag = { key, kind, header };
+    const isDoubled = !this.prefersStreams && redundancy.isDue(performance.now());
+    const leaving = [{ datagrams: isDoubled ? [...datagrams, ...before] : datagrams, tag }];
+    if (this.prefersStreams && before.length > 0) leaving.push({ datagrams: before, tag: { ...tag, goesAhead: true } });
+    for (const one of leaving) {
+      this.#count(one.datagrams);
+      pacer.urgent(one);
+    }
+  }
+
+  /** On a stream nothing is lost for leaving at once. @param {FrameHeader} header @param {Uint8Array<ArrayBuffer>} payload @returns {boolean} false: too much waits */
+  #sendPicture(header, payload) {
+    const { key, kind, pacer } = this.#options;
+    const outgoing = { datagrams: this.#picture(header, payload), tag: { key, kind, header } };
+    this.#count(outgoing.datagrams);
+    if (!header.onStream) return pacer.push(outgoing, this.intervalMs);
+    pacer.urgent(outgoing);
+    return true;
+  }
+
+  /** @param {Uint8Array<ArrayBuffer>[]} datagrams */
+  #count(datagrams) {
+    this.bits += datagrams.reduce((sum, datagram) => sum + 8 * datagram.length, 0);
   }
 
   /** @param {EncodedHeader} header */
@@ -89,15 +121,12 @@ export class FrameSender {
   }
 
   /**
-   * While there is loss, audio goes twice and pictures with parity, or always where the program wishes. Those of upper layers where there is
-   * room: nothing depends on them, but asked for once more they come behind the next one of a lower layer, which waits for them a little
-   * at most.
-   * @param {FrameHeader} header @param {Uint8Array<ArrayBuffer>} payload @param {number} nowMs
+   * While there is loss, pictures go with parity, or always where the program wishes. Those of upper layers where there is room: nothing
+   * depends on them, but asked for once more they come behind the next one of a lower layer, which waits for them a little at most.
+   * @param {FrameHeader} header @param {Uint8Array<ArrayBuffer>} payload
    */
-  #datagrams(header, payload, nowMs) {
-    const { kind, redundancy } = this.#options;
-    if (kind === 'audio') return redundancy.next(fragment(header, payload), nowMs);
-    const isDue = (header.temporalLayer === 0 || this.hasRoom) && redundancy.isDue(nowMs);
+  #picture(header, payload) {
+    const isDue = (header.temporalLayer === 0 || this.hasRoom) && this.#options.redundancy.isDue(performance.now());
     return !header.onStream && (isDue || this.#delivery(header) === 'parity') ? fragmentWithParity(header, payload) : fragment(header, payload);
   }
 }

@@ -21,7 +21,7 @@ const KEYFRAME_MS_MIN = 500;
 
 /** @typedef {import('./frame-sender.js').OutgoingFrame & { datagrams: Uint8Array<ArrayBuffer>[] }} Frame */
 
-/** @typedef {{ discardable: boolean, onStream: boolean }} Sending */
+/** @typedef {{ discardable: boolean, onStream: boolean, goesAhead: boolean }} Sending */
 /**
  * @typedef {object} OutgoingOptions
  * @property {() => import('../../carrier.js').Carrier | null} carrier
@@ -55,12 +55,12 @@ export class Outgoing {
 
   /** Sends a whole frame on WebSocket, a burst of it on others. @param {Frame} frame */
   send(frame) {
-    const { key, header, datagrams, kind } = frame;
+    const { key, header, datagrams, kind, goesAhead = false } = frame;
     // Of a WebSocket nothing is lost, nor on a stream.
-    if (this.#options.carrier() === 'webtransport' && !header.onStream) this.#recent.push(this.#options.now(), kind, datagrams);
+    if (this.#options.carrier() === 'webtransport' && !header.onStream && !goesAhead) this.#recent.push(this.#options.now(), kind, datagrams);
     const isWanted = this.#options.carrier() !== 'websocket' || this.#fits(frame);
     if (isWanted && header.keyframe && kind === 'video') this.#allow(datagrams);
-    if (isWanted) this.#options.send(datagrams, sending(header));
+    if (isWanted) this.#options.send(datagrams, sending(header, goesAhead));
     else this.#leftOut.set(key, this.leftOut(key) + 1);
   }
 
@@ -131,7 +131,7 @@ export class Outgoing {
   }
 }
 
-/** @param {import('./fragment.js').FrameHeader} header @returns {Sending} */
-function sending({ temporalLayer, onStream = false }) {
-  return { discardable: temporalLayer > 0, onStream };
+/** @param {import('./fragment.js').FrameHeader} header @param {boolean} [goesAhead] @returns {Sending} */
+function sending({ temporalLayer, onStream = false }, goesAhead = false) {
+  return { discardable: temporalLayer > 0, onStream, goesAhead };
 }

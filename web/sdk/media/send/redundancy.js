@@ -21,16 +21,16 @@ export class LossSpell {
 
 }
 
-/** Whether there is loss, and then the previous frame once more beside the current one. Receivers pass doubles over. */
+/** Whether there is loss, and then the previous frame once more behind the current one. Receivers pass doubles over. */
 export class Redundancy extends LossSpell {
   /** @type {Uint8Array<ArrayBuffer>[]} */
   #previous = [];
 
-  /** @param {Uint8Array<ArrayBuffer>[]} datagrams one frame @param {number} nowMs @returns {Uint8Array<ArrayBuffer>[]} what to send now */
-  next(datagrams, nowMs) {
-    const now = this.isDue(nowMs) ? [...datagrams, ...this.#previous] : datagrams;
+  /** @param {Uint8Array<ArrayBuffer>[]} datagrams one frame @returns {Uint8Array<ArrayBuffer>[]} the one before it */
+  next(datagrams) {
+    const before = this.#previous;
     // Copies: who sends a buffer gives it away.
     this.#previous = datagrams.map((datagram) => datagram.slice());
-    return now;
+    return before;
   }
 }

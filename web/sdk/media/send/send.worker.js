@@ -16,9 +16,12 @@ import { VideoEncoding } from './video-encoding.js';
 
 /** How often the rate is set, in milliseconds: reports come as often. */
 const UPDATE_MS = 1000;
-/** Firefox drops datagrams that its congestion control does not let out at once, and that lets out few where some get lost. On streams, they wait. */
+/**
+ * Firefox drops datagrams that its congestion control does not let out at once, and that lets out few where some get lost. On streams, they
+ * wait, and datagrams leave behind all that is on streams.
+ */
 const DROPS_DATAGRAMS = /Firefox\//.test(navigator.userAgent);
-/** How long after the relay missed something pictures go on streams there, in milliseconds: loss comes in spells. */
+/** How long after the relay missed something streams are preferred there, in milliseconds: loss comes in spells. */
 const STREAMS_MS = 10_000;
 /** The number under which the page's own queue is reported, which no track has. */
 const OWN_QUEUE = -1;
@@ -179,7 +182,7 @@ function update() {
   const sent = all.map(({ sender: { bits, frames } }) => ({ bits, frames }));
   for (const { sender } of all) sender.bits = sender.frames = 0;
   const prefersStreams = DROPS_DATAGRAMS && !pacer.isWhole && performance.now() - missedAtMs < STREAMS_MS;
-  for (const { sender, kind } of all) sender.prefersStreams = prefersStreams && kind === 'video';
+  for (const { sender } of all) sender.prefersStreams = prefersStreams;
   const target = rate.update(sent.reduce((sum, { bits }) => sum + bits, 0), performance.now());
   let rest = target;
   for (const track of all) {
