@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use super::Metrics;
 use super::frame_streams::FrameStreams;
 use super::media_outbox::{Burst, MediaOutbox};
-use super::path::{Path, QUEUE_BYTES_MIN, is_silence};
+use super::path::{Path, QUEUE_BYTES_MIN};
 use super::tally::Tally;
 use crate::limits::{DATAGRAM_SEND_BYTES_MAX, Limits, SEND_WINDOW_BYTES};
 use crate::media::{Due, LIMITED_BURST_TIME, Pace, Space};
@@ -30,6 +30,10 @@ const POLL_TIME_MAX: Duration = Duration::from_millis(10);
 
 /// How long quinn's queue has to stand still until quinn is made to look at it, and again after that.
 const STANDING_TIME: Duration = Duration::from_millis(50);
+
+/// How long nothing has to be acknowledged, while something waits, until the path is taken to carry nothing; on long paths, two
+/// round trips.
+const SILENCE: Duration = Duration::from_millis(250);
 
 /// A participant's QUIC connection, as media sees it: quinn's own queue is kept as short as the path allows, and what does not fit
 /// waits above it.
@@ -298,7 +302,7 @@ impl Downlink {
         self.waiting_since.set(self.waiting_since.get().or(Some(now.since_start)));
         // What leaves then are probes; whether the path takes them is not known. One that was heard of again may have been late.
         let silence = self.silence(now, path).max(path.pause);
-        let is_silent = is_silence(silence, path.least_round_trip);
+        let is_silent = silence >= SILENCE.max(path.least_round_trip * 2);
         self.media.note_path_rate(if is_silent { 0 } else { path.bytes_per_second });
         if is_silent {
             // Video may be all there is to probe with.

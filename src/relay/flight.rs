@@ -9,7 +9,6 @@ use tokio::time::sleep;
 
 use super::Metrics;
 use super::media_outbox::MediaOutbox;
-use super::path::is_silence;
 use crate::limits::INITIAL_WINDOW_BYTES;
 use crate::media::{Class, LIMITED_BURST_TIME, Pace, Space};
 use crate::now::Now;
@@ -36,6 +35,10 @@ const FRAME_TIME: Duration = Duration::from_millis(33);
 
 /// The share of what the path is taken to carry that frames leave by which are in nobody's way: while they are, they show what it carries.
 const EASY_SHARE: f64 = 2.0 / 3.0;
+
+/// How long no ping has to be answered until the path is taken to carry nothing; on long paths, two round trips. Twice as long as on QUIC:
+/// answers come behind all that was sent, a large frame takes its time, and what TCP lost holds up the rest for 200 ms and a round trip.
+const SILENCE: Duration = Duration::from_millis(500);
 
 /// The shortest time that the pace is waited for.
 const PAUSE_MIN: Duration = Duration::from_millis(1);
@@ -184,7 +187,7 @@ impl Flight {
     /// may have been late.
     fn is_silent(&self, now: Duration) -> bool {
         let inner = self.inner.borrow();
-        is_silence(inner.silence(now).max(inner.pause), inner.window.least_round_trip())
+        inner.silence(now).max(inner.pause) >= SILENCE.max(inner.window.least_round_trip() * 2)
     }
 
     /// What more may be sent, where video has waited for so long. While nothing is on its way, anything; video as the pace allows it,
@@ -288,7 +291,12 @@ impl Flight {
 
 #[cfg(test)]
 mod tests {
+    use super::super::media_outbox::Burst;
     use super::*;
+    use crate::limits::Limits;
+    use crate::media::{Frame, Routes};
+    use crate::room::Pressure;
+    use crate::wire::TrackId;
 
     const fn ms(milliseconds: u64) -> Duration {
         Duration::from_millis(milliseconds)
@@ -338,11 +346,34 @@ mod tests {
         let first = flight.mark(ms(5000));
         flight.sent(1000);
         let second = flight.mark(ms(5025));
-        assert_eq!([5249, 5250, 9000].map(|now| flight.is_silent(ms(now))), [false, true, true]);
+        assert_eq!([5499, 5500, 9000].map(|now| flight.is_silent(ms(now))), [false, true, true]);
         flight.answered(ms(9000), &first);
         assert!(flight.is_silent(ms(9000)), "it was");
         flight.answered(ms(9001), &second);
         assert!(!flight.is_silent(ms(9001)));
+    }
+
+    #[test]
+    fn what_is_late_while_nothing_is_answered_is_no_pressure() {
+        for (is_answered, expected) in [(true, Some(Pressure::High)), (false, None)] {
+            let (flight, media, metrics) =
+                (Flight::default(), MediaOutbox::new(&Limits::default()), Metrics::default());
+            let begin = flight.mark(ms(0));
+            flight.answered(ms(60), &begin);
+            flight.sent(1_000_000);
+            let mark = flight.mark(ms(1000));
+            let audio =
+                Frame::default().datagrams(TrackId(7)).unwrap().map(|datagram| datagram.bytes).collect::<Vec<_>>();
+            media.offer(&Burst::new(Now::after(ms(1400)), &audio, &Routes::default()), &metrics);
+            if is_answered {
+                flight.answered(ms(1450), &mark);
+                flight.sent(1_000_000);
+                flight.mark(ms(1480));
+            }
+            flight.inner.borrow_mut().voice_bytes = 0;
+            assert_eq!(flight.take(&media, Now::after(ms(1700)), &metrics), None, "it is late");
+            assert_eq!(media.take_pressure(Now::after(ms(1700))), expected);
+        }
     }
 
     #[test]

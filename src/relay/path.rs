@@ -10,15 +10,6 @@ const QUEUE_TIME: Duration = Duration::from_millis(15);
 /// What may wait in quinn however slow the path is, in bytes: a large datagram and some small ones.
 pub const QUEUE_BYTES_MIN: usize = 1500;
 
-/// How long nothing has to be acknowledged, while something waits for it, until the path is taken to carry nothing; on long paths, two
-/// round trips.
-const SILENCE: Duration = Duration::from_millis(250);
-
-/// Whether a path of which nothing was heard for so long is taken to carry nothing.
-pub fn is_silence(silence: Duration, least_round_trip: Duration) -> bool {
-    silence >= SILENCE.max(least_round_trip * 2)
-}
-
 /// What is known of the path of a QUIC connection.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Path {

@@ -32,7 +32,7 @@ function start({ isStuck = false, opens = async () => {} } = {}) {
       streams.push(stream);
       return new WritableStream({
         start: ({ signal }) => signal.addEventListener('abort', () => { stream.code = signal.reason.streamErrorCode; }),
-        write: (piece) => (isStuck ? new Promise(() => {}) : void stream.bytes.push(...piece)),
+        write: (piece, { signal }) => (isStuck ? new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason))) : void stream.bytes.push(...piece)),
         close: () => { stream.isClosed = true; },
       });
     },
@@ -45,53 +45,51 @@ const datagram = (/** @type {number} */ number) => Uint8Array.of(0, number, numb
 /** @param {number[]} numbers */
 const carried = (...numbers) => [STREAM_KIND.media, ...numbers.flatMap((number) => [...delimit(datagram(number))])];
 
-test('what follows within half a second goes on the same stream, which has no send order, then on another', async () => {
+test('each goes on a stream of its own, which has no send order', async () => {
   const { ahead, streams } = start();
   for (const number of [1, 2]) ahead.send([datagram(number)]);
   await settled();
-  mock.timers.tick(499);
-  ahead.send([datagram(3)]);
+  assert.deepEqual(streams, [1, 2].map((number) => ({ options: undefined, bytes: carried(number), code: null, isClosed: true })));
+  mock.timers.tick(1000);
   await settled();
-  assert.deepEqual(streams, [{ options: undefined, bytes: carried(1, 2, 3), code: null, isClosed: false }]);
-  mock.timers.tick(1);
-  await settled();
-  assert.equal(streams[0].isClosed, true, 'also when nothing follows');
-  ahead.send([datagram(4)]);
-  await settled();
-  assert.deepEqual([streams.length, streams[1].bytes], [2, carried(4)]);
-  assert.equal(ahead.leftOut, 0);
+  assert.deepEqual([streams.map(({ code }) => code), ahead.leftOut], [[null, null], 0]);
 });
 
-test('what has not left 300 ms after a stream was used is given up as late', async () => {
+test('what has not left after 0.6 s is given up as late, and counted', async () => {
   const { ahead, streams } = start({ isStuck: true });
-  ahead.send([datagram(1)]);
+  ahead.send([datagram(1), datagram(2)]);
   await settled();
-  mock.timers.tick(500);
+  mock.timers.tick(599);
   await settled();
-  mock.timers.tick(299);
-  assert.equal(streams[0].code, null);
+  assert.deepEqual([streams[0].code, ahead.leftOut], [null, 0]);
   mock.timers.tick(1);
-  assert.equal(streams[0].code, DROP_REASONS.indexOf('late'));
+  await settled();
+  assert.deepEqual([streams[0].code, ahead.leftOut], [DROP_REASONS.indexOf('late'), 2]);
+});
+
+test('what waited too long for a stream to be opened does not leave on it', async () => {
+  let open = () => {};
+  const opened = /** @type {Promise<void>} */ (new Promise((resolve) => { open = resolve; }));
+  const { ahead, streams } = start({ opens: () => opened });
+  ahead.send([datagram(1)]);
+  mock.timers.tick(600);
+  open();
+  await settled();
+  assert.deepEqual([streams[0].bytes, streams[0].code, ahead.leftOut], [[], DROP_REASONS.indexOf('late'), 1]);
 });
 
 test('while none can be opened, what would go on more of them is left out and counted', async () => {
   const { ahead, streams } = start({ opens: () => new Promise(() => {}) });
-  for (let at = 0; at < 4; at++) {
-    ahead.send([datagram(at), datagram(at)]);
-    await settled();
-    mock.timers.tick(500);
-    await settled();
-  }
-  assert.deepEqual([streams.length, ahead.leftOut], [0, 2 * (4 - AHEAD_MAX)]);
+  for (let at = 0; at < AHEAD_MAX + 2; at++) ahead.send([datagram(at), datagram(at)]);
+  await settled();
+  assert.deepEqual([streams.length, ahead.leftOut], [0, 4]);
 });
 
-test('a session that ends while one is opened is nobody\'s error', async () => {
+test('a session that ends while one is opened is nobody\'s error, and what was to go on it is counted', async () => {
   const { ahead } = start({ opens: () => Promise.reject(new Error('closed')) });
-  ahead.send([datagram(1)]);
-  await settled();
-  mock.timers.tick(500);
-  await settled();
-  ahead.send([datagram(2)]);
-  await settled();
-  assert.equal(ahead.leftOut, 0);
+  for (let at = 0; at < AHEAD_MAX + 2; at++) {
+    ahead.send([datagram(1)]);
+    await settled();
+  }
+  assert.equal(ahead.leftOut, AHEAD_MAX + 2);
 });

@@ -16,13 +16,14 @@ const audio = { key: 2, kind: /** @type {const} */ ('audio'), header: { ...base,
 
 /** @param {'websocket' | 'webtransport'} [carrier] */
 function start(carrier = 'websocket') {
-  const state = { buffered: 0, nowMs: 0, sent: 0, discardable: 0, onStream: /** @type {boolean[]} */ ([]), keyframes: /** @type {number[][]} */ ([]), delays: /** @type {number[]} */ ([]) };
+  const state = { buffered: 0, nowMs: 0, sent: 0, discardable: 0, onStream: /** @type {boolean[]} */ ([]), ahead: /** @type {boolean[]} */ ([]), keyframes: /** @type {number[][]} */ ([]), delays: /** @type {number[]} */ ([]) };
   const outgoing = new Outgoing({
     carrier: () => carrier,
     bufferedBytes: () => state.buffered,
-    send: (_, { discardable, onStream }) => {
+    send: (_, { discardable, onStream, goesAhead }) => {
       state.sent++;
       state.onStream.push(onStream);
+      state.ahead.push(goesAhead);
       if (discardable) state.discardable++;
     },
     requestKeyframe: (key, layer) => void state.keyframes.push([key, layer]),
@@ -49,6 +50,15 @@ test('what travels on a stream is marked, and is not kept to be sent once more',
     outgoing.repeat({ track: 1, spatialLayer: 0, wanted: [{ frame: 0, fragment: 0, following: 0 }] });
     assert.equal(state.sent, 1 + repeated);
   }
+});
+
+test('copies that go ahead are marked, and are not kept beside the frame that they are of', () => {
+  const { outgoing, send, state } = start('webtransport');
+  send({ ...audio, datagrams: fragment({ ...audio.header, frame: 1 }, new Uint8Array(1)) }, 0);
+  send({ ...audio, goesAhead: true, datagrams: fragment({ ...audio.header, frame: 0 }, new Uint8Array(1)) }, 0);
+  assert.deepEqual(state.ahead, [false, true]);
+  outgoing.repeat({ track: 1, spatialLayer: 0, wanted: [{ frame: 0, fragment: 0, following: 0 }, { frame: 1, fragment: 0, following: 0 }] });
+  assert.deepEqual(state.ahead, [false, true, false], 'the other one');
 });
 
 test('everything leaves while little waits, and upper layers are marked', () => {

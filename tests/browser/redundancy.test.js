@@ -7,6 +7,7 @@ import { deliveries } from '../../web/sdk/media/send/delivery.js';
 import { FrameSender } from '../../web/sdk/media/send/frame-sender.js';
 import { Pacer } from '../../web/sdk/media/send/pacer.js';
 import { Redundancy } from '../../web/sdk/media/send/redundancy.js';
+import { StreamSpell } from '../../web/sdk/media/send/stream-spell.js';
 
 const frame = (/** @type {number} */ number) => [Uint8Array.of(number)];
 const numbers = (/** @type {Uint8Array[]} */ datagrams) => datagrams.map(([number]) => number);
@@ -99,6 +100,29 @@ test('the copy outlives the buffer that was sent', () => {
   redundancy.next([sent]);
   structuredClone(sent, { transfer: [sent.buffer] });
   assert.deepEqual(numbers(redundancy.next(frame(2))), [1]);
+});
+
+test('of another track there is no frame before', () => {
+  const redundancy = new Redundancy();
+  redundancy.next(frame(1));
+  redundancy.forget();
+  assert.deepEqual(redundancy.next(frame(2)), []);
+});
+
+test('streams are preferred for ten seconds, and twice as long each time that the loss is back soon after', () => {
+  const spell = new StreamSpell();
+  assert.equal(spell.lasts(0), false);
+  const lastsFor = (/** @type {number} */ missedMs) => {
+    spell.missed(missedMs);
+    let ms = missedMs;
+    while (spell.lasts(ms)) ms += 1000;
+    return (ms - missedMs) / 1000;
+  };
+  assert.equal(lastsFor(5000), 10);
+  assert.equal(lastsFor(14_000), 10, 'while it lasts');
+  assert.deepEqual([lastsFor(25_000), lastsFor(50_000)], [20, 40]);
+  assert.deepEqual([lastsFor(99_000), lastsFor(180_000)], [80, 80], 'no longer than that');
+  assert.equal(lastsFor(271_000), 10);
 });
 
 test('a level is dB below full scale', () => {

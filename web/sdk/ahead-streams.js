@@ -2,19 +2,15 @@
 import { streamError } from './frame-streams.js';
 import { STREAM_KIND, delimit } from './wire.js';
 
-/** How long one is used, in milliseconds: what was lost of it holds up what follows on it. */
-const USED_MS = 500;
-/** How long the rest of it may take to leave then. Nobody waits for what comes later. */
-const REST_MS = 300;
-/** Those under way at a time: one that is used, and one of which the rest leaves. */
-export const AHEAD_MAX = 2;
+/** How long one may take to leave, in milliseconds. Nobody waits for what comes later. */
+const AHEAD_MS = 600;
+/** Those under way at a time: a quarter of a second of audio. Of more, the relay would have to take more streams, and they would be late. */
+export const AHEAD_MAX = 12;
 
 export class AheadStreams {
   #transport;
-  /** @type {AheadStream | null} */
-  #used = null;
   #underWay = 0;
-  /** Datagrams for which there was no stream. */
+  /** Datagrams for which there was no stream, or that were given up. */
   leftOut = 0;
 
   /** @param {WebTransport} transport */
@@ -22,53 +18,27 @@ export class AheadStreams {
     this.#transport = transport;
   }
 
-  /** Sends datagrams, zero bytes included. @param {Uint8Array<ArrayBuffer>[]} datagrams */
+  /** Sends datagrams, zero bytes included, on a stream of their own: what was lost of others holds them up no longer. @param {Uint8Array<ArrayBuffer>[]} datagrams */
   send(datagrams) {
-    if (!this.#used && this.#underWay < AHEAD_MAX) this.#open();
-    if (this.#used) this.#used.write(datagrams);
-    else this.leftOut += datagrams.length;
-  }
-
-  #open() {
-    const stream = this.#used = new AheadStream(this.#transport);
+    const leave = () => { this.leftOut += datagrams.length; };
+    if (this.#underWay >= AHEAD_MAX) return leave();
     this.#underWay++;
-    setTimeout(() => {
-      this.#used = null;
-      void stream.end().then(() => this.#underWay--);
-    }, USED_MS);
-  }
-}
-
-class AheadStream {
-  #writer;
-
-  /** Without a send order: those that have one go after it. @param {WebTransport} transport */
-  constructor(transport) {
-    this.#writer = transport.createUnidirectionalStream().then((stream) => stream.getWriter());
-    this.#give([Uint8Array.of(STREAM_KIND.media)]);
+    void this.#carry(datagrams).catch(leave).then(() => this.#underWay--);
   }
 
-  /** @param {Uint8Array<ArrayBuffer>[]} datagrams */
-  write(datagrams) {
-    this.#give(datagrams.map(delimit));
-  }
-
-  /** Resolves when all of it has left, or was given up. */
-  async end() {
-    let timer;
+  /** Resolves when all of it has left. Without a send order: those that have one go after it. @param {Uint8Array<ArrayBuffer>[]} datagrams */
+  async #carry(datagrams) {
+    const stale = new AbortController();
+    const timer = setTimeout(() => stale.abort(streamError('late')), AHEAD_MS);
     try {
-      const writer = await this.#writer;
-      timer = setTimeout(() => void writer.abort(streamError('late')).catch(() => {}), REST_MS);
+      const writer = (await this.#transport.createUnidirectionalStream()).getWriter();
+      const giveUp = () => void writer.abort(stale.signal.reason).catch(() => {});
+      stale.signal.addEventListener('abort', giveUp);
+      if (stale.signal.aborted) giveUp();
+      for (const piece of [Uint8Array.of(STREAM_KIND.media), ...datagrams.map(delimit)]) writer.write(piece).catch(() => {});
       await writer.close();
-    } catch {
-      // It was given up, or the session has ended.
     } finally {
       clearTimeout(timer);
     }
-  }
-
-  /** @param {Uint8Array<ArrayBuffer>[]} pieces */
-  #give(pieces) {
-    this.#writer.then((writer) => { for (const piece of pieces) writer.write(piece).catch(() => {}); }, () => {});
   }
 }

@@ -10,7 +10,7 @@ const FRAME_MS = 800;
 const KEYFRAME_MS = 2400;
 
 /** Frames under way at a time: beside them and what goes ahead of them, the relay lets a session have a few streams more. */
-export const FRAMES_MAX = 10;
+export const FRAMES_MAX = 12;
 
 export class FrameStreams {
   #transport;

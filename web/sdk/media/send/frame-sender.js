@@ -11,7 +11,7 @@ import { FRAME_BYTES_MAX, fragment, fragmentWithParity } from './fragment.js';
  * @typedef {object} OutgoingFrame
  * @property {number} key the track's on this side
  * @property {'audio' | 'video'} kind
- * @property {FrameHeader} header
+ * @property {FrameHeader} header of that frame; of copies, which are of the frame before it, that of the next
  * @property {boolean} [goesAhead] whether they are copies that go on a stream, before everything else that waits
  */
 
@@ -76,8 +76,8 @@ export class FrameSender {
   }
 
   /**
-   * At once, and while there is loss with the frame before it once more. Where datagrams are dropped, because they go behind everything that
-   * is on streams, that one goes ahead of it.
+   * At once, and while there is loss with the frame before it once more. While pictures go on streams, which datagrams leave behind, that one
+   * goes ahead of them.
    * @param {FrameHeader} header @param {Uint8Array<ArrayBuffer>[]} datagrams
    */
   #sendAudio(header, datagrams) {

@@ -21,7 +21,7 @@ export class LossSpell {
 
 }
 
-/** Whether there is loss, and then the previous frame once more behind the current one. Receivers pass doubles over. */
+/** Whether there is loss, and the previous frame, which then goes once more behind the current one. Receivers pass doubles over. */
 export class Redundancy extends LossSpell {
   /** @type {Uint8Array<ArrayBuffer>[]} */
   #previous = [];
@@ -32,5 +32,10 @@ export class Redundancy extends LossSpell {
     // Copies: who sends a buffer gives it away.
     this.#previous = datagrams.map((datagram) => datagram.slice());
     return before;
+  }
+
+  /** What comes is of another track. */
+  forget() {
+    this.#previous = [];
   }
 }

@@ -7,6 +7,7 @@ import { FrameSender } from './frame-sender.js';
 import { Pacer } from './pacer.js';
 import { RateControl, audioBitrate, shareWithParity } from './rate.js';
 import { LossSpell, Redundancy } from './redundancy.js';
+import { StreamSpell } from './stream-spell.js';
 import { VideoEncoding } from './video-encoding.js';
 
 /** @typedef {import('./encoding.js').ToWorker} ToWorker */
@@ -21,8 +22,6 @@ const UPDATE_MS = 1000;
  * wait, and datagrams leave behind all that is on streams.
  */
 const DROPS_DATAGRAMS = /Firefox\//.test(navigator.userAgent);
-/** How long after the relay missed something streams are preferred there, in milliseconds: loss comes in spells. */
-const STREAMS_MS = 10_000;
 /** The number under which the page's own queue is reported, which no track has. */
 const OWN_QUEUE = -1;
 
@@ -36,8 +35,8 @@ const muted = new WeakSet();
 let cipher = null;
 /** There is no session. */
 let isPaused = true;
-/** When the relay missed something last. */
-let missedAtMs = -Infinity;
+/** While the relay misses something. */
+const spell = new StreamSpell();
 const rate = new RateControl();
 /** @type {Pacer<import('./frame-sender.js').OutgoingFrame>} */
 const pacer = new Pacer({
@@ -55,7 +54,7 @@ async function handle(message) {
     case 'carrier': return carrier(message.carrier);
     case 'pause': return pauseAll(message.isPaused);
     case 'queueing': return rate.report(OWN_QUEUE, { received: 0, lost: 0, jitterMs: 0, delayMs: message.delayMs }, performance.now());
-    case 'missed': return void (missedAtMs = performance.now());
+    case 'missed': return spell.missed(performance.now());
     case 'video': return void tracks.set(message.key, video(message));
     case 'audio': return void tracks.set(message.key, audio(message));
     case 'frame': return offer(message.key, message.frame);
@@ -120,11 +119,15 @@ function mute(track, isMuted) {
   applyPause(track);
 }
 
+/** Whether nothing of it leaves. @param {VideoTrack | AudioTrack} track */
+function isSilent(track) {
+  return isPaused || muted.has(track) || track.sender.track === 0;
+}
+
 /** @param {VideoTrack | AudioTrack} track */
 function applyPause(track) {
-  const isSilent = isPaused || muted.has(track) || track.sender.track === 0;
-  if (track.kind === 'video') track.encoding.pause(isSilent);
-  else track.encoding.isPaused = isSilent;
+  if (track.kind === 'video') track.encoding.pause(isSilent(track));
+  else track.encoding.isPaused = isSilent(track);
 }
 
 /** @param {Extract<ToWorker, { type: 'video' }>} message @returns {VideoTrack} */
@@ -163,7 +166,10 @@ function offer(key, frame) {
 
 /** It has an id, or another one than before. @param {VideoTrack | AudioTrack} track @param {number} id 0: it is not published any more */
 function published(track, id) {
-  if (id !== track.sender.track && id !== 0) track.encoding.restart();
+  if (id !== track.sender.track && id !== 0) {
+    track.encoding.restart();
+    track.redundancy.forget();
+  }
   track.sender.track = id;
   applyPause(track);
 }
@@ -181,7 +187,9 @@ function update() {
   const all = [...tracks.values()];
   const sent = all.map(({ sender: { bits, frames } }) => ({ bits, frames }));
   for (const { sender } of all) sender.bits = sender.frames = 0;
-  const prefersStreams = DROPS_DATAGRAMS && !pacer.isWhole && performance.now() - missedAtMs < STREAMS_MS;
+  // Without pictures on streams there is nothing to go ahead of.
+  const hasPictures = all.some((track) => track.kind === 'video' && !isSilent(track));
+  const prefersStreams = DROPS_DATAGRAMS && !pacer.isWhole && hasPictures && spell.lasts(performance.now());
   for (const { sender } of all) sender.prefersStreams = prefersStreams;
   const target = rate.update(sent.reduce((sum, { bits }) => sum + bits, 0), performance.now());
   let rest = target;
