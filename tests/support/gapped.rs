@@ -37,7 +37,7 @@ pub struct Gapped {
 /// Which bytes are still to be sent.
 #[derive(Debug, Default)]
 struct Gaps {
-    /// The ids of the streams that have gaps.
+    /// The ids of the streams that have gaps, of one byte each.
     streams: Vec<u8>,
     /// So many bytes have been sent on each of them, but for the first ones, which have one more.
     bytes: usize,
@@ -69,7 +69,8 @@ impl Gapped {
             both_ways.push(stream);
         }
         let ids = one_way.iter().map(SendStream::id).chain(both_ways.iter().map(|(send, _)| send.id()));
-        let ids = ids.map(|id| u8::try_from(u64::from(id)).unwrap());
+        // Larger ones have more than one byte (RFC 9000, section 16).
+        let ids = ids.filter_map(|id| u8::try_from(u64::from(id)).ok().filter(|id| *id < 64));
         gaps.lock().unwrap().streams = ids.collect();
         Self { member, gaps, _streams: (one_way, both_ways) }
     }

@@ -4,8 +4,8 @@ import { STREAM_KIND, delimit } from './wire.js';
 
 /** How long one may take to leave, in milliseconds. Nobody waits for what comes later. */
 const AHEAD_MS = 600;
-/** Those under way at a time: a quarter of a second of audio. Of more, the relay would have to take more streams, and they would be late. */
-export const AHEAD_MAX = 12;
+/** Those under way at a time: an eighth of a second of audio. They are copies, and the relay lets a session have few streams. */
+export const AHEAD_MAX = 6;
 
 export class AheadStreams {
   #transport;
