@@ -324,10 +324,10 @@ pub const HTTP_HEAD_BYTES_MAX: usize = 8 * 1024;
 /// Bidirectional streams per connection: control, chat, the WebTransport session, and some in reserve.
 pub const STREAMS_BIDIRECTIONAL_MAX: u32 = 8;
 
-/// Unidirectional streams that a client may have open: HTTP/3 takes three, large frames twelve (at 30 a second those of 400 ms are under way
-/// at once), audio ahead of pictures six. A few more, since those that ended count until their client has heard of it, which is told it when an
-/// eighth of all have.
-pub const STREAMS_UNIDIRECTIONAL_MAX: u32 = 24;
+/// Unidirectional streams that a client may have open: HTTP/3 takes three, large frames and copies of audio the rest, each one of its own. Those
+/// that ended count until their client has heard of it, a round trip later, and it is told when an eighth of all have: 80 a second are
+/// possible up to a round trip of 0.4 s.
+pub const STREAMS_UNIDIRECTIONAL_MAX: u32 = 40;
 
 /// Frames on their way to one participant, each on a stream of its own, until it has them: more than a second of 30 per second.
 pub const FRAMES_ON_STREAMS_MAX: usize = 40;

@@ -119,6 +119,8 @@ test('who finds no place to wait is given up like what waited too long', () => {
   assert.equal(dependency.isBroken, false);
   dependency.push(delta(2 + WAITING_MAX, 1, {}, 10));
   assert.deepEqual([dependency.isBroken, dependency.leftOut], [true, 1]);
+  dependency.push(frame(1));
+  assert.equal(popped(dependency, 10)[0], 1, 'not the one for which they wait');
 });
 
 test('what came on a stream waits longer for its reference, which comes on one too', () => {

@@ -2,9 +2,9 @@
 import { streamError } from './frame-streams.js';
 import { STREAM_KIND, delimit } from './wire.js';
 
-/** How long one may take to leave, in milliseconds. Nobody waits for what comes later. */
+/** How long one may take to be opened and written, in milliseconds. Nobody waits for what comes later. */
 const AHEAD_MS = 600;
-/** Those under way at a time: an eighth of a second of audio. They are copies, and the relay lets a session have few streams. */
+/** Those that are being opened and written at a time: an eighth of a second of audio. Firefox takes at once what is written. */
 export const AHEAD_MAX = 6;
 
 export class AheadStreams {

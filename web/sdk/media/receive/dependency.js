@@ -61,9 +61,10 @@ export class Dependency {
       this.leftOut++;
       return;
     }
+    // Not the one that comes now: it may be the one for which they wait.
+    if (this.#waiting.length >= WAITING_MAX) this.#leaveOut(/** @type {Frame} */ (this.#waiting.shift()));
     const at = this.#waiting.findLastIndex((other) => msBetween(other.header.timestamp, frame.header.timestamp) <= 0);
     this.#waiting.splice(at + 1, 0, frame);
-    if (this.#waiting.length > WAITING_MAX) this.#leaveOut(/** @type {Frame} */ (this.#waiting.shift()));
   }
 
   /** The next frame that may be decoded. @param {number} nowMs @returns {Frame | null} */

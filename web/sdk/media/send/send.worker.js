@@ -36,7 +36,7 @@ let cipher = null;
 /** There is no session. */
 let isPaused = true;
 /** While the relay misses something. */
-const spell = new StreamSpell();
+let spell = new StreamSpell();
 const rate = new RateControl();
 /** @type {Pacer<import('./frame-sender.js').OutgoingFrame>} */
 const pacer = new Pacer({
@@ -90,6 +90,7 @@ function carrier(name) {
   pacer.isWhole = name === 'websocket';
   pacer.clear();
   rate.reset();
+  spell = new StreamSpell();
   // What was on its way on the other one may never arrive.
   for (const track of tracks.values()) if (track.kind === 'video') track.encoding.requestKeyframes();
 }
