@@ -57,6 +57,7 @@ export class FakeCarrier {
       sendOnStream() {},
       sendAhead() {},
       datagramsLeftOut: () => 0,
+      leftOutOnStreams: () => 0,
       framesOnStreams: () => ({ in: 0, out: 0 }),
       bufferedBytes: () => 0,
       close: () => {

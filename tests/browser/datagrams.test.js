@@ -9,7 +9,7 @@ const BURST = 30;
 /** What the browser took, and what lets it take all the rest. */
 const taken = /** @type {number[]} */ ([]);
 let leave = () => {};
-const left = /** @type {Promise<void>} */ (new Promise((resolve) => { leave = resolve; }));
+let left = Promise.resolve();
 
 /** A browser that takes as many datagrams as it was asked to and keeps the others waiting until those have left, as Chromium does. */
 class SlowTransport {
@@ -34,11 +34,18 @@ class SlowTransport {
   close() {}
 }
 
-test('datagrams leave without waiting for each other, and few wait for a browser that takes no more', async (t) => {
+/** @param {import('node:test').TestContext} t */
+function slowSession(t) {
   const { WebTransport } = globalThis;
   t.after(() => Object.assign(globalThis, { WebTransport }));
   Object.assign(globalThis, { WebTransport: SlowTransport });
-  const session = await openWebTransport('https://relay.example', { certificateSha256: null, signal: new AbortController().signal });
+  taken.splice(0);
+  left = new Promise((resolve) => { leave = resolve; });
+  return openWebTransport('https://relay.example', { certificateSha256: null, signal: new AbortController().signal });
+}
+
+test('datagrams leave without waiting for each other, and few wait for a browser that takes no more', async (t) => {
+  const session = await slowSession(t);
   for (let number = 0; number < BURST; number++) session.sendDatagram(Uint8Array.of(0, number));
   await passed();
   assert.deepEqual(taken, Array.from({ length: BURST }, (_, number) => number));
@@ -50,6 +57,28 @@ test('datagrams leave without waiting for each other, and few wait for a browser
   assert.ok(taken.length > BURST && taken.length < 5 * BURST, `${taken.length} taken`);
   assert.equal(session.datagramsLeftOut(), 21 * BURST - taken.length, 'the others are counted');
   assert.equal(taken.at(-1), (21 * BURST - 1) & 0xff, 'the newest is not among them');
+});
+
+test('what waited in the page for a tenth of a second stays behind', async (t) => {
+  let nowMs = 1000;
+  t.mock.method(performance, 'now', () => nowMs);
+  const session = await slowSession(t);
+  const most = 64;
+  for (let number = 0; number < most; number++) session.sendDatagram(Uint8Array.of(0, number));
+  await passed();
+  for (const [atMs, number] of [[1000, 100], [1050, 101], [1100, 102]]) {
+    nowMs = atMs;
+    session.sendDatagram(Uint8Array.of(0, number));
+  }
+  assert.equal(session.datagramsLeftOut(), 0);
+  nowMs = 1101;
+  session.sendDatagram(Uint8Array.of(0, 103));
+  assert.equal(session.datagramsLeftOut(), 1, 'one is late, whether or not the browser takes any');
+  nowMs = 1160;
+  leave();
+  await passed();
+  assert.deepEqual(taken.slice(most), [102, 103], 'the second became late');
+  assert.deepEqual([session.datagramsLeftOut(), session.leftOutOnStreams()], [2, 0]);
 });
 
 /** All that is to happen without anything else happening. */

@@ -1,5 +1,6 @@
 // A participant of a meeting in either browser: the page as a person uses it, by its data-testids (see meeting.js).
 import { has, until } from './tab.js';
+import { output } from './witness.js';
 
 /** @typedef {import('./tab.js').Tab} Tab */
 /** @typedef {import('./meeting.js').OwnDevice} OwnDevice */
@@ -118,4 +119,19 @@ export async function diagnostics(tab) {
   }, null);
   await tab.click(testId('copy-diagnostics'));
   return JSON.parse(await until(tab, 'diagnostics', () => /** @type {any} */ (window).copied, null));
+}
+
+/**
+ * Says what all pages tell of themselves where something fails.
+ * @param {import('node:test').TestContext} t @param {Tab[]} tabs @param {() => Promise<void>} act
+ */
+export async function orTellAll(t, tabs, act) {
+  try {
+    await act();
+  } catch (error) {
+    const told = await Promise.all(tabs.map(async (tab) => ({ kind: tab.kind, output: await output(tab), last: (await diagnostics(tab)).last }))
+      .map((telling) => telling.catch((reason) => String(reason))));
+    for (const one of told) t.diagnostic(JSON.stringify(one));
+    throw error;
+  }
 }

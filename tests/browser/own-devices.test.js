@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { startFirefox } from './firefox.js';
-import { diagnostics, enter, enterWithoutDevices, isIn, roomAt, say, sees, shows, showsNo, testId, turn } from './guest.js';
+import { diagnostics, enter, enterWithoutDevices, isIn, orTellAll, roomAt, say, sees, shows, showsNo, testId, turn } from './guest.js';
 import { complaints } from './meeting.js';
 import { showsPattern } from './pattern.js';
 import { allStarted, startBrowser, startRelay } from './relay.js';
@@ -67,19 +67,21 @@ test('a microphone and a camera that are switched off and on', { timeout: 180_00
   await close();
 });
 
-test('a screen is shared, and no longer', { timeout: 180_000 }, async () => {
+test('a screen is shared, and no longer', { timeout: 180_000 }, async (t) => {
   const { ana, bo, close } = await pair('screen');
   // In the same colours in both browsers.
   const carmen = await openChromium(chromium, roomAt(relay.url, 'screen', '?video=180p'));
   await enterWithoutDevices(carmen, 'Carmen');
-  await turn(ana, 'screen', true);
-  await Promise.all([bo, carmen].map(async (tab) => {
-    await shows(tab, 'Ana', { source: 'screen', picture: 'on' });
-    await showsPattern(tab, 'Ana', 'chromium', 'screen');
-    await shows(tab, 'Ana', { source: 'camera', picture: 'on' });
-  }));
-  await turn(ana, 'screen', false);
-  await Promise.all([bo, carmen].map((tab) => showsNo(tab, 'Ana', { source: 'screen' })));
+  await orTellAll(t, [ana, bo, carmen], async () => {
+    await turn(ana, 'screen', true);
+    await Promise.all([bo, carmen].map(async (tab) => {
+      await shows(tab, 'Ana', { source: 'screen', picture: 'on' });
+      await showsPattern(tab, 'Ana', 'chromium', 'screen');
+      await shows(tab, 'Ana', { source: 'camera', picture: 'on' });
+    }));
+    await turn(ana, 'screen', false);
+    await Promise.all([bo, carmen].map((tab) => showsNo(tab, 'Ana', { source: 'screen' })));
+  });
   await Promise.all([close(), carmen.close()]);
 });
 

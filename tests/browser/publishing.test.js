@@ -62,7 +62,7 @@ function start() {
       asked.push(request);
       return request.type === 'publish' ? { type: 'published', track: 7 } : { type: 'done' };
     },
-    emit() {}, carrier: () => 'websocket', bufferedBytes: () => 0, sendDatagrams() {},
+    emit() {}, carrier: () => 'websocket', bufferedBytes: () => 0, datagramsLeftOut: () => 0, sendDatagrams() {},
   }), {});
   publishing.seated({ resumed: false, tracks: [], room: 'room' });
   return { publishing, asked };

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { startFirefox } from './firefox.js';
-import { enter, isIn, roomAt, shows, testId } from './guest.js';
+import { enter, isIn, orTellAll, roomAt, shows, testId } from './guest.js';
 import { twoOfThree } from './lateness.js';
 import { complaints } from './meeting.js';
 import { lastPicture, showsPattern } from './pattern.js';
@@ -50,6 +50,11 @@ async function pair(transport) {
 test('a relay that is killed and started again: all see and hear each other again, over both carriers', { timeout: 240_000 }, async (t) => {
   const pairs = await Promise.all(['webtransport', 'websocket'].map(pair));
   t.after(() => Promise.all(pairs.flat().map((tab) => tab.close())));
+  await orTellAll(t, pairs.flat(), () => recovers(t, pairs));
+});
+
+/** @param {import('node:test').TestContext} t @param {Tab[][]} pairs */
+async function recovers(t, pairs) {
   const all = (/** @type {(tab: Tab, other: string, kind: Tab['kind']) => Promise<unknown>} */ act) =>
     Promise.all(pairs.flatMap((tabs) => tabs.map((tab, at) => act(tab, NAMES[1 - at], tabs[1 - at].kind))));
   const entered = performance.now();
@@ -59,10 +64,10 @@ test('a relay that is killed and started again: all see and hear each other agai
     const { backMs, picturesMs } = await killAndStart(all);
     const said = `back ${Math.round(backMs)} ms after the relay, pictures ${Math.round(picturesMs)} ms later, at first in ${Math.round(firstMs)} ms`;
     t.diagnostic(said);
-    await all((tab) => eventually('a sound', () => listen(tab, 1500), (heard) => !isQuiet(heard)));
+    await all((tab) => eventually(`a sound in ${tab.kind}`, () => listen(tab, 1500), (heard) => !isQuiet(heard)));
     return backMs < BACK_MS_MAX && picturesMs < PICTURES_MS_MAX + firstMs ? null : said;
   });
-});
+}
 
 /**
  * Kills the relay and starts it again; says how long it took until all were back, and until they saw each other then.

@@ -104,6 +104,21 @@ publishes('each frame of the camera is closed', async (page) => {
   assert.ok(made >= 60 && open <= OPEN_FRAMES_MAX, `${open} of ${made} frames are open`);
 }, { before: countFrames });
 
+publishes('pictures go on streams for a while after the browser did not take datagrams in time, where it drops them', async (page) => {
+  await Promise.all([enable(page, 'camera', true, SMALL), enable(page, 'microphone', true)]);
+  await frames(page, 20, 'header.spatialLayer === 0');
+  assert.equal(await run(page, 'test.frames.filter(({ header: { onStream } }) => onStream).length'), 0);
+  await run(page, 'test.leftOut = 3');
+  await frames(page, 20, 'header.onStream');
+  await until(page, 'test.ahead.length >= 20');
+  assert.equal(await run(page, 'test.frames.filter(({ header }) => header.onStream && header.audioLevel < 127).length'), 0, 'audio leaves as before, and copies of it go ahead');
+}, { before: seemFirefox });
+
+/** Runs in the worker. */
+function seemFirefox() {
+  Object.defineProperty(navigator, 'userAgent', { value: 'Mozilla/5.0 (X11; Linux x86_64; rv:153.0) Gecko/20100101 Firefox/153.0' });
+}
+
 publishes('what nobody takes is not encoded', async (page) => {
   await enable(page, 'camera', true, { width: 1280, height: 720 });
   await frames(page, 3, 'header.spatialLayer === 2');

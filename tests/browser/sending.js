@@ -30,8 +30,8 @@ async function makeRoom({ sdk, carrier, options }) {
   const { decodeDatagram } = await import(new URL('/sdk/wire.js', sdk).href);
   const open = new Map();
   const test = {
-    sdk, carrier, asked: /** @type {any[]} */ ([]), events: /** @type {any[]} */ ([]), frames: /** @type {any[]} */ ([]), bursts: /** @type {number[]} */ ([]),
-    buffered: 0, nextTrack: 1, isLost: false, publishing: /** @type {any} */ (null),
+    sdk, carrier, asked: /** @type {any[]} */ ([]), events: /** @type {any[]} */ ([]), frames: /** @type {any[]} */ ([]), bursts: /** @type {number[]} */ ([]), ahead: /** @type {number[]} */ ([]),
+    buffered: 0, leftOut: 0, nextTrack: 1, isLost: false, publishing: /** @type {any} */ (null),
   };
   const receive = (/** @type {Uint8Array} */ datagram) => {
     const { payload, fragmentIndex, fragmentCount, parity, ...header } = decodeDatagram(datagram);
@@ -58,8 +58,13 @@ async function makeRoom({ sdk, carrier, options }) {
       test.publishing.layersWanted({ track, spatialLayers: 1 | (1 << (spatialLayers - 1)), temporalLayer: 7 });
       return { type: 'published', request: 0, track };
     },
-    sendDatagrams: (/** @type {Uint8Array[]} */ datagrams) => { test.bursts.push(datagrams.length); datagrams.forEach(receive); },
+    sendDatagrams: (/** @type {Uint8Array[]} */ datagrams, /** @type {{ goesAhead: boolean }} */ { goesAhead }) => {
+      if (goesAhead) return void test.ahead.push(datagrams.length);
+      test.bursts.push(datagrams.length);
+      datagrams.forEach(receive);
+    },
     bufferedBytes: () => test.buffered,
+    datagramsLeftOut: () => test.leftOut,
     emit: (/** @type {string} */ type, /** @type {any} */ value) => {
       const happened = { type, source: value?.track?.source ?? value?.source, muted: value?.muted, byAdmin: value?.byAdmin, code: value?.error?.code };
       test.events.push(JSON.parse(JSON.stringify(happened)));

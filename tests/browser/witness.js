@@ -56,6 +56,15 @@ export const listen = (tab, ms) => tab.evaluate(async ({ ms, loud }) => {
   return { loudest, share: louds / looks, starts };
 }, { ms, loud: LOUD });
 
+/** Whether what plays runs, and what devices give. @param {Tab} tab */
+export const output = (tab) => tab.evaluate(() => {
+  const { taps, tracks } = /** @type {{ taps: AnalyserNode[], tracks: MediaStreamTrack[] }} */ (/** @type {any} */ (window).witness);
+  return {
+    taps: taps.map(({ context: { state, currentTime } }) => ({ state, currentTime })),
+    tracks: tracks.map(({ kind, readyState, muted }) => ({ kind, readyState, muted })),
+  };
+}, null);
+
 /** The longest time without a sound while one listens, in milliseconds. @param {Tab} tab @param {number} ms @returns {Promise<number>} */
 export const longestPause = (tab, ms) => tab.evaluate(async ({ ms, loud }) => {
   const { taps } = /** @type {{ taps: AnalyserNode[] }} */ (/** @type {any} */ (window).witness);

@@ -22,6 +22,7 @@ import { TertuliaError } from './error.js';
  * @property {(datagrams: Uint8Array<ArrayBuffer>[]) => void} sendOnStream those of one frame, zero bytes included; given up when it is stale
  * @property {(datagrams: Uint8Array<ArrayBuffer>[]) => void} sendAhead on a stream that goes before those with frames; given up when they are stale
  * @property {() => number} datagramsLeftOut that waited too long for the browser to take them, or found no place: it is too busy
+ * @property {() => number} leftOutOnStreams datagrams that were to go on streams, and for which there was none
  * @property {() => import('./frame-streams.js').FramesOnStreams} framesOnStreams none where the carrier has no streams
  * @property {() => number} bufferedBytes that were given to the carrier and have not left; 0 where it drops what is late by itself
  * @property {(listener: SessionListener) => void} listen what came before is told first

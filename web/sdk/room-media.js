@@ -64,6 +64,7 @@ export class RoomMedia {
         else for (const datagram of datagrams) session?.sendDatagram(datagram);
       },
       bufferedBytes: () => room.session()?.bufferedBytes() ?? 0,
+      datagramsLeftOut: () => room.session()?.datagramsLeftOut() ?? 0,
     }, options);
     this.subscribing = new Subscribing({
       ask, tell, emit, self,
@@ -177,7 +178,8 @@ export class RoomMedia {
   stats() {
     const { session, carrierReason, roundTripMs } = this.#room;
     const lossOut = this.#reports.loss(performance.now());
-    const [carrier, datagramsLeftOut] = [session()?.carrier ?? null, session()?.datagramsLeftOut() ?? 0];
+    const carrier = session()?.carrier ?? null;
+    const datagramsLeftOut = (session()?.datagramsLeftOut() ?? 0) + (session()?.leftOutOnStreams() ?? 0);
     const framesOnStreams = { ...(session()?.framesOnStreams() ?? { in: 0, out: 0 }) };
     const room = { carrier, carrierReason: carrierReason(), roundTripMs: roundTripMs(), lossOut, datagramsLeftOut, framesOnStreams, relay: this.#measurements };
     return statisticsOf(room, this.publishing, this.subscribing);

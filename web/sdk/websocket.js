@@ -57,6 +57,7 @@ function session(socket) {
     sendOnStream: (datagrams) => datagrams.forEach(sendDatagram),
     sendAhead: (datagrams) => datagrams.forEach(sendDatagram),
     datagramsLeftOut: () => leftOut,
+    leftOutOnStreams: () => 0,
     framesOnStreams: () => ({ in: 0, out: 0 }),
     bufferedBytes: () => socket.bufferedAmount,
     listen: (listener) => inbox.listen(listener),

@@ -10,7 +10,7 @@ import { MessageBuffer, PREFIX_BYTES, STREAM_KIND, delimit } from './wire.js';
 
 /** How long the relay may take to say why it ends a session after a stream has ended, in milliseconds. As long as it takes. */
 const CLOSE_TIMEOUT_MS = 500;
-/** Outgoing datagrams older than this stay behind, in milliseconds. */
+/** Outgoing datagrams older than this stay behind, in the browser and in the page, in milliseconds. */
 const DATAGRAM_AGE_MS_MAX = 100;
 /**
  * Datagrams that the browser is to take before the first of them has left. With one, which is usual, the next waits in the page, where it
@@ -20,7 +20,7 @@ const DATAGRAM_AGE_MS_MAX = 100;
  */
 const DATAGRAMS_TAKEN = 64;
 const DROPS_DATAGRAMS = /Firefox\//.test(globalThis.navigator?.userAgent ?? '');
-/** Datagrams that may wait in the page beyond that. Of more, the oldest are late already, and stay behind. */
+/** Datagrams that may wait in the page beyond that. Of more, the oldest stay behind. */
 const DATAGRAMS_WAITING_MAX = 64;
 
 /**
@@ -78,7 +78,8 @@ function session(transport, control, chat) {
     carrier: 'webtransport',
     send: (stream, message) => void writers[stream].write(delimit(message)).catch(lose),
     sendDatagram: (datagram) => datagrams.send(datagram.subarray(PREFIX_BYTES)),
-    datagramsLeftOut: () => datagrams.leftOut + frames.leftOut + ahead.leftOut,
+    datagramsLeftOut: () => datagrams.leftOut,
+    leftOutOnStreams: () => frames.leftOut + ahead.leftOut,
     sendOnStream: (datagrams) => frames.send(datagrams),
     sendAhead: (datagrams) => ahead.send(datagrams),
     framesOnStreams: () => frames.counts,
@@ -97,9 +98,9 @@ function session(transport, control, chat) {
 /** Datagrams on their way out. */
 class Datagrams {
   /** @type {WritableStreamDefaultWriter} */ #writer;
-  /** Those that the browser does not take yet. @type {Uint8Array[]} */ #waiting = [];
+  /** Those that the browser does not take yet. @type {{ datagram: Uint8Array, sinceMs: number }[]} */ #waiting = [];
   #isDraining = false;
-  /** Those that waited too long. */
+  /** Those that waited too long, or with too many. */
   leftOut = 0;
 
   /** @param {WebTransport} transport */
@@ -115,19 +116,30 @@ class Datagrams {
   send(datagram) {
     // Of one that is closed it is 0, and of one that broke null.
     if (this.#waiting.length === 0 && (this.#writer.desiredSize ?? 0) > 0) return this.#write(datagram);
-    this.#waiting.push(datagram);
-    if (this.#waiting.length > DATAGRAMS_WAITING_MAX) {
-      this.#waiting.shift();
-      this.leftOut++;
-    }
+    this.#waiting.push({ datagram, sinceMs: performance.now() });
+    this.#leaveOut();
     if (!this.#isDraining) void this.#drain();
   }
 
   async #drain() {
     this.#isDraining = true;
     // With a session that ends, what waits is nobody's any more.
-    for (; this.#waiting.length > 0; this.#write(/** @type {Uint8Array} */ (this.#waiting.shift()))) await this.#writer.ready.catch(() => {});
+    while (this.#waiting.length > 0) {
+      await this.#writer.ready.catch(() => {});
+      this.#leaveOut();
+      const first = this.#waiting.shift();
+      if (first) this.#write(first.datagram);
+    }
     this.#isDraining = false;
+  }
+
+  /** What is late, or too much. Behind it, the others would be late as well. */
+  #leaveOut() {
+    const oldestMs = performance.now() - DATAGRAM_AGE_MS_MAX;
+    while (this.#waiting.length > DATAGRAMS_WAITING_MAX || (this.#waiting[0]?.sinceMs ?? Infinity) < oldestMs) {
+      this.#waiting.shift();
+      this.leftOut++;
+    }
   }
 
   /** @param {Uint8Array} datagram */

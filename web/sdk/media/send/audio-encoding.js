@@ -76,7 +76,11 @@ export class AudioEncoding {
   /** @param {CapturedAudio} captured */
   #encode({ samples, channels, sampleRate, atMs }) {
     const captureMs = this.#clock.at(atMs, nowMs() - AUDIO_FRAME_MS);
-    if (this.isPaused) return;
+    if (this.isPaused) {
+      // Of what an encoder holds back, nothing comes before it gets more.
+      this.#silentSinceMs = performance.now();
+      return;
+    }
     try {
       if (!this.#encoder || sampleRate !== this.#sampleRate) this.#open(sampleRate);
       if (this.#pending.length === 0) this.#silentSinceMs = performance.now();

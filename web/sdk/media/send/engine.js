@@ -22,6 +22,8 @@ export class Engine {
   #encoding = null;
   #isPaused = true;
   #room = '';
+  /** Datagrams that the browser had not taken a second ago. */
+  #leftOutBefore = 0;
   /** Of the last second. @type {{ target: number, tracks: EncodingStatistics[] }} */
   statistics = { target: 0, tracks: [] };
 
@@ -59,6 +61,13 @@ export class Engine {
     this.#tell({ type: 'missed' });
   }
 
+  /** What does not leave is missed by the relay, which may not know of it: of a track of which nothing comes, it misses nothing. */
+  #lookForLeftOut() {
+    const leftOut = this.#options.link.datagramsLeftOut();
+    if (leftOut > this.#leftOutBefore) this.#tell({ type: 'missed' });
+    this.#leftOutBefore = leftOut;
+  }
+
   /** Frames of a track that were left out, because a WebSocket did not keep up. @param {number} key */
   leftOut(key) {
     return this.#outgoing.leftOut(key);
@@ -83,6 +92,7 @@ export class Engine {
       statistics: (target, tracks) => {
         this.statistics = { target, tracks };
         this.#outgoing.bitrate = target;
+        this.#lookForLeftOut();
         counted(tracks);
       },
       failed,

@@ -20,6 +20,7 @@ import { decodeRepeatRequest } from '../../wire/repeat.js';
  * @property {(request: Request) => Promise<Answer>} ask rejects with `not_connected` or `connection_lost` while there is no session
  * @property {(datagrams: Uint8Array<ArrayBuffer>[], options: import('./outgoing.js').Sending) => void} sendDatagrams of one frame, zero bytes included
  * @property {() => number} bufferedBytes that wait in the carrier
+ * @property {() => number} datagramsLeftOut of this session, because the browser did not take them in time
  * @property {(type: any, value: any) => void} emit
  * @property {() => import('../../carrier.js').Carrier | null} carrier
  */

@@ -35,7 +35,7 @@ const muted = new WeakSet();
 let cipher = null;
 /** There is no session. */
 let isPaused = true;
-/** While the relay misses something. */
+/** While the relay misses something, or the browser does not take all datagrams. */
 let spell = new StreamSpell();
 const rate = new RateControl();
 /** @type {Pacer<import('./frame-sender.js').OutgoingFrame>} */
