@@ -84,12 +84,43 @@ test('where frames are left out on purpose, none waits for them', () => {
 test('who needs a frame that still comes on a stream waits for it, and wishes for no other', () => {
   const dependency = begun();
   dependency.push(delta(2, 1, {}, 10));
-  dependency.comesOnStream(10 + PATIENCE_MS / 2, false);
+  dependency.comesOnStream(10 + PATIENCE_MS / 2, { frame: 1, spatialLayer: 0, keyframe: false });
   assert.deepEqual([popped(dependency, 10 + PATIENCE_MS), dependency.isBroken], [[], false]);
-  dependency.comesOnStream(20 + PATIENCE_MS, true);
+  dependency.comesOnStream(20 + PATIENCE_MS, { frame: 1, spatialLayer: 0, keyframe: true });
   assert.deepEqual([popped(dependency, 20 + 2 * PATIENCE_MS), dependency.isBroken], [[], true]);
   assert.equal(dependency.wishesKeyframe(PATIENCE_MS + WISH_INTERVAL_MS), false);
   assert.equal(dependency.wishesKeyframe(20 + PATIENCE_MS + WISH_INTERVAL_MS), true);
+});
+
+test('what comes on a stream after a frame says nothing of what that one needs', () => {
+  const dependency = begun();
+  const on = { onStream: true };
+  // Number 1 never comes.
+  for (let number = 2; number < 12; number++) {
+    const atMs = number * 33;
+    dependency.comesOnStream(atMs, { frame: number, spatialLayer: 0, keyframe: false });
+    assert.deepEqual(popped(dependency, atMs), []);
+    dependency.push(delta(number, 1, on, atMs + 5));
+    assert.equal(dependency.isBroken, atMs >= 2 * 33 + 5 + ON_STREAM_PATIENCE_MS, `${atMs} ms`);
+  }
+  assert.equal(dependency.isBroken, true);
+});
+
+test('a frame of another rendition that still comes is none of those that are needed', () => {
+  const dependency = begun();
+  dependency.push(delta(2, 1, {}, 10));
+  dependency.comesOnStream(10 + PATIENCE_MS / 2, { frame: 1, spatialLayer: 1, keyframe: false });
+  assert.deepEqual([popped(dependency, 10 + PATIENCE_MS), dependency.isBroken], [[], true]);
+});
+
+test('who finds no place to wait is given up like what waited too long', () => {
+  const dependency = begun();
+  for (let number = 2; number < 2 + WAITING_MAX; number++) dependency.push(delta(number, 1, {}, 10));
+  assert.equal(dependency.isBroken, false);
+  dependency.push(delta(2 + WAITING_MAX, 1, {}, 10));
+  assert.deepEqual([dependency.isBroken, dependency.leftOut], [true, 1]);
+  dependency.push(frame(1));
+  assert.equal(popped(dependency, 10)[0], 1, 'not the one for which they wait');
 });
 
 test('what came on a stream waits longer for its reference, which comes on one too', () => {

@@ -45,8 +45,8 @@ export class Dependency {
   /** Whether nothing more can be decoded without a keyframe. */
   #isBroken = true;
   #wishedAtMs = -Infinity;
-  /** When something came last of a frame that comes on a stream and is not whole. */
-  #onStreamAtMs = -Infinity;
+  /** Frames that come on streams and are not whole, in the order of their last part. @type {Map<string, { frame: number, spatialLayer: number, atMs: number }>} */
+  #onStream = new Map();
   /** Frames that came too late, or without their reference. */
   leftOut = 0;
   /** How long a frame waits for its reference, in milliseconds. */
@@ -56,15 +56,15 @@ export class Dependency {
 
   /** Takes a whole frame. @param {Frame} frame */
   push(frame) {
+    this.#onStream.delete(idOf(frame.header));
     if (this.#last && msBetween(frame.header.timestamp, this.#last.timestamp) <= 0) {
       this.leftOut++;
       return;
     }
+    // Not the one that comes now: it may be the one for which they wait.
+    if (this.#waiting.length >= WAITING_MAX) this.#leaveOut(/** @type {Frame} */ (this.#waiting.shift()));
     const at = this.#waiting.findLastIndex((other) => msBetween(other.header.timestamp, frame.header.timestamp) <= 0);
     this.#waiting.splice(at + 1, 0, frame);
-    if (this.#waiting.length <= WAITING_MAX) return;
-    this.#waiting.shift();
-    this.leftOut++;
   }
 
   /** The next frame that may be decoded. @param {number} nowMs @returns {Frame | null} */
@@ -120,9 +120,15 @@ export class Dependency {
     this.#delivered.delete(frame);
   }
 
-  /** Something of a frame came on a stream, but not all: what may need it waits as if it was whole only now. @param {number} nowMs @param {boolean} keyframe */
-  comesOnStream(nowMs, keyframe) {
-    this.#onStreamAtMs = nowMs;
+  /**
+   * Something of a frame came on a stream, but not all: what may need it waits as if that was whole only now.
+   * @param {number} nowMs @param {Pick<Frame['header'], 'frame' | 'spatialLayer' | 'keyframe'>} header
+   */
+  comesOnStream(nowMs, header) {
+    const { frame, spatialLayer, keyframe } = header;
+    this.#onStream.delete(idOf(header));
+    this.#onStream.set(idOf(header), { frame, spatialLayer, atMs: nowMs });
+    if (this.#onStream.size > WAITING_MAX) this.#onStream.delete(/** @type {string} */ (this.#onStream.keys().next().value));
     // It comes, whole if slowly: another one would be in its way.
     if (keyframe) this.#wishedAtMs = nowMs;
   }
@@ -167,15 +173,32 @@ export class Dependency {
 
   /** @param {number} nowMs */
   #giveUpLate(nowMs) {
-    this.#waiting = this.#waiting.filter(({ header, wholeAtMs }) => {
+    this.#waiting = this.#waiting.filter((frame) => {
+      const { header, wholeAtMs } = frame;
       const patienceMs = header.onStream ? Math.max(this.patienceMs, ON_STREAM_PATIENCE_MS) : this.patienceMs;
-      if (nowMs - Math.max(wholeAtMs, this.#onStreamAtMs) < patienceMs) return true;
-      this.leftOut++;
-      // Of another rendition as well: the keyframe with which it began is lost.
-      if (header.temporalLayer <= NEEDS_BASE_LAYER_MAX) this.#isBroken = true;
+      if (nowMs - Math.max(wholeAtMs, this.#beforeOnStreamAtMs(header)) < patienceMs) return true;
+      this.#leaveOut(frame);
       return false;
     });
   }
+
+  /** @param {Frame} frame of which the reference does not come */
+  #leaveOut({ header }) {
+    this.leftOut++;
+    // Of another rendition as well: the keyframe with which it began is lost.
+    if (header.temporalLayer <= NEEDS_BASE_LAYER_MAX) this.#isBroken = true;
+  }
+
+  /** When something came last, on a stream, of a frame that this one may need. Those after it say nothing of that. @param {Frame['header']} header */
+  #beforeOnStreamAtMs({ frame, spatialLayer }) {
+    const before = [...this.#onStream.values()].filter((other) => other.spatialLayer === spatialLayer && other.frame < frame);
+    return before.reduce((latest, { atMs }) => Math.max(latest, atMs), -Infinity);
+  }
+}
+
+/** @param {Pick<Frame['header'], 'frame' | 'spatialLayer'>} header */
+function idOf({ frame, spatialLayer }) {
+  return `${spatialLayer}.${frame}`;
 }
 
 /** @param {Frame['header']} header */

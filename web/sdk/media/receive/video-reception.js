@@ -112,7 +112,7 @@ export class VideoReception {
     if (media.temporalLayer >= this.#topLayer) this.#topAtMs = nowMs;
     const frame = this.#assembly.push(nowMs, media, this.#gaps.push(nowMs, media, this.#isComplete(nowMs)));
     this.#ask(nowMs);
-    if (!frame && media.onStream) this.#dependency.comesOnStream(nowMs, media.keyframe);
+    if (!frame && media.onStream) this.#dependency.comesOnStream(nowMs, media);
     if (!frame) return;
     this.#gaps.settle(media.spatialLayer, media.frame);
     // Nothing of the rendition before is wanted any more.
