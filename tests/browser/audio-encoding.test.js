@@ -51,7 +51,7 @@ function start(t) {
       port.onmessage({ data: { samples: new Float32Array(960), channels: 1, sampleRate: 48_000, atMs: nowMs } });
     }
   };
-  return { encoding, counts, capture };
+  return { encoding, counts, capture, pass: (/** @type {number} */ ms) => { nowMs += ms; } };
 }
 
 test('a pause, however long, is no hang of an encoder that holds a frame back', (t) => {
@@ -64,6 +64,28 @@ test('a pause, however long, is no hang of an encoder that holds a frame back', 
   }
   capture(1000);
   assert.deepEqual([encoders.length, counts], [1, { frames: 4 * 50 - 1, failures: 0 }]);
+});
+
+test('a microphone that is gone for long, however often, is no hang either', (t) => {
+  const { counts, capture, pass } = start(t);
+  for (let gaps = 0; gaps < 3; gaps++) {
+    capture(1000);
+    pass(SILENT_MS_MAX + 1000);
+  }
+  assert.deepEqual([encoders.length, counts.failures], [1, 0]);
+});
+
+test('short pauses hide no hang', (t) => {
+  const { encoding, capture } = start(t);
+  capture(1000);
+  encoders[0].hangs = true;
+  for (let pauses = 0; pauses < 6; pauses++) {
+    capture(SILENT_MS_MAX / 5);
+    encoding.isPaused = true;
+    capture(100);
+    encoding.isPaused = false;
+  }
+  assert.equal(encoders.length, 2);
 });
 
 test('an encoder that hangs is made again once, and given up if the next one hangs as well', (t) => {

@@ -34,8 +34,9 @@ class SlowTransport {
   close() {}
 }
 
-/** @param {import('node:test').TestContext} t */
-function slowSession(t) {
+/** At a time that stands still unless it is set. @param {import('node:test').TestContext} t */
+function slowSession(t, nowMs = () => 0) {
+  t.mock.method(performance, 'now', nowMs);
   const { WebTransport } = globalThis;
   t.after(() => Object.assign(globalThis, { WebTransport }));
   Object.assign(globalThis, { WebTransport: SlowTransport });
@@ -61,8 +62,7 @@ test('datagrams leave without waiting for each other, and few wait for a browser
 
 test('what waited in the page for a tenth of a second stays behind', async (t) => {
   let nowMs = 1000;
-  t.mock.method(performance, 'now', () => nowMs);
-  const session = await slowSession(t);
+  const session = await slowSession(t, () => nowMs);
   const most = 64;
   for (let number = 0; number < most; number++) session.sendDatagram(Uint8Array.of(0, number));
   await passed();

@@ -86,10 +86,23 @@ test('who needs a frame that still comes on a stream waits for it, and wishes fo
   dependency.push(delta(2, 1, {}, 10));
   dependency.comesOnStream(10 + PATIENCE_MS / 2, { frame: 1, spatialLayer: 0, keyframe: false });
   assert.deepEqual([popped(dependency, 10 + PATIENCE_MS), dependency.isBroken], [[], false]);
-  dependency.comesOnStream(20 + PATIENCE_MS, { frame: 1, spatialLayer: 0, keyframe: true });
-  assert.deepEqual([popped(dependency, 20 + 2 * PATIENCE_MS), dependency.isBroken], [[], true]);
-  assert.equal(dependency.wishesKeyframe(PATIENCE_MS + WISH_INTERVAL_MS), false);
-  assert.equal(dependency.wishesKeyframe(20 + PATIENCE_MS + WISH_INTERVAL_MS), true);
+  // Between two parts, a round trip of the publisher's may pass.
+  dependency.comesOnStream(9 + ON_STREAM_PATIENCE_MS, { frame: 1, spatialLayer: 0, keyframe: true });
+  assert.deepEqual([popped(dependency, 8 + 2 * ON_STREAM_PATIENCE_MS), dependency.isBroken], [[], false]);
+  assert.deepEqual([popped(dependency, 9 + 2 * ON_STREAM_PATIENCE_MS), dependency.isBroken], [[], true]);
+  assert.equal(dependency.wishesKeyframe(8 + ON_STREAM_PATIENCE_MS + WISH_INTERVAL_MS), false);
+  assert.equal(dependency.wishesKeyframe(9 + ON_STREAM_PATIENCE_MS + WISH_INTERVAL_MS), true);
+});
+
+test('what overtook a keyframe of a screen is shown behind it, however late that comes by its parts', () => {
+  const dependency = begun();
+  for (let at = 0; at < 10; at++) {
+    dependency.comesOnStream(at * 200, { frame: 1, spatialLayer: 0, keyframe: true });
+    dependency.push(delta(2 + at, 1, {}, at * 200));
+    assert.deepEqual(popped(dependency, at * 200 + 199), []);
+  }
+  dependency.push(frame(1, {}, 2000));
+  assert.deepEqual([popped(dependency, 2000), dependency.leftOut], [Array.from({ length: 11 }, (_, at) => 1 + at), 0]);
 });
 
 test('what comes on a stream after a frame says nothing of what that one needs', () => {
@@ -113,14 +126,14 @@ test('a frame of another rendition that still comes is none of those that are ne
   assert.deepEqual([popped(dependency, 10 + PATIENCE_MS), dependency.isBroken], [[], true]);
 });
 
-test('who finds no place to wait is given up like what waited too long', () => {
+test('where too many wait the newest are left out, which none of the others needs', () => {
   const dependency = begun();
-  for (let number = 2; number < 2 + WAITING_MAX; number++) dependency.push(delta(number, 1, {}, 10));
-  assert.equal(dependency.isBroken, false);
-  dependency.push(delta(2 + WAITING_MAX, 1, {}, 10));
-  assert.deepEqual([dependency.isBroken, dependency.leftOut], [true, 1]);
+  for (let number = 2; number < 12 + WAITING_MAX; number++) dependency.push(delta(number, 1, {}, 10));
+  assert.deepEqual([dependency.isBroken, dependency.leftOut], [false, 10]);
   dependency.push(frame(1));
-  assert.equal(popped(dependency, 10)[0], 1, 'not the one for which they wait');
+  assert.deepEqual(popped(dependency, 10), Array.from({ length: WAITING_MAX }, (_, at) => 1 + at), 'nor is the keyframe for which they waited');
+  dependency.push(delta(12 + WAITING_MAX, 1, {}, 20));
+  assert.deepEqual([popped(dependency, 20 + PATIENCE_MS), dependency.isBroken], [[], true], 'what needs those is missing');
 });
 
 test('what came on a stream waits longer for its reference, which comes on one too', () => {

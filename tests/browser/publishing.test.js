@@ -22,10 +22,13 @@ class FakeWorker {
   /** The one that was started last. @type {FakeWorker | null} */
   static last = null;
   constructor() { FakeWorker.last = this; }
+  /** What it was told, but for what it is to encode. @type {string[]} */
+  told = [];
   /** @type {((event: { data: unknown }) => void) | null} */
   onmessage = null;
   /** @param {any} message */
   postMessage(message) {
+    this.told.push(message.type);
     if (message.type === 'prepare') queueMicrotask(() => this.onmessage?.({ data: { type: 'prepared', request: message.request, config: { codec: 'vp8' }, temporalLayers: 3 } }));
   }
   terminate() {}
@@ -55,14 +58,18 @@ beforeEach(() => {
   page.hidden = false;
 });
 
+/** Datagrams that the browser did not take. */
+let leftOut = 0;
+
 function start() {
+  leftOut = 0;
   const asked = /** @type {any[]} */ ([]);
   const publishing = new Publishing(/** @type {any} */ ({
     ask: async (/** @type {any} */ request) => {
       asked.push(request);
       return request.type === 'publish' ? { type: 'published', track: 7 } : { type: 'done' };
     },
-    emit() {}, carrier: () => 'websocket', bufferedBytes: () => 0, datagramsLeftOut: () => 0, sendDatagrams() {},
+    emit() {}, carrier: () => 'websocket', bufferedBytes: () => 0, datagramsLeftOut: () => leftOut, sendDatagrams() {},
   }), {});
   publishing.seated({ resumed: false, tracks: [], room: 'room' });
   return { publishing, asked };
@@ -215,3 +222,24 @@ function deferred() {
   const promise = /** @type {Promise<any>} */ (new Promise((done) => { resolve = done; }));
   return { promise, resolve };
 }
+
+test('what the browser leaves out in two seconds running is missed, in each session anew', async () => {
+  const { publishing } = start();
+  leftOut = 3;
+  await publishing.setEnabled('camera', true);
+  const missed = async (/** @type {number[]} */ counts) => {
+    const before = FakeWorker.last?.told.length;
+    for (const count of counts) {
+      leftOut = count;
+      await pass(1, 1);
+    }
+    return FakeWorker.last?.told.slice(before).filter((type) => type === 'missed').length;
+  };
+  assert.equal(await missed([3, 3, 5, 5, 9, 9]), 0, 'one second alone');
+  assert.equal(await missed([10, 11, 12, 12, 12]), 2);
+  publishing.interrupted();
+  leftOut = 0;
+  publishing.seated({ resumed: false, tracks: [], room: 'room' });
+  assert.equal(await missed([0, 1, 2, 2]), 1);
+  publishing.closed();
+});

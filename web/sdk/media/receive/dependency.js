@@ -7,8 +7,8 @@ import { msBetween } from '../timestamp.js';
 export const PATIENCE_MS = 80;
 
 /**
- * How long one that came on a stream waits for its reference, in milliseconds: that comes on one too and is not lost, but late by a round trip
- * of the publisher's, which nobody here knows.
+ * How long a frame waits for its reference that came on a stream itself, or after the last part of what comes on one, in milliseconds: what comes
+ * so is not lost, but late by a round trip of the publisher's, which nobody here knows.
  */
 export const ON_STREAM_PATIENCE_MS = 250;
 
@@ -61,10 +61,13 @@ export class Dependency {
       this.leftOut++;
       return;
     }
-    // Not the one that comes now: it may be the one for which they wait.
-    if (this.#waiting.length >= WAITING_MAX) this.#leaveOut(/** @type {Frame} */ (this.#waiting.shift()));
     const at = this.#waiting.findLastIndex((other) => msBetween(other.header.timestamp, frame.header.timestamp) <= 0);
     this.#waiting.splice(at + 1, 0, frame);
+    if (this.#waiting.length <= WAITING_MAX) return;
+    // The newest: the others need those before them, which may be about to be decodable.
+    const last = this.#waiting.findLastIndex(({ header }) => !isKeyframe(header));
+    this.#waiting.splice(last, 1);
+    this.leftOut++;
   }
 
   /** The next frame that may be decoded. @param {number} nowMs @returns {Frame | null} */
@@ -121,7 +124,7 @@ export class Dependency {
   }
 
   /**
-   * Something of a frame came on a stream, but not all: what may need it waits as if that was whole only now.
+   * Something of a frame came on a stream, but not all: what may need it waits for the rest.
    * @param {number} nowMs @param {Pick<Frame['header'], 'frame' | 'spatialLayer' | 'keyframe'>} header
    */
   comesOnStream(nowMs, header) {
@@ -173,20 +176,14 @@ export class Dependency {
 
   /** @param {number} nowMs */
   #giveUpLate(nowMs) {
-    this.#waiting = this.#waiting.filter((frame) => {
-      const { header, wholeAtMs } = frame;
-      const patienceMs = header.onStream ? Math.max(this.patienceMs, ON_STREAM_PATIENCE_MS) : this.patienceMs;
-      if (nowMs - Math.max(wholeAtMs, this.#beforeOnStreamAtMs(header)) < patienceMs) return true;
-      this.#leaveOut(frame);
+    const onStreamMs = Math.max(this.patienceMs, ON_STREAM_PATIENCE_MS);
+    this.#waiting = this.#waiting.filter(({ header, wholeAtMs }) => {
+      if (nowMs - wholeAtMs < (header.onStream ? onStreamMs : this.patienceMs) || nowMs - this.#beforeOnStreamAtMs(header) < onStreamMs) return true;
+      this.leftOut++;
+      // Of another rendition as well: the keyframe with which it began is lost.
+      if (header.temporalLayer <= NEEDS_BASE_LAYER_MAX) this.#isBroken = true;
       return false;
     });
-  }
-
-  /** @param {Frame} frame of which the reference does not come */
-  #leaveOut({ header }) {
-    this.leftOut++;
-    // Of another rendition as well: the keyframe with which it began is lost.
-    if (header.temporalLayer <= NEEDS_BASE_LAYER_MAX) this.#isBroken = true;
   }
 
   /** When something came last, on a stream, of a frame that this one may need. Those after it say nothing of that. @param {Frame['header']} header */

@@ -7,6 +7,9 @@ import { MediaClock, nowMs, ticksOf } from '../media-clock.js';
 /** Frames that the encoder may have and not have given back: a second. More are left out. */
 const PENDING_FRAMES_MAX = 50;
 
+/** An encoder that got so many frames and gave nothing back hangs. */
+const UNANSWERED_MAX = SILENT_MS_MAX / AUDIO_FRAME_MS;
+
 /** @typedef {import('./capture.worklet.js').CapturedAudio} CapturedAudio */
 /** @typedef {import('./frame-sender.js').EncodedFrame} EncodedFrame */
 
@@ -27,8 +30,8 @@ export class AudioEncoding {
   #clock = new MediaClock();
   /** What the encoder has, oldest first: it invents timestamps. @type {{ timestamp: number, level: number }[]} */
   #pending = [];
-  /** Since when the encoder has frames and gives nothing. */
-  #silentSinceMs = 0;
+  /** Frames that the encoder got since it gave something back: not a time, since a microphone may pause or be gone while it holds one back. */
+  #unanswered = 0;
   #failedAtMs = -Infinity;
   #frame = 0;
   /** @type {MessagePort | null} */
@@ -71,20 +74,16 @@ export class AudioEncoding {
     if (this.#encoder && this.#encoder.state !== 'closed') this.#encoder.close();
     this.#encoder = null;
     this.#pending = [];
+    this.#unanswered = 0;
   }
 
   /** @param {CapturedAudio} captured */
   #encode({ samples, channels, sampleRate, atMs }) {
     const captureMs = this.#clock.at(atMs, nowMs() - AUDIO_FRAME_MS);
-    if (this.isPaused) {
-      // Of what an encoder holds back, nothing comes before it gets more.
-      this.#silentSinceMs = performance.now();
-      return;
-    }
+    if (this.isPaused) return;
     try {
       if (!this.#encoder || sampleRate !== this.#sampleRate) this.#open(sampleRate);
-      if (this.#pending.length === 0) this.#silentSinceMs = performance.now();
-      if (performance.now() - this.#silentSinceMs > SILENT_MS_MAX) throw new Error('the encoder gives nothing back');
+      if (this.#unanswered++ > UNANSWERED_MAX) throw new Error('the encoder gives nothing back');
       if (this.#pending.length >= PENDING_FRAMES_MAX) return;
       const audio = new AudioData({
         format: 'f32-planar', sampleRate, numberOfChannels: channels, numberOfFrames: samples.length / channels,
@@ -117,7 +116,7 @@ export class AudioEncoding {
   /** @param {EncodedAudioChunk} chunk */
   #output(chunk) {
     const pending = this.#pending.shift();
-    this.#silentSinceMs = performance.now();
+    this.#unanswered = 0;
     if (!pending || this.isPaused) return;
     const payload = new Uint8Array(chunk.byteLength);
     chunk.copyTo(payload);

@@ -22,8 +22,8 @@ export class Engine {
   #encoding = null;
   #isPaused = true;
   #room = '';
-  /** Datagrams that the browser had not taken a second ago. */
-  #leftOutBefore = 0;
+  /** Datagrams of this session that the browser had not taken when it was looked last, and whether there were more of them than before. */
+  #leftOut = { before: 0, grew: false };
   /** Of the last second. @type {{ target: number, tracks: EncodingStatistics[] }} */
   statistics = { target: 0, tracks: [] };
 
@@ -51,6 +51,7 @@ export class Engine {
   begin(room) {
     this.#room = room;
     this.#isPaused = false;
+    this.#leftOut = { before: this.#options.link.datagramsLeftOut(), grew: false };
     this.#outgoing.reset();
     void this.#encoding?.then((encoding) => this.#unpause(encoding)).catch(() => {});
   }
@@ -61,11 +62,15 @@ export class Engine {
     this.#tell({ type: 'missed' });
   }
 
-  /** What does not leave is missed by the relay, which may not know of it: of a track of which nothing comes, it misses nothing. */
+  /**
+   * A second has passed. What does not leave is missed by the relay, which may not know of it: of a track of which nothing comes, it misses
+   * nothing. In one second alone, the page may have been busy itself.
+   */
   #lookForLeftOut() {
-    const leftOut = this.#options.link.datagramsLeftOut();
-    if (leftOut > this.#leftOutBefore) this.#tell({ type: 'missed' });
-    this.#leftOutBefore = leftOut;
+    const now = this.#options.link.datagramsLeftOut();
+    const grew = now > this.#leftOut.before;
+    if (grew && this.#leftOut.grew) this.#tell({ type: 'missed' });
+    this.#leftOut = { before: now, grew };
   }
 
   /** Frames of a track that were left out, because a WebSocket did not keep up. @param {number} key */
