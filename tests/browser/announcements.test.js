@@ -29,7 +29,7 @@ function start(answer = ({ type }) => (type === 'publish' ? { type: 'published',
   return { announcements, asked, told };
 }
 
-/** @param {string} code */
+/** @param {import('../../web/sdk/error.js').ErrorCode} code */
 const refusing = (code) => () => { throw new TertuliaError(code, 'No.'); };
 const any = (/** @type {unknown} */ value) => /** @type {any} */ (value);
 
@@ -68,7 +68,7 @@ test('what is said of tracks that never come is bounded', () => {
 });
 
 test('a session that ends before the answer is no failure: the next announces it', async () => {
-  for (const code of ['not_connected', 'connection_lost']) {
+  for (const code of /** @type {const} */ (['not_connected', 'connection_lost'])) {
     const { announcements, told } = start(refusing(code));
     const one = track();
     await announcements.announce(any(one));

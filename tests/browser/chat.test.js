@@ -47,7 +47,7 @@ function chatRoom(cipher) {
     chat.message({ type: 'message', sequence, messageId: id(byte), sentAtMs: 0, from, fromName: 'Bo', to: null, body });
   /** @param {number} sequence @param {number} byte */
   const accept = (sequence, byte) => chat.accepted({ type: 'accepted', messageId: id(byte), sequence, sentAtMs: 0 });
-  return { chat, sent, told, begin, hear, accept, end: (/** @type {string} */ code) => { isOpen = false; chat.closed(code); } };
+  return { chat, sent, told, begin, hear, accept, end: (/** @type {import('../../web/sdk/error.js').ErrorCode} */ code) => { isOpen = false; chat.closed(code); } };
 }
 
 test('a message resolves once it is kept, and stands among the others', async () => {
@@ -88,13 +88,13 @@ test('what was not acknowledged goes again after the break, with the same id and
 test('what waited and comes too fast for the relay goes a little later, and what is said meanwhile after it', async (t) => {
   t.mock.timers.enable({ apis: ['setTimeout'] });
   const { chat, sent, begin, accept, end } = chatRoom();
-  const refuse = (/** @type {number} */ byte, /** @type {string} */ reason) => chat.refused({ type: 'refused', messageId: id(byte), reason, message: '' });
+  const refuse = (/** @type {number} */ byte, /** @type {import('../../web/sdk/wire/reasons.js').RefuseReason} */ reason) => chat.refused({ type: 'refused', messageId: id(byte), reason, message: '' });
   begin(1, 0);
   chat.interrupted();
   const waited = [1, 2].map((byte) => chat.send(`m${byte}`, { messageId: hex(byte) }));
   begin(1, 0);
   const last = chat.send('m3', { messageId: hex(3) });
-  for (const reason of ['chat_too_fast', 'chat_busy']) {
+  for (const reason of /** @type {const} */ (['chat_too_fast', 'chat_busy'])) {
     refuse(1, reason);
     assert.deepEqual(sent.splice(0), ['m1']);
     t.mock.timers.tick(RETRY_MS);

@@ -1,7 +1,7 @@
 // The npm package: what is packed can be imported, and its types are those of the code.
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -37,6 +37,13 @@ for (const [module, resolution] of [['nodenext', 'nodenext'], ['esnext', 'bundle
     assert.equal(stdout, '');
   });
 }
+
+test('its licences come with it', async () => {
+  for (const name of ['LICENSE-MIT', 'LICENSE-APACHE']) {
+    const [packed, ours] = await Promise.all([join(program, 'node_modules/tertulia', name), join(WEB, '..', name)].map((path) => readFile(path, 'utf8')));
+    assert.equal(packed, ours);
+  }
+});
 
 test('it is imported by its name', { timeout: 120_000 }, async () => {
   const { stdout } = await run('node', ['--input-type=module', '--eval', 'import { Room } from "tertulia"; console.log(typeof Room.connect)'], { cwd: program });

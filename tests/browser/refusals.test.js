@@ -9,7 +9,7 @@ import { allStarted, startBrowser, startRelay } from './relay.js';
 /** @typedef {import('playwright-core').Page} Page */
 
 /** What a relay says to a page of another version; the words are its own. */
-const OTHER_VERSION = { reason: 'version_unsupported', message: 'The relay speaks another version of the protocol; reload the page or update the program' };
+const OTHER_VERSION = /** @type {const} */ ({ reason: 'version_unsupported', message: 'The relay speaks another version of the protocol; reload the page or update the program' });
 
 /** @type {import('playwright-core').Browser} */
 let browser;

@@ -16,7 +16,7 @@ async function begin(t, websocket, webtransport = new FakeCarrier('webtransport'
   t.mock.timers.enable({ apis: ['setTimeout', 'setInterval'] });
   t.mock.method(Math, 'random', () => 1);
   const told = /** @type {string[]} */ ([]);
-  /** Why the relay lets nobody in. @type {string | null} */
+  /** Why the relay lets nobody in. @type {import('../../web/sdk/error.js').ErrorCode | null} */
   let refusal = null;
   /** What a try waits for first. @type {Promise<void>} */
   let token = Promise.resolve();
@@ -49,7 +49,7 @@ async function begin(t, websocket, webtransport = new FakeCarrier('webtransport'
   await connected;
   assert.deepEqual([told.splice(0), sessions.carrierReason], [['connecting', 'seated', 'connected', 'began'], sessions.current?.carrier === 'websocket' ? 'udp_blocked' : null]);
   const tries = (/** @type {FakeCarrier} */ next) => (webtransport = next);
-  return { sessions, told, tries, refuses: (/** @type {string} */ code) => void (refusal = code), waitsFor: (/** @type {Promise<void>} */ next) => void (token = next) };
+  return { sessions, told, tries, refuses: (/** @type {import('../../web/sdk/error.js').ErrorCode} */ code) => void (refusal = code), waitsFor: (/** @type {Promise<void>} */ next) => void (token = next) };
 }
 
 test('the session before goes on until the next one has proved itself, and nobody notices a break', async (t) => {

@@ -3,7 +3,7 @@ import { TertuliaError } from './error.js';
 
 /** @typedef {'webtransport' | 'websocket'} Carrier */
 /** @typedef {'control' | 'chat'} StreamName */
-/** @typedef {{ reason: string, message: string }} Ending why a session ended */
+/** @typedef {{ reason: import('./error.js').ErrorCode, message: string }} Ending why a session ended */
 
 /**
  * What a session tells.
@@ -48,7 +48,7 @@ export class Inbox {
     if (!this.#ended) this.#listener?.media(media);
   }
 
-  /** @param {string} reason @param {string} message */
+  /** @param {Ending['reason']} reason @param {string} message */
   end(reason, message) {
     this.#tell((listener) => listener.closed({ reason, message }));
     this.#ended = true;

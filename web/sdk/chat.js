@@ -116,7 +116,7 @@ export class Chat {
     clearTimeout(this.#retry);
   }
 
-  /** The session ended, and no other will follow. @param {string} code */
+  /** The session ended, and no other will follow. @param {import('./error.js').ErrorCode} code */
   closed(code) {
     this.interrupted();
     for (const { reject } of this.#pending.values()) {
@@ -273,7 +273,7 @@ function sealedBytes(text) {
   return CHAT_PREFIX.length + Math.ceil(((bytesIn(text) + ENCRYPTION_BYTES) * 4) / 3);
 }
 
-/** @param {string} code @param {string} message @returns {Promise<never>} */
+/** @param {import('./error.js').ErrorCode} code @param {string} message @returns {Promise<never>} */
 function refuse(code, message) {
   return Promise.reject(new TertuliaError(code, message));
 }

@@ -198,7 +198,7 @@ function joinOn(session, join, signal) {
     const heard = /** @type {Heard[]} */ ([]);
     const early = new EarlyMedia();
     let answered = false;
-    /** @param {string} code @param {string} message */
+    /** @param {import('./error.js').ErrorCode} code @param {string} message */
     const refuse = (code, message) => {
       if (answered) return;
       settle();

@@ -8,7 +8,7 @@ import { RemoteParticipant } from './participants.js';
 /**
  * @typedef {object} RosterEvents
  * @property {RemoteParticipant} participantConnected
- * @property {{ participant: RemoteParticipant, reason: string }} participantDisconnected `reason`: `left`, `removed`, ...
+ * @property {{ participant: RemoteParticipant, reason: import('./wire/reasons.js').CloseReason }} participantDisconnected `reason`: `left`, `removed`, ...
  * @property {{ participant: RemoteParticipant, track: RemoteTrack }} trackPublished
  * @property {{ participant: RemoteParticipant, track: RemoteTrack }} trackUnpublished
  * @property {{ participant: RemoteParticipant, track: RemoteTrack }} trackMuted also when it is no longer muted
@@ -114,7 +114,7 @@ export class Roster {
     ];
   }
 
-  /** @param {number} id @param {string} reason @returns {RosterEvent[]} */
+  /** @param {number} id @param {import('./wire/reasons.js').CloseReason} reason @returns {RosterEvent[]} */
   #left(id, reason) {
     const participant = this.participants.get(id);
     this.participants.delete(id);

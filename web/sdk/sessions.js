@@ -18,7 +18,7 @@ import { encodeClientMessage, isFinal } from './wire.js';
 /** @typedef {import('./room.js').RoomOptions} RoomOptions */
 /** @typedef {import('./wire/messages.js').Welcome} Welcome */
 /** @typedef {'disconnected' | 'connecting' | 'connected' | 'reconnecting'} RoomState */
-/** @typedef {{ reason: string, message: string }} Ending the reason for programs, and what to do for people */
+/** @typedef {{ reason: import('./error.js').ErrorCode, message: string }} Ending the reason for programs, and what to do for people */
 /** @typedef {Ending & { attempt: number }} Interruption `attempt` 0: the session broke; else how many tries to come back failed since the last good session */
 
 /**

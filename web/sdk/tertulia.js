@@ -15,6 +15,7 @@ export { RemoteTrack } from './media/receive/remote-track.js';
 export { LocalParticipant, RemoteParticipant } from './participants.js';
 export { Room } from './room.js';
 
+/** @typedef {import('./error.js').ErrorCode} ErrorCode */
 /** @typedef {import('./transcript.js').ChatMessage} ChatMessage */
 /** @typedef {import('./media/send/devices.js').CaptureOptions} CaptureOptions */
 /** @typedef {import('./media/send/delivery.js').Delivery} Delivery */

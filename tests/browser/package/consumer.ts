@@ -1,5 +1,5 @@
 // A program in TypeScript that uses the package: it compiles, and what is wrong in it is found.
-import { Room, TertuliaError, createLocalTrack, type ChatMessage, type LocalTrack, type RemoteTrack, type RoomOptions, type RoomStatistics, type Support } from 'tertulia';
+import { Room, TertuliaError, createLocalTrack, type ChatMessage, type ErrorCode, type LocalTrack, type RemoteTrack, type RoomOptions, type RoomStatistics, type Support } from 'tertulia';
 
 const options: RoomOptions = { name: 'Ana', token: async () => 'fresh' };
 
@@ -12,10 +12,16 @@ export async function meet(url: URL): Promise<readonly ChatMessage[]> {
     const { sequence } = await room.chat.send('hello');
     console.log(sequence.toFixed(), room.state, room.localParticipant.name, [...room.remoteParticipants.values()].map(({ name }) => name));
   } catch (error) {
-    if (error instanceof TertuliaError) console.log(error.code);
+    if (error instanceof TertuliaError) console.log(advice(error.code));
   }
   for await (const event of room) if (event.type === 'disconnected') console.log(event.value.reason);
   return room.chat.messages({ since: 1 });
+}
+
+function advice(code: ErrorCode): string {
+  // @ts-expect-error there is no such code
+  if (code === 'room_is_full') return 'never';
+  return code === 'room_full' ? 'later' : code;
 }
 
 export async function show(room: Room, place: HTMLElement, preview: HTMLVideoElement): Promise<RoomStatistics> {

@@ -20,7 +20,7 @@ import { VideoReception } from './video-reception.js';
  * @property {() => void} sealed a frame could not be opened
  * @property {(state: TrackState) => void} state it is so now
  * @property {(size: Size) => void} resized
- * @property {(code: string) => void} failed for good, or for a while
+ * @property {(code: import('./subscribing.js').FailureCode) => void} failed for good, or for a while
  * @property {(spatialLayer: number) => void} wishKeyframe
  * @property {(timestamp: number) => number} heard what is played now was captured then; says how long ago it was when it is heard, in milliseconds
  * @property {(timestamp: number) => number} holdMs
@@ -50,7 +50,7 @@ import { VideoReception } from './video-reception.js';
  * @typedef {(
  *   | { type: 'state', track: number, state: TrackState }
  *   | { type: 'resized', track: number, size: Size }
- *   | { type: 'failed', track: number, code: string }
+ *   | { type: 'failed', track: number, code: import('./subscribing.js').FailureCode }
  *   | { type: 'sealed', participant: number }
  *   | { type: 'wish', track: number, spatialLayer: number }
  *   | { type: 'repeat', request: import('../../wire/repeat.js').RepeatRequest }

@@ -47,7 +47,7 @@ const REPORTED_MAX = 500;
 
 const WORKER = new URL('./receive.worker.js', import.meta.url);
 
-/** @type {Readonly<Record<string, string>>} */
+/** What may become of a track. @typedef {keyof typeof FAILURES} FailureCode */
 const FAILURES = Object.freeze({
   codec_unsupported: 'This browser cannot decode the video or audio that a participant sends. Use a newer browser, or ask them to use another codec.',
   playback_failed: 'This page cannot play audio. Reload it, or use a newer browser.',
@@ -257,7 +257,7 @@ export class Subscribing {
     for (const subscription of this.#subscriptions.values()) this.#failed(subscription, 'worker_failed');
   }
 
-  /** @param {{ participant: RemoteParticipant, track: RemoteTrack }} of @param {string} code */
+  /** @param {{ participant: RemoteParticipant, track: RemoteTrack }} of @param {FailureCode} code */
   #failed({ participant, track }, code) {
     this.#link.emit('mediaFailed', { source: track.source, error: new TertuliaError(code, FAILURES[code]), participant, track });
   }

@@ -16,7 +16,7 @@ import { Tile } from './tile.js';
  * @property {(message: ToReception, transfer?: Transferable[]) => void} post to the worker
  * @property {(canvas: HTMLCanvasElement) => { surface: number, canvas?: OffscreenCanvas }} surfaceOf
  * @property {(canvas: HTMLCanvasElement) => void} release
- * @property {(code: string) => void} failed
+ * @property {(code: import('./subscribing.js').FailureCode) => void} failed
  * @property {(isSubscribed: boolean) => void} subscribed what the program wants has changed
  * @property {(participant: number) => boolean} isOnStage whether the relay sends everyone this participant's camera
  * @property {() => void} heldChanged

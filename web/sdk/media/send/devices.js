@@ -83,7 +83,7 @@ export function deviceError(error, source) {
   if (error instanceof TertuliaError) return error;
   const name = error instanceof Error || error instanceof DOMException ? error.name : '';
   const device = NAMES[source];
-  const told = (/** @type {string} */ code, /** @type {string} */ message) => new TertuliaError(code, message, { cause: error });
+  const told = (/** @type {import('../../error.js').ErrorCode} */ code, /** @type {string} */ message) => new TertuliaError(code, message, { cause: error });
   switch (name) {
     case 'NotAllowedError': case 'PermissionDeniedError':
       if (source === 'screen') return told('screen_cancelled', 'No screen was chosen. Share again and choose one; if nothing can be chosen, allow the browser to record the screen in the settings of the system.');
