@@ -11,8 +11,11 @@ const WAIT_MS = 40_000;
 const ANSWER_MS = 30_000;
 /** A window that is drawn is drawn again within this time, in milliseconds. */
 const DRAW_MS = 1000;
-/** What Firefox says of a WebSocket that is cut while its page is left. The page cannot catch it. */
-const OF_A_CUT_WEBSOCKET = /The connection to wss?:\S+ was interrupted while the page was loading/;
+/**
+ * What Firefox says of a WebSocket that is cut while its page is left, and of one that the page gives up while it is being opened, since WebTransport
+ * was there first. The page cannot catch either.
+ */
+const OF_A_CUT_WEBSOCKET = /The connection to wss?:\S+ was interrupted while the page was loading|Firefox can’t establish a connection to the server at wss?:/;
 /** Time between two looks, in milliseconds. */
 const LOOK_MS = 50;
 
