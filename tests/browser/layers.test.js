@@ -59,6 +59,16 @@ test('a wide tile is measured by the side that limits the picture', () => {
   assert.equal(inWords(choice), 'S0T2');
 });
 
+test('one that the picture covers, by the side that needs more', () => {
+  const sizes = [{ width: 2000, height: 180 }, { width: 320, height: 500 }, { width: 640, height: 180 }, { width: 320, height: 180 }];
+  const chosen = sizes.map((size) => {
+    const choice = new LayerChoice(VIDEO);
+    choice.tile({ ...size, isFilled: true });
+    return inWords(choice);
+  });
+  assert.deepEqual(chosen, ['S2T2', 'S2T2', 'S1T2', 'S0T2']);
+});
+
 test('bad seconds take temporal layers first, then renditions, one step each', () => {
   for (const bad of [LOSSY, { ...GOOD, late: LATE_MAX + 1 }, { ...GOOD, received: 0, isSilent: true }]) {
     const choice = new LayerChoice(VIDEO);

@@ -260,15 +260,31 @@ test('a decoder that was given up begins again after a rest, which is longer eac
   assert.equal(decoder.revive(), false);
 });
 
-test('a decoder that gives nothing back is replaced', async () => {
+/** How long it takes until a decoder is replaced that gets something every 20 ms and gives nothing back. @param {Awaited<ReturnType<typeof decoding>>} made */
+function replacedAfterMs({ decoder, made, clock }) {
+  const [began, before] = [clock.nowMs, made.length];
+  for (; made.length === before && clock.nowMs < began + 20_000; clock.nowMs += 20) decoder.decode({ timestamp: clock.nowMs }, 'input');
+  return clock.nowMs - began;
+}
+
+test('a decoder that gives nothing back is replaced, however much it got, and has longer to begin', async () => {
+  const of = await decoding();
+  assert.equal(replacedAfterMs(of), STUCK_MS.beginning + 60);
+  assert.equal(of.decoder.pending, 0);
+  of.decoder.decode({ timestamp: 1 }, 'a');
+  of.made[1].callbacks.output(decoded(1));
+  assert.equal(replacedAfterMs(of), STUCK_MS.later + 60);
+  assert.deepEqual([of.told.renewed, of.told.failed], [2, []]);
+});
+
+test('a decoder that holds one input back until the next one comes is not stuck, however late that is', async () => {
   const { decoder, made, told, clock } = await decoding();
-  decoder.decode({ timestamp: 0 }, 'a');
-  clock.nowMs = STUCK_MS;
-  decoder.decode({ timestamp: 1000 }, 'b');
-  assert.deepEqual([told.renewed, decoder.waitingMs], [0, STUCK_MS]);
-  clock.nowMs = STUCK_MS + 1;
-  decoder.decode({ timestamp: 2000 }, 'c');
-  assert.deepEqual([told.renewed, made.length, decoder.pending], [1, 2, 0]);
+  for (let at = 0; at < 5; at++) {
+    decoder.decode({ timestamp: at }, String(at));
+    if (at > 0) made[0].callbacks.output(decoded(at - 1));
+    clock.nowMs += 2 * STUCK_MS.beginning;
+  }
+  assert.deepEqual([told.outputs, told.renewed], [['0', '1', '2', '3'], 0]);
 });
 
 test('outputs and errors of a decoder that was replaced are nothing any longer', async () => {

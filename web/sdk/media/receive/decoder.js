@@ -10,8 +10,11 @@ export const FAILURES_MS = 10_000;
 /** How long nothing is tried then, in milliseconds; doubled each time. */
 export const REST_MS = { least: 30_000, most: 480_000 };
 
-/** A decoder that gives nothing back for so long has failed without saying so, in milliseconds. */
-export const STUCK_MS = 3000;
+/**
+ * A decoder that has two inputs and gives nothing back for so long has failed without saying so, in milliseconds; at first, one takes seconds to begin
+ * on a busy machine. One input may be held back until the next one comes, however late that is.
+ */
+export const STUCK_MS = { beginning: 10_000, later: 3000 };
 
 /** Inputs without an output that are remembered: more than a queue may hold. */
 const PENDING_MAX = 64;
@@ -40,6 +43,9 @@ export class Decoder {
   #decoder = null;
   /** @type {{ timestamp: number, input: M, atMs: number }[]} */
   #pending = [];
+  /** Since when it has had two inputs without an output; infinite: it has not. The list does not tell: of more than it holds, the oldest go. */
+  #silentSinceMs = Infinity;
+  #hasBegun = false;
   /** @type {number[]} */
   #failuresAtMs = [];
   #isClosed = false;
@@ -73,14 +79,19 @@ export class Decoder {
   /** @param {{ timestamp: number }} chunk an encoded chunk; its timestamp is to be no other's @param {M} input */
   decode(chunk, input) {
     if (!this.#decoder) return;
-    if (this.waitingMs > STUCK_MS) return this.#fail(this.#decoder);
+    if (this.#isStuck) return this.#fail(this.#decoder);
     this.#pending.push({ timestamp: chunk.timestamp, input, atMs: this.#now() });
+    if (this.#pending.length > 1) this.#silentSinceMs = Math.min(this.#silentSinceMs, this.#now());
     if (this.#pending.length > PENDING_MAX) this.#pending.shift();
     try {
       this.#decoder.decode(chunk);
     } catch {
       this.#fail(this.#decoder);
     }
+  }
+
+  get #isStuck() {
+    return this.#now() - this.#silentSinceMs > (this.#hasBegun ? STUCK_MS.later : STUCK_MS.beginning);
   }
 
   /** Begins again after it has failed and rested. Says whether it did. */
@@ -122,6 +133,8 @@ export class Decoder {
     if (decoder !== this.#decoder) return decoded.close();
     const at = Math.max(0, this.#pending.findIndex(({ timestamp }) => timestamp === decoded.timestamp));
     const found = this.#pending.splice(0, at + 1).at(-1);
+    this.#hasBegun = true;
+    this.#silentSinceMs = this.#pending.length > 1 ? this.#now() : Infinity;
     if (found) this.#options.output(decoded, found.input);
     else decoded.close();
   }
@@ -149,6 +162,8 @@ export class Decoder {
     const decoder = this.#decoder;
     this.#decoder = null;
     this.#pending = [];
+    this.#silentSinceMs = Infinity;
+    this.#hasBegun = false;
     if (decoder && decoder.state !== 'closed') decoder.close();
   }
 }

@@ -1,6 +1,7 @@
 /** Which rendition and temporal layers of a video track to take: what its tile can show and the path can carry. */
 
 /** @typedef {{ width: number, height: number }} Size in pixels of the device */
+/** @typedef {Size & { isFilled?: boolean }} TileSize `isFilled`: the picture covers it, and may be larger than it */
 /** @typedef {{ spatialLayer: number, temporalLayer: number }} Layers */
 /** @typedef {Size & { spatialLayers: number, temporalLayers: number }} VideoLayers */
 /**
@@ -57,7 +58,7 @@ export class LayerChoice {
     return { spatialLayer: Math.max(0, this.#fitting - (this.#steps - temporalSteps)), temporalLayer: highest - temporalSteps };
   }
 
-  /** The tile has this size. @param {Size} tile */
+  /** The tile has this size. @param {TileSize} tile */
   tile(tile) {
     this.#isSmall = tile.height < SMALL_HEIGHT;
     const needed = this.#smallestFor(tile, 1);
@@ -92,12 +93,13 @@ export class LayerChoice {
     this.#steps--;
   }
 
-  /** @param {Size} tile @param {number} margin */
+  /** @param {TileSize} tile @param {number} margin */
   #smallestFor(tile, margin) {
     const { width, height, spatialLayers } = this.#video;
     for (let layer = 0; layer < spatialLayers - 1; layer++) {
       const shift = spatialLayers - 1 - layer;
-      const enlarged = Math.min(tile.width / (width >> shift), tile.height / (height >> shift));
+      const sides = [tile.width / (width >> shift), tile.height / (height >> shift)];
+      const enlarged = tile.isFilled ? Math.max(...sides) : Math.min(...sides);
       if (enlarged * margin <= ENLARGED_MAX) return layer;
     }
     return spatialLayers - 1;

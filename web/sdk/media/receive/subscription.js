@@ -146,7 +146,7 @@ export class Subscription {
     if (!this.#choice) return this.#take(this.track.isSubscribed);
     this.#watch();
     const tiles = [...this.#shown.values()].filter(({ tile }) => tile.isSeen);
-    if (tiles.length > 0) this.#choice.tile(largest(tiles.map(({ tile }) => tile.size)));
+    if (tiles.length > 0) this.#choice.tile(largest(tiles.map(({ tile }) => ({ ...tile.size, isFilled: tile.isFilled }))));
     this.#take(this.track.isSubscribed && !this.#isUnseen, this.#choice.layers);
   }
 
@@ -214,7 +214,7 @@ export class Subscription {
   }
 }
 
-/** @param {Size[]} sizes */
+/** @param {import('./layers.js').TileSize[]} sizes */
 function largest(sizes) {
   return sizes.reduce((a, b) => (a.width * a.height >= b.width * b.height ? a : b));
 }

@@ -26,6 +26,11 @@ export class Tile {
     return this.#size;
   }
 
+  /** Whether the picture covers it: what is too wide or too high for it is cut off. */
+  get isFilled() {
+    return getComputedStyle(this.#canvas).objectFit === 'cover';
+  }
+
   get isSeen() {
     return this.#isIntersecting && this.#size.width > 0 && this.#size.height > 0;
   }
