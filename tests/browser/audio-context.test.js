@@ -55,6 +55,21 @@ test('a browser says how late it is heard, but Firefox is not asked where that c
   assert.deepEqual([outputMs(firefox('X11; Linux x86_64')), asked], [50, 2]);
 });
 
+test('what something else suspended goes on by itself after a while, unless nothing uses it any more', (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const sink = {};
+  holdAudio(sink);
+  void audioContext().suspend();
+  t.mock.timers.tick(999);
+  assert.equal(audioContext().state, 'suspended');
+  t.mock.timers.tick(1);
+  assert.equal(audioContext().state, 'running');
+  void audioContext().suspend();
+  releaseAudio(sink);
+  t.mock.timers.tick(10_000);
+  assert.equal(audioContext().state, 'suspended');
+});
+
 test('it rests while nothing plays or captures, whatever one clicks', () => {
   const [sink, capture] = [{}, {}];
   const click = () => { for (const act of gestures) act(); };

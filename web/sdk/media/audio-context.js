@@ -7,6 +7,9 @@ const GESTURES = /** @type {const} */ (['pointerup', 'keydown', 'touchend']);
 /** How long a context that may run needs to do so at most, in milliseconds. */
 const RESUME_MS = 500;
 
+/** How long after something else suspended a context it is tried whether it may go on, in milliseconds: not in the middle of a change of devices. */
+const AGAIN_MS = 1000;
+
 /**
  * Firefox where it speaks to PulseAudio. Asked for its output latency while audio is being rendered, its page waits for the sound server,
  * which waits for the rendering, which waits for the page: all sound, cameras and microphones of the browser stand still for good.
@@ -102,13 +105,16 @@ function makeContext() {
 /** @param {AudioContext} context */
 function resumeOnGesture(context) {
   const resume = () => { if (users.size > 0) void context.resume().catch(() => {}); };
+  let hasRun = false;
   const wait = () => {
     for (const gesture of GESTURES) {
       if (context.state === 'running') removeEventListener(gesture, resume, true);
       else addEventListener(gesture, resume, true);
     }
+    if (hasRun && context.state !== 'running') setTimeout(resume, AGAIN_MS);
+    hasRun ||= context.state === 'running';
   };
-  // A telephone call or a change of the speaker suspends it again.
+  // A telephone call, a change of the speaker or an error of it suspends it again. Once allowed, it may go on without a gesture in most browsers.
   context.addEventListener('statechange', wait);
   wait();
 }
