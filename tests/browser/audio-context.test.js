@@ -33,7 +33,12 @@ class FakeAudioContext {
   /** @param {string} _ @param {() => void} listener */
   addEventListener(_, listener) { this.#changed = listener; }
   async suspend() { this.#become('suspended'); }
-  async resume() { this.#become('running'); }
+  mayRun = true;
+  resumed = 0;
+  async resume() {
+    this.resumed++;
+    if (this.mayRun) this.#become('running');
+  }
   /** @param {string} state */
   #become(state) {
     this.state = state;
@@ -57,17 +62,21 @@ test('a browser says how late it is heard, but Firefox is not asked where that c
 
 test('what something else suspended goes on by itself after a while, unless nothing uses it any more', (t) => {
   t.mock.timers.enable({ apis: ['setTimeout'] });
-  const sink = {};
+  const [sink, context] = [{}, /** @type {FakeAudioContext} */ (/** @type {unknown} */ (audioContext()))];
   holdAudio(sink);
-  void audioContext().suspend();
-  t.mock.timers.tick(999);
-  assert.equal(audioContext().state, 'suspended');
-  t.mock.timers.tick(1);
-  assert.equal(audioContext().state, 'running');
-  void audioContext().suspend();
+  context.mayRun = false;
+  void context.suspend();
+  const resumed = (/** @type {number} */ ms) => {
+    const before = context.resumed;
+    t.mock.timers.tick(ms);
+    return context.resumed - before;
+  };
+  assert.deepEqual([999, 1, 1999, 1, 3999, 1].map(resumed), [0, 1, 0, 1, 0, 1]);
+  context.mayRun = true;
+  assert.deepEqual([resumed(8000), context.state, resumed(60_000)], [1, 'running', 0]);
+  void context.suspend();
   releaseAudio(sink);
-  t.mock.timers.tick(10_000);
-  assert.equal(audioContext().state, 'suspended');
+  assert.deepEqual([resumed(100_000), context.state], [0, 'suspended']);
 });
 
 test('it rests while nothing plays or captures, whatever one clicks', () => {

@@ -26,8 +26,8 @@ test('a tile takes the smallest rendition that looks sharp in it', () => {
   const cases = /** @type {[number, string][]} */ ([[90, 'S0T1'], [180, 'S0T2'], [225, 'S0T2'], [260, 'S1T2'], [360, 'S1T2'], [450, 'S1T2'], [500, 'S2T2'], [2000, 'S2T2']]);
   for (const [height, expected] of cases) {
     const choice = new LayerChoice(VIDEO);
-    choice.tile(tile(50));
-    choice.tile(tile(height));
+    choice.tiles([tile(50)]);
+    choice.tiles([tile(height)]);
     assert.equal(inWords(choice), expected, `${height}`);
   }
 });
@@ -35,27 +35,27 @@ test('a tile takes the smallest rendition that looks sharp in it', () => {
 test('before a tile is known the largest is taken, and one layer is always layer 0', () => {
   assert.equal(inWords(new LayerChoice(VIDEO)), 'S2T2');
   const single = new LayerChoice({ ...VIDEO, spatialLayers: 1, temporalLayers: 1 });
-  single.tile(tile(50));
+  single.tiles([tile(50)]);
   assert.equal(pass(single, LOSSY, 20), 'S0T0');
   assert.equal(inWords(new LayerChoice({ ...VIDEO, spatialLayers: 0, temporalLayers: 0 })), 'S0T0');
 });
 
 test('a tile that wavers changes nothing', () => {
   const choice = new LayerChoice(VIDEO);
-  choice.tile(tile(460));
+  choice.tiles([tile(460)]);
   for (const height of [440, 455, 430, 460]) {
-    choice.tile(tile(height));
+    choice.tiles([tile(height)]);
     assert.equal(inWords(choice), 'S2T2', `${height}`);
   }
-  choice.tile(tile(380));
+  choice.tiles([tile(380)]);
   assert.equal(inWords(choice), 'S1T2');
-  choice.tile(tile(440));
+  choice.tiles([tile(440)]);
   assert.equal(inWords(choice), 'S1T2');
 });
 
 test('a wide tile is measured by the side that limits the picture', () => {
   const choice = new LayerChoice(VIDEO);
-  choice.tile({ width: 2000, height: 180 });
+  choice.tiles([{ width: 2000, height: 180 }]);
   assert.equal(inWords(choice), 'S0T2');
 });
 
@@ -63,10 +63,25 @@ test('one that the picture covers, by the side that needs more', () => {
   const sizes = [{ width: 2000, height: 180 }, { width: 320, height: 500 }, { width: 640, height: 180 }, { width: 320, height: 180 }];
   const chosen = sizes.map((size) => {
     const choice = new LayerChoice(VIDEO);
-    choice.tile({ ...size, isFilled: true });
+    choice.tiles([{ ...size, isFilled: true }]);
     return inWords(choice);
   });
   assert.deepEqual(chosen, ['S2T2', 'S2T2', 'S1T2', 'S0T2']);
+});
+
+test('pictures that are turned are measured as they are turned', () => {
+  const chosen = [false, true].map((isTurned) => {
+    const choice = new LayerChoice(VIDEO);
+    choice.tiles([{ width: 360, height: 480, isFilled: true }], isTurned);
+    return inWords(choice);
+  });
+  assert.deepEqual(chosen, ['S2T2', 'S1T2']);
+});
+
+test('where it is shown twice, the tile that needs more decides', () => {
+  const choice = new LayerChoice(VIDEO);
+  choice.tiles([{ width: 2000, height: 180 }, { width: 380, height: 380, isFilled: true }, { width: 90, height: 50 }]);
+  assert.equal(inWords(choice), 'S1T2');
 });
 
 test('bad seconds take temporal layers first, then renditions, one step each', () => {

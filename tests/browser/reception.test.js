@@ -277,6 +277,23 @@ test('a decoder that gives nothing back is replaced, however much it got, and ha
   assert.deepEqual([of.told.renewed, of.told.failed], [2, []]);
 });
 
+test('after three decoders in a row that give nothing, it is given up for a while', async () => {
+  const of = await decoding();
+  assert.deepEqual([1, 2, 3].map(() => [replacedAfterMs(of) < 11_000, of.told.failed.length]), [[true, 0], [true, 0], [false, 1]]);
+  assert.deepEqual([of.made.length, of.told.failed, of.decoder.isReady], [3, ['codec_failed'], false]);
+});
+
+test('one that is stuck is replaced while nothing comes for it', async () => {
+  const { decoder, made, clock } = await decoding();
+  for (const at of [0, 1]) decoder.decode({ timestamp: at }, 'input');
+  clock.nowMs = STUCK_MS.beginning;
+  decoder.look();
+  assert.equal(made.length, 1);
+  clock.nowMs++;
+  decoder.look();
+  assert.deepEqual([made.length, decoder.pending], [2, 0]);
+});
+
 test('a decoder that holds one input back until the next one comes is not stuck, however late that is', async () => {
   const { decoder, made, told, clock } = await decoding();
   for (let at = 0; at < 5; at++) {

@@ -11,11 +11,10 @@ const WAIT_MS = 40_000;
 const ANSWER_MS = 30_000;
 /** A window that is drawn is drawn again within this time, in milliseconds. */
 const DRAW_MS = 1000;
-/**
- * What Firefox says of a WebSocket that is cut while its page is left, and of one that the page gives up while it is being opened, since WebTransport
- * was there first. The page cannot catch either.
- */
-const OF_A_CUT_WEBSOCKET = /The connection to wss?:\S+ was interrupted while the page was loading|Firefox can’t establish a connection to the server at wss?:/;
+/** What Firefox says of a WebSocket that is cut while its page is left. The page cannot catch it. */
+const OF_A_CUT_WEBSOCKET = /The connection to wss?:\S+ was interrupted while the page was loading/;
+/** And of one that the page gives up while it is being opened, where it may choose and WebTransport was there first. */
+const OF_A_SLOWER_WEBSOCKET = /Firefox can’t establish a connection to the server at wss?:/;
 /** Time between two looks, in milliseconds. */
 const LOOK_MS = 50;
 
@@ -68,7 +67,8 @@ export async function openFirefox({ browser }, url, { loses = false } = {}) {
   const context = await browser.createBrowserContext();
   const page = await context.newPage({ type: 'window' });
   page.setDefaultTimeout(WAIT_MS);
-  page.on('pageerror', (error) => { if (!OF_A_CUT_WEBSOCKET.test(String(error))) complaints.push(String(error instanceof Error ? error.stack : error)); });
+  const isNothing = (/** @type {unknown} */ error) => OF_A_CUT_WEBSOCKET.test(String(error)) || (!url.includes('transport=') && OF_A_SLOWER_WEBSOCKET.test(String(error)));
+  page.on('pageerror', (error) => { if (!isNothing(error)) complaints.push(String(error instanceof Error ? error.stack : error)); });
   page.on('console', (message) => { if (message.type() === 'error' && !loses) complaints.push(message.text()); });
   await page.setViewport(DESKTOP);
   await page.evaluateOnNewDocument(witness);

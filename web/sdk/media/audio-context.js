@@ -7,8 +7,11 @@ const GESTURES = /** @type {const} */ (['pointerup', 'keydown', 'touchend']);
 /** How long a context that may run needs to do so at most, in milliseconds. */
 const RESUME_MS = 500;
 
-/** How long after something else suspended a context it is tried whether it may go on, in milliseconds: not in the middle of a change of devices. */
-const AGAIN_MS = 1000;
+/**
+ * How long after something else suspended a context it is tried whether it may go on, in milliseconds: not in the middle of a change of devices. Twice as
+ * long each time, until it has run for the longest.
+ */
+const AGAIN_MS = { least: 1000, most: 30_000 };
 
 /**
  * Firefox where it speaks to PulseAudio. Asked for its output latency while audio is being rendered, its page waits for the sound server,
@@ -105,16 +108,41 @@ function makeContext() {
 /** @param {AudioContext} context */
 function resumeOnGesture(context) {
   const resume = () => { if (users.size > 0) void context.resume().catch(() => {}); };
-  let hasRun = false;
+  const again = resumeAgain(context, resume);
   const wait = () => {
     for (const gesture of GESTURES) {
       if (context.state === 'running') removeEventListener(gesture, resume, true);
       else addEventListener(gesture, resume, true);
     }
-    if (hasRun && context.state !== 'running') setTimeout(resume, AGAIN_MS);
-    hasRun ||= context.state === 'running';
+    again();
   };
   // A telephone call, a change of the speaker or an error of it suspends it again. Once allowed, it may go on without a gesture in most browsers.
   context.addEventListener('statechange', wait);
   wait();
+}
+
+/**
+ * Makes what is to be called for each new state of a context that a person has let run: it is resumed until it runs again.
+ * @param {AudioContext} context @param {() => void} resume
+ */
+function resumeAgain(context, resume) {
+  let [hasRun, ranSinceMs, pauseMs] = [false, 0, AGAIN_MS.least];
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  const wait = () => {
+    timer = setTimeout(() => {
+      pauseMs = Math.min(pauseMs * 2, AGAIN_MS.most);
+      resume();
+      if (context.state !== 'running' && context.state !== 'closed' && users.size > 0) wait();
+    }, pauseMs);
+  };
+  return () => {
+    clearTimeout(timer);
+    if (context.state === 'running') {
+      [hasRun, ranSinceMs] = [true, performance.now()];
+    } else if (hasRun && users.size > 0) {
+      if (performance.now() - ranSinceMs >= AGAIN_MS.most) pauseMs = AGAIN_MS.least;
+      wait();
+    }
+  };
 }

@@ -92,6 +92,7 @@ export class AudioReception {
   /** What is due although nothing arrives. @param {number} nowMs */
   tick(nowMs) {
     this.#ask(nowMs);
+    this.#decoder.look();
     this.#decode(nowMs);
     this.#host.state(this.#state(nowMs));
   }

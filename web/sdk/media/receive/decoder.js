@@ -3,7 +3,7 @@
  * matched with inputs by a list of our own: browsers invent timestamps.
  */
 
-/** Failures within this time, in milliseconds, that say that the next decoder will not do better. */
+/** Failures within this time, in milliseconds, or decoders in a row that hung at the beginning, which say that the next one will not do better. */
 export const FAILURES_MAX = 3;
 export const FAILURES_MS = 10_000;
 
@@ -46,6 +46,8 @@ export class Decoder {
   /** Since when it has had two inputs without an output; infinite: it has not. The list does not tell: of more than it holds, the oldest go. */
   #silentSinceMs = Infinity;
   #hasBegun = false;
+  /** Decoders in a row that hung at the beginning. */
+  #fruitless = 0;
   /** @type {number[]} */
   #failuresAtMs = [];
   #isClosed = false;
@@ -71,7 +73,7 @@ export class Decoder {
     return this.#pending.length;
   }
 
-  /** How long the oldest of them has been in the decoder, in milliseconds. @returns {number} */
+  /** How long the oldest of them that is remembered has been in the decoder, in milliseconds. @returns {number} */
   get waitingMs() {
     return this.#pending.length > 0 ? this.#now() - this.#pending[0].atMs : 0;
   }
@@ -79,7 +81,7 @@ export class Decoder {
   /** @param {{ timestamp: number }} chunk an encoded chunk; its timestamp is to be no other's @param {M} input */
   decode(chunk, input) {
     if (!this.#decoder) return;
-    if (this.#isStuck) return this.#fail(this.#decoder);
+    if (this.#isStuck) return this.look();
     this.#pending.push({ timestamp: chunk.timestamp, input, atMs: this.#now() });
     if (this.#pending.length > 1) this.#silentSinceMs = Math.min(this.#silentSinceMs, this.#now());
     if (this.#pending.length > PENDING_MAX) this.#pending.shift();
@@ -88,6 +90,13 @@ export class Decoder {
     } catch {
       this.#fail(this.#decoder);
     }
+  }
+
+  /** Replaces it if it is stuck. To be called from time to time: who waits for a keyframe gives it nothing. */
+  look() {
+    if (!this.#decoder || !this.#isStuck) return;
+    if (!this.#hasBegun) this.#fruitless++;
+    this.#fail(this.#decoder);
   }
 
   get #isStuck() {
@@ -99,6 +108,7 @@ export class Decoder {
     if (this.#isClosed || this.#now() < this.#restsUntilMs) return false;
     this.#restsUntilMs = Infinity;
     this.#failuresAtMs = [];
+    this.#fruitless = 0;
     this.#open();
     this.#options.renewed();
     return this.#decoder !== null;
@@ -134,6 +144,7 @@ export class Decoder {
     const at = Math.max(0, this.#pending.findIndex(({ timestamp }) => timestamp === decoded.timestamp));
     const found = this.#pending.splice(0, at + 1).at(-1);
     this.#hasBegun = true;
+    this.#fruitless = 0;
     this.#silentSinceMs = this.#pending.length > 1 ? this.#now() : Infinity;
     if (found) this.#options.output(decoded, found.input);
     else decoded.close();
@@ -146,7 +157,7 @@ export class Decoder {
     this.failures++;
     const now = this.#now();
     this.#failuresAtMs = [...this.#failuresAtMs.filter((atMs) => now - atMs < FAILURES_MS), now];
-    if (this.#failuresAtMs.length >= FAILURES_MAX) return this.#rest(now);
+    if (Math.max(this.#failuresAtMs.length, this.#fruitless) >= FAILURES_MAX) return this.#rest(now);
     this.#open();
     this.#options.renewed();
   }

@@ -1,7 +1,7 @@
 /** Which rendition and temporal layers of a video track to take: what its tile can show and the path can carry. */
 
 /** @typedef {{ width: number, height: number }} Size in pixels of the device */
-/** @typedef {Size & { isFilled?: boolean }} TileSize `isFilled`: the picture covers it, and may be larger than it */
+/** @typedef {Size & { isFilled?: boolean }} TileSize `isFilled`: the picture reaches all sides, and may be cut off at some */
 /** @typedef {{ spatialLayer: number, temporalLayer: number }} Layers */
 /** @typedef {Size & { spatialLayers: number, temporalLayers: number }} VideoLayers */
 /**
@@ -58,13 +58,14 @@ export class LayerChoice {
     return { spatialLayer: Math.max(0, this.#fitting - (this.#steps - temporalSteps)), temporalLayer: highest - temporalSteps };
   }
 
-  /** The tile has this size. @param {TileSize} tile */
-  tile(tile) {
-    this.#isSmall = tile.height < SMALL_HEIGHT;
-    const needed = this.#smallestFor(tile, 1);
+  /** Its tiles have these sizes. @param {TileSize[]} tiles at least one @param {boolean} [isTurned] whether its pictures are upright and were announced as wide, or the other way round */
+  tiles(tiles, isTurned = false) {
+    this.#isSmall = tiles.every(({ height }) => height < SMALL_HEIGHT);
+    const smallest = (/** @type {number} */ margin) => Math.max(...tiles.map((tile) => this.#smallestFor(tile, isTurned, margin)));
+    const needed = smallest(1);
     // Down only when the lower one is large enough with room to spare.
     if (needed >= this.#fitting) this.#fitting = needed;
-    else this.#fitting = Math.max(needed, Math.min(this.#fitting, this.#smallestFor(tile, HYSTERESIS)));
+    else this.#fitting = Math.max(needed, Math.min(this.#fitting, smallest(HYSTERESIS)));
   }
 
   /** A second has passed. @param {Second} second */
@@ -93,9 +94,10 @@ export class LayerChoice {
     this.#steps--;
   }
 
-  /** @param {TileSize} tile @param {number} margin */
-  #smallestFor(tile, margin) {
-    const { width, height, spatialLayers } = this.#video;
+  /** @param {TileSize} tile @param {boolean} isTurned @param {number} margin */
+  #smallestFor(tile, isTurned, margin) {
+    const { spatialLayers } = this.#video;
+    const [width, height] = isTurned ? [this.#video.height, this.#video.width] : [this.#video.width, this.#video.height];
     for (let layer = 0; layer < spatialLayers - 1; layer++) {
       const shift = spatialLayers - 1 - layer;
       const sides = [tile.width / (width >> shift), tile.height / (height >> shift)];

@@ -146,7 +146,7 @@ export class Subscription {
     if (!this.#choice) return this.#take(this.track.isSubscribed);
     this.#watch();
     const tiles = [...this.#shown.values()].filter(({ tile }) => tile.isSeen);
-    if (tiles.length > 0) this.#choice.tile(largest(tiles.map(({ tile }) => ({ ...tile.size, isFilled: tile.isFilled }))));
+    if (tiles.length > 0) this.#choice.tiles(tiles.map(({ tile }) => ({ ...tile.size, isFilled: tile.isFilled })), this.#isTurned);
     this.#take(this.track.isSubscribed && !this.#isUnseen, this.#choice.layers);
   }
 
@@ -158,6 +158,12 @@ export class Subscription {
     this.#shown.clear();
     this.#sink?.close();
     this.#host.post({ type: 'remove', track: this.track.id });
+  }
+
+  /** Whether its pictures are upright and were announced as wide, or the other way round. */
+  get #isTurned() {
+    const { width, height, info: { media } } = this.track;
+    return media.type === 'video' && width !== height && (width > height) !== (media.width > media.height);
   }
 
   get #isSeen() {
@@ -212,9 +218,4 @@ export class Subscription {
     this.#host.post({ type: 'tile', surface, tile });
     this.update();
   }
-}
-
-/** @param {import('./layers.js').TileSize[]} sizes */
-function largest(sizes) {
-  return sizes.reduce((a, b) => (a.width * a.height >= b.width * b.height ? a : b));
 }

@@ -26,9 +26,9 @@ export class Tile {
     return this.#size;
   }
 
-  /** Whether the picture covers it: what is too wide or too high for it is cut off. */
+  /** Whether the picture reaches all its sides: what is too wide or too high for it is cut off, or it is stretched. */
   get isFilled() {
-    return getComputedStyle(this.#canvas).objectFit === 'cover';
+    return ['cover', 'fill'].includes(getComputedStyle(this.#canvas).objectFit);
   }
 
   get isSeen() {

@@ -21,11 +21,12 @@ import { REPORTED_SECONDS, Transit } from './transit.js';
 
 /** A decoder that has had a frame for so long is too slow, in milliseconds. A burst alone does not make it so. */
 const SLOW_MS = 100;
-/** Frames in a slow decoder from which on upper temporal layers are left out, and from which on everything up to the next keyframe. */
+/**
+ * Frames in a slow decoder from which on upper temporal layers are left out, and from which on everything up to the next keyframe. In another one, more
+ * wait until it has given some back: behind a keyframe that took long, much comes at once.
+ */
 const BUSY = 3;
 const BEHIND = 5;
-/** Frames in any decoder. */
-const BEHIND_MAX = 30;
 
 /** How long after the last datagram a keyframe is still wished for at the full pace, in milliseconds. Nobody seems to send after that. */
 const SENDING_MS = 2000;
@@ -69,6 +70,8 @@ export class VideoReception {
   #lastArrivedAtMs;
   #lastDrawnAtMs = -Infinity;
   #lastWishAtMs = -Infinity;
+  /** Whether frames may be waiting for the decoder to give some back. */
+  #isHeldBack = false;
   /** The rendition that comes. */
   #arriving;
   /** Wishes for the chosen one in its place. */
@@ -153,6 +156,7 @@ export class VideoReception {
   /** What is due although nothing arrives. @param {number} nowMs */
   tick(nowMs) {
     this.#ask(nowMs);
+    this.#decoder.look();
     this.#decode(nowMs);
     this.#wish(nowMs);
     this.#wishRendition(nowMs);
@@ -266,8 +270,18 @@ export class VideoReception {
   /** @param {number} nowMs */
   #decode(nowMs) {
     if (!this.#decoder.isReady) return;
-    for (let frame = this.#dependency.pop(nowMs); frame; frame = this.#dependency.pop(nowMs)) this.#feed(frame);
+    while (!this.#isFull) {
+      const frame = this.#dependency.pop(nowMs);
+      if (!frame) break;
+      this.#feed(frame);
+    }
+    this.#isHeldBack = this.#isFull;
     this.#wish(nowMs);
+  }
+
+  /** Whether the decoder has as much as it may have, and is not too slow. */
+  get #isFull() {
+    return this.#decoder.pending >= BEHIND && this.#decoder.waitingMs <= SLOW_MS;
   }
 
   /** @param {Frame} frame */
@@ -285,7 +299,7 @@ export class VideoReception {
   #isTooMuch({ keyframe, temporalLayer }) {
     const { pending, waitingMs } = this.#decoder;
     const isSlow = waitingMs > SLOW_MS;
-    const isBehind = !keyframe && (pending >= BEHIND_MAX || (isSlow && pending >= BEHIND));
+    const isBehind = !keyframe && isSlow && pending >= BEHIND;
     if (isBehind) this.#dependency.skipToKeyframe();
     return isBehind || (isSlow && pending >= BUSY && temporalLayer > 0);
   }
@@ -321,6 +335,7 @@ export class VideoReception {
     const { displayWidth: width, displayHeight: height } = frame;
     if (width !== this.#size.width || height !== this.#size.height) this.#host.resized((this.#size = { width, height }));
     this.#held.add(frame, header.timestamp, this.#host.holdMs(header.timestamp));
+    if (this.#isHeldBack) this.#decode(performance.now());
   }
 
   /** @param {VideoFrame} frame @param {number} timestamp */

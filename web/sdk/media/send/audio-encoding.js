@@ -32,6 +32,8 @@ export class AudioEncoding {
   #pending = [];
   /** Frames that the encoder got since it gave something back: not a time, since a microphone may pause or be gone while it holds one back. */
   #unanswered = 0;
+  /** When it got the first of them: after a moment in which the worker did nothing, many come at once. */
+  #unansweredSinceMs = 0;
   #failedAtMs = -Infinity;
   #frame = 0;
   /** @type {MessagePort | null} */
@@ -83,7 +85,9 @@ export class AudioEncoding {
     if (this.isPaused) return;
     try {
       if (!this.#encoder || sampleRate !== this.#sampleRate) this.#open(sampleRate);
-      if (this.#unanswered++ > UNANSWERED_MAX) throw new Error('the encoder gives nothing back');
+      if (this.#unanswered++ === 0) this.#unansweredSinceMs = performance.now();
+      const isLong = performance.now() - this.#unansweredSinceMs > SILENT_MS_MAX / 2;
+      if (isLong && this.#unanswered > UNANSWERED_MAX) throw new Error('the encoder gives nothing back');
       if (this.#pending.length >= PENDING_FRAMES_MAX) return;
       const audio = new AudioData({
         format: 'f32-planar', sampleRate, numberOfChannels: channels, numberOfFrames: samples.length / channels,
