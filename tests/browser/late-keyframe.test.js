@@ -44,7 +44,13 @@ class QueuingDecoder {
 Object.assign(QueuingDecoder, { isConfigSupported: async () => ({ supported: true }) });
 Object.assign(globalThis, { VideoDecoder: QueuingDecoder, EncodedVideoChunk: class { constructor(/** @type {object} */ init) { Object.assign(this, init); } } });
 
-test('what overtook a keyframe that took two seconds is all shown, and no other keyframe wished for', async () => {
+for (const beginsMs of [0, OVERTAKE * FRAME_MS + 300]) {
+  test(`what overtook a keyframe that took two seconds is all shown, and no other keyframe wished for${beginsMs ? ', by a decoder that needs long to begin' : ''}`, () => passes(beginsMs));
+}
+
+/** @param {number} beginsMs when the decoder gives something at the earliest */
+async function passes(beginsMs) {
+  nowMs = 0;
   const info = { source: 'screen', codec: 'vp8', description: new Uint8Array(), media: { type: 'video', width: 640, height: 360, temporalLayers: 1, spatialLayers: 1 } };
   let wishes = 0;
   const reception = new VideoReception(/** @type {any} */ ({ id: 7, participant: 1, info, muted: false }), /** @type {any} */ ({
@@ -64,11 +70,11 @@ test('what overtook a keyframe that took two seconds is all shown, and no other 
     const part = nowMs % everyMs === 1 ? parts.shift() : undefined;
     if (part) reception.media(nowMs, part);
     if (nowMs % FRAME_MS === 0 && nowMs <= OVERTAKE * FRAME_MS) for (const datagram of frame(false, 500)) reception.media(nowMs, datagram);
-    if (nowMs % DECODE_MS === 0) QueuingDecoder.last?.work();
+    if (nowMs % DECODE_MS === 0 && nowMs >= beginsMs) QueuingDecoder.last?.work();
     if (nowMs % 10 === 0) reception.tick(nowMs);
   }
   const { stats } = reception.second(nowMs);
   reception.close();
   assert.deepEqual([stats.framesDecoded, stats.framesLeftOut, wishes], [OVERTAKE + 1, 0, 0]);
-  assert.ok((QueuingDecoder.last?.most ?? Infinity) <= 5, `${QueuingDecoder.last?.most} in the decoder at a time`);
-});
+  assert.ok((QueuingDecoder.last?.most ?? Infinity) <= 12, `${QueuingDecoder.last?.most} in the decoder at a time`);
+}

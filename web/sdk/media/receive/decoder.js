@@ -68,6 +68,11 @@ export class Decoder {
     return this.#decoder !== null;
   }
 
+  /** Whether it has given something: one that begins may need seconds for it on a busy machine. */
+  get hasBegun() {
+    return this.#hasBegun;
+  }
+
   /** Inputs without an output. */
   get pending() {
     return this.#pending.length;
@@ -143,11 +148,18 @@ export class Decoder {
     if (decoder !== this.#decoder) return decoded.close();
     const at = Math.max(0, this.#pending.findIndex(({ timestamp }) => timestamp === decoded.timestamp));
     const found = this.#pending.splice(0, at + 1).at(-1);
-    this.#hasBegun = true;
-    this.#fruitless = 0;
+    this.#begun();
     this.#silentSinceMs = this.#pending.length > 1 ? this.#now() : Infinity;
     if (found) this.#options.output(decoded, found.input);
     else decoded.close();
+  }
+
+  /** What waited for it to begin has not been slow. */
+  #begun() {
+    this.#fruitless = 0;
+    if (this.#hasBegun) return;
+    this.#hasBegun = true;
+    for (const pending of this.#pending) pending.atMs = this.#now();
   }
 
   /** @param {BrowserDecoder} decoder */

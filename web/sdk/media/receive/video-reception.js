@@ -27,6 +27,8 @@ const SLOW_MS = 100;
  */
 const BUSY = 3;
 const BEHIND = 5;
+/** Frames in one that has not given any yet: some want a few before they do. */
+const BEGINNING_MAX = 12;
 
 /** How long after the last datagram a keyframe is still wished for at the full pace, in milliseconds. Nobody seems to send after that. */
 const SENDING_MS = 2000;
@@ -281,7 +283,11 @@ export class VideoReception {
 
   /** Whether the decoder has as much as it may have, and is not too slow. */
   get #isFull() {
-    return this.#decoder.pending >= BEHIND && this.#decoder.waitingMs <= SLOW_MS;
+    return this.#decoder.pending >= (this.#decoder.hasBegun ? BEHIND : BEGINNING_MAX) && !this.#isSlow;
+  }
+
+  get #isSlow() {
+    return this.#decoder.hasBegun && this.#decoder.waitingMs > SLOW_MS;
   }
 
   /** @param {Frame} frame */
@@ -297,8 +303,8 @@ export class VideoReception {
 
   /** Whether the decoder is too slow for the frame. @param {Frame['header']} header */
   #isTooMuch({ keyframe, temporalLayer }) {
-    const { pending, waitingMs } = this.#decoder;
-    const isSlow = waitingMs > SLOW_MS;
+    const { pending } = this.#decoder;
+    const isSlow = this.#isSlow;
     const isBehind = !keyframe && isSlow && pending >= BEHIND;
     if (isBehind) this.#dependency.skipToKeyframe();
     return isBehind || (isSlow && pending >= BUSY && temporalLayer > 0);
