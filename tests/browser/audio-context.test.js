@@ -14,7 +14,8 @@ let asked = 0;
 const gestures = [];
 
 class FakeAudioContext {
-  state = 'running';
+  static begins = 'running';
+  state = FakeAudioContext.begins;
   /** Tells of another state. */
   #changed = () => {};
   baseLatency = 0.01;
@@ -77,6 +78,21 @@ test('what something else suspended goes on by itself after a while, unless noth
   void context.suspend();
   releaseAudio(sink);
   assert.deepEqual([resumed(100_000), context.state], [0, 'suspended']);
+});
+
+test('what the browser has never let run waits for a gesture', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const module = '../../web/sdk/media/audio-context.js?other';
+  const other = /** @type {typeof import('../../web/sdk/media/audio-context.js')} */ (await import(module));
+  FakeAudioContext.begins = 'suspended';
+  t.after(() => { FakeAudioContext.begins = 'running'; });
+  const context = /** @type {FakeAudioContext} */ (/** @type {unknown} */ (other.audioContext()));
+  context.mayRun = false;
+  other.holdAudio({});
+  void context.suspend();
+  const { resumed } = context;
+  t.mock.timers.tick(100_000);
+  assert.equal(context.resumed - resumed, 0);
 });
 
 test('it rests while nothing plays or captures, whatever one clicks', () => {

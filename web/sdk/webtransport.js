@@ -14,8 +14,8 @@ const CLOSE_TIMEOUT_MS = 500;
 const DATAGRAM_AGE_MS_MAX = 100;
 /**
  * Datagrams that the browser is to take before the first of them has left. With one, which is usual, the next waits in the page until another
- * process has answered: a busy machine answers more seldom than there are datagrams, and all come later and later, or not at all. As many as one sends in that time at most, with audio twice and parity. Not in Firefox, which drops what is more than about
- * ten by itself.
+ * process has answered: a busy machine answers more seldom than there are datagrams, and all come later and later, or not at all. As many as one
+ * sends in that time at most, with audio twice and parity. Not in Firefox, which drops what is more than about ten by itself.
  */
 const DATAGRAMS_TAKEN = 64;
 const DROPS_DATAGRAMS = /Firefox\//.test(globalThis.navigator?.userAgent ?? '');
