@@ -80,6 +80,8 @@ impl Drop for Server {
 impl System {
     pub const MEDIA: [Self; 6] =
         [Self::Floor, Self::FloorIdle, Self::Quic, Self::WebTransport, Self::WebSocket, Self::Naive];
+    /// Those that have rooms, beside the floor.
+    pub const ROOMS: [Self; 4] = [Self::Floor, Self::Quic, Self::WebTransport, Self::WebSocket];
     pub const CHAT: [Self; 3] = [Self::PlainWebSocket, Self::LeanBroadcaster, Self::Broadcaster];
 
     pub fn name(self) -> &'static str {
@@ -109,7 +111,7 @@ impl System {
 
 impl Cell {
     pub fn start(profile: Profile, system: System, subscribers: usize) -> Self {
-        let tally = Tally::new(profile);
+        let tally = Tally::new(profile, subscribers);
         let parts = Parts { profile, subscribers, tally: tally.clone() };
         let (server, load) = match system {
             System::Floor => start_floor(Sinks::Open, parts),
@@ -146,7 +148,7 @@ impl Cell {
             profile: self.profile,
             system: self.system,
             subscribers: self.subscribers,
-            delivery: self.tally.delivery(began, ended, self.subscribers),
+            delivery: self.tally.delivery(began, ended),
             cpu: self.cpu,
             delivered: self.delivered,
         }
@@ -154,11 +156,12 @@ impl Cell {
 }
 
 fn start_floor(sinks: Sinks, parts: Parts) -> (Server, Load) {
-    let receivers = parts.profile.receivers(parts.subscribers);
+    let rooms = parts.profile.rooms(parts.subscribers);
+    let receivers = parts.profile.receivers(parts.subscribers) * rooms;
     let sockets: Vec<_> = (0..receivers.div_ceil(SUBSCRIBERS_PER_SOCKET)).map(|_| socket::udp()).collect();
     let address =
         |receiver: usize| sockets[receiver / SUBSCRIBERS_PER_SOCKET].local_addr().expect("the socket is bound");
-    let floor = Floor::start((0..receivers).map(address).collect());
+    let floor = Floor::start((0..receivers).map(address).collect(), rooms);
     let server = floor.address;
     pin_server(System::Floor);
     let load = start_load(parts.clone(), async move || load::udp(parts, sinks, sockets, server).await);
@@ -203,7 +206,7 @@ fn start_relay(system: System, parts: Parts) -> (Server, Load) {
     pin_server(system);
     let load = start_load(parts.clone(), async move || match system {
         System::PlainWebSocket => load::unseated(parts, || Endpoint::PlainWebSocket { server: http }).await,
-        _ => load::room(parts, endpoint).await,
+        _ => load::rooms(parts, endpoint).await,
     });
     (Server::Relay { relay: Some(relay) }, load)
 }

@@ -51,13 +51,13 @@ pub struct Floor {
 }
 
 impl Floor {
-    /// Sends everything on to `subscribers`.
-    pub fn start(subscribers: Vec<SocketAddr>) -> Self {
+    /// Sends everything on to those of `subscribers` who are in the publisher's room; the rooms are of one size.
+    pub fn start(subscribers: Vec<SocketAddr>, rooms: usize) -> Self {
         let socket = socket::udp();
         let address = socket.local_addr().expect("the socket is bound");
         let stopping = Arc::new(AtomicBool::new(false));
         let stop = stopping.clone();
-        let run = move || Forwarder::new(socket, subscribers).run(&stop);
+        let run = move || Forwarder::new(socket, subscribers, rooms).run(&stop);
         let thread = thread::Builder::new().name(format!("{THREAD}-0")).spawn(run).expect("a thread can be had");
         Self { address, stopping, thread: Some(thread) }
     }
@@ -76,16 +76,17 @@ struct Forwarder {
     socket: UdpSocket,
     state: UdpSocketState,
     subscribers: Vec<SocketAddr>,
+    rooms: usize,
     keys: Keys,
     packets_sealed: u32,
     train: Vec<u8>,
 }
 
 impl Forwarder {
-    fn new(socket: UdpSocket, subscribers: Vec<SocketAddr>) -> Self {
+    fn new(socket: UdpSocket, subscribers: Vec<SocketAddr>, rooms: usize) -> Self {
         let state = UdpSocketState::new((&socket).into()).expect("the socket can be set up");
         let keys = Keys::new(subscribers.len());
-        Self { socket, state, subscribers, keys, packets_sealed: 0, train: Vec::with_capacity(TRAIN_BYTES) }
+        Self { socket, state, subscribers, rooms, keys, packets_sealed: 0, train: Vec::with_capacity(TRAIN_BYTES) }
     }
 
     fn run(&mut self, stop: &AtomicBool) {
@@ -105,9 +106,11 @@ impl Forwarder {
         }
     }
 
-    /// Sends what arrived together to every subscriber in one system call each.
+    /// Sends what arrived together, which is of one publisher, to every subscriber in one system call each.
     fn forward(&mut self, burst: &[u8], stride: usize) {
-        for subscriber in 0..self.subscribers.len() {
+        let room = usize::from(burst[PAYLOAD_AT]) % self.rooms;
+        let people = self.subscribers.len() / self.rooms;
+        for subscriber in room * people..(room + 1) * people {
             self.train.clear();
             for datagram in burst.chunks(stride) {
                 self.seal(subscriber, datagram);

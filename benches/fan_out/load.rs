@@ -89,7 +89,7 @@ enum Way {
 impl Publisher {
     async fn run(mut self, number: usize, parts: Parts) {
         let profile = parts.profile;
-        let mut ticks = interval_at(Instant::now() + profile.phase(number), profile.interval());
+        let mut ticks = interval_at(Instant::now() + profile.phase(number, parts.subscribers), profile.interval());
         ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
         loop {
             ticks.tick().await;
@@ -114,18 +114,25 @@ impl Way {
     }
 }
 
-/// The participants of a room of the relay. The endpoints are made by `endpoint`, on the load's thread.
-pub async fn room(parts: Parts, endpoint: impl Fn() -> Endpoint) -> Vec<Publisher> {
-    let beside = if parts.profile.publishers_subscribe() { 0 } else { parts.profile.publishers() };
+/// The participants of the rooms of the relay, those who publish in the order in which they do. The endpoints are made by
+/// `endpoint`, on the load's thread.
+pub async fn rooms(parts: Parts, endpoint: impl Fn() -> Endpoint) -> Vec<Publisher> {
+    let (profile, subscribers) = (parts.profile, parts.subscribers);
+    let publishers = profile.publishers(subscribers);
+    let silent = if profile.publishers_subscribe() { subscribers - publishers } else { subscribers };
     let mut endpoints = Vec::new();
     let (mut publishing, mut others) = (Vec::new(), Vec::new());
-    for number in 0..parts.subscribers + beside {
+    for number in 0..silent + publishers {
         if number % SUBSCRIBERS_PER_SOCKET == 0 {
             endpoints.push(endpoint());
         }
         let mut session = endpoints[number / SUBSCRIBERS_PER_SOCKET].connect("/").await;
-        session.join(format!("participant {number}")).await;
-        if number + parts.profile.publishers() < parts.subscribers + beside {
+        let room = match number.checked_sub(silent) {
+            None => number % profile.rooms(subscribers),
+            Some(publisher) => profile.room(publisher, subscribers),
+        };
+        session.join(format!("bench{room}"), format!("participant {number}")).await;
+        if number < silent {
             others.push(session.run(Receiver::new(parts.tally.clone())));
         } else {
             publishing.push(session);
@@ -142,7 +149,8 @@ pub async fn room(parts: Parts, endpoint: impl Fn() -> Endpoint) -> Vec<Publishe
 
 /// Sessions that take no seat in a room: those of the naive relay, and plain WebSocket clients.
 pub async fn unseated(parts: Parts, endpoint: impl Fn() -> Endpoint) -> Vec<Publisher> {
-    let beside = if parts.profile.publishers_subscribe() { 0 } else { parts.profile.publishers() };
+    let publishing = parts.profile.publishers(parts.subscribers);
+    let beside = if parts.profile.publishers_subscribe() { 0 } else { publishing };
     let mut endpoints = Vec::new();
     let (mut publishers, mut others) = (Vec::new(), Vec::new());
     for number in 0..parts.subscribers + beside {
@@ -152,7 +160,7 @@ pub async fn unseated(parts: Parts, endpoint: impl Fn() -> Endpoint) -> Vec<Publ
         let path = naive_path(number < parts.subscribers);
         let session = endpoints[number / SUBSCRIBERS_PER_SOCKET].connect(path).await;
         let sender = session.run(Receiver::new(parts.tally.clone()));
-        if number + parts.profile.publishers() < parts.subscribers + beside {
+        if number + publishing < parts.subscribers + beside {
             others.push(sender);
         } else {
             let track = TrackId(number as u32 + 1);
@@ -173,7 +181,7 @@ pub async fn udp(parts: Parts, sinks: Sinks, sockets: Vec<std::net::UdpSocket>, 
         let socket = UdpSocket::from_std(socket).expect("the runtime takes it");
         Publisher { track: TrackId(number), way: Way::Udp { socket, state, floor }, _others: Vec::new() }
     };
-    (1..=parts.profile.publishers() as u32).map(publisher).collect()
+    (1..=parts.profile.publishers(parts.subscribers) as u32).map(publisher).collect()
 }
 
 /// Counts what the floor sends to one socket.

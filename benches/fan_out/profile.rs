@@ -10,6 +10,10 @@ use super::cell::System;
 const TEXT_BYTES: usize = 100;
 pub const NUMBER_DIGITS: usize = 10;
 
+/// How many speak in a meeting, and how many people are in each of several at once.
+const SPEAKERS: usize = 10;
+const ROOM_PEOPLE: usize = 50;
+
 /// What is sent, and how often.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Profile {
@@ -19,18 +23,21 @@ pub enum Profile {
     Audio,
     /// Ten of the participants publish what `Audio` does, two milliseconds apart.
     Meeting,
+    /// As many such meetings of fifty at once as make the number of participants: a shard that has something to do.
+    Meetings,
     /// One participant writes texts of 100 bytes, 50 a second: as many as fifty people who write quickly.
     Chat,
 }
 
 impl Profile {
-    pub const ALL: [Self; 4] = [Self::Video, Self::Audio, Self::Meeting, Self::Chat];
+    pub const ALL: [Self; 5] = [Self::Video, Self::Audio, Self::Meeting, Self::Meetings, Self::Chat];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Video => "video",
             Self::Audio => "audio",
             Self::Meeting => "meeting",
+            Self::Meetings => "meetings",
             Self::Chat => "chat",
         }
     }
@@ -39,6 +46,7 @@ impl Profile {
     pub fn systems(self) -> &'static [System] {
         match self {
             Self::Video | Self::Audio | Self::Meeting => &System::MEDIA,
+            Self::Meetings => &System::ROOMS,
             Self::Chat => &System::CHAT,
         }
     }
@@ -48,6 +56,7 @@ impl Profile {
         match self {
             Self::Video | Self::Meeting => &[10, 50, 100],
             Self::Audio => &[10, 50, 100, 400],
+            Self::Meetings => &[100, 300],
             Self::Chat => &[10, 100, 400],
         }
     }
@@ -58,6 +67,7 @@ impl Profile {
             Self::Video => subscribers == 100,
             Self::Audio => [100, 400].contains(&subscribers),
             Self::Meeting => subscribers == 50,
+            Self::Meetings => subscribers == 300,
             Self::Chat => subscribers == 400,
         }
     }
@@ -65,53 +75,67 @@ impl Profile {
     /// What people write who do not think of all that a relay has to do.
     pub fn naive(self) -> System {
         match self {
-            Self::Video | Self::Audio | Self::Meeting => System::Naive,
+            Self::Video | Self::Audio | Self::Meeting | Self::Meetings => System::Naive,
             Self::Chat => System::LeanBroadcaster,
         }
     }
 
-    pub fn publishers(self) -> usize {
+    /// In how many rooms they are.
+    pub fn rooms(self, subscribers: usize) -> usize {
+        match self {
+            Self::Meetings => subscribers / ROOM_PEOPLE,
+            Self::Video | Self::Audio | Self::Meeting | Self::Chat => 1,
+        }
+    }
+
+    /// In which of them a publisher is: who speaks next is in the next one.
+    pub fn room(self, publisher: usize, subscribers: usize) -> usize {
+        publisher % self.rooms(subscribers)
+    }
+
+    /// How many publish, in all rooms together.
+    pub fn publishers(self, subscribers: usize) -> usize {
         match self {
             Self::Video | Self::Audio | Self::Chat => 1,
-            Self::Meeting => 10,
+            Self::Meeting | Self::Meetings => SPEAKERS * self.rooms(subscribers),
         }
     }
 
     /// Whether the publishers are among the subscribers, or beside them.
     pub fn publishers_subscribe(self) -> bool {
-        self == Self::Meeting
+        matches!(self, Self::Meeting | Self::Meetings)
     }
 
     /// How many get what one of `subscribers` or someone beside them publishes.
     pub fn receivers(self, subscribers: usize) -> usize {
-        subscribers - usize::from(self.publishers_subscribe())
+        subscribers / self.rooms(subscribers) - usize::from(self.publishers_subscribe())
     }
 
     /// Time from frame to frame.
     pub fn interval(self) -> Duration {
         match self {
             Self::Video => Duration::from_nanos(1_000_000_000 / 30),
-            Self::Audio | Self::Meeting | Self::Chat => Duration::from_millis(20),
+            Self::Audio | Self::Meeting | Self::Meetings | Self::Chat => Duration::from_millis(20),
         }
     }
 
     /// When a publisher begins: people do not speak in step.
-    pub fn phase(self, publisher: usize) -> Duration {
-        self.interval() / self.publishers() as u32 * publisher as u32
+    pub fn phase(self, publisher: usize, subscribers: usize) -> Duration {
+        self.interval() / self.publishers(subscribers) as u32 * publisher as u32
     }
 
     /// Datagrams in a frame.
     pub fn fragments(self) -> usize {
         match self {
             Self::Video => 10,
-            Self::Audio | Self::Meeting | Self::Chat => 1,
+            Self::Audio | Self::Meeting | Self::Meetings | Self::Chat => 1,
         }
     }
 
     fn frame_bytes(self) -> usize {
         match self {
             Self::Video => 10 * Datagram::PAYLOAD_BYTES_MAX,
-            Self::Audio | Self::Meeting => 100,
+            Self::Audio | Self::Meeting | Self::Meetings => 100,
             Self::Chat => TEXT_BYTES,
         }
     }
@@ -125,7 +149,7 @@ impl Profile {
                 let media = TrackMedia::Video { width, height, frame_rate, temporal_layers, spatial_layers };
                 (TrackSource::Camera, "vp8", media)
             }
-            Self::Audio | Self::Meeting | Self::Chat => {
+            Self::Audio | Self::Meeting | Self::Meetings | Self::Chat => {
                 (TrackSource::Microphone, "opus", TrackMedia::Audio { sample_rate: 48_000, channels: 2 })
             }
         };

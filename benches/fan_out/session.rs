@@ -131,8 +131,8 @@ async fn open_websocket(request: Request, server: SocketAddr) -> WebSocketStream
 }
 
 impl Session {
-    /// Takes a seat in the room.
-    pub async fn join(&mut self, name: String) {
+    /// Takes a seat in a room.
+    pub async fn join(&mut self, room: String, name: String) {
         self.control = match &mut self.media {
             Media::Quic(connection) => {
                 let (send, receive) = connection.open_bi().await.expect("the relay allows streams");
@@ -149,8 +149,8 @@ impl Session {
         if let Control::Stream { send, .. } = &mut self.control {
             send.write_all(&[StreamKind::Control.byte()]).await.expect("the stream is open");
         }
-        let (version, room) = (VERSION, "bench".to_owned());
-        let join = Join { version, room, name, token: None, ticket: None, chat_after: None, auto_subscribe: true };
+        let join =
+            Join { version: VERSION, room, name, token: None, ticket: None, chat_after: None, auto_subscribe: true };
         self.tell(&ClientMessage::Join(join)).await;
         while !matches!(self.hear().await, ServerMessage::Welcome(_)) {}
     }

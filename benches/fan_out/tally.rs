@@ -16,6 +16,7 @@ const REQUEST: u8 = 1 << 2;
 #[derive(Debug)]
 pub struct Tally {
     profile: Profile,
+    subscribers: usize,
     start: Instant,
     delivered: AtomicU64,
     /// By publisher, then by frame.
@@ -52,12 +53,13 @@ pub struct Percentiles {
 }
 
 impl Tally {
-    pub fn new(profile: Profile) -> Arc<Self> {
+    pub fn new(profile: Profile, subscribers: usize) -> Arc<Self> {
         Arc::new(Self {
             profile,
+            subscribers,
             start: Instant::now(),
             delivered: AtomicU64::new(0),
-            frames: Mutex::new(vec![Vec::new(); profile.publishers()]),
+            frames: Mutex::new(vec![Vec::new(); profile.publishers(subscribers)]),
         })
     }
 
@@ -80,10 +82,10 @@ impl Tally {
     }
 
     /// What became of the frames sent between `from` and `to`.
-    pub fn delivery(&self, from: Duration, to: Duration, subscribers: usize) -> Delivery {
+    pub fn delivery(&self, from: Duration, to: Duration) -> Delivery {
         let frames = self.frames.lock().unwrap_or_else(PoisonError::into_inner);
         let frames: Vec<_> = frames.iter().flatten().filter(|frame| (from..to).contains(&frame.sent)).collect();
-        let expected = frames.len() * self.profile.fragments() * self.profile.receivers(subscribers);
+        let expected = frames.len() * self.profile.fragments() * self.profile.receivers(self.subscribers);
         let datagrams: u64 = frames.iter().map(|frame| frame.datagrams).sum();
         let latencies = |which: fn((Duration, Duration)) -> Duration| {
             let arrived = frames.iter().filter_map(|frame| Some(which(frame.whole?) - frame.sent));
@@ -99,7 +101,7 @@ impl Tally {
 
 impl Receiver {
     pub fn new(tally: Arc<Tally>) -> Self {
-        let newest = vec![(u32::MAX, 0); tally.profile.publishers()];
+        let newest = vec![(u32::MAX, 0); tally.profile.publishers(tally.subscribers)];
         Self { tally, newest }
     }
 

@@ -98,23 +98,37 @@ impl Downlink {
     /// Sends a burst at once if nothing is in its way; otherwise it waits for its turn.
     pub fn send(&self, burst: &Burst<'_>, metrics: &Metrics) {
         self.turn_streams(burst);
-        if self.media.is_idle() && !burst.is_on_stream && self.has_space(burst) {
-            self.note_handed(burst.bytes + burst.datagrams.len() * QUEUED_OVERHEAD_BYTES);
+        let bytes = handed_bytes(burst);
+        if self.media.is_idle() && !burst.is_on_stream && self.has_space(burst.now, bytes) {
+            self.note_handed(bytes);
             return self.send_now(burst.datagrams, metrics);
         }
         self.media.offer(burst, metrics);
         self.send_waiting(burst.now, metrics);
     }
 
-    fn has_space(&self, burst: &Burst<'_>) -> bool {
+    /// Sends what several tracks have for it: together if nothing is in the way, so that the path is looked at once, and they share
+    /// packets.
+    pub fn send_gathered<'a>(&self, now: Now, bursts: impl Iterator<Item = &'a Burst<'a>> + Clone, metrics: &Metrics) {
+        let bytes = bursts.clone().map(handed_bytes).sum();
+        let are_datagrams = bursts.clone().all(|burst| !burst.is_on_stream);
+        let is_idle = self.media.is_idle() && self.streams.frames.borrow().is_empty();
+        if is_idle && are_datagrams && self.has_space(now, bytes) {
+            self.note_handed(bytes);
+            bursts.for_each(|burst| self.send_now(burst.datagrams, metrics));
+        } else {
+            bursts.for_each(|burst| self.send(burst, metrics));
+        }
+    }
+
+    fn has_space(&self, now: Now, bytes: usize) -> bool {
         let queued = self.queued_bytes() + self.streams.queued_bytes.get();
-        let bytes = queued + burst.bytes + burst.datagrams.len() * QUEUED_OVERHEAD_BYTES;
         // The path need not be asked about what always fits.
         if queued == 0 && bytes <= QUEUE_BYTES_MIN {
             return true;
         }
-        let path = self.path(burst.now, queued);
-        bytes <= path.queue_bytes_max() && self.credit_bytes(burst.now, path) >= bytes
+        let path = self.path(now, queued);
+        queued + bytes <= path.queue_bytes_max() && self.credit_bytes(now, path) >= queued + bytes
     }
 
     /// How much video may leave at once: the pace allows it, and the window, so that none waits in quinn in front of audio.
@@ -362,4 +376,9 @@ impl Downlink {
             None => self.media.offered().await,
         }
     }
+}
+
+/// What a burst takes of quinn's queue.
+fn handed_bytes(burst: &Burst<'_>) -> usize {
+    burst.bytes + burst.datagrams.len() * QUEUED_OVERHEAD_BYTES
 }

@@ -266,6 +266,14 @@ impl Outlet {
         }
     }
 
+    /// Passes on what several tracks have for it, in this order.
+    pub fn send_gathered<'a>(&self, now: Now, bursts: impl Iterator<Item = &'a Burst<'a>> + Clone, metrics: &Metrics) {
+        match self {
+            Self::Quic { media, .. } => media.send_gathered(now, bursts, metrics),
+            Self::WebSocket { .. } | Self::Plain { .. } => bursts.for_each(|burst| self.send_datagrams(burst, metrics)),
+        }
+    }
+
     /// Asks a publisher for datagrams once more. On WebSocket nothing is lost.
     pub fn ask(&self, requests: &[Bytes], metrics: &Metrics) {
         if let Self::Quic { media, .. } = self {

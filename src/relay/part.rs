@@ -289,17 +289,34 @@ impl Part {
         // A panic may have left something.
         gathered.clear();
         self.gathering.borrow_mut().take(&mut gathered);
-        for datagram in &gathered {
-            match self.routes.takers_now(datagram) {
-                Ok(takers) => {
-                    let burst = Burst::new(now, std::slice::from_ref(datagram), &self.routes);
-                    self.send_here(shard, self.takers_here(takers), &burst);
-                }
+        let bursts = gathered.iter().map(|datagram| Burst::new(now, std::slice::from_ref(datagram), &self.routes));
+        self.send_by_taker(now, shard, &bursts.collect::<Vec<_>>());
+        gathered.clear();
+        shard.gathered.replace(gathered);
+    }
+
+    /// Sends each of those who are here all that is for them in a row.
+    fn send_by_taker(&self, now: Now, shard: &Shard, bursts: &[Burst<'_>]) {
+        let mut due = shard.due.take();
+        due.clear();
+        for (index, burst) in bursts.iter().enumerate() {
+            match self.routes.takers_now(&burst.datagrams[0]) {
+                Ok(takers) => due.extend(self.takers_here(takers).iter().map(|slot| (*slot, index))),
                 Err(reason) => shard.metrics.drop_datagrams(reason, 1),
             }
         }
-        gathered.clear();
-        shard.gathered.replace(gathered);
+        due.sort_unstable();
+        for due in due.chunk_by(|(one, _), (other, _)| one == other) {
+            match self.outlet(due[0].0) {
+                Some(outlet) => {
+                    let bursts = due.iter().map(|(_, index)| &bursts[*index]);
+                    outlet.send_gathered(now, bursts, &shard.metrics);
+                }
+                // The room has given it up, and its session is about to end.
+                None => shard.metrics.drop_datagrams(DropReason::SubscriberGone, due.len() as u64),
+            }
+        }
+        shard.due.replace(due);
     }
 
     /// Sends once more what a subscriber asks for, unless it still waits to be sent at all.

@@ -22,10 +22,14 @@ use super::outlet::{Ending, Outlet};
 use super::part::{HomePlace, Seated, SharedPart};
 use super::post::{Letter, Post, RoomKey, ShardId};
 use super::rosters::Rosters;
+use crate::media::Slot;
 use crate::now::Now;
 use crate::room::{Input, JoinRequest, SessionKey};
 use crate::transport::Unproved;
 use crate::wire::{CloseReason, Identity, RoomName};
+
+/// tokio's timers fire up to so much too late.
+const TIMER_STEP: Duration = Duration::from_millis(1);
 
 /// A whole small relay on one thread: the homes of its rooms, its parts of all rooms, its sessions. Nothing in it is locked, and
 /// nothing in it waits. What it has in common with the other shards is in [`Common`].
@@ -46,6 +50,8 @@ pub(super) struct Shard {
     gathering_began: Notify,
     /// Where what has waited is put while it is passed on.
     pub gathered: RefCell<Vec<Bytes>>,
+    /// Which of them is for whom, where it is sorted by those who get it.
+    pub due: RefCell<Vec<(Slot, usize)>>,
     /// Where what has come from another shard is put while it is passed on.
     crossed: RefCell<Vec<Bytes>>,
     /// Who has not taken the roster yet.
@@ -124,6 +130,7 @@ impl Shard {
             gathering: RefCell::default(),
             gathering_began: Notify::new(),
             gathered: RefCell::default(),
+            due: RefCell::default(),
             crossed: RefCell::default(),
             rosters,
             homes: RefCell::default(),
@@ -170,7 +177,8 @@ impl Shard {
         let mut parts = Vec::new();
         loop {
             self.gathering_began.notified().await;
-            tokio::time::sleep(self.gather_time.get().unwrap_or_default()).await;
+            let time = self.gather_time.get().unwrap_or_default();
+            tokio::time::sleep(time.saturating_sub(TIMER_STEP)).await;
             std::mem::swap(&mut parts, &mut self.gathering.borrow_mut());
             for part in parts.drain(..) {
                 self.guard("gathering", || part.borrow().send_gathered(self.now(), &self));
