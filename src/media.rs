@@ -25,7 +25,7 @@ pub use egress::{Class, Due, Egress, LeftOut, Medium, Space};
 pub use floor::SharedFloor;
 pub use fragment::{Delivery, Frame, FrameTooLarge};
 pub use gaps::{Arrival, Gaps};
-pub use gathering::{Gathering, Load};
+pub use gathering::{Gathering, Load, sort_by_taker};
 pub use pace::{LIMITED_BURST_TIME, Pace};
 pub use publisher::Publisher;
 pub use recent::{Kept, Recent};

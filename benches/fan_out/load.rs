@@ -122,24 +122,25 @@ pub async fn rooms(parts: Parts, endpoint: impl Fn() -> Endpoint) -> Vec<Publish
     let silent = if profile.publishers_subscribe() { subscribers - publishers } else { subscribers };
     let mut endpoints = Vec::new();
     let (mut publishing, mut others) = (Vec::new(), Vec::new());
+    // Those of one room share sockets, as they do behind the floor.
+    let rooms = profile.rooms(subscribers);
     for number in 0..silent + publishers {
         if number % SUBSCRIBERS_PER_SOCKET == 0 {
             endpoints.push(endpoint());
         }
         let mut session = endpoints[number / SUBSCRIBERS_PER_SOCKET].connect("/").await;
-        let room = match number.checked_sub(silent) {
-            None => number % profile.rooms(subscribers),
-            Some(publisher) => profile.room(publisher, subscribers),
-        };
+        let (count, place) = if number < silent { (silent, number) } else { (publishers, number - silent) };
+        let (room, turn) = (place * rooms / count, place % (count / rooms));
         session.join(format!("bench{room}"), format!("participant {number}")).await;
         if number < silent {
             others.push(session.run(Receiver::new(parts.tally.clone())));
         } else {
-            publishing.push(session);
+            publishing.push((turn * rooms + room, session));
         }
     }
+    publishing.sort_by_key(|(publisher, _)| *publisher);
     let mut publishers = Vec::new();
-    for mut session in publishing {
+    for (_, mut session) in publishing {
         let track = session.publish(parts.profile.track()).await;
         let sender = session.run(Receiver::new(parts.tally.clone()));
         publishers.push(Publisher { track, way: Way::Session(sender), _others: std::mem::take(&mut others) });

@@ -80,17 +80,12 @@ impl Profile {
         }
     }
 
-    /// In how many rooms they are.
+    /// In how many rooms they are. Who publishes next is in the next one.
     pub fn rooms(self, subscribers: usize) -> usize {
         match self {
             Self::Meetings => subscribers / ROOM_PEOPLE,
             Self::Video | Self::Audio | Self::Meeting | Self::Chat => 1,
         }
-    }
-
-    /// In which of them a publisher is: who speaks next is in the next one.
-    pub fn room(self, publisher: usize, subscribers: usize) -> usize {
-        publisher % self.rooms(subscribers)
     }
 
     /// How many publish, in all rooms together.

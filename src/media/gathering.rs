@@ -2,7 +2,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::limits::{GATHER_BYTES_MAX, GATHER_PER_SECOND_MIN, GATHER_TIME_MAX};
+use super::Slot;
+use crate::limits::{GATHER_BYTES_MAX, GATHER_DATAGRAMS_MAX, GATHER_PER_SECOND_MIN, GATHER_TIME_MAX};
 use crate::now::Now;
 
 /// Up to this share of its time a shard has enough of it to send everything at once; from the second one on, what may wait does
@@ -14,7 +15,7 @@ const BUSY_SHARE: f64 = 0.2;
 const REST: f64 = 0.5;
 
 /// Less than this is not worth waiting, nor can a timer tell it.
-const TIME_MIN: Duration = Duration::from_millis(1);
+const TIME_MIN: Duration = Duration::from_millis(2);
 
 /// Over how long it is counted how many small datagrams come.
 const WINDOW: Duration = Duration::from_millis(100);
@@ -87,10 +88,25 @@ impl Gathering {
         std::mem::swap(&mut self.waiting, gathered);
     }
 
+    /// Whether no more are to wait.
+    pub fn is_full(&self) -> bool {
+        self.waiting.len() >= GATHER_DATAGRAMS_MAX
+    }
+
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
+}
+
+/// Puts into `sorted` who takes which datagram, taker by taker, each one's in their own order: what leaves for one subscriber in a row
+/// shares packets, and its connection is looked up once. Each datagram has a number and its takers.
+pub fn sort_by_taker<'a>(takers: impl Iterator<Item = (u32, &'a [Slot])>, sorted: &mut Vec<(Slot, u32)>) {
+    sorted.clear();
+    for (number, takers) in takers {
+        sorted.extend(takers.iter().map(|taker| (*taker, number)));
+    }
+    sorted.sort_unstable();
 }
 
 #[cfg(test)]
@@ -110,9 +126,15 @@ mod tests {
 
     #[test]
     fn nothing_waits_on_an_idle_shard_and_all_of_5_ms_on_a_busy_one() {
-        for (share, milliseconds) in
-            [(0.0, None), (0.05, None), (0.07, None), (0.11, Some(2.0)), (0.2, Some(5.0)), (1.0, Some(5.0))]
-        {
+        for (share, milliseconds) in [
+            (0.0, None),
+            (0.05, None),
+            (0.07, None),
+            (0.1, None),
+            (0.14, Some(3.0)),
+            (0.2, Some(5.0)),
+            (1.0, Some(5.0)),
+        ] {
             let time = load(share).gather_time().map(|time| (time.as_secs_f64() * 10_000.0).round() / 10.0);
             assert_eq!(time, milliseconds, "busy for {share} of the time");
         }
@@ -165,5 +187,21 @@ mod tests {
         assert_eq!(gathered.iter().map(|datagram| datagram[0]).collect::<Vec<_>>(), [0, 1, 2]);
         assert!(gathering.is_empty());
         assert!(gathering.push(Bytes::new()));
+    }
+
+    #[test]
+    fn each_taker_has_what_is_for_it_in_a_row_and_in_order() {
+        let (one, two) = (Slot(1), Slot(2));
+        let takers: [(u32, &[Slot]); 4] = [(0, &[two, one]), (1, &[two]), (2, &[]), (3, &[one, two])];
+        let mut sorted = vec![(Slot(7), 7)];
+        sort_by_taker(takers.into_iter(), &mut sorted);
+        assert_eq!(sorted, [(one, 0), (one, 3), (two, 0), (two, 1), (two, 3)]);
+    }
+
+    #[test]
+    fn only_so_many_wait() {
+        let mut gathering = Gathering::default();
+        let waiting = std::iter::from_fn(|| (!gathering.is_full()).then(|| gathering.push(Bytes::new())));
+        assert_eq!(waiting.count(), GATHER_DATAGRAMS_MAX);
     }
 }

@@ -107,8 +107,7 @@ impl Downlink {
         self.send_waiting(burst.now, metrics);
     }
 
-    /// Sends what several tracks have for it: together if nothing is in the way, so that the path is looked at once, and they share
-    /// packets.
+    /// Sends what has waited for each other, all of it at once if nothing is in the way: the path is looked at once.
     pub fn send_gathered<'a>(&self, now: Now, bursts: impl Iterator<Item = &'a Burst<'a>> + Clone, metrics: &Metrics) {
         let bytes = bursts.clone().map(handed_bytes).sum();
         let are_datagrams = bursts.clone().all(|burst| !burst.is_on_stream);

@@ -266,7 +266,7 @@ impl Outlet {
         }
     }
 
-    /// Passes on what several tracks have for it, in this order.
+    /// Passes on what has waited for each other, in this order.
     pub fn send_gathered<'a>(&self, now: Now, bursts: impl Iterator<Item = &'a Burst<'a>> + Clone, metrics: &Metrics) {
         match self {
             Self::Quic { media, .. } => media.send_gathered(now, bursts, metrics),

@@ -23,7 +23,7 @@ use super::outlet::{Encoded, EncodedChat, Ending, Outlet};
 use super::post::{RoomKey, ShardId};
 use super::shard::{Answer, Shard};
 use super::slots::Slots;
-use crate::media::{Forward, Gathering, Publisher, Routes, SharedFloor, Slot};
+use crate::media::{Forward, Gathering, Publisher, Routes, SharedFloor, Slot, sort_by_taker};
 use crate::now::Now;
 use crate::room::{Audience, Input, Output, SessionKey};
 use crate::wire::{CloseReason, DropReason, Identity, Layers, ParticipantId, RoomName, TrackId};
@@ -240,7 +240,7 @@ impl Part {
             match self.routes.forward(now, &shard.limits, publisher, &datagram) {
                 Ok(Forward::To(subscribers)) if waits => {
                     self.cross(shard, subscribers, std::slice::from_ref(&datagram));
-                    self.gather(shard, datagram);
+                    self.gather(now, shard, datagram);
                 }
                 Ok(Forward::To(subscribers)) => {
                     if !std::ptr::eq(subscribers, run_to) {
@@ -270,13 +270,16 @@ impl Part {
         self.routes.take_voice_begun()
     }
 
-    /// Lets a small datagram wait for others.
-    fn gather(&self, shard: &Shard, datagram: Bytes) {
+    /// Lets a small datagram wait for others, until they are many.
+    fn gather(&self, now: Now, shard: &Shard, datagram: Bytes) {
         shard.metrics.datagrams_gathered.inc();
         if self.gathering.borrow_mut().push(datagram)
             && let Some(part) = self.this.upgrade()
         {
             shard.note_gathering(part);
+        }
+        if self.gathering.borrow().is_full() {
+            self.send_gathered(now, shard);
         }
     }
 
@@ -297,26 +300,26 @@ impl Part {
 
     /// Sends each of those who are here all that is for them in a row.
     fn send_by_taker(&self, now: Now, shard: &Shard, bursts: &[Burst<'_>]) {
-        let mut due = shard.due.take();
-        due.clear();
-        for (index, burst) in bursts.iter().enumerate() {
-            match self.routes.takers_now(&burst.datagrams[0]) {
-                Ok(takers) => due.extend(self.takers_here(takers).iter().map(|slot| (*slot, index))),
-                Err(reason) => shard.metrics.drop_datagrams(reason, 1),
+        let takers = (0..).zip(bursts).filter_map(|(index, burst)| match self.routes.takers_now(&burst.datagrams[0]) {
+            Ok(takers) => Some((index, self.takers_here(takers))),
+            Err(reason) => {
+                shard.metrics.drop_datagrams(reason, 1);
+                None
             }
-        }
-        due.sort_unstable();
-        for due in due.chunk_by(|(one, _), (other, _)| one == other) {
-            match self.outlet(due[0].0) {
+        });
+        let mut sorted = shard.by_taker.take();
+        sort_by_taker(takers, &mut sorted);
+        for of_one in sorted.chunk_by(|(one, _), (other, _)| one == other) {
+            match self.outlet(of_one[0].0) {
                 Some(outlet) => {
-                    let bursts = due.iter().map(|(_, index)| &bursts[*index]);
+                    let bursts = of_one.iter().map(|(_, index)| &bursts[*index as usize]);
                     outlet.send_gathered(now, bursts, &shard.metrics);
                 }
                 // The room has given it up, and its session is about to end.
-                None => shard.metrics.drop_datagrams(DropReason::SubscriberGone, due.len() as u64),
+                None => shard.metrics.drop_datagrams(DropReason::SubscriberGone, of_one.len() as u64),
             }
         }
-        shard.due.replace(due);
+        shard.by_taker.replace(sorted);
     }
 
     /// Sends once more what a subscriber asks for, unless it still waits to be sent at all.
@@ -354,11 +357,7 @@ impl Part {
 
     fn send_burst(&self, shard: &Shard, to: &[Slot], burst: &Burst<'_>) {
         self.cross(shard, to, burst.datagrams);
-        self.send_here(shard, self.takers_here(to), burst);
-    }
-
-    fn send_here(&self, shard: &Shard, to: &[Slot], burst: &Burst<'_>) {
-        for slot in to {
+        for slot in self.takers_here(to) {
             match self.outlet(*slot) {
                 Some(outlet) => outlet.send_datagrams(burst, &shard.metrics),
                 // The room has given it up, and its session is about to end.

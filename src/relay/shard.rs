@@ -28,7 +28,7 @@ use crate::room::{Input, JoinRequest, SessionKey};
 use crate::transport::Unproved;
 use crate::wire::{CloseReason, Identity, RoomName};
 
-/// tokio's timers fire up to so much too late.
+/// tokio's timers fire about so much too late.
 const TIMER_STEP: Duration = Duration::from_millis(1);
 
 /// A whole small relay on one thread: the homes of its rooms, its parts of all rooms, its sessions. Nothing in it is locked, and
@@ -50,8 +50,8 @@ pub(super) struct Shard {
     gathering_began: Notify,
     /// Where what has waited is put while it is passed on.
     pub gathered: RefCell<Vec<Bytes>>,
-    /// Which of them is for whom, where it is sorted by those who get it.
-    pub due: RefCell<Vec<(Slot, usize)>>,
+    /// Where it is sorted by takers.
+    pub by_taker: RefCell<Vec<(Slot, u32)>>,
     /// Where what has come from another shard is put while it is passed on.
     crossed: RefCell<Vec<Bytes>>,
     /// Who has not taken the roster yet.
@@ -130,7 +130,7 @@ impl Shard {
             gathering: RefCell::default(),
             gathering_began: Notify::new(),
             gathered: RefCell::default(),
-            due: RefCell::default(),
+            by_taker: RefCell::default(),
             crossed: RefCell::default(),
             rosters,
             homes: RefCell::default(),
@@ -176,7 +176,10 @@ impl Shard {
     pub async fn send_gathered(self: Rc<Self>) {
         let mut parts = Vec::new();
         loop {
-            self.gathering_began.notified().await;
+            // Who began to wait while others did has gone with them.
+            while self.gathering.borrow().is_empty() {
+                self.gathering_began.notified().await;
+            }
             let time = self.gather_time.get().unwrap_or_default();
             tokio::time::sleep(time.saturating_sub(TIMER_STEP)).await;
             std::mem::swap(&mut parts, &mut self.gathering.borrow_mut());

@@ -70,7 +70,7 @@ impl Part {
         }
         for datagram in crossed.drain(..) {
             match self.routes.pass_on(now, &datagram) {
-                Ok(Forward::To(_)) if waits => self.gather(shard, datagram),
+                Ok(Forward::To(_)) if waits => self.gather(now, shard, datagram),
                 Ok(Forward::To(subscribers)) => {
                     if !std::ptr::eq(subscribers, run_to) {
                         self.send_run(now, shard, run_to, &mut run);
