@@ -5,6 +5,9 @@ use std::fmt::{Arguments, Write};
 /// Text and reference lines: as far from white as from a dark page. There is no background.
 pub const INK: &str = "#777";
 
+/// How wide a letter is about, in the fonts that pages have.
+const LETTER_WIDTH: f64 = 6.7;
+
 /// A picture that is put together line by line.
 pub struct Chart {
     svg: String,
@@ -80,11 +83,11 @@ impl Chart {
 
     /// The names of the curves, side by side.
     pub fn legend<'a>(&mut self, (left, y): (f64, f64), curves: impl IntoIterator<Item = (&'a str, Stroke)>) {
-        const EACH: f64 = 110.0;
-        for (index, (name, stroke)) in curves.into_iter().enumerate() {
-            let x = left + index as f64 * EACH;
+        let mut x = left;
+        for (name, stroke) in curves {
             self.curve(&format!("M{x:.1} {:.1}h22", y - 4.0), stroke);
             self.text((x + 27.0, y), Anchor::Start, name);
+            x += 27.0 + name.len() as f64 * LETTER_WIDTH + 16.0;
         }
     }
 
