@@ -256,6 +256,22 @@ receives('the drawing follows the tile, and what nobody sees is not taken', asyn
   assert.deepEqual(result.told.filter((type) => type !== 'trackStateChanged'), ['trackSubscribed', 'trackUnsubscribed', 'trackSubscribed']);
 });
 
+receives('a picture that is cut off at two sides is taken as large as the others need it', async () => {
+  const chosen = await inPage(async ({ Stage, videoInfo }) => {
+    const stage = new Stage();
+    const track = stage.publish(3, videoInfo(1280, 720, { spatialLayers: 3 }));
+    const tile = stage.tile(180, 400);
+    track.attach(tile);
+    const chosen = () => stage.link.asked.findLast(({ type }) => type === 'setLayers');
+    await stage.until(() => chosen()?.spatialLayer === 0);
+    const contained = chosen();
+    tile.style.setProperty('--picture-fit', 'cover');
+    await stage.until(() => chosen() !== contained);
+    return chosen();
+  });
+  assert.deepEqual(chosen, { type: 'setLayers', track: 3, spatialLayer: 1, temporalLayer: 1 });
+});
+
 receives('the rendition changes at a keyframe, and nothing strange is seen', async () => {
   const { strange, width, failures } = await inPage(async ({ Stage, Camera, videoInfo }) => {
     const stage = new Stage();
