@@ -290,7 +290,7 @@ pub const GATHER_TIME_MAX: Duration = Duration::from_millis(5);
 /// The largest datagram that waits for others, in bytes: two of them and what is around them fit into any packet.
 pub const GATHER_BYTES_MAX: usize = 500;
 
-/// How many small datagrams of a room may wait for each other: as many as twenty-five people make who speak at once, and more.
+/// How many small datagrams of a room may wait for each other: two hundred and fifty who speak at once make as many in that time.
 pub const GATHER_DATAGRAMS_MAX: usize = 64;
 
 /// How many small datagrams a second a room has to send in all before any of them wait for each other: fewer take 2 % of a core.
