@@ -43,20 +43,20 @@ pub(super) struct Downlink {
     media: MediaOutbox,
     path: Box<Cell<Path>>,
     pace: Cell<Pace>,
-    /// What quinn's queue had when it was looked at, in bytes, and since when.
-    queue: Cell<(usize, Duration)>,
-    /// Since when something waits above it.
-    waiting_since: Cell<Option<Duration>>,
-    /// Most sessions have none most of the time.
-    streams: Box<Streams>,
+    waiting: Box<Waiting>,
 }
 
-/// Large frames, each on a stream of its own.
+/// What is known of what waits for the path: nothing for most sessions, most of the time.
 #[derive(Debug)]
-struct Streams {
+struct Waiting {
+    /// Since when something waits above quinn's queue.
+    since: Cell<Option<Duration>>,
+    /// What quinn's queue had when it was looked at, in bytes, and since when.
+    queue: Cell<(usize, Duration)>,
+    /// Large frames, each on a stream of its own.
     frames: RefCell<FrameStreams>,
     /// What of them waits in quinn, in bytes, as it was when this was looked at.
-    queued_bytes: Cell<usize>,
+    on_streams_bytes: Cell<usize>,
 }
 
 impl Downlink {
@@ -66,11 +66,11 @@ impl Downlink {
             media: MediaOutbox::new(limits),
             path: Box::default(),
             pace: Cell::default(),
-            queue: Cell::default(),
-            waiting_since: Cell::default(),
-            streams: Box::new(Streams {
+            waiting: Box::new(Waiting {
+                since: Cell::default(),
+                queue: Cell::default(),
                 frames: RefCell::new(FrameStreams::new(carrier)),
-                queued_bytes: Cell::default(),
+                on_streams_bytes: Cell::default(),
             }),
         }
     }
@@ -111,7 +111,7 @@ impl Downlink {
     pub fn send_gathered<'a>(&self, now: Now, bursts: impl Iterator<Item = &'a Burst<'a>> + Clone, metrics: &Metrics) {
         let bytes = bursts.clone().map(handed_bytes).sum();
         let are_datagrams = bursts.clone().all(|burst| !burst.is_on_stream);
-        let is_idle = self.media.is_idle() && self.streams.frames.borrow().is_empty();
+        let is_idle = self.media.is_idle() && self.waiting.frames.borrow().is_empty();
         if is_idle && are_datagrams && self.has_space(now, bytes) {
             self.note_handed(bytes);
             bursts.for_each(|burst| self.send_now(burst.datagrams, metrics));
@@ -121,7 +121,7 @@ impl Downlink {
     }
 
     fn has_space(&self, now: Now, bytes: usize) -> bool {
-        let queued = self.queued_bytes() + self.streams.queued_bytes.get();
+        let queued = self.queued_bytes() + self.waiting.on_streams_bytes.get();
         // The path need not be asked about what always fits.
         if queued == 0 && bytes <= QUEUE_BYTES_MIN {
             return true;
@@ -199,7 +199,7 @@ impl Downlink {
 
     /// For how long nothing was acknowledged while something waited.
     fn silence(&self, now: Now, path: Path) -> Duration {
-        let waiting_since = self.waiting_since.get().unwrap_or(now.since_start);
+        let waiting_since = self.waiting.since.get().unwrap_or(now.since_start);
         now.since_start.saturating_sub(waiting_since.max(path.acknowledged))
     }
 
@@ -240,17 +240,17 @@ impl Downlink {
             }
         }
         if self.media.is_empty() {
-            self.waiting_since.set(None);
+            self.waiting.since.set(None);
         }
     }
 
     /// Says whether it was taken.
     fn send_on_stream(&self, now: Now, due: Due, metrics: &Metrics) -> bool {
         let bytes = due.bytes.len();
-        let written = self.streams.frames.borrow_mut().write(&self.connection, now, due, metrics);
+        let written = self.waiting.frames.borrow_mut().write(&self.connection, now, due, metrics);
         match written {
             Ok(()) => {
-                self.streams.queued_bytes.update(|queued| queued + bytes);
+                self.waiting.on_streams_bytes.update(|queued| queued + bytes);
                 self.tally().note_sent(metrics, 1);
             }
             Err(reason) => self.tally().leave_out(metrics, reason, 1),
@@ -260,7 +260,7 @@ impl Downlink {
 
     /// A rendition that begins does not wait behind large frames of the one before.
     fn turn_streams(&self, burst: &Burst<'_>) {
-        let mut frames = self.streams.frames.borrow_mut();
+        let mut frames = self.waiting.frames.borrow_mut();
         if frames.is_empty() {
             return;
         }
@@ -272,16 +272,16 @@ impl Downlink {
     /// Nothing is sent any more: the participant is gone.
     pub fn close(&self, metrics: &Metrics) {
         self.media.close(metrics);
-        self.tally().leave_out(metrics, DropReason::SubscriberGone, self.streams.frames.borrow_mut().close());
+        self.tally().leave_out(metrics, DropReason::SubscriberGone, self.waiting.frames.borrow_mut().close());
     }
 
     /// Goes on with what is on streams, and gives up what is stale there.
     fn tend_streams(&self, now: Now, metrics: &Metrics) {
-        if self.streams.frames.borrow().is_empty() {
+        if self.waiting.frames.borrow().is_empty() {
             return;
         }
         let stale = {
-            let mut streams = self.streams.frames.borrow_mut();
+            let mut streams = self.waiting.frames.borrow_mut();
             streams.flush(&self.connection, metrics);
             streams.take_stale(now, |header| self.media.stream_time(header))
         };
@@ -297,22 +297,22 @@ impl Downlink {
     fn space_of(&self, now: Now, bytes: usize) -> Space {
         let path = self.path.get();
         let video_open = self.credit_bytes(now, path) > 0;
-        let streams_open = !self.streams.frames.borrow().is_blocked();
+        let streams_open = !self.waiting.frames.borrow().is_blocked();
         let is_full = path.estimate.is_none_or(|estimate| estimate.is_full);
         Space { video_open, keyframes_open: video_open, streams_open, is_full, ..bytes.into() }
     }
 
     fn space(&self, now: Now) -> usize {
         let queued = self.queued_bytes();
-        let path = self.path(now, queued + self.streams.queued_bytes.get());
+        let path = self.path(now, queued + self.waiting.on_streams_bytes.get());
         let on_streams = {
-            let mut streams = self.streams.frames.borrow_mut();
+            let mut streams = self.waiting.frames.borrow_mut();
             streams.note_left(path.left_bytes);
             streams.queued_bytes()
         };
-        self.streams.queued_bytes.set(on_streams);
+        self.waiting.on_streams_bytes.set(on_streams);
         self.note_queue(now.since_start, queued + on_streams);
-        self.waiting_since.set(self.waiting_since.get().or(Some(now.since_start)));
+        self.waiting.since.set(self.waiting.since.get().or(Some(now.since_start)));
         // What leaves then are probes; whether the path takes them is not known. One that was heard of again may have been late.
         let silence = self.silence(now, path).max(path.pause);
         let is_silent = silence >= SILENCE.max(path.least_round_trip * 2);
@@ -326,7 +326,7 @@ impl Downlink {
 
     /// While nothing is acknowledged, packets may leave once in a while beyond the window; but nothing tells quinn when.
     fn note_queue(&self, now: Duration, queued: usize) {
-        let (before, since) = self.queue.get();
+        let (before, since) = self.waiting.queue.get();
         let is_standing = queued > 0 && queued == before;
         if is_standing && now < since + STANDING_TIME {
             return;
@@ -335,7 +335,7 @@ impl Downlink {
             // What it is already: quinn looks at everything then.
             self.connection.set_send_window(SEND_WINDOW_BYTES);
         }
-        self.queue.set((queued, now));
+        self.waiting.queue.set((queued, now));
     }
 
     /// How short of time media is, if that is to be told now.
@@ -353,9 +353,9 @@ impl Downlink {
 
     /// Waits until there may be space for what waits, or until a keyframe is to be asked for.
     pub async fn due(&self, now: Now) {
-        if !self.media.is_empty() || self.streams.frames.borrow().is_blocked() {
+        if !self.media.is_empty() || self.waiting.frames.borrow().is_blocked() {
             let path = self.path.get();
-            let queued = self.queued_bytes() + self.streams.queued_bytes.get();
+            let queued = self.queued_bytes() + self.waiting.on_streams_bytes.get();
             let over = queued.saturating_sub(path.queue_bytes_max() / 2);
             let time = Duration::from_secs_f64(over as f64 / path.bytes_per_second.max(1) as f64);
             let time = time.max(match path.estimate {
@@ -365,7 +365,7 @@ impl Downlink {
             });
             return sleep(time.clamp(POLL_TIME_MIN, POLL_TIME_MAX)).await;
         }
-        let stale = self.streams.frames.borrow().due(now, |header| self.media.stream_time(header));
+        let stale = self.waiting.frames.borrow().due(now, |header| self.media.stream_time(header));
         match self.media.trouble_due(now).into_iter().chain(stale).min() {
             // What comes meanwhile waits, and may be sent sooner.
             Some(time) => tokio::select! {

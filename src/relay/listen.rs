@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use futures_util::stream::StreamExt;
 use tokio::runtime::Handle;
 use tokio::sync::{Barrier, mpsc, watch};
 use tokio::task::{JoinSet, spawn_blocking, yield_now};
@@ -22,7 +23,9 @@ use crate::limits::{
     SAMPLE_INTERVAL, SESSION_QUESTIONS_MAX, UDP_DROPS_INTERVAL,
 };
 use crate::media::Load;
-use crate::transport::{Arrival, CertificateStore, GateError, QuicSession, Refusal, UdpDrops, Unproved, WebSocketKind};
+use crate::transport::{
+    Arrival, CertificateStore, Counted, GateError, Place, QuicSession, Refusal, UdpDrops, Unproved, WebSocketKind,
+};
 use crate::wire::CloseReason;
 
 /// How long a relay takes at most to stop: whoever waits for it takes it to hang after 5 s.
@@ -78,9 +81,7 @@ pub(super) async fn serve(beginning: Beginning, endpoint: quinn::Endpoint, liste
     loop {
         tokio::select! {
             Some(incoming) = endpoint.accept() => accept(&shard, &mut tasks, incoming, endpoint.open_connections()),
-            Some(arrival) = arrived.recv() => {
-                tasks.spawn_local(serve_websocket(shard.clone(), arrival));
-            }
+            Some(arrival) = arrived.recv() => serve_websocket(&shard, &mut tasks, arrival),
             Some(http::SessionQuestion { room, answer }) = asked.recv() => {
                 let shard = shard.clone();
                 // Whoever asked may be gone.
@@ -259,7 +260,7 @@ fn accept(shard: &Rc<Shard>, tasks: &mut JoinSet<()>, incoming: quinn::Incoming,
         refuse(shard, incoming, &error);
     } else {
         let pending = Pending::new(shard.clone());
-        tasks.spawn_local(serve_quic(shard.clone(), incoming, pending));
+        tasks.spawn_local(serve_quic(shard.clone(), incoming.into(), pending));
     }
 }
 
@@ -270,13 +271,23 @@ fn refuse(shard: &Shard, incoming: quinn::Incoming, error: &GateError) {
     incoming.refuse();
 }
 
-async fn serve_quic(shard: Rc<Shard>, incoming: quinn::Incoming, pending: Pending) {
+/// Serves a connection from its first packet to its end. The attempt comes in a box: a future keeps room for what it is given, for as
+/// long as the connection lives.
+async fn serve_quic(shard: Rc<Shard>, incoming: Box<quinn::Incoming>, pending: Pending) {
+    if let Some((session, _held)) = establish(&shard, incoming).await {
+        quic_session::serve(shard, session, pending).await;
+    }
+}
+
+/// Makes a session of a connection attempt, with what it holds until it ends; a connection of which none came is counted.
+async fn establish(shard: &Shard, incoming: Box<quinn::Incoming>) -> Option<(QuicSession, (Counted, Place))> {
     let remote = incoming.remote_address();
     let proved_before = incoming.remote_address_validated();
     let failed = |reason: CloseReason, problem: String| {
         debug!(%remote, problem, "no session came of a connection");
         shard.metrics.sessions_failed.inc();
         shard.note_failure(remote, reason);
+        None
     };
     let mut counted = shard.unproved.count(remote, proved_before);
     let connecting = match incoming.accept() {
@@ -286,7 +297,7 @@ async fn serve_quic(shard: Rc<Shard>, incoming: quinn::Incoming, pending: Pendin
     let refused = |error: &GateError| shard.metrics.refuse(Refusal::from(error));
     let established = tokio::select! {
         established = timeout(HANDSHAKE_TIMEOUT, QuicSession::establish(connecting, &shard.gate, refused)) => established,
-        () = shard.stop_requested() => return,
+        () = shard.stop_requested() => return None,
     };
     let session = match established {
         Ok(Ok(session)) => session,
@@ -297,19 +308,21 @@ async fn serve_quic(shard: Rc<Shard>, incoming: quinn::Incoming, pending: Pendin
     // The handshake has proved the address; before, nothing may be noted of it.
     let begun = if proved_before { Ok(()) } else { shard.gate.begin(remote.ip()) };
     match begun.and_then(|()| shard.gate.enter(remote.ip())) {
-        Ok(_place) => quic_session::serve(shard.clone(), session, pending).await,
+        Ok(place) => Some((session, (counted, place))),
         Err(error) => {
             shard.metrics.refuse(Refusal::from(&error));
             session.close(CloseReason::TooFast);
-            failed(CloseReason::TooFast, error.to_string());
+            failed(CloseReason::TooFast, error.to_string())
         }
     }
 }
 
-async fn serve_websocket(shard: Rc<Shard>, arrival: Arrival) {
-    let Arrival { socket, remote, kind, place: _place } = arrival;
+/// Serves a WebSocket to its end. It is taken apart out here: a future keeps room for what it is given.
+fn serve_websocket(shard: &Rc<Shard>, tasks: &mut JoinSet<()>, arrival: Arrival) {
+    let Arrival { socket, remote, kind, place } = arrival;
+    let (shard, halves) = (shard.clone(), socket.split());
     match kind {
-        WebSocketKind::Meeting => websocket_session::serve(shard, socket, remote).await,
-        WebSocketKind::Plain(entry) => plain_session::serve(shard, socket, remote, entry).await,
-    }
+        WebSocketKind::Meeting => tasks.spawn_local(websocket_session::serve(shard, halves, remote, place)),
+        WebSocketKind::Plain(entry) => tasks.spawn_local(plain_session::serve(shard, halves, remote, place, entry)),
+    };
 }

@@ -1,3 +1,5 @@
+use std::future::pending;
+
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::task::coop::consume_budget;
 
@@ -10,20 +12,26 @@ use crate::wire::{CloseReason, DropReason};
 /// Reads the streams on which a participant sends media, each by itself: one that stays silent or is slow holds up no other. What
 /// comes is passed on datagram by datagram, before the rest of its frame has come.
 pub(super) async fn read(session: &QuicSession, seat: &Seat, metrics: &Metrics) -> CloseReason {
-    let mut reading = FuturesUnordered::new();
+    // Most participants send none: what is kept for them comes with the first.
+    let first = accept(session).await;
+    let mut reading = FuturesUnordered::from_iter([read_stream(first, seat, metrics)]);
     loop {
         tokio::select! {
-            accepted = session.accept_media() => match accepted {
-                Ok(stream) => reading.push(read_stream(stream, seat, metrics)),
-                // Why the connection ended is said by its datagrams.
-                Err(_) => std::future::pending().await,
-            },
+            stream = accept(session) => reading.push(read_stream(stream, seat, metrics)),
             Some(read) = reading.next(), if !reading.is_empty() => {
                 if let Err(reason) = read {
                     return reason;
                 }
             }
         }
+    }
+}
+
+async fn accept(session: &QuicSession) -> MediaStream {
+    match session.accept_media().await {
+        Ok(stream) => stream,
+        // Why the connection ended is said by its datagrams.
+        Err(_) => pending().await,
     }
 }
 

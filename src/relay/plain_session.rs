@@ -12,14 +12,19 @@ use super::outlet::Outlet;
 use super::own_turn::own_turn;
 use super::seat::Seat;
 use super::shard::{SeatRequest, Shard};
-use super::websocket_session::{failure, heard_out, note_end, say_goodbye, write};
+use super::websocket_session::{Halves, failure, heard_out, note_end, say_goodbye, write};
 use crate::limits::{Bucket, CLOSE_TIMEOUT, IDLE_TIMEOUT};
-use crate::transport::{PingBudget, PlainEntry};
+use crate::transport::{PingBudget, Place, PlainEntry};
 use crate::wire::{ClientChat, CloseReason, MessageId};
 
-/// Serves a plain WebSocket client: one text message is one chat message, both ways.
-pub(super) async fn serve(shard: Rc<Shard>, socket: WebSocket, remote: SocketAddr, entry: PlainEntry) {
-    let (sink, mut stream) = socket.split();
+/// Serves a plain WebSocket client: one text message is one chat message, both ways. It holds its place until it ends.
+pub(super) async fn serve(
+    shard: Rc<Shard>,
+    (sink, mut stream): Halves,
+    remote: SocketAddr,
+    _place: Place,
+    entry: PlainEntry,
+) {
     let outlet = Rc::new(Outlet::plain(&shard.limits));
     let mut writer = std::pin::pin!(maybe_done(write(sink, &outlet, &shard)));
     let reason = match join(&shard, &outlet, remote, entry).await {

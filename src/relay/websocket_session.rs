@@ -16,15 +16,17 @@ use super::quic_session::{chat_message, closing, control_message};
 use super::seat::Seat;
 use super::shard::{SeatRequest, Shard};
 use crate::limits::{BURST_DATAGRAMS_MAX, CLOSE_TIMEOUT, HANDSHAKE_TIMEOUT, IDLE_TIMEOUT, KEEP_ALIVE_INTERVAL};
-use crate::transport::PingBudget;
+use crate::transport::{PingBudget, Place};
 use crate::wire::{CloseReason, DropReason, StreamKind};
 
 /// How many messages leave in one system call, at most.
 const WRITE_MESSAGES_MAX: usize = 64;
 
-/// Serves one meeting session over WebSocket, from its first message to its end.
-pub(super) async fn serve(shard: Rc<Shard>, socket: WebSocket, remote: SocketAddr) {
-    let (sink, mut stream) = socket.split();
+/// A WebSocket taken apart, to be written and read at once.
+pub(super) type Halves = (SplitSink<WebSocket, Message>, SplitStream<WebSocket>);
+
+/// Serves one meeting session over WebSocket, from its first message to its end. It holds its place until then.
+pub(super) async fn serve(shard: Rc<Shard>, (sink, mut stream): Halves, remote: SocketAddr, _place: Place) {
     let outlet = Rc::new(Outlet::websocket(&shard.limits));
     // It may end first and is awaited again for the goodbye.
     let mut writer = std::pin::pin!(maybe_done(write(sink, &outlet, &shard)));

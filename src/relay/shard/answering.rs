@@ -62,7 +62,8 @@ impl Shard {
         let joining = Joining { session, shard: self.id, request, carrier, remote, admitted: None };
         let home = self.home_of(&room);
         if home == self.id {
-            self.let_in(room, joining).await;
+            // In a box: most of the session's future would be room for it otherwise, for as long as the session lives.
+            Box::pin(self.let_in(room, joining)).await;
         } else {
             self.post.send(home, Letter::Join(room, Box::new(joining)));
         }
