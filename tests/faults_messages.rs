@@ -474,12 +474,12 @@ async fn many(target: Target) -> Vec<(Session, Join)> {
     sessions
 }
 
-/// What an idle session may cost, in bytes, of half that come over QUIC and half over WebSocket.
+/// What an idle session may cost, in bytes, on average of [`MANY_QUIC`] over QUIC and [`MANY_WEBSOCKETS`] over WebSocket.
 const IDLE_SESSION_BYTES_MAX: usize = 48 * 1024;
 
 /// The same over WebTransport, by how many are in a room. These clients ping five times a second, which fills the 32 places of quinn's
 /// channel for each connection, and a hundred in a room are told of each other: 2 to 8 KiB more than really idle ones of small rooms cost,
-/// and on a busy machine 6 KiB on top of that.
+/// and on a busy machine 2 to 6 KiB on top of that.
 const WEBTRANSPORT_SESSION_BYTES_MAX: [(usize, usize); 2] = [(10, 92 * 1024), (100, 96 * 1024)];
 
 /// Sessions that join before it is measured: what all share, and what the allocator takes in large pieces, is there then.

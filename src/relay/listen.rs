@@ -81,7 +81,7 @@ pub(super) async fn serve(beginning: Beginning, endpoint: quinn::Endpoint, liste
     loop {
         tokio::select! {
             Some(incoming) = endpoint.accept() => accept(&shard, &mut tasks, incoming, endpoint.open_connections()),
-            Some(arrival) = arrived.recv() => serve_websocket(&shard, &mut tasks, arrival),
+            Some(arrival) = arrived.recv() => start_websocket(&shard, &mut tasks, arrival),
             Some(http::SessionQuestion { room, answer }) = asked.recv() => {
                 let shard = shard.clone();
                 // Whoever asked may be gone.
@@ -260,7 +260,7 @@ fn accept(shard: &Rc<Shard>, tasks: &mut JoinSet<()>, incoming: quinn::Incoming,
         refuse(shard, incoming, &error);
     } else {
         let pending = Pending::new(shard.clone());
-        tasks.spawn_local(serve_quic(shard.clone(), incoming.into(), pending));
+        tasks.spawn_local(serve_quic(shard.clone(), Box::new(incoming), pending));
     }
 }
 
@@ -279,7 +279,8 @@ async fn serve_quic(shard: Rc<Shard>, incoming: Box<quinn::Incoming>, pending: P
     }
 }
 
-/// Makes a session of a connection attempt, with what it holds until it ends; a connection of which none came is counted.
+/// Makes a session of a connection attempt, with what is held until the session ends. If none came, that is counted, unless the relay
+/// stops.
 async fn establish(shard: &Shard, incoming: Box<quinn::Incoming>) -> Option<(QuicSession, (Counted, Place))> {
     let remote = incoming.remote_address();
     let proved_before = incoming.remote_address_validated();
@@ -317,12 +318,12 @@ async fn establish(shard: &Shard, incoming: Box<quinn::Incoming>) -> Option<(Qui
     }
 }
 
-/// Serves a WebSocket to its end. It is taken apart out here: a future keeps room for what it is given.
-fn serve_websocket(shard: &Rc<Shard>, tasks: &mut JoinSet<()>, arrival: Arrival) {
+/// Starts the session of a WebSocket. It is split here: the session's future would keep room for the whole socket.
+fn start_websocket(shard: &Rc<Shard>, tasks: &mut JoinSet<()>, arrival: Arrival) {
     let Arrival { socket, remote, kind, place } = arrival;
     let (shard, halves) = (shard.clone(), socket.split());
     match kind {
-        WebSocketKind::Meeting => tasks.spawn_local(websocket_session::serve(shard, halves, remote, place)),
-        WebSocketKind::Plain(entry) => tasks.spawn_local(plain_session::serve(shard, halves, remote, place, entry)),
+        WebSocketKind::Meeting => tasks.spawn_local(websocket_session::serve(place, shard, halves, remote)),
+        WebSocketKind::Plain(entry) => tasks.spawn_local(plain_session::serve(place, shard, halves, remote, entry)),
     };
 }

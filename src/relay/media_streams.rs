@@ -27,10 +27,11 @@ pub(super) async fn read(session: &QuicSession, seat: &Seat, metrics: &Metrics) 
     }
 }
 
+/// The next stream. There is none any more once the connection has ended, of which its datagrams say why; those that are open are read
+/// on until then.
 async fn accept(session: &QuicSession) -> MediaStream {
     match session.accept_media().await {
         Ok(stream) => stream,
-        // Why the connection ended is said by its datagrams.
         Err(_) => pending().await,
     }
 }

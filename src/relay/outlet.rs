@@ -77,9 +77,6 @@ pub(super) enum Outlet {
     Plain { messages: Outbox<Message>, tally: Tally, pings: Cell<u32> },
 }
 
-/// With the two counters of its `Rc` it is as large as one of the allocator's sizes. The next one is 256 bytes larger, for each session.
-const _: () = assert!(size_of::<Outlet>() + 2 * size_of::<usize>() <= 1024);
-
 impl Outlet {
     pub fn quic(carrier: Carrier, connection: Connection, limits: &Limits) -> Self {
         let media = Downlink::new(connection, carrier, limits);
@@ -439,6 +436,12 @@ impl Outlet {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn with_the_counters_of_its_rc_it_is_not_larger_than_one_of_the_sizes_of_the_allocator() {
+        // The next one is 256 bytes larger, for each session.
+        assert!(size_of::<Outlet>() + 2 * size_of::<usize>() <= 1024);
+    }
 
     #[test]
     fn as_many_pongs_of_a_plain_client_answer_pings_as_there_were() {

@@ -19,10 +19,10 @@ use crate::wire::{ClientChat, CloseReason, MessageId};
 
 /// Serves a plain WebSocket client: one text message is one chat message, both ways. It holds its place until it ends.
 pub(super) async fn serve(
+    _place: Place,
     shard: Rc<Shard>,
     (sink, mut stream): Halves,
     remote: SocketAddr,
-    _place: Place,
     entry: PlainEntry,
 ) {
     let outlet = Rc::new(Outlet::plain(&shard.limits));

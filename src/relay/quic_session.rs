@@ -99,9 +99,8 @@ async fn join(shard: &Rc<Shard>, session: &Rc<QuicSession>, remote: SocketAddr) 
 impl Joined {
     /// Runs all parts of the session as one task: whichever ends first ends it.
     async fn run(self: Box<Self>, shard: &Shard, session: &Rc<QuicSession>) -> CloseReason {
-        // The box would otherwise be there until this ends, empty.
-        let joined = { *{ self } };
-        let Self { seat, mut streams, control: (control_send, mut control_receive), chat } = joined;
+        // Without a place of its own the box would be there until this ends, empty.
+        let Self { seat, mut streams, control: (control_send, mut control_receive), chat } = *{ self };
         // Dropping the receiving half of a stream tells the other side to stop sending, which would overtake the goodbye.
         let (early_send, chat_receive) = chat.unzip();
         let mut chat = ChatStream { early_send, receive: chat_receive };
@@ -321,7 +320,7 @@ async fn read_datagrams(session: &QuicSession, seat: &Seat) -> CloseReason {
         match session.read_burst(&mut burst).await {
             Ok(()) => seat.forward(&mut burst),
             // wtransport closes the connection when the other side has closed the session, as a page does that is left or
-            // loaded again: scripts have no time for a word then.
+            // loaded again: scripts have no time for a word then. That is found out in a box: a session keeps no room for its end.
             Err(ConnectionError::LocallyClosed) if Box::pin(session.was_ended_by_remote()).await => {
                 return CloseReason::PageClosed;
             }

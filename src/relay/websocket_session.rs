@@ -26,7 +26,7 @@ const WRITE_MESSAGES_MAX: usize = 64;
 pub(super) type Halves = (SplitSink<WebSocket, Message>, SplitStream<WebSocket>);
 
 /// Serves one meeting session over WebSocket, from its first message to its end. It holds its place until then.
-pub(super) async fn serve(shard: Rc<Shard>, (sink, mut stream): Halves, remote: SocketAddr, _place: Place) {
+pub(super) async fn serve(_place: Place, shard: Rc<Shard>, (sink, mut stream): Halves, remote: SocketAddr) {
     let outlet = Rc::new(Outlet::websocket(&shard.limits));
     // It may end first and is awaited again for the goodbye.
     let mut writer = std::pin::pin!(maybe_done(write(sink, &outlet, &shard)));
