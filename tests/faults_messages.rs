@@ -477,18 +477,19 @@ async fn many(target: Target) -> Vec<(Session, Join)> {
 /// What an idle session may cost, in bytes, on average of [`MANY_QUIC`] over QUIC and [`MANY_WEBSOCKETS`] over WebSocket.
 const IDLE_SESSION_BYTES_MAX: usize = 48 * 1024;
 
-/// The same over WebTransport, by how many are in a room. These clients ping five times a second, which fills the 32 places of quinn's
-/// channel for each connection, and a hundred in a room are told of each other: 2 to 8 KiB more than really idle ones of small rooms cost,
-/// and on a busy machine 2 to 6 KiB on top of that.
-const WEBTRANSPORT_SESSION_BYTES_MAX: [(usize, usize); 2] = [(10, 92 * 1024), (100, 96 * 1024)];
+/// The same by carrier and by how many are in a room. These clients ping five times a second, which fills the 32 places of quinn's
+/// channel for each connection, and a hundred in a room are told of each other: over WebTransport 2 to 8 KiB more than really idle ones of
+/// small rooms cost, and on a busy machine 2 to 6 KiB on top of that.
+const SESSION_BYTES_MAX: [(Over, usize, usize); 3] =
+    [(Over::WebTransport, 10, 92 * 1024), (Over::WebTransport, 100, 96 * 1024), (Over::WebSocket, 10, 40 * 1024)];
 
 /// Sessions that join before it is measured: what all share, and what the allocator takes in large pieces, is there then.
 const SHARERS: usize = 100;
 
 #[tokio::test]
-async fn m10_an_idle_webtransport_session_costs_little() {
+async fn m10_an_idle_session_costs_little() {
     let _turn = turn().await;
-    for (in_a_room, bytes_max) in WEBTRANSPORT_SESSION_BYTES_MAX {
+    for (over, in_a_room, bytes_max) in SESSION_BYTES_MAX {
         let relay = Launch::new(&CROWDED).start();
         let (mut sessions, mut few) = (Vec::new(), None);
         for number in 0..SHARERS + 400 {
@@ -497,13 +498,13 @@ async fn m10_an_idle_webtransport_session_costs_little() {
             }
             let room = format!("many-{}", number / in_a_room);
             let join = Join { auto_subscribe: false, ..join_of(&room, "someone") };
-            let (mut session, _) = Session::join(relay.target, Over::WebTransport, join).await.unwrap();
+            let (mut session, _) = Session::join(relay.target, over, join).await.unwrap();
             session.rest();
             sessions.push(session);
         }
         let more = relay.resources().await.resident_bytes - few.unwrap();
         let each = more / (sessions.len() - SHARERS);
-        println!("over WebTransport, {in_a_room} in a room: {each} bytes each");
+        println!("over {over:?}, {in_a_room} in a room: {each} bytes each");
         assert!(each < bytes_max, "{each} bytes each");
     }
 }
@@ -520,11 +521,12 @@ async fn m10_m12_m13_a_thousand_wait_and_all_come_back_after_a_crash() {
     let full = relay.resources().await;
     let each = (full.resident_bytes - empty.resident_bytes) / sessions.len();
     let came_in = begin.elapsed();
-    println!("{} sessions in {came_in:?}, {each} bytes each", sessions.len());
+    let used_coming = cpu_time(&relay);
+    println!("{} sessions in {came_in:?} and {used_coming:?} of the relay's, {each} bytes each", sessions.len());
     assert!(each < IDLE_SESSION_BYTES_MAX, "{each} bytes each");
-    let (used, begin) = (cpu_time(&relay), Instant::now());
+    let begin = Instant::now();
     sleep(Duration::from_secs(2)).await;
-    let (used, time) = (cpu_time(&relay) - used, begin.elapsed());
+    let (used, time) = (cpu_time(&relay) - used_coming, begin.elapsed());
     let later = relay.resources().await;
     println!(
         "waiting takes {used:?} of {time:?}, and {} bytes more",
@@ -571,9 +573,11 @@ async fn m10_m12_m13_a_thousand_wait_and_all_come_back_after_a_crash() {
     .await;
     let (took, used) = (begin.elapsed(), cpu_time(&relay));
     println!("all are back {took:?} after the restart, which took the relay {used:?}");
-    // Most of the time is that of a thousand clients in one thread, and of other tests beside. The relay's own work has to leave it enough
-    // of ten seconds.
-    assert!(used < Duration::from_secs(5), "{used:?} of work for {} returns", joins.len());
+    // Most of the time is that of a thousand clients in one thread, and of other tests beside. The relay's own work is to be that of letting
+    // them in for the first time, and not much more, on whichever machine.
+    assert!(used < 2 * used_coming, "{used:?} of work for {} returns, {used_coming:?} before", joins.len());
+    // Optimised, it has to leave the others enough of ten seconds.
+    assert!(cfg!(debug_assertions) || used < Duration::from_secs(5), "{used:?} of work for {} returns", joins.len());
     let most = Duration::from_secs(if cfg!(debug_assertions) { 20 } else { 10 });
     assert!(took < most.max(Duration::from_secs(2) + 4 * came_in), "{took:?}");
     let mut seats = BTreeMap::new();
@@ -806,20 +810,23 @@ async fn come_and_go(target: Target, rounds: usize) {
 
 #[tokio::test]
 async fn m16_nothing_is_left_of_those_who_came_and_went() {
-    repeatable(async || {
-        let scene = Scene::crowded(&["--seat-seconds", "1"]).await;
-        let rounds = 20;
-        come_and_go(scene.target(), rounds).await;
-        scene.relay.assert_at_rest("the first round", scene.before, 4 * MEMORY_KEPT_MAX).await;
-        let first = scene.relay.resources().await;
-        come_and_go(scene.target(), rounds).await;
-        let more = first.resident_bytes / 20;
-        println!("{} sessions; {first:?}", rounds * 45 * 2);
-        scene.relay.assert_at_rest("the second round", first, more).await;
-        assert!(scene.relay.resources().await.threads <= first.threads);
-        scene.relay.assert_sound("coming and going").await;
-    })
-    .await;
+    // Two shards have one processor here as well: fewer rounds.
+    for (shards, rounds) in [("1", 20), ("2", 10)] {
+        repeatable(async || nothing_is_left(shards, rounds).await).await;
+    }
+}
+
+async fn nothing_is_left(shards: &str, rounds: usize) {
+    let scene = Scene::crowded(&["--seat-seconds", "1", "--shards", shards]).await;
+    come_and_go(scene.target(), rounds).await;
+    scene.relay.assert_at_rest("the first round", scene.before, 4 * MEMORY_KEPT_MAX).await;
+    let first = scene.relay.resources().await;
+    come_and_go(scene.target(), rounds).await;
+    let more = first.resident_bytes / 20;
+    println!("{} sessions; {first:?}", rounds * 45 * 2);
+    scene.relay.assert_at_rest("the second round", first, more).await;
+    assert!(scene.relay.resources().await.threads <= first.threads);
+    scene.relay.assert_sound("coming and going").await;
 }
 
 #[tokio::test]
