@@ -125,6 +125,27 @@ async fn a_websocket_that_is_closed_gives_its_place_back() {
 }
 
 #[tokio::test]
+async fn a_meeting_session_that_has_ended_gives_its_place_back_on_every_carrier() {
+    // Whoever is refused tries again at once.
+    let [handshakes_per_second_per_address, handshakes_burst_per_address] = [100_000; 2];
+    let limits = Limits { handshakes_per_second_per_address, handshakes_burst_per_address, ..Limits::default() };
+    let relay = TestRelay::start(Limits { sessions_per_address: 1, ..limits });
+    for scheme in ["ws", "https", "quic"] {
+        for _ in 0..3 {
+            let entered = async {
+                loop {
+                    match Room::connect(&relay.url(scheme), relay.options("Ana")).await {
+                        Ok(room) => return room,
+                        Err(_) => sleep(Duration::from_millis(5)).await,
+                    }
+                }
+            };
+            soon(scheme, entered).await.disconnect().await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn connections_that_begin_too_fast_are_refused_until_a_moment_later() {
     let limits = Limits { handshakes_per_second_per_address: 1, handshakes_burst_per_address: 6, ..Limits::default() };
     let mut rate = Rate::begin(limits.handshakes_burst_per_address);

@@ -481,7 +481,7 @@ const IDLE_SESSION_BYTES_MAX: usize = 48 * 1024;
 /// channel for each connection, and a hundred in a room are told of each other: over WebTransport 2 to 8 KiB more than really idle ones of
 /// small rooms cost, and on a busy machine 2 to 6 KiB on top of that.
 const SESSION_BYTES_MAX: [(Over, usize, usize); 3] =
-    [(Over::WebTransport, 10, 92 * 1024), (Over::WebTransport, 100, 96 * 1024), (Over::WebSocket, 10, 40 * 1024)];
+    [(Over::WebTransport, 10, 92 * 1024), (Over::WebTransport, 100, 96 * 1024), (Over::WebSocket, 10, 18 * 1024)];
 
 /// Sessions that join before it is measured: what all share, and what the allocator takes in large pieces, is there then.
 const SHARERS: usize = 100;
